@@ -1,0 +1,1 @@
+"""ONNX export: the graph's contract, the exporter and its verification."""

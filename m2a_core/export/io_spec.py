@@ -1,0 +1,38 @@
+"""Names, dtypes and shapes of the exported graph, said once.
+
+Input ``image`` is uint8 RGB; normalisation, the network and the per-pixel part of the open-set heads are inside.
+Shape legend: B batch, Q queries, K known classes, H W network input, h w = H/4, W/4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of the graph: name, NumPy dtype name, symbolic shape, meaning."""
+
+    name: str
+    dtype: str
+    shape: tuple[str, ...]
+    meaning: str
+
+
+INPUT = TensorSpec("image", "uint8", ("B", "H", "W", "3"), "RGB, letterboxed to H x W")
+
+OUTPUTS = (
+    TensorSpec("anomaly", "float32", ("B", "H", "W"), "f = 1 - max_Z S (Eq. 7)"),
+    TensorSpec("refined", "float32", ("B", "H", "W"), "f^r = R_M * f (Eq. 15)"),
+    TensorSpec("semantic", "uint8", ("B", "H", "W"), "argmax_Z S (Eq. 5)"),
+    TensorSpec("background", "float32", ("B", "H", "W"), "1 - max_q (max_Z softmax(C_q) * sigmoid(M_q)) (Eq. 17)"),
+    TensorSpec("winning_query", "int32", ("B", "h", "w"), "argmax_q (max_Z softmax(C_q) * sigmoid(M_q))"),
+    TensorSpec("query_masks", "bool", ("B", "Q", "h", "w"), "sigmoid(M) >= 0.5"),
+    TensorSpec("class_probs", "float32", ("B", "Q", "K+1"), "softmax(C), last = no object"),
+)
+
+RAW_OUTPUTS = (
+    TensorSpec("class_logits", "float32", ("B", "Q", "K+1"), "C"),
+    TensorSpec("mask_logits", "float32", ("B", "Q", "h", "w"), "M"),
+)
+"""Opt-in outputs for evaluation."""

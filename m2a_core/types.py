@@ -1,0 +1,129 @@
+"""The values that travel through m2a: validated, immutable, NumPy only.
+
+Shape legend: ``B`` batch, ``Q`` queries, ``K`` known classes, ``H W`` image size, ``h w`` mask size (stride 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from m2a_core.errors import DataError
+
+UNLABELLED = 255
+"""Id of pixels without a class in 8-bit masks; never the id of an unknown object."""
+
+PANOPTIC_DIVISOR = 256
+"""``panoptic = class_id * PANOPTIC_DIVISOR + instance``; fits 16 bits for up to 255 classes."""
+
+PANOPTIC_VOID = UNLABELLED * PANOPTIC_DIVISOR + 255
+"""Panoptic id of pixels without a segment (65535)."""
+
+
+class Output(str, Enum):
+    """The outputs of the open-set heads; a caller asks for the ones it needs and pays for no other."""
+
+    ANOMALY = "anomaly"
+    REFINED = "refined"
+    SEMANTIC = "semantic"
+    OPEN_SET = "open_set"
+    PANOPTIC = "panoptic"
+    UNKNOWN_INSTANCES = "unknown_instances"
+
+
+ALL_OUTPUTS: frozenset[Output] = frozenset(Output)
+
+
+def check_array(name: str, array: np.ndarray, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> None:
+    """Check dtype and shape of an array.
+
+    Args:
+        name: what the array is, for the message.
+        array: the array.
+        dtype: the dtype it must have.
+        shape: the shape it must have; None stands for any length >= 1.
+
+    Raises:
+        DataError: naming the array, what was expected and what came.
+    """
+    fits = array.ndim == len(shape) and all(
+        n >= 1 and want in (None, n) for n, want in zip(array.shape, shape, strict=True)
+    )
+    if array.dtype != np.dtype(dtype) or not fits:
+        want_shape = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
+        raise DataError(
+            f"{name}: expected {np.dtype(dtype).name} {want_shape}, got {array.dtype.name} {list(array.shape)}"
+        )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image.
+
+    Attributes:
+        image: uint8 [H, W, 3], RGB.
+        stamp_ns: acquisition time in nanoseconds, as the camera stamped it.
+        frame_id: the camera's optical frame (REP-103: z forward, x right, y down).
+        camera: name of the camera.
+
+    Raises:
+        DataError: the image is not uint8 [H, W, 3] or has no pixels.
+    """
+
+    image: np.ndarray
+    stamp_ns: int = 0
+    frame_id: str = ""
+    camera: str = ""
+
+    def __post_init__(self) -> None:
+        """Validate the image."""
+        check_array(f"image of camera '{self.camera}'", self.image, np.uint8, (None, None, 3))
+
+
+@dataclass(frozen=True)
+class UnknownInstance:
+    """One unknown object in an image (Sec. 6.3).
+
+    Attributes:
+        id: its value in ``OpenSetResult.unknown_instances``, from 1.
+        score: mean anomaly score (Eq. 7) of its pixels.
+        area: pixels.
+        bbox: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
+        contour: int32 [N, 2], outline as x, y in pixels.
+        contact: x, y of the lowest point, in pixels: where the object meets the ground.
+    """
+
+    id: int
+    score: float
+    area: int
+    bbox: tuple[int, int, int, int]
+    contour: np.ndarray
+    contact: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class OpenSetResult:
+    """What m2a says of one frame, at the frame's own size; an output nobody asked for is None.
+
+    Attributes:
+        anomaly: float32 [H, W], f of Eq. 7, higher = more anomalous (can leave [0, 1]: S sums over queries).
+        refined: float32 [H, W], f^r of Eq. 15.
+        semantic: uint8 [H, W], closed-set class id (Eq. 5).
+        open_set: uint8 [H, W], class id or the label set's unknown id (Eq. 16); 255 unlabelled.
+        panoptic: int32 [H, W], class_id * 256 + instance; 65535 void.
+        unknown_instances: uint16 [H, W], 0 none, else the instance's id.
+        instances: the unknown instances, by descending score.
+        timings_ms: milliseconds by stage (``preprocess``, ``network``, ``heads``).
+    """
+
+    anomaly: np.ndarray | None = None
+    refined: np.ndarray | None = None
+    semantic: np.ndarray | None = None
+    open_set: np.ndarray | None = None
+    panoptic: np.ndarray | None = None
+    unknown_instances: np.ndarray | None = None
+    instances: tuple[UnknownInstance, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
