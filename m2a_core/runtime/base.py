@@ -1,0 +1,63 @@
+"""The interface of every back end: one letterboxed image in, the graph's tensors out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """What the graph says of one image: ``io_spec.OUTPUTS`` without the batch axis.
+
+    Shape legend: H W network input, h w = H/4, W/4, Q queries, K known classes.
+
+    Attributes:
+        anomaly: float32 [H, W], f = 1 - max_Z S (Eq. 7).
+        refined: float32 [H, W], f^r (Eq. 15).
+        semantic: uint8 [H, W], argmax_Z S (Eq. 5).
+        background: float32 [H, W], B (Eq. 17), in [0, 1].
+        winning_query: int32 [h, w], the query that gives the maximum of Eq. 17.
+        query_masks: bool [Q, h, w], sigmoid(M) >= 0.5.
+        class_probs: float32 [Q, K+1], softmax(C), last = no object.
+        class_logits: float32 [Q, K+1], C; None unless asked for.
+        mask_logits: float32 [Q, h, w], M; None unless asked for.
+    """
+
+    anomaly: np.ndarray
+    refined: np.ndarray
+    semantic: np.ndarray
+    background: np.ndarray
+    winning_query: np.ndarray
+    query_masks: np.ndarray
+    class_probs: np.ndarray
+    class_logits: np.ndarray | None = None
+    mask_logits: np.ndarray | None = None
+
+
+class Runtime(Protocol):
+    """A loaded network."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """H, W that ``infer`` takes, in pixels."""
+        ...
+
+    def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
+        """Run the network.
+
+        Args:
+            image: uint8 [H, W, 3], RGB, at ``input_size``.
+            raw: also give ``class_logits`` and ``mask_logits``.
+
+        Raises:
+            DataError: the image is not uint8 [H, W, 3] at the input size.
+            InferenceError: the back end failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the network; ``infer`` must not be called afterwards."""
+        ...

@@ -1,0 +1,114 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+
+from m2a_core.bundle import ModelBundle
+from m2a_core.errors import EngineError, InferenceError
+from m2a_core.export.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
+from m2a_core.runtime.base import NetworkOutput
+from m2a_core.types import check_array
+
+_ORT_DTYPES = {
+    "uint8": "tensor(uint8)",
+    "int32": "tensor(int32)",
+    "float32": "tensor(float)",
+    "bool": "tensor(bool)",
+}
+
+MASK_STRIDE = 4
+
+
+class OnnxRuntime:
+    """Runs a bundle's ONNX graph; results repeat bit for bit for a given number of threads.
+
+    Raises:
+        EngineError: the file is no valid graph, or its tensors are not those of ``io_spec`` and the manifest.
+    """
+
+    def __init__(self, bundle: ModelBundle, threads: int | None = None) -> None:
+        """Load the graph and check its tensors."""
+        self._path = bundle.onnx_path
+        try:
+            self._session = ort.InferenceSession(
+                str(bundle.onnx_path), _session_options(threads), providers=["CPUExecutionProvider"]
+            )
+        # ONNX Runtime's load errors share no base class narrower than these.
+        except (RuntimeError, ValueError, NotImplementedError) + _ort_errors() as error:
+            raise EngineError(
+                f"{bundle.onnx_path}: ONNX Runtime {ort.__version__} cannot load the graph "
+                f"({_first_line(error)}); export it anew with `m2a export` or update onnxruntime"
+            ) from error
+        manifest = bundle.manifest
+        height, width = manifest.input_size
+        sizes = {
+            "B": 1, "H": height, "W": width, "h": height // MASK_STRIDE, "w": width // MASK_STRIDE, "3": 3,
+            "Q": manifest.num_queries, "K+1": manifest.labels.num_classes + 1,
+        }  # fmt: skip
+        self.input_size = manifest.input_size
+        self._check("input", (INPUT,), self._session.get_inputs(), sizes)
+        self._check("output", OUTPUTS, self._session.get_outputs(), sizes)
+        has_raw = {o.name for o in self._session.get_outputs()} >= {spec.name for spec in RAW_OUTPUTS}
+        if has_raw:
+            self._check("output", RAW_OUTPUTS, self._session.get_outputs(), sizes)
+        self._has_raw = has_raw
+
+    def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
+        """Run the network; see ``Runtime.infer``."""
+        check_array("network input", image, np.uint8, (*self.input_size, 3))
+        if raw and not self._has_raw:
+            raise EngineError(
+                f"{self._path}: the graph has no outputs {[s.name for s in RAW_OUTPUTS]}; export it anew to get them"
+            )
+        names = [spec.name for spec in OUTPUTS + (RAW_OUTPUTS if raw else ())]
+        try:
+            values = self._session.run(names, {INPUT.name: np.ascontiguousarray(image)[None]})
+        except (RuntimeError, ValueError) + _ort_errors() as error:
+            raise InferenceError(f"{self._path}: ONNX Runtime failed on a frame ({_first_line(error)})") from error
+        return NetworkOutput(**{name: value[0] for name, value in zip(names, values, strict=True)})
+
+    def close(self) -> None:
+        """Free the session."""
+        del self._session
+
+    def _check(
+        self, kind: str, specs: tuple[TensorSpec, ...], found: list[ort.NodeArg], sizes: dict[str, int]
+    ) -> None:
+        tensors = {arg.name: arg for arg in found}
+        for spec in specs:
+            shape = [sizes[axis] for axis in spec.shape]
+            arg = tensors.get(spec.name)
+            if arg is None:
+                raise EngineError(
+                    f"{self._path}: no {kind} named '{spec.name}' ({spec.meaning}); the graph has {sorted(tensors)}. "
+                    "It is not an m2a graph: export one with `m2a export`"
+                )
+            if arg.type != _ORT_DTYPES[spec.dtype] or list(arg.shape) != shape:
+                raise EngineError(
+                    f"{self._path}: {kind} '{spec.name}' is {arg.type} {arg.shape}, the manifest and the contract "
+                    f"expect {_ORT_DTYPES[spec.dtype]} {shape}; the manifest belongs to another graph: export anew"
+                )
+
+
+def _session_options(threads: int | None) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    return options
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented",
+             "RuntimeException", "EPFail", "ModelLoadCanceled")  # fmt: skip
+    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
