@@ -1,0 +1,1 @@
+"""Operators that m2a writes itself."""
