@@ -1,0 +1,53 @@
+# Everything happens in .venv, which the first target that needs it creates; stamps make later calls instant.
+# Another interpreter: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+METADATA := setup.cfg setup.py pyproject.toml
+CREATED := $(VENV)/.created
+RUNNING := $(VENV)/.running
+DEVELOPING := $(VENV)/.developing
+
+# A virtual environment or a sourced ROS installation around make must not leak into ours.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUNNING) ## play real driving video through the ROS 2 node and show what it finds
+	$(BIN)/m2a demo
+
+test: $(DEVELOPING) lint ## lint, type checks and all tests
+	$(BIN)/python -m pytest -q
+
+lint: $(DEVELOPING) ## ruff (with docstring rules) and mypy
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+setup: $(DEVELOPING) ## install everything a developer needs
+
+clean: ## remove .venv, build outputs and caches
+	rm -rf $(VENV) build install log dist m2a_ros.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
+	  echo "m2a needs Python 3.10 to 3.13 as '$(PYTHON)'; name another with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot create virtual environments; on Debian and Ubuntu: sudo apt-get install -y python3-venv" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(RUNNING): $(CREATED) $(METADATA)
+	$(PIP) install -q -e '.[ros]'
+	@touch $@
+
+# One pip call, so that the resolver sees torch's exact version together with everything that depends on it.
+$(DEVELOPING): $(CREATED) $(METADATA)
+	$(PIP) install -q -e '.[dev]'
+	@touch $@ $(RUNNING)
