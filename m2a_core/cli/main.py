@@ -1,0 +1,72 @@
+"""`m2a COMMAND ...`: one table of commands, each imported only when it runs.
+
+A command's module has ``HELP`` (one line), ``add_arguments(parser)`` and ``run(args) -> int`` (the exit code), and imports
+what is heavy inside ``run``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from m2a_core import __version__
+from m2a_core.errors import M2aError
+
+COMMANDS: Mapping[str, str] = {
+    "predict": "m2a_core.cli.predict",
+    "export": "m2a_core.cli.export",
+}
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+_EXTRAS = {"torch": "train", "onnx": "export", "onnxslim": "export", "safetensors": "train", "rclpy": "ros"}
+
+
+def main(argv: Sequence[str] | None = None, commands: Mapping[str, str] = COMMANDS) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+        commands: command -> module.
+
+    Returns:
+        The exit code: the command's own, 2 for a bad input or call, 130 when interrupted.
+    """
+    args_list = list(sys.argv[1:] if argv is None else argv)
+    chosen = args_list[0] if args_list and args_list[0] in commands else None
+    try:
+        args = _parser(commands, chosen).parse_args(args_list)
+        return int(args.run(args))
+    except M2aError as error:
+        print(f"m2a: error: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "m2a_core", "m2a_ros"):
+            raise
+        extra = f"pip install 'm2a_ros[{_EXTRAS[package]}]'" if package in _EXTRAS else f"pip install {package}"
+        print(f"m2a: error: '{chosen}' needs the Python package '{package}': {extra}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("m2a: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_ERROR
+
+
+def _parser(commands: Mapping[str, str], chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of one command, or of all of them for the overview."""
+    parser = argparse.ArgumentParser(prog="m2a", description="Open-set perception for vehicles.")
+    parser.add_argument("--version", action="version", version=f"m2a {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in [chosen] if chosen else commands:
+        module = import_module(commands[name])
+        command = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,154 @@
+"""Look at images: anomaly maps, open-set masks and unknown instances, written as arrays and as a picture.
+
+For every IMAGE, DIR/<stem>.npz holds, at the image's own size [H, W]:
+  anomaly            float32  f of Eq. 7; higher = more anomalous
+  refined            float32  f^r of Eq. 15: stuff other than road suppressed
+  semantic           uint8    closed-set class id
+  open_set           uint8    class id, or the id after the last class for unknown; 255 = unlabelled
+  panoptic           int32    class id * 256 + instance; 65535 = no segment
+  unknown_instances  uint16   0 = none, else the instance's id
+and with --raw also the network's own tensors, as it saw the image (scaled to fit, padded right and below):
+  class_logits       float32  [Q, K+1], last = "no object"
+  mask_logits        float32  [Q, h, w], at a quarter of the network's input
+DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image.
+
+example:
+  m2a predict drive/*.jpg --model m2a-edge --out predictions
+  python -c "import numpy; print(numpy.load('predictions/0001.npz')['anomaly'].max())"
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.errors import DataError
+from m2a_core.images import SUFFIXES, read_image
+from m2a_core.runtime.factory import BACKENDS
+from m2a_core.types import Frame, OpenSetResult, Output
+
+if TYPE_CHECKING:
+    from m2a_core.perception import Perception
+    from m2a_core.runtime.base import NetworkOutput
+
+HELP = "write anomaly maps, open-set masks and unknown instances of images"
+
+_JPEG_QUALITY = 92
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image file, directory or glob pattern")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH",
+        help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
+    parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every image; a bad one is named and skipped, and makes the exit code 2."""
+    from tqdm import tqdm
+
+    from m2a_core.perception import Perception
+
+    paths = find_images(args.images)
+    perception = Perception.load(args.model, args.backend, args.threads)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot make the directory ({error.strerror})") from error
+    failures = 0
+    with tqdm(paths, unit="image", disable=None) as progress:
+        for path in progress:
+            try:
+                _predict(perception, path, args.out, args.raw)
+            except DataError as error:
+                failures += 1
+                progress.write(f"m2a: error: {error}", file=sys.stderr)
+    perception.close()
+    print(f"{len(paths) - failures} of {len(paths)} images written to {args.out}")
+    return 2 if failures else 0
+
+
+def find_images(arguments: Sequence[str]) -> list[Path]:
+    """Turn files, directories and glob patterns into image files, in order, each once.
+
+    Raises:
+        DataError: an argument names nothing, or two files share a stem and would overwrite each other's results.
+    """
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        elif path.exists() or not glob.has_magic(argument):
+            matches = [path] if path.is_file() else []
+        else:
+            matches = sorted(p for p in map(Path, glob.glob(argument, recursive=True)) if p.is_file())
+        if not matches:
+            raise DataError(f"{argument}: no such image; expected a file, a directory with images or a glob pattern")
+        found.update({match.resolve(): match for match in matches})
+    by_stem: dict[str, Path] = {}
+    for path in found.values():
+        other = by_stem.setdefault(path.stem, path)
+        if other is not path:
+            raise DataError(
+                f"{other} and {path} would both be written as {path.stem}.npz; rename one or predict them in two "
+                "calls with different --out"
+            )
+    return list(found.values())
+
+
+def _predict(perception: Perception, path: Path, out: Path, raw: bool) -> None:
+    from m2a_core.overlay import draw_overlay
+
+    image = read_image(path)
+    result, network = perception.infer_raw(Frame(image, camera=path.name), raw=raw)
+    arrays = _arrays(result, network if raw else None)
+    _write(out / f"{path.stem}.npz", lambda file: np.savez_compressed(file, **arrays))
+    overlay = _jpeg(draw_overlay(image, result, perception.labels))
+    _write(out / f"{path.stem}_overlay.jpg", lambda file: file.write(overlay))
+
+
+def _arrays(result: OpenSetResult, network: NetworkOutput | None) -> dict[str, np.ndarray]:
+    arrays = {output.value: getattr(result, output.value) for output in Output}
+    if network is not None:
+        arrays |= {"class_logits": network.class_logits, "mask_logits": network.mask_logits}
+    return arrays
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    import cv2
+
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not done:
+        raise DataError(f"overlay of size {image.shape[:2]}: OpenCV cannot write it as JPEG")
+    return data.tobytes()
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise DataError(f"{path}: cannot write ({error.strerror})") from error
+        raise

@@ -1,0 +1,80 @@
+"""Drawing a result over its image: class colours, unknown pixels, outlines and scores of unknown instances."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from m2a_core.errors import DataError
+from m2a_core.labels import UNKNOWN_COLOR, LabelSet
+from m2a_core.types import UNLABELLED, OpenSetResult, check_array
+
+_KNOWN_OPACITY = 0.4
+_UNKNOWN_OPACITY = 0.75
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_overlay(image: np.ndarray, result: OpenSetResult, labels: LabelSet) -> np.ndarray:
+    """Draw what is in the result: classes (open-set, else closed-set), else the anomaly map; then the instances.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        result: of this image.
+        labels: the classes the result speaks of.
+
+    Returns:
+        uint8 [H, W, 3], RGB, a new array.
+
+    Raises:
+        DataError: the image is not uint8 [H, W, 3] or the result has another size.
+    """
+    check_array("image", image, np.uint8, (None, None, 3))
+    ids = result.open_set if result.open_set is not None else result.semantic
+    for name, values in (("class ids", ids), ("anomaly", result.anomaly)):
+        if values is not None and values.shape != image.shape[:2]:
+            raise DataError(f"overlay: the image is {list(image.shape[:2])} but {name} are {list(values.shape)}")
+    if ids is not None:
+        canvas = _blend_classes(image, ids, labels)
+    elif result.anomaly is not None:
+        canvas = _blend_heat(image, result.anomaly)
+    else:
+        canvas = image.copy()
+    _draw_instances(canvas, result)
+    return canvas
+
+
+def _blend_classes(image: np.ndarray, ids: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """Every pixel in its class colour; unlabelled pixels stay as they are."""
+    colors = np.zeros((256, 3), np.float32)
+    opacity = np.zeros((256, 1), np.float32)
+    k = labels.num_classes
+    colors[:k], opacity[:k] = labels.colors, _KNOWN_OPACITY
+    colors[labels.unknown_id], opacity[labels.unknown_id] = UNKNOWN_COLOR, _UNKNOWN_OPACITY
+    opacity[UNLABELLED] = 0
+    # out = a * color + (1 - a) * image, with both per-class factors looked up in 8 bits.
+    paint = np.rint(colors * opacity).astype(np.uint8)[ids]
+    keep = np.rint(255 * np.repeat(1 - opacity, 3, axis=1)).astype(np.uint8)[ids]
+    return cv2.add(cv2.multiply(image, keep, scale=1 / 255), paint)
+
+
+def _blend_heat(image: np.ndarray, anomaly: np.ndarray) -> np.ndarray:
+    levels = np.rint(255 * np.clip(anomaly, 0, 1)).astype(np.uint8)
+    heat = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return cv2.addWeighted(image, 0.4, heat, 0.6, 0)
+
+
+def _draw_instances(canvas: np.ndarray, result: OpenSetResult) -> None:
+    """Outline, box and score of every unknown instance, in place."""
+    height, width = canvas.shape[:2]
+    thick = max(1, round(min(height, width) / 300))
+    scale = max(0.35, min(height, width) / 900)
+    for instance in result.instances:
+        x0, y0, x1, y1 = instance.bbox
+        cv2.drawContours(canvas, [instance.contour.reshape(-1, 1, 2)], -1, (255, 255, 255), thick)
+        cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), UNKNOWN_COLOR, thick)
+        text = f"unknown {instance.id}: {instance.score:.2f}"
+        (text_w, text_h), descent = cv2.getTextSize(text, _FONT, scale, thick)
+        x = int(np.clip(x0, 0, max(0, width - text_w)))
+        y = y0 - descent if y0 >= text_h + 2 * descent else min(y1 + text_h + descent, height - descent)
+        cv2.rectangle(canvas, (x, y - text_h - descent), (x + text_w, y + descent), UNKNOWN_COLOR, cv2.FILLED)
+        cv2.putText(canvas, text, (x, y), _FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
