@@ -1,0 +1,66 @@
+"""Hand-over of camera messages to the worker: the latest of each camera wins, cameras take turns, drops are counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A message and when it came.
+
+    Attributes:
+        camera: name of the camera.
+        message: ``sensor_msgs/Image`` or ``sensor_msgs/CompressedImage``.
+        received: ``time.monotonic()`` of its arrival, in seconds.
+    """
+
+    camera: str
+    message: Any
+    received: float = field(default_factory=time.monotonic)
+
+
+class FrameSlots:
+    """One slot per camera; safe between the executor's thread and the worker's.
+
+    Attributes:
+        replaced: frames per camera that a newer one pushed out before the worker took them.
+    """
+
+    def __init__(self, cameras: tuple[str, ...]) -> None:
+        """Make an empty slot for each camera."""
+        self.replaced: Counter[str] = Counter()
+        self._waiting: dict[str, Arrival] = {}
+        self._turns = list(cameras)
+        self._condition = threading.Condition()
+        self._closed = False
+
+    def put(self, arrival: Arrival) -> None:
+        """Keep a message until the worker takes it or a newer one of the same camera comes."""
+        with self._condition:
+            if arrival.camera in self._waiting:
+                self.replaced[arrival.camera] += 1
+            self._waiting[arrival.camera] = arrival
+            self._condition.notify()
+
+    def take(self) -> Arrival | None:
+        """Wait for a message; the camera served longest ago goes first. None once closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            camera = next(name for name in self._turns if name in self._waiting)
+            self._turns.remove(camera)
+            self._turns.append(camera)
+            return self._waiting.pop(camera)
+
+    def close(self) -> None:
+        """Drop what waits and release the worker."""
+        with self._condition:
+            self._closed = True
+            self._waiting.clear()
+            self._condition.notify_all()
