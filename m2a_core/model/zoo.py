@@ -18,7 +18,7 @@ MODELS: dict[str, ModelConfig] = {
             encoder_layers=3,
             encoder_ffn=512,
             fpn_conv="separable",
-            decoder_layers=6,
+            decoder_layers=4,
             decoder_ffn=512,
             mask_dim=128,
         ),
