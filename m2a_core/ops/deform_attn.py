@@ -31,6 +31,9 @@ def ms_deform_attn(
     Returns:
         float [B, T, N * D].
     """
+    if torch.compiler.is_exporting():
+        # ONNX has no embedding bag; GridSample is its own operator there, which runtimes have kernels for.
+        return ms_deform_attn_grid_sample(value, spatial_shapes, sampling_locations, attention_weights)
     batch, keys, heads, dim = value.shape
     queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
     indices, weights = bilinear_taps(spatial_shapes, keys, sampling_locations, attention_weights)
