@@ -1,0 +1,104 @@
+"""Closed-set panoptic segmentation of mask classification, and the unknown instances in it (OPS, Sec. 6).
+
+The merge is that of Mask2Former's inference (Cheng et al., CVPR 2022,
+https://github.com/facebookresearch/Mask2Former, ``panoptic_inference``), with ids that carry the class.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from m2a_core.labels import LabelSet
+from m2a_core.types import PANOPTIC_DIVISOR, PANOPTIC_VOID
+
+
+def merge_segments(
+    owner: np.ndarray,
+    query_masks: np.ndarray,
+    class_probs: np.ndarray,
+    labels: LabelSet,
+    keep_score: float,
+    min_overlap: float,
+) -> np.ndarray:
+    """Merge the queries' masks into one panoptic map.
+
+    A query is kept when its top class is not "no object" and scores above ``keep_score``. It gets the pixels that it
+    owns inside its mask, unless it owns too little of its mask (it is then mostly hidden by others). Segments of one
+    stuff class are one segment.
+
+    The exported graph names the owner among *all* queries, Mask2Former among the kept ones (``owner_among_kept``);
+    they differ where a query that is not kept scores highest: that pixel is void here.
+
+    Args:
+        owner: int [h, w], the query with the highest score at each pixel; negative for none.
+        query_masks: bool [Q, h, w], sigmoid(M) >= 0.5.
+        class_probs: float [Q, K+1], softmax(C), last = no object.
+        labels: the known classes.
+        keep_score: probability above which a query is kept.
+        min_overlap: share of its mask that a query must own.
+
+    Returns:
+        int32 [h, w]: ``class_id * 256 + instance``, instance 0 for stuff and 1.. for the things of a class;
+        65535 void.
+    """
+    panoptic = np.full(owner.shape, PANOPTIC_VOID, np.int32)
+    instances = dict.fromkeys(labels.things, 0)
+    for query in kept_queries(class_probs, keep_score):
+        owned = owner == query
+        segment = owned & query_masks[query]
+        if not segment.any() or owned.sum() < min_overlap * query_masks[query].sum():
+            continue
+        class_id = int(class_probs[query].argmax())
+        if class_id in labels.things:
+            if instances[class_id] == PANOPTIC_DIVISOR - 1:
+                continue
+            instances[class_id] += 1
+        panoptic[segment] = class_id * PANOPTIC_DIVISOR + instances.get(class_id, 0)
+    return panoptic
+
+
+def kept_queries(class_probs: np.ndarray, keep_score: float) -> np.ndarray:
+    """Indices of the queries whose top class is not "no object" and scores above ``keep_score``, ascending.
+
+    Args:
+        class_probs: float [Q, K+1], softmax(C), last = no object.
+        keep_score: in [0, 1].
+
+    Returns:
+        int [N], N <= Q.
+    """
+    no_object = class_probs.shape[1] - 1
+    return np.flatnonzero((class_probs.argmax(axis=1) != no_object) & (class_probs.max(axis=1) > keep_score))
+
+
+def owner_among_kept(mask_probs: np.ndarray, class_probs: np.ndarray, keep_score: float) -> np.ndarray:
+    """The kept query with the highest score * sigmoid(M) at each pixel, as in Mask2Former.
+
+    Args:
+        mask_probs: float [Q, h, w], sigmoid(M).
+        class_probs: float [Q, K+1], softmax(C), last = no object.
+        keep_score: probability above which a query is kept.
+
+    Returns:
+        int [h, w], query indices; -1 everywhere when no query is kept.
+    """
+    kept = kept_queries(class_probs, keep_score)
+    if kept.size == 0:
+        return np.full(mask_probs.shape[1:], -1, np.intp)
+    scores = class_probs[kept].max(axis=1)[:, None, None] * mask_probs[kept]
+    return kept[scores.argmax(axis=0)]
+
+
+def add_unknown(panoptic: np.ndarray, unknown_instances: np.ndarray, unknown_id: int) -> np.ndarray:
+    """Lay the unknown instances over a panoptic map.
+
+    Args:
+        panoptic: int32 [H, W].
+        unknown_instances: uint16 [H, W], 0 none, else the instance's id, at most 255.
+        unknown_id: class id of the unknown.
+
+    Returns:
+        int32 [H, W]; unknown instance i is ``unknown_id * 256 + i``.
+    """
+    ids = unknown_id * PANOPTIC_DIVISOR + unknown_instances.astype(np.int32)
+    return np.where(unknown_instances > 0, ids, panoptic)
