@@ -8,7 +8,8 @@ q and covers the pixels whose every channel is within 60 of ``tiny_colors(labels
   any stuff but only the first thing class, which is what Sec. 6.3 takes for an unknown *thing*;
 - any other colour belongs to no query: anomaly and background > 0.99, no query's mask overlaps it.
 
-Masks are at stride 4 and upsampled bilinearly before the sigmoid, so answers blur within 4 pixels of a colour edge.
+Masks are at stride 4 and upsampled bilinearly before the sigmoid, so answers blur within 4 pixels of a colour edge. An
+edge between two class colours is no anomaly where it lies on a multiple of 4 input pixels; a cell with mixed colours is.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ def _model(size: tuple[int, int], labels: LabelSet) -> onnx.ModelProto:
         "drops": drops.reshape(1, q, 1, 1),
         "tolerance": np.float32(TOLERANCE),
         "sharpness": np.float32(0.2),
+        "low": np.float32(-12),
+        "high": np.float32(12),
         "half": np.float32(0.5),
         "one": np.float32(1),
         "axis1": np.array([1], np.int64),
@@ -109,7 +112,8 @@ def _model(size: tuple[int, int], labels: LabelSet) -> onnx.ModelProto:
         node("Abs", ["difference"], ["absolute"]),
         node("ReduceMax", ["absolute"], ["distance"], axes=[2], keepdims=0),
         node("Sub", ["tolerance", "distance"], ["margin"]),
-        node("Mul", ["margin", "sharpness"], ["mask_logits"]),
+        node("Mul", ["margin", "sharpness"], ["steep"]),
+        node("Clip", ["steep", "low", "high"], ["mask_logits"]),
         node("Sigmoid", ["mask_logits"], ["small_masks"]),
         node("GreaterOrEqual", ["small_masks", "half"], ["query_masks"]),
         node("Mul", ["small_masks", "pmax"], ["small_weighted"]),
