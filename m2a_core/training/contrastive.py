@@ -1,0 +1,63 @@
+"""Outlier losses: mask contrastive learning (Eqs. 12-14) and its cross-entropy rival (Eqs. 28-29)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from m2a_core.training.config import LossConfig
+
+
+def class_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
+    """S = softmax(C)^T sigmoid(M) without "no object" (Eq. 3).
+
+    Args:
+        class_logits: float [B, Q, K+1].
+        mask_logits: float [B, Q, h, w].
+
+    Returns:
+        float [B, K, h, w].
+    """
+    return torch.einsum("bqk,bqhw->bkhw", class_logits.softmax(-1)[..., :-1], mask_logits.sigmoid())
+
+
+def outlier_loss(class_logits: Tensor, mask_logits: Tensor, outlier: Tensor, known: Tensor, cfg: LossConfig) -> Tensor:
+    """Outlier loss of one head.
+
+    ``printed`` is Eq. 13 as it stands: l_N = -max S, known l_N^2, outlier max(0, m - l_N)^2. Both terms push max S to 0.
+    ``text`` puts the anomaly score f = 1 + l_N in the place of l_N, which is what the text describes: known f^2, outlier
+    max(0, m - f)^2. ``bce`` is Eq. 28 on the probability f clipped to (0, 1), since log(l_N) of a negative number has
+    no value. Means over known and outlier pixels are taken apart, added and halved; without outliers only the known
+    term is left.
+
+    Args:
+        class_logits: float [B, Q, K+1].
+        mask_logits: float [B, Q, h, w].
+        outlier: bool [B, H, W], M_OOD.
+        known: bool [B, H, W], pixels of known classes.
+        cfg: variant, margin and resolution.
+
+    Returns:
+        Scalar.
+    """
+    stride = cfg.contrastive_stride
+    outlier, known = outlier[:, ::stride, ::stride], known[:, ::stride, ::stride]
+    scores = class_scores(class_logits, mask_logits)
+    scores = F.interpolate(scores, size=tuple(outlier.shape[-2:]), mode="bilinear", align_corners=True)
+    top = scores.amax(1)
+    if cfg.contrastive == "bce":
+        anomaly = (1.0 - top).clamp(1e-6, 1.0 - 1e-6)
+        per_known, per_outlier = -torch.log1p(-anomaly), -torch.log(anomaly)
+    else:
+        value = -top if cfg.contrastive == "printed" else 1.0 - top
+        per_known, per_outlier = value.square(), (cfg.margin - value).clamp(min=0).square()
+    loss = _mean(per_known, known)
+    if bool(outlier.any()):
+        loss = loss + _mean(per_outlier, outlier)
+    return 0.5 * loss
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    weights = where.to(values.dtype)
+    return (values * weights).sum() / weights.sum().clamp(min=1.0)

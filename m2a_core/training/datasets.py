@@ -1,0 +1,154 @@
+"""Training data held in memory: CamVid with 11 classes and the RGBA outlier cut-outs."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from m2a_core.errors import DataError
+from m2a_core.labels import CAMVID11
+from m2a_core.training.targets import IGNORE
+
+CAMVID_VOID = 11
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One road frame.
+
+    Attributes:
+        name: stem of the file.
+        sequence: the drive it is from.
+        image: uint8 [H, W, 3], RGB.
+        label: uint8 [H, W], class id or 255 = void.
+    """
+
+    name: str
+    sequence: str
+    image: np.ndarray
+    label: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One object with alpha.
+
+    Attributes:
+        name: stem of the file.
+        kind: what it is; renders are a kind each.
+        photo: a photograph, not a render.
+        rgba: uint8 [H, W, 4].
+    """
+
+    name: str
+    kind: str
+    photo: bool
+    rgba: np.ndarray
+
+
+def _read(path: Path, flags: int) -> np.ndarray:
+    array = cv2.imread(str(path), flags)
+    if array is None:
+        raise DataError(f"{path}: missing or not a readable image")
+    return array
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; give the folder that holds 'camvid' and 'outliers'") from error
+
+
+def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> LabelledImage:
+    """Read one CamVid frame; void becomes 255.
+
+    Args:
+        root: folder with ``images``, ``labels`` and ``frames.csv``.
+        split: ``train``, ``val`` or ``test``.
+        name: stem of the frame.
+        sequence: its drive.
+
+    Raises:
+        DataError: a file is missing, sizes differ, or the label holds an id outside 0..11.
+    """
+    image = cv2.cvtColor(_read(root / "images" / split / f"{name}.jpg", cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    path = root / "labels" / split / f"{name}.png"
+    label = _read(path, cv2.IMREAD_UNCHANGED)
+    if label.shape != image.shape[:2]:
+        raise DataError(f"{path}: label is {list(label.shape)}, its image {list(image.shape[:2])}")
+    if label.dtype != np.uint8 or int(label.max()) > CAMVID_VOID:
+        raise DataError(f"{path}: expected 8-bit ids 0..{CAMVID_VOID}, got {label.dtype} up to {label.max()}")
+    label = np.where(label >= CAMVID11.num_classes, IGNORE, label).astype(np.uint8)
+    return LabelledImage(name, sequence, image, label)
+
+
+def load_camvid(
+    root: Path, splits: dict[str, int], held_apart: float
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Read the frames to train on and the frames held apart.
+
+    Neighbouring frames look alike, so validation frames are the contiguous end of each sequence of ``train``.
+
+    Args:
+        root: folder of CamVid.
+        splits: split to stride, of ``train`` and ``val``.
+        held_apart: share at the end of each ``train`` sequence.
+
+    Returns:
+        Training frames and held-apart frames, in time order.
+
+    Raises:
+        DataError: the test split is asked for, or a file is missing or malformed.
+    """
+    if not set(splits) <= {"train", "val"}:
+        raise DataError(f"CamVid splits {sorted(splits)}: only train and val may be trained on")
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in _rows(root / "frames.csv"):
+        groups[row["split"], row["sequence"]].append(row["name"])
+    train, held = [], []
+    for (split, sequence), names in sorted(groups.items()):
+        if split not in splits:
+            continue
+        kept = len(names) - (round(len(names) * held_apart) if split == "train" else 0)
+        train += [load_camvid_frame(root, split, n, sequence) for n in names[: kept : splits[split]]]
+        held += [load_camvid_frame(root, split, n, sequence) for n in names[kept:]]
+    return train, held
+
+
+def load_cutouts(root: Path, validation_kinds: Path) -> tuple[list[Cutout], list[Cutout]]:
+    """Read the outlier cut-outs, split by kind.
+
+    Args:
+        root: folder with ``train.csv`` and ``train/*.png``.
+        validation_kinds: YAML with a list ``kinds``; renders are named ``emoji3d/STEM``.
+
+    Returns:
+        Cut-outs to train on and cut-outs of unseen kinds.
+
+    Raises:
+        DataError: a file is missing or malformed, or a kind to hold apart does not exist.
+    """
+    try:
+        apart = set(yaml.safe_load(validation_kinds.read_text(encoding="utf-8"))["kinds"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise DataError(f"{validation_kinds}: expected YAML with a list 'kinds' ({error})") from error
+    cutouts = []
+    for row in _rows(root / "train.csv"):
+        stem = Path(row["file"]).stem
+        kind = row["kind"] if row["kind"] != "emoji3d" else f"emoji3d/{stem.removeprefix('fluent3d__')}"
+        rgba = _read(root / "train" / row["file"], cv2.IMREAD_UNCHANGED)
+        if rgba.ndim != 3 or rgba.shape[2] != 4:
+            raise DataError(f"{row['file']}: expected an RGBA image, got shape {list(rgba.shape)}")
+        cutouts.append(Cutout(stem, kind, row["type"] == "photo", cv2.cvtColor(rgba, cv2.COLOR_BGRA2RGBA)))
+    unknown = sorted(apart - {c.kind for c in cutouts})
+    if unknown:
+        raise DataError(f"{validation_kinds}: no cut-out is of kind '{unknown[0]}'")
+    return [c for c in cutouts if c.kind not in apart], [c for c in cutouts if c.kind in apart]

@@ -1,0 +1,55 @@
+"""Hungarian matching of queries to segments with point-sampled costs (Sec. 3; Mask2Former Sec. 3.3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from m2a_core.training.targets import Target
+
+
+def mask_costs(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairwise binary cross-entropy and dice costs over points.
+
+    Args:
+        logits: float [M, P].
+        targets: float [P, N] in [0, 1].
+        weights: float [P]: share of each point that is labelled; void points cost nothing.
+
+    Returns:
+        bce float [M, N], mean over points, and dice float [M, N].
+    """
+    weighted = targets * weights.unsqueeze(1)
+    total = weights.sum().clamp(min=1.0)
+    bce = ((F.softplus(logits) @ weights).unsqueeze(1) - logits @ weighted) / total
+    probs = logits.sigmoid()
+    dice = 1 - (2 * (probs @ weighted) + 1) / ((probs @ weights).unsqueeze(1) + weighted.sum(0) + 1)
+    return bce, dice
+
+
+@torch.no_grad()
+def match(
+    class_logits: Tensor, point_logits: Tensor, target: Target, targets: Tensor, weights: Tensor, cost: dict[str, float]
+) -> list[tuple[Tensor, Tensor]]:
+    """Assign segments of one image to queries, for several heads at once.
+
+    Args:
+        class_logits: float [L, Q, K+1] of L heads.
+        point_logits: float [L, Q, P], mask logits at the points.
+        target: the image's segments.
+        targets: float [P, N], masks at the points.
+        weights: float [P], labelled share of the points.
+        cost: weights ``ce``, ``bce``, ``dice``.
+
+    Returns:
+        For each head, int64 query ids and segment ids of the pairs.
+    """
+    heads, queries = class_logits.shape[:2]
+    bce, dice = mask_costs(point_logits.flatten(0, 1), targets, weights)
+    total = cost["bce"] * bce + cost["dice"] * dice
+    total -= cost["ce"] * class_logits.softmax(-1)[..., target.classes].flatten(0, 1)
+    matrices = total.view(heads, queries, -1).cpu().numpy()
+    pairs = [linear_sum_assignment(m) for m in matrices]
+    return [(torch.as_tensor(q, dtype=torch.int64), torch.as_tensor(n, dtype=torch.int64)) for q, n in pairs]

@@ -1,0 +1,236 @@
+"""AnomalyMix: pasting of unknown cut-outs, and of known objects so that pasting itself is no evidence (Sec. 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from m2a_core.labels import CAMVID11
+from m2a_core.training.datasets import Cutout, LabelledImage
+from m2a_core.training.targets import IGNORE
+
+ROAD_LIKE = (3, 4)
+HORIZON = 0.42
+"""Row of the horizon in CamVid, as a share of the height; measured on the vanishing road edges."""
+CAMERA_HEIGHT = 1.4
+"""Assumed, in metres: pixels per metre on the ground at a row = (row - horizon) / CAMERA_HEIGHT."""
+
+
+@dataclass(frozen=True)
+class BlendConfig:
+    """How a pasted object is fitted to its surroundings; ranges are drawn uniformly.
+
+    Attributes:
+        match: share of the colour mean and contrast taken over from the surroundings.
+        blur: sigma of the object's blur, pixels.
+        edge: sigma of the alpha's blur, pixels.
+        noise: sigma of added noise, grey levels.
+        shadow: probability of a soft shadow under the object.
+        texture_swap: probability that the object is filled with another cut-out's texture.
+        on_road: probability that it stands on road or pavement.
+    """
+
+    match: tuple[float, float] = (0.0, 0.7)
+    blur: tuple[float, float] = (0.0, 1.2)
+    edge: tuple[float, float] = (0.0, 1.2)
+    noise: tuple[float, float] = (0.0, 6.0)
+    shadow: float = 0.35
+    texture_swap: float = 0.1
+    on_road: float = 0.75
+
+
+TRAIN_BLEND = BlendConfig()
+VALIDATION_BLEND = BlendConfig((0.3, 0.5), (0.4, 0.9), (0.4, 0.8), (1.0, 3.0), 0.0, 0.0, 1.0)
+"""As Fishyscapes Static: brightness matched, blurred, on or near the road."""
+
+
+def erode_alpha(rgba: np.ndarray) -> np.ndarray:
+    """Take one pixel off the alpha, where old cut-outs have light rims."""
+    padded = cv2.copyMakeBorder(rgba[..., 3], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    alpha = cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1]
+    return np.dstack([rgba[..., :3], alpha])
+
+
+def cut_known_objects(frames: Sequence[LabelledImage], min_area: int = 150, max_area: int = 20000) -> list[Cutout]:
+    """Cut the things of other frames out, as negatives for pasting.
+
+    Args:
+        frames: training frames.
+        min_area: smallest component, pixels.
+        max_area: largest component, pixels.
+
+    Returns:
+        Cut-outs whose ``kind`` is the class id and whose name holds the row of their foot, ``row@NAME``.
+    """
+    objects = []
+    for frame in frames:
+        for class_id in sorted(CAMVID11.things):
+            mask = (frame.label == class_id).astype(np.uint8)
+            count, components, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+            for component in range(1, count):
+                x, y, w, h, area = (int(v) for v in stats[component])
+                if not min_area <= area <= max_area or x == 0 or y == 0 or x + w == mask.shape[1]:
+                    continue
+                alpha = (components[y : y + h, x : x + w] == component).astype(np.uint8) * 255
+                rgba = np.dstack([frame.image[y : y + h, x : x + w], alpha])
+                objects.append(Cutout(f"{y + h}@{frame.name}", str(class_id), True, rgba))
+    return objects
+
+
+def _place(label: np.ndarray, on_road: float, rng: np.random.Generator) -> tuple[int, int, bool]:
+    """Foot x, y of a new object and whether it stands on the ground."""
+    height, width = label.shape
+    if rng.random() < on_road:
+        rows, cols = np.nonzero(np.isin(label[int(HORIZON * height) + 8 :], ROAD_LIKE))
+        if len(rows):
+            # Rows first, so that far road, which has few pixels, is not starved of objects.
+            row = rng.choice(np.unique(rows))
+            return int(rng.choice(cols[rows == row])), int(row) + int(HORIZON * height) + 8, True
+    return int(rng.integers(width)), int(rng.integers(height // 5, height)), False
+
+
+def _shade(rgb: np.ndarray, alpha: np.ndarray, patch: np.ndarray, blend: BlendConfig, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+    inside = alpha > 0.5
+    pixels = rgb.astype(np.float32)
+    if inside.any():
+        amount = rng.uniform(*blend.match)
+        mean, std = pixels[inside].mean(0), pixels[inside].std(0) + 1e-3
+        around = patch.reshape(-1, 3).astype(np.float32)
+        grey = around.mean()
+        # Brightness is matched fully in grey and only a little in colour: a red ball stays red in the evening.
+        goal = mean + amount * ((grey - mean.mean()) + 0.25 * (around.mean(0) - grey))
+        spread = 1 + amount * (np.clip(around.std() / std.mean(), 0.5, 1.5) - 1)
+        pixels = (pixels - mean) * spread + goal
+    pixels = pixels * rng.uniform(0.85, 1.15) + rng.normal(0, rng.uniform(*blend.noise), pixels.shape)
+    return np.clip(pixels, 0, 255).astype(np.float32)
+
+
+def paste(
+    image: np.ndarray,
+    label: np.ndarray,
+    outlier: np.ndarray,
+    rgba: np.ndarray,
+    foot: tuple[int, int],
+    size: float,
+    value: int | None,
+    blend: BlendConfig,
+    rng: np.random.Generator,
+) -> None:
+    """Paste one object, in place.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        label: uint8 [H, W]; pixels mostly covered take ``value``, half covered ones become void.
+        outlier: bool [H, W]; set where an unknown object covers, cleared where a known one does.
+        rgba: uint8 [h, w, 4], the object.
+        foot: x, y of the middle of its lower edge, in pixels.
+        size: its longer side, in pixels.
+        value: class id of a known object, None for an unknown one.
+        blend: how it is fitted in.
+        rng: source of randomness.
+    """
+    factor = size / max(rgba.shape[:2])
+    wh = (max(3, round(rgba.shape[1] * factor)), max(3, round(rgba.shape[0] * factor)))
+    scaled = cv2.resize(rgba, wh, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    pad = 4
+    scaled = cv2.copyMakeBorder(scaled, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    alpha = scaled[..., 3].astype(np.float32) / 255
+    alpha[:pad], alpha[-pad:], alpha[:, :pad], alpha[:, -pad:] = 0, 0, 0, 0
+    h, w = alpha.shape
+    left, top = foot[0] - w // 2, foot[1] - h + pad
+    x0, y0, x1, y1 = max(0, left), max(0, top), min(image.shape[1], left + w), min(image.shape[0], top + h)
+    if x1 - x0 < 3 or y1 - y0 < 3:
+        return
+    region = image[y0:y1, x0:x1]
+    pixels = _shade(scaled[..., :3], alpha, region, blend, rng)
+    blur, edge = rng.uniform(*blend.blur), rng.uniform(*blend.edge)
+    if blur > 0.2:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), blur)
+    if edge > 0.2:
+        alpha = cv2.GaussianBlur(alpha, (0, 0), edge)
+    window = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    alpha, pixels = alpha[window], pixels[window]
+    if rng.random() < blend.shadow:
+        shade = np.zeros(image.shape[:2], np.float32)
+        axes = (max(2, w // 2), max(2, w // 8))
+        cv2.ellipse(shade, (foot[0], foot[1] - 1), axes, 0, 0, 360, float(rng.uniform(0.2, 0.6)), -1)
+        shade = cv2.GaussianBlur(shade, (0, 0), max(1.0, w / 16))
+        image[:] = (image * (1 - shade[..., None])).astype(np.uint8)
+    region[:] = (alpha[..., None] * pixels + (1 - alpha[..., None]) * region).astype(np.uint8)
+    covered, touched = alpha > 0.5, (alpha > 0.1) & (alpha <= 0.5)
+    label[y0:y1, x0:x1][covered] = IGNORE if value is None else value
+    label[y0:y1, x0:x1][touched] = IGNORE
+    outlier[y0:y1, x0:x1][covered] = value is None
+    outlier[y0:y1, x0:x1][touched] = False
+
+
+class AnomalyMix:
+    """Pastes unknown and known objects into road frames."""
+
+    def __init__(self, unknown: Sequence[Cutout], known: Sequence[Cutout], blend: BlendConfig = TRAIN_BLEND) -> None:
+        """Take the objects.
+
+        Args:
+            unknown: outlier cut-outs.
+            known: cut-outs of known things, may be empty.
+            blend: how objects are fitted in.
+        """
+        self.unknown = [(erode_alpha(c.rgba), c) for c in unknown]
+        self.known = [(c.rgba, c) for c in known]
+        self.blend = blend
+        # Renders are glossy and many: a photograph is as likely as two and a half renders.
+        weights = np.array([1.0 if c.photo else 0.4 for _, c in self.unknown])
+        self.weights = weights / weights.sum() if len(weights) else weights
+
+    def add_unknown(
+        self, image: np.ndarray, label: np.ndarray, outlier: np.ndarray, count: int, rng: np.random.Generator
+    ) -> None:
+        """Paste ``count`` unknown objects, in place; arguments as for `paste`."""
+        height = image.shape[0]
+        for _ in range(count):
+            rgba = self.unknown[rng.choice(len(self.unknown), p=self.weights)][0]
+            if rng.random() < self.blend.texture_swap:
+                other = self.unknown[rng.integers(len(self.unknown))][0]
+                rgba = np.dstack([cv2.resize(other[..., :3], rgba.shape[1::-1]), rgba[..., 3]])
+            if rng.random() < 0.5:
+                rgba = rgba[:, ::-1]
+            if rng.random() < 0.3:
+                rgba = _rotate(rgba, float(rng.uniform(-40, 40)))
+            x, y, grounded = _place(label, self.blend.on_road, rng)
+            if grounded:
+                metres = np.exp(rng.uniform(np.log(0.25), np.log(1.8)))
+                size = np.clip((y - HORIZON * height) / CAMERA_HEIGHT * metres, 8, 0.55 * height)
+            else:
+                size = np.exp(rng.uniform(np.log(10), np.log(0.4 * height)))
+            paste(image, label, outlier, np.ascontiguousarray(rgba), (x, y), float(size), None, self.blend, rng)
+
+    def add_known(
+        self, image: np.ndarray, label: np.ndarray, outlier: np.ndarray, count: int, rng: np.random.Generator
+    ) -> None:
+        """Paste ``count`` known objects at a size that fits their row, in place; arguments as for `paste`."""
+        horizon = HORIZON * image.shape[0]
+        for _ in range(count):
+            rgba, cutout = self.known[rng.integers(len(self.known))]
+            x, y, grounded = _place(label, 0.9, rng)
+            size = float(max(rgba.shape[:2]))
+            old = int(cutout.name.split("@")[0]) - horizon
+            factor = (y - horizon) / old if grounded and old > 5 else 1.0
+            size = float(np.clip(size * factor * rng.uniform(0.8, 1.25), 10, 0.7 * image.shape[0]))
+            if rng.random() < 0.5:
+                rgba = rgba[:, ::-1]
+            paste(
+                image, label, outlier, np.ascontiguousarray(rgba), (x, y), size, int(cutout.kind), self.blend, rng
+            )
+
+
+def _rotate(rgba: np.ndarray, degrees: float) -> np.ndarray:
+    height, width = rgba.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
+    size = (int(height * sin + width * cos), int(height * cos + width * sin))
+    turn[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    rgb = cv2.warpAffine(rgba[..., :3], turn, size, borderMode=cv2.BORDER_REPLICATE)
+    return np.dstack([rgb, cv2.warpAffine(np.ascontiguousarray(rgba[..., 3]), turn, size)])

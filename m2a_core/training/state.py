@@ -1,0 +1,94 @@
+"""What a run must remember: averaged weights, checkpoints written in one piece, and the learning rate."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from m2a_core.errors import CheckpointError
+from m2a_core.training.config import StageConfig
+
+CHECKPOINT_FORMAT = 1
+
+
+def learning_rate(stage: StageConfig, step: int) -> float:
+    """Factor on the peak rate at a step: linear warm-up, then cosine down to ``min_lr``."""
+    if step < stage.warmup:
+        return (step + 1) / stage.warmup
+    share = (step - stage.warmup) / max(1, stage.iterations - stage.warmup)
+    return stage.min_lr + (1 - stage.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def average_of(model: nn.Module) -> nn.Module:
+    """A copy of a network to keep averaged weights in."""
+    average = copy.deepcopy(model).eval()
+    return average.requires_grad_(False)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move averaged weights towards the network; the decay grows over the first steps so that the start is forgotten."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for kept, new in zip(average.parameters(), model.parameters(), strict=True):
+        kept.lerp_(new, 1 - decay)
+    for kept, new in zip(average.buffers(), model.buffers(), strict=True):
+        kept.copy_(new)
+
+
+def parameter_groups(model: nn.Module, head: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
+    """AdamW groups: no decay for norms, biases and embeddings; a factor on the rate for the backbone."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for root, prefix in ((model, ""), (head, "head.")):
+        for name, module in root.named_modules():
+            for key, parameter in module.named_parameters(recurse=False):
+                if not parameter.requires_grad:
+                    continue
+                plain = parameter.ndim < 2 or isinstance(module, nn.Embedding)
+                groups.setdefault((f"{prefix}{name}.{key}".startswith("backbone."), plain), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if plain else stage.weight_decay,
+            "peak": stage.lr * (stage.backbone_lr if backbone else 1.0),
+        }
+        for (backbone, plain), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that a kill or a full disk leaves the old one whole.
+
+    Raises:
+        CheckpointError: it could not be written; the old file is untouched.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state | {"format": CHECKPOINT_FORMAT}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"checkpoint {path}: cannot be written ({error}); the previous one is kept") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; only tensors and plain types are accepted.
+
+    Raises:
+        CheckpointError: missing, corrupt or of another format.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - torch raises RuntimeError, EOFError, UnpicklingError, KeyError ...
+        raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
+    if state.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"checkpoint {path}: expected format {CHECKPOINT_FORMAT}, got {state.get('format')}")
+    return state

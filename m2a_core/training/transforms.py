@@ -1,0 +1,105 @@
+"""Augmentation of road frames: colour, degradation, scale, crop and padding."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from m2a_core.preprocess import PADDING_COLOR
+from m2a_core.training.config import AugmentConfig
+from m2a_core.training.targets import IGNORE
+
+
+def augment(
+    image: np.ndarray, label: np.ndarray, outlier: np.ndarray, cfg: AugmentConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Augment one frame and cut the training crop.
+
+    Args:
+        image: uint8 [H0, W0, 3], RGB.
+        label: uint8 [H0, W0], class id or 255.
+        outlier: bool [H0, W0].
+        cfg: what to do.
+        rng: source of randomness.
+
+    Returns:
+        The same three at the crop's size; padding is the mean colour, void and no outlier.
+    """
+    height, width = cfg.crop
+    if rng.random() < cfg.letterbox:
+        scale_y = scale_x = min(height / image.shape[0], width / image.shape[1]) * rng.uniform(0.6, 1.0)
+    else:
+        scale = np.exp(rng.uniform(*np.log(cfg.scale)))
+        stretch = np.exp(rng.uniform(-1, 1) * np.log(cfg.aspect) / 2)
+        scale_y, scale_x = scale / stretch, scale * stretch
+    # The crop is cut at the source's resolution first: scaling pixels that are thrown away costs most of the time.
+    cut_h, cut_w = min(image.shape[0], round(height / scale_y)), min(image.shape[1], round(width / scale_x))
+    focus = _focus(label, outlier, rng) if rng.random() < cfg.rare_crop else None
+    y = _start(image.shape[0], cut_h, None if focus is None else focus[0], rng)
+    x = _start(image.shape[1], cut_w, None if focus is None else focus[1], rng)
+    window = (slice(y, y + cut_h), slice(x, x + cut_w))
+    size = (min(width, round(cut_w * scale_x)), min(height, round(cut_h * scale_y)))
+    shrink = cv2.INTER_AREA if scale_y < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(image[window], size, interpolation=shrink)
+    ids = cv2.resize(label[window], size, interpolation=cv2.INTER_NEAREST)
+    odd = cv2.resize(outlier[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    if rng.random() < cfg.flip:
+        small, ids, odd = small[:, ::-1], ids[:, ::-1], odd[:, ::-1]
+    small = degrade(color_jitter(small, cfg.color, rng), cfg.degrade, rng)
+    out = np.empty((height, width, 3), np.uint8)
+    out[:] = PADDING_COLOR
+    out_label = np.full((height, width), IGNORE, np.uint8)
+    out_outlier = np.zeros((height, width), bool)
+    valid = (slice(0, size[1]), slice(0, size[0]))
+    out[valid], out_label[valid], out_outlier[valid] = small, ids, odd.astype(bool)
+    return out, out_label, out_outlier
+
+
+def _focus(label: np.ndarray, outlier: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
+    """A pixel of the outliers, if there are any, else of a random class of the frame."""
+    if outlier.any():
+        where = np.flatnonzero(outlier)
+    else:
+        classes = np.unique(label)
+        classes = classes[classes != IGNORE]
+        if not len(classes):
+            return None
+        where = np.flatnonzero(label == rng.choice(classes))
+    row, col = divmod(int(rng.choice(where)), label.shape[1])
+    return row, col
+
+
+def _start(full: int, cut: int, focus: int | None, rng: np.random.Generator) -> int:
+    if focus is None:
+        return int(rng.integers(0, full - cut + 1))
+    return int(np.clip(focus - rng.integers(cut // 4, max(cut // 4 + 1, 3 * cut // 4)), 0, full - cut))
+
+
+def color_jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Random brightness, contrast, gamma, saturation and hue of uint8 [H, W, 3]; strength 0..1."""
+    if strength <= 0:
+        return image
+    gain, gamma = np.exp(rng.uniform(-strength, strength, 2) * (1.0, 0.6))
+    shift = rng.uniform(-strength, strength) * 50
+    ramp = np.arange(256, dtype=np.float32) / 255
+    table = np.clip((ramp**gamma - 0.5) * gain * 255 + 127.5 + shift, 0, 255).astype(np.uint8)
+    hsv = cv2.cvtColor(cv2.LUT(np.ascontiguousarray(image), table), cv2.COLOR_RGB2HSV)
+    saturation = np.clip(np.arange(256) * np.exp(rng.uniform(-strength, strength)), 0, 255).astype(np.uint8)
+    hsv[..., 1] = cv2.LUT(hsv[..., 1], saturation)
+    turn = int(rng.integers(-round(15 * strength), round(15 * strength) + 1))
+    hsv[..., 0] = ((hsv[..., 0].astype(np.int16) + turn) % 180).astype(np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+
+def degrade(image: np.ndarray, probability: float, rng: np.random.Generator) -> np.ndarray:
+    """Blur, noise and JPEG compression of uint8 [H, W, 3], each with the given probability."""
+    image = np.ascontiguousarray(image)
+    if rng.random() < probability:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5))
+    if rng.random() < probability:
+        noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 10)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if rng.random() < probability:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))]
+        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+    return image

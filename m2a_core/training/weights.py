@@ -1,0 +1,41 @@
+"""Saving of trained weights as safetensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from m2a_core.model.config import ModelConfig
+
+
+def config_json(config: ModelConfig) -> str:
+    """A network's configuration as JSON; sets become sorted lists."""
+    return json.dumps(
+        dataclasses.asdict(config), sort_keys=True, default=lambda v: sorted(v) if isinstance(v, frozenset) else str(v)
+    )
+
+
+def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, notes: dict[str, str]) -> str:
+    """Write weights with the network's configuration in the metadata.
+
+    Args:
+        state: state dict of the network.
+        config: its configuration.
+        path: the file.
+        notes: more metadata, e.g. the name of the run and the step.
+
+    Returns:
+        SHA-256 of the file, which also lands in ``PATH.sha256``.
+    """
+    partial = path.with_suffix(".partial")
+    tensors = {k: v.detach().contiguous().clone() for k, v in state.items()}
+    save_file(tensors, partial, metadata={"format": "pt", "config": config_json(config), **notes})
+    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+    partial.replace(path)
+    path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    return digest
