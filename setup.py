@@ -30,4 +30,5 @@ def data_files() -> list[tuple[str, list[str]]]:
     return sorted(collected.items())
 
 
-setup(data_files=data_files())
+# python_requires stays out of setup.cfg: colcon cannot read the object that setuptools makes of it there.
+setup(data_files=data_files(), python_requires=">=3.10")

@@ -1,0 +1,92 @@
+"""package.xml, setup.cfg and the sources say the same thing."""
+
+import ast
+import configparser
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from email.utils import parseaddr
+
+import pytest
+from catkin_pkg.package import parse_package_string
+from packaging.requirements import Requirement
+
+import m2a_core
+from test.packaging.conftest import ROOT
+
+OWN = {"m2a_core", "m2a_ros"}
+DEBIAN_NAMES = {"cv2": "python3-opencv", "numpy": "python3-numpy", "tqdm": "python3-tqdm", "yaml": "python3-yaml"}
+MAIL = re.compile(r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9._-]+\.[a-zA-Z]{2,}")
+
+
+@pytest.fixture(scope="module")
+def description():
+    text = (ROOT / "package.xml").read_text(encoding="utf-8")
+    warnings: list[str] = []
+    package = parse_package_string(text, "package.xml", warnings=warnings)
+    assert warnings == []
+    return package
+
+
+@pytest.fixture(scope="module")
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_description_is_a_format_3_ament_python_package(description):
+    assert (description.name, description.package_format) == ("m2a_ros", 3)
+    assert description.get_build_type() == "ament_python"
+    root = ElementTree.parse(ROOT / "package.xml").getroot()
+    assert [child.text for child in root.findall("license")] == ["Apache-2.0"]
+
+
+def test_maintainer_has_a_mail_address_that_colcon_accepts(description):
+    (maintainer,) = description.maintainers
+    assert MAIL.fullmatch(maintainer.email)
+    assert parseaddr(f"{maintainer.name} <{maintainer.email}>") == (maintainer.name, maintainer.email)
+
+
+def test_name_version_and_licence_are_said_alike_everywhere(description, setup_cfg):
+    assert setup_cfg["metadata"]["name"] == description.name
+    assert description.version == m2a_core.__version__
+    assert setup_cfg["metadata"]["license"] == description.licenses[0]
+    assert (ROOT / "resource" / description.name).is_file()
+
+
+def test_every_third_party_import_of_the_ros_side_is_a_declared_dependency(description):
+    declared = {depend.name for depend in description.exec_depends}
+    files = [*(ROOT / "m2a_ros").rglob("*.py"), *(ROOT / "launch").rglob("*.py")]
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files
+        for name in imported_packages(path)
+        if name not in OWN | set(sys.stdlib_module_names) and DEBIAN_NAMES.get(name, name) not in declared
+    }
+    assert missing == set()
+
+
+def test_groups_that_bring_torch_agree_on_one_exact_version(setup_cfg):
+    groups = setup_cfg["options.extras_require"]
+    torch = {
+        group: line
+        for group in groups
+        for line in groups[group].splitlines()
+        if line and Requirement(line).name == "torch"
+    }
+    assert torch == {"train": "torch==2.13.0", "export": "torch==2.13.0"}
+
+
+def test_running_group_brings_neither_torch_nor_ros(setup_cfg):
+    names = {Requirement(line).name for line in setup_cfg["options"]["install_requires"].split("\n") if line}
+    assert names == {"numpy", "onnxruntime", "opencv-python-headless", "PyYAML", "tqdm"}
+
+
+def imported_packages(path):
+    """Top-level names that a file imports anywhere, relative imports aside."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.partition(".")[0]
