@@ -131,7 +131,7 @@ def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:
     msg.encoding = encoding
     msg.is_bigendian = int(sys.byteorder == "big")
     msg.step = msg.width * layout.pixel_bytes
-    msg.data.frombytes(memoryview(np.ascontiguousarray(array)).cast("B"))
+    msg.data.frombytes(np.ascontiguousarray(array).data.cast("B"))
 
 
 def fill_jpeg(msg: Any, rgb: np.ndarray) -> None:
@@ -139,4 +139,4 @@ def fill_jpeg(msg: Any, rgb: np.ndarray) -> None:
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     # image_transport's convention: encoding of the source; codec and encoding of the stream.
     msg.format = "rgb8; jpeg compressed bgr8"
-    msg.data.frombytes(memoryview(jpeg).cast("B"))
+    msg.data.frombytes(jpeg.data.cast("B"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,27 +24,26 @@ class Arrival:
 
 
 class FrameSlots:
-    """One slot per camera; safe between the executor's thread and the worker's.
-
-    Attributes:
-        replaced: frames per camera that a newer one pushed out before the worker took them.
-    """
+    """One slot per camera; safe between the executor's thread and the worker's."""
 
     def __init__(self, cameras: tuple[str, ...]) -> None:
         """Make an empty slot for each camera."""
-        self.replaced: Counter[str] = Counter()
         self._waiting: dict[str, Arrival] = {}
         self._turns = list(cameras)
         self._condition = threading.Condition()
         self._closed = False
 
-    def put(self, arrival: Arrival) -> None:
-        """Keep a message until the worker takes it or a newer one of the same camera comes."""
+    def put(self, arrival: Arrival) -> bool:
+        """Keep a message until the worker takes it or a newer one of the same camera comes.
+
+        Returns:
+            Whether it pushed out one that the worker had not taken.
+        """
         with self._condition:
-            if arrival.camera in self._waiting:
-                self.replaced[arrival.camera] += 1
+            replaced = arrival.camera in self._waiting
             self._waiting[arrival.camera] = arrival
             self._condition.notify()
+        return replaced
 
     def take(self) -> Arrival | None:
         """Wait for a message; the camera served longest ago goes first. None once closed."""

@@ -97,12 +97,13 @@ class ImageBridge:
         try:
             done, data = cv2.imencode(f".{dst_format}", array)
         except cv2.error as error:
-            raise ImageError("unconvertible", f"{array.dtype.name} {list(array.shape)} as '{dst_format}': {error.err}"
-                             ) from error
+            raise ImageError(
+                "unconvertible", f"{array.dtype.name} {list(array.shape)} as '{dst_format}': {error.err}"
+            ) from error
         if not done:
             raise ImageError("unconvertible", f"cannot write {array.dtype.name} {list(array.shape)} as '{dst_format}'")
         msg = CompressedImage(format=dst_format)
-        msg.data.frombytes(memoryview(data).cast("B"))
+        msg.data.frombytes(data.data.cast("B"))
         return msg
 
     def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:

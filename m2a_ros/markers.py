@@ -1,13 +1,12 @@
 """Unknown instances -> ``visualization_msgs/MarkerArray`` in the base frame.
 
 Every instance whose contact point meets the ground within ``max_distance`` gives three markers with its id:
-``<camera>/outline`` (the contour, upright over the contact point), ``<camera>/footprint`` (a rectangle on the ground) and
-``<camera>/label`` (id, score, distance). An instance that meets no ground, such as one above the horizon, gives none.
+``<camera>/outline`` (the contour, upright over the contact point), ``<camera>/footprint`` (a rectangle on the ground)
+and ``<camera>/label`` (id, score, distance). One that meets no ground, such as above the horizon, gives none.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,9 +107,7 @@ class MarkerBuilder:
             markers += [self._outline(header, item), self._footprint(header, item), self._label(header, item)]
         ids = {item.instance.id for item in placed}
         for gone in sorted(self._shown - ids):
-            markers += [
-                Marker(header=header, ns=ns, id=gone, action=Marker.DELETE) for ns in self._kinds.values()
-            ]
+            markers += [Marker(header=header, ns=ns, id=gone, action=Marker.DELETE) for ns in self._kinds.values()]
         self._shown = ids
         return MarkerArray(markers=markers)
 
@@ -148,6 +145,4 @@ class MarkerBuilder:
 
 def _point(xyz: np.ndarray) -> Point:
     x, y, z = (float(value) for value in xyz)
-    if not all(map(math.isfinite, (x, y, z))):
-        raise ValueError(f"marker point {(x, y, z)} is not finite")
     return Point(x=x, y=y, z=z)

@@ -1,7 +1,7 @@
 """Pixels -> rays -> points on the ground plane.
 
-Frames follow REP-103: the base frame has x forward, y left, z up and the ground at z = 0 below the vehicle; the camera's
-optical frame has z forward, x right, y down. Distortion models are those of ``sensor_msgs/CameraInfo`` (REP-104).
+Frames follow REP-103: the base frame has x forward, y left, z up and the ground at z = 0 below the vehicle; the
+camera's optical frame has z forward, x right, y down. Distortion models: ``sensor_msgs/CameraInfo`` (REP-104).
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from m2a_core.errors import DataError
 
 _OPTICAL_TO_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 _FISHEYE = ("equidistant", "fisheye")
-_MODELS = {"": (0, 4, 5, 8), "plumb_bob": (0, 4, 5), "rational_polynomial": (8, 12, 14), **dict.fromkeys(_FISHEYE, (4,))}
+_MODELS = {
+    "": (0, 4, 5, 8),
+    "plumb_bob": (0, 4, 5),
+    "rational_polynomial": (8, 12, 14),
+    **dict.fromkeys(_FISHEYE, (4,)),
+}
 _MAX_UNDISTORTION_ERROR_PX = 0.1
 _REFINEMENTS = 10
 

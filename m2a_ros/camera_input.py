@@ -1,0 +1,92 @@
+"""One camera's subscriptions: image topics into the frame slots, and the latest ``camera_info``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from m2a_ros.frame_slot import Arrival, FrameSlots
+from m2a_ros.statistics import CameraStatistics
+
+# REP-2003: image readers are best effort, which matches every publisher; depth 1, for the latest wins.
+_SENSOR_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+REPLACED = "replaced_by_newer"
+_MESSAGES = {"raw": Image, "compressed": CompressedImage}
+
+
+class CameraInput:
+    """Subscriptions of one camera; exist while the node is active.
+
+    Attributes:
+        camera_info: the latest ``sensor_msgs/CameraInfo``, or None.
+    """
+
+    def __init__(
+        self, node: Node, camera: str, transport: str, slots: FrameSlots, statistics: CameraStatistics
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: the node to subscribe with.
+            camera: name of the camera.
+            transport: ``raw``, ``compressed`` or ``auto``.
+            slots: where messages go.
+            statistics: where arrivals are counted.
+        """
+        self.camera_info: CameraInfo | None = None
+        self._node = node
+        self._camera = camera
+        self._slots = slots
+        self._statistics = statistics
+        self._topics = {"raw": f"~/input/{camera}/image", "compressed": f"~/input/{camera}/image/compressed"}
+        self._auto = transport == "auto"
+        self._transport = "raw" if self._auto else transport
+        self._info = self._subscribe(CameraInfo, f"~/input/{camera}/camera_info", self._keep_info)
+        self._images = self._subscribe_images()
+        self.follow_publishers()
+
+    @property
+    def topic(self) -> str:
+        """The image topic that is read, resolved."""
+        return self._images.topic_name
+
+    def publisher_count(self) -> int:
+        """How many publishers the image topic has."""
+        return self._node.count_publishers(self.topic)
+
+    def follow_publishers(self) -> None:
+        """With ``auto``: read the topic that has a publisher, raw first; with none stay where we are."""
+        if not self._auto or self.publisher_count():
+            return
+        other = "compressed" if self._transport == "raw" else "raw"
+        if self._node.count_publishers(self._node.resolve_topic_name(self._topics[other])):
+            self._node.destroy_subscription(self._images)
+            self._transport = other
+            self._images = self._subscribe_images()
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_subscription(self._images)
+        self._node.destroy_subscription(self._info)
+
+    def _subscribe_images(self) -> Subscription:
+        return self._subscribe(_MESSAGES[self._transport], self._topics[self._transport], self._keep_image)
+
+    def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription:
+        return self._node.create_subscription(
+            kind, topic, callback, _SENSOR_QOS, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
+
+    def _keep_image(self, message: Image | CompressedImage) -> None:
+        arrival = Arrival(self._camera, message)
+        self._statistics.arrived(arrival.received)
+        if self._slots.put(arrival):
+            self._statistics.dropped(REPLACED)
+
+    def _keep_info(self, message: CameraInfo) -> None:
+        self.camera_info = message

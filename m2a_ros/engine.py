@@ -1,0 +1,50 @@
+"""The model a configured node works with: loaded once, its thresholds replaceable while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from m2a_core.bundle import load_bundle
+from m2a_core.errors import ConfigError
+from m2a_core.labels import LabelSet
+from m2a_core.perception import Perception
+from m2a_core.runtime.factory import create_runtime
+from m2a_ros.parameters import Settings
+
+
+class Engine:
+    """A loaded network and the manifest it came with."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load the model.
+
+        Raises:
+            EngineError: the bundle is missing, corrupt or does not match its manifest.
+            ConfigError: the model has other classes than ``settings.classes``, or a setting does not fit it.
+        """
+        bundle = load_bundle(settings.model)
+        _check_classes(settings, bundle.manifest.labels)
+        self.manifest = bundle.manifest
+        settings.apply_thresholds(self.manifest.thresholds)
+        self._runtime = create_runtime(bundle, settings.backend, settings.threads)
+
+    def perception(self, settings: Settings) -> Perception:
+        """The model with the thresholds of the settings.
+
+        Raises:
+            ConfigError: a threshold is out of range.
+        """
+        thresholds = settings.apply_thresholds(self.manifest.thresholds)
+        return Perception(replace(self.manifest, thresholds=thresholds), self._runtime)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._runtime.close()
+
+
+def _check_classes(settings: Settings, labels: LabelSet) -> None:
+    if settings.classes and settings.classes != labels.names:
+        raise ConfigError(
+            f"model '{settings.model}' knows the classes {list(labels.names)}, parameter 'classes' expects "
+            f"{list(settings.classes)}; name a model with these classes, or correct 'classes'"
+        )

@@ -1,0 +1,19 @@
+"""Console script ``m2a``: the core commands and those that need ROS."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from m2a_core.cli import main as core
+
+COMMANDS = {**core.COMMANDS, "demo": "m2a_ros.demo.command"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; see ``m2a_core.cli.main.main``."""
+    return core.main(argv, COMMANDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

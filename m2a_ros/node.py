@@ -1,0 +1,191 @@
+"""The managed node ``m2a``: life cycle and wiring; the work is done elsewhere.
+
+configure: read parameters, load the model, create publishers. activate: subscribe to the cameras, start the worker.
+deactivate and cleanup undo these. A setup that does not fit leaves the node alive and unconfigured, with the reason in
+the log and in ``/diagnostics``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from m2a_core.errors import M2aError
+from m2a_ros.camera_input import CameraInput
+from m2a_ros.diagnostics import (
+    INTERNAL_ERROR,
+    CameraDiagnostics,
+    CameraView,
+    NodeView,
+    make_array,
+    node_status,
+)
+from m2a_ros.engine import Engine
+from m2a_ros.frame_slot import Arrival, FrameSlots
+from m2a_ros.parameter_server import ParameterServer
+from m2a_ros.parameters import Settings
+from m2a_ros.pipeline import CameraPipeline, Tuning
+from m2a_ros.statistics import CameraStatistics
+from m2a_ros.worker import Worker
+
+NODE_NAME = "m2a"
+_FOLLOW_PERIOD_S = 0.5
+
+
+class M2aNode(LifecycleNode):
+    """Open-set perception of any number of cameras."""
+
+    def __init__(self, **options: Any) -> None:
+        """Declare parameters and start diagnostics.
+
+        Args:
+            options: as for ``rclpy.lifecycle.LifecycleNode``.
+        """
+        super().__init__(NODE_NAME, **options)
+        self._engine: Engine | None = None
+        self._tuning: Tuning | None = None
+        self._worker: Worker | None = None
+        self._pipelines: dict[str, CameraPipeline] = {}
+        self._inputs: dict[str, CameraInput] = {}
+        self._statistics: dict[str, CameraStatistics] = {}
+        self._camera_diagnostics: dict[str, CameraDiagnostics] = {}
+        self._problem = ""
+        self._parameter_server = ParameterServer(self, lambda: self._engine is not None, self._retune)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        self._timer = self.create_timer(self._parameter_server.value("diagnostics.period"), self._publish_diagnostics)
+        self.create_timer(_FOLLOW_PERIOD_S, self._follow_publishers)
+
+    def start(self) -> None:
+        """Configure and activate, if the parameter ``autostart`` says so and the setup fits."""
+        if self._parameter_server.value("autostart") and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and create the publishers; FAILURE, with the reason logged, when the setup does not fit."""
+        try:
+            settings = self._parameter_server.settings()
+            self._engine = Engine(settings)
+            self._tuning = Tuning(self._engine.perception(settings), settings)
+        except M2aError as error:
+            self._problem = f"cannot configure: {error}"
+            self.get_logger().error(self._problem)
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            # rclpy turns any exception into a silent ERROR.
+            self._problem = "cannot configure: internal error, see the log"
+            self.get_logger().error(traceback.format_exc())
+            raise
+        self._problem = ""
+        self._timer.timer_period_ns = int(1e9 * self._parameter_server.value("diagnostics.period"))
+        for camera in settings.cameras:
+            self._statistics[camera] = CameraStatistics()
+            self._pipelines[camera] = CameraPipeline(self, camera, self._tuning, self._statistics[camera])
+        manifest = self._engine.manifest
+        self.get_logger().info(
+            f"configured: model '{manifest.name}' ({settings.backend}, input {manifest.input_size}), "
+            f"cameras {list(settings.cameras)}"
+        )
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start working."""
+        assert self._tuning is not None
+        settings = self._tuning.settings
+        slots = FrameSlots(settings.cameras)
+        for camera in settings.cameras:
+            self._inputs[camera] = CameraInput(self, camera, settings.transport, slots, self._statistics[camera])
+            self._camera_diagnostics[camera] = CameraDiagnostics(f"{self.get_name()}: camera {camera}")
+        self._worker = Worker(slots, self._process, self._report_crash)
+        self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working and unsubscribe; nothing is published for frames that wait."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and remove the publishers."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything, from any state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything and fall back to unconfigured, ready to be configured anew."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop the worker before ROS entities go."""
+        self._release()
+        super().destroy_node()
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+            if self.context.ok():
+                for pipeline in self._pipelines.values():
+                    pipeline.clear_markers()
+        for camera in self._inputs.values():
+            camera.destroy()
+        self._inputs.clear()
+        self._camera_diagnostics.clear()
+
+    def _release(self) -> None:
+        self._stop()
+        for pipeline in self._pipelines.values():
+            pipeline.outputs.destroy()
+        self._pipelines.clear()
+        self._statistics.clear()
+        self._tuning = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _process(self, arrival: Arrival) -> None:
+        assert self._tuning is not None
+        self._pipelines[arrival.camera].process(arrival, self._tuning, self._inputs[arrival.camera])
+
+    def _report_crash(self, arrival: Arrival, trace: str) -> None:
+        if not self.context.ok():
+            return  # Publishing fails once a signal has shut ROS down; that is the end, not a defect.
+        self._statistics[arrival.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
+        self.get_logger().error(f"camera '{arrival.camera}': a frame failed\n{trace}")
+
+    def _retune(self, settings: Settings) -> None:
+        """Use changed live parameters from the next frame on."""
+        assert self._engine is not None
+        self._tuning = Tuning(self._engine.perception(settings), settings)
+        for pipeline in self._pipelines.values():
+            pipeline.outputs.update_threshold(self._tuning.perception.manifest.thresholds.anomaly)
+
+    def _follow_publishers(self) -> None:
+        for camera in self._inputs.values():
+            camera.follow_publishers()
+
+    def _publish_diagnostics(self) -> None:
+        facts = {}
+        if self._engine is not None and self._tuning is not None:
+            manifest = self._engine.manifest
+            facts = {
+                "model": manifest.name,
+                "onnx_sha256": manifest.onnx_sha256,
+                "backend": self._tuning.settings.backend,
+                "input_size": f"{manifest.input_size[1]}x{manifest.input_size[0]}",
+            }
+        label = self._state_machine.current_state[1]
+        timeout = self._parameter_server.value("diagnostics.frame_timeout")
+        statuses = [node_status(f"{self.get_name()}: node", NodeView(label, self._problem, facts))]
+        for name, camera in self._inputs.items():
+            view = CameraView(camera.topic, camera.publisher_count(), self._statistics[name].snapshot())
+            statuses.append(self._camera_diagnostics[name].status(view, timeout))
+        self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))

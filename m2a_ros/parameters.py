@@ -1,0 +1,222 @@
+"""The node's parameters: each declared with a description and a range, checked, and read into one frozen value.
+
+``config/m2a.param.yaml`` holds the same parameters with the same defaults; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.errors import ConfigError
+from m2a_core.manifest import Thresholds
+from m2a_core.runtime.factory import BACKENDS
+from m2a_ros.projection import Mounting
+
+MODELS_OWN = -1.0
+"""Value of ``thresholds.*`` that stands for the threshold in the model's manifest."""
+
+TRANSPORTS = ("auto", "raw", "compressed")
+
+_TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter.
+
+    Attributes:
+        name: full name.
+        default: default value; its type is the parameter's.
+        description: what it means, with its unit.
+        limits: smallest and largest value, for numbers.
+        choices: allowed values, for strings.
+        live: may change while the node is configured; all others need the node unconfigured.
+    """
+
+    name: str
+    default: Any
+    description: str
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+
+NODE_PARAMETERS = (
+    ParameterSpec("autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager."),
+    ParameterSpec("model", DEFAULT_MODEL, "Model bundle: name under engines/, directory, or .onnx beside a manifest."),
+    ParameterSpec("backend", BACKENDS[0], "What runs the network.", choices=BACKENDS),
+    ParameterSpec("threads", 0, "CPU threads for one inference; 0 leaves it to the back end (all cores).", (0, 256)),
+    ParameterSpec(
+        "classes",
+        [""],
+        "Names of the classes that the model must have, in the order of their ids; [''] accepts any. "
+        "Set it where a consumer relies on ids: a model with other classes is then refused.",
+    ),
+    ParameterSpec("cameras", ["front"], "Names of the cameras; each is a part of topic names."),
+    ParameterSpec(
+        "transport",
+        "auto",
+        "Which image topic to read: raw, compressed, or auto (raw if it has a publisher, else compressed if that has).",
+        choices=TRANSPORTS,
+    ),
+    ParameterSpec(
+        "max_rate", 0.0, "Frames a second and camera to process at most; the rest is dropped; 0 for no limit.",
+        (0.0, 1000.0), live=True,
+    ),
+    ParameterSpec("base_frame", "base_link", "Frame of the markers: x forward, y left, z up, ground at z = 0."),
+    ParameterSpec(
+        "markers.max_distance", 60.0, "Metres from the camera beyond which an unknown instance gets no marker.",
+        (1.0, 1000.0), live=True,
+    ),
+    ParameterSpec(
+        "markers.lifetime", 1.0, "Seconds after which a viewer drops a marker that is not renewed; 0 for never.",
+        (0.0, 3600.0),
+    ),
+    ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
+    ParameterSpec(
+        "diagnostics.frame_timeout", 2.0, "Seconds without a frame after which a camera counts as silent.",
+        (0.1, 3600.0), live=True,
+    ),
+)  # fmt: skip
+
+_THRESHOLD_MEANINGS = {
+    "anomaly": "Score f (Eq. 7) from which a pixel is unknown.",
+    "refined": "Refined score f^r (Eq. 15) from which a pixel is unknown.",
+    "background": "Background score B (Eq. 17) from which a pixel is background.",
+    "keep_score": "Class probability from which a query takes part in the panoptic merge.",
+    "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",
+    "component_overlap": "IoU from which a background component belongs to a query's mask (Sec. 6.3).",
+    "min_area": "Smallest unknown instance, as a share of the image's pixels.",
+}
+
+THRESHOLD_PARAMETERS = tuple(
+    ParameterSpec(
+        f"thresholds.{field.name}", MODELS_OWN,
+        f"{_THRESHOLD_MEANINGS[field.name]} 0..1, or -1 for the model's own value.",
+        (MODELS_OWN, 1.0), live=True,
+    )
+    for field in fields(Thresholds)
+)  # fmt: skip
+
+_MOUNTING_MEANINGS = {
+    "x": ("metres forward of the base frame's origin", (-100.0, 100.0)),
+    "y": ("metres to the left of the base frame's origin", (-100.0, 100.0)),
+    "height": ("metres above the ground", (0.05, 100.0)),
+    "roll": ("radians about x, positive lowers the right side", (-3.15, 3.15)),
+    "pitch": ("radians about y, positive looks down", (-1.58, 1.58)),
+    "yaw": ("radians about z, positive looks to the left", (-3.15, 3.15)),
+}
+
+
+def mounting_parameters(camera: str) -> tuple[ParameterSpec, ...]:
+    """The parameters that say where one camera sits."""
+    defaults = Mounting()
+    return tuple(
+        ParameterSpec(
+            f"mounting.{camera}.{name}", getattr(defaults, name),
+            f"Camera '{camera}': {meaning}.", limits, live=True,
+        )
+        for name, (meaning, limits) in _MOUNTING_MEANINGS.items()
+    )  # fmt: skip
+
+
+def all_parameters(cameras: Iterable[str]) -> tuple[ParameterSpec, ...]:
+    """Every parameter of a node with these cameras."""
+    return (*NODE_PARAMETERS, *THRESHOLD_PARAMETERS, *(spec for name in cameras for spec in mounting_parameters(name)))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters' values, valid together.
+
+    Attributes:
+        model: name or path of the model bundle.
+        backend: what runs the network.
+        threads: CPU threads, or None for the back end's choice.
+        classes: class names the model must have, or () for any.
+        cameras: names of the cameras.
+        transport: ``auto``, ``raw`` or ``compressed``.
+        max_rate: frames a second and camera, 0 for no limit.
+        base_frame: frame of the markers.
+        marker_distance: metres.
+        marker_lifetime: seconds, 0 for ever.
+        thresholds: values that replace the model's own, by name.
+        mounting: where each camera sits.
+    """
+
+    model: str
+    backend: str
+    threads: int | None
+    classes: tuple[str, ...]
+    cameras: tuple[str, ...]
+    transport: str
+    max_rate: float
+    base_frame: str
+    marker_distance: float
+    marker_lifetime: float
+    thresholds: dict[str, float]
+    mounting: dict[str, Mounting]
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Settings:
+        """Read the values of all parameters.
+
+        Raises:
+            ConfigError: a value that no range can catch is wrong.
+        """
+        cameras = check_cameras(values["cameras"])
+        for name in ("model", "base_frame"):
+            if not values[name]:
+                raise ConfigError(f"parameter '{name}' is empty; see its description")
+        thresholds = {}
+        for spec in THRESHOLD_PARAMETERS:
+            value = values[spec.name]
+            if value != MODELS_OWN:
+                if value < 0:
+                    raise ConfigError(f"parameter '{spec.name}' is {value}; expected 0..1, or -1 for the model's own")
+                thresholds[spec.name.removeprefix("thresholds.")] = value
+        return cls(
+            model=values["model"],
+            backend=values["backend"],
+            threads=values["threads"] or None,
+            classes=tuple(name for name in values["classes"] if name),
+            cameras=cameras,
+            transport=values["transport"],
+            max_rate=values["max_rate"],
+            base_frame=values["base_frame"],
+            marker_distance=values["markers.max_distance"],
+            marker_lifetime=values["markers.lifetime"],
+            thresholds=thresholds,
+            mounting={
+                camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in _MOUNTING_MEANINGS})
+                for camera in cameras
+            },
+        )
+
+    def apply_thresholds(self, own: Thresholds) -> Thresholds:
+        """The model's thresholds with those replaced that the parameters set.
+
+        Raises:
+            ConfigError: a value is outside its range.
+        """
+        return replace(own, **self.thresholds)
+
+
+def check_cameras(cameras: Iterable[str]) -> tuple[str, ...]:
+    """Check the names of the cameras.
+
+    Raises:
+        ConfigError: there is none, one repeats, or one cannot be a part of a topic name.
+    """
+    names = tuple(cameras)
+    bad = [name for name in names if not _TOPIC_TOKEN.fullmatch(name)]
+    if not names or bad or len(set(names)) != len(names):
+        raise ConfigError(
+            f"parameter 'cameras' is {list(names)}; expected at least one name, all different, of letters, digits and "
+            "underscores and not starting with a digit"
+        )
+    return names

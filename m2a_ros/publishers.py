@@ -1,0 +1,149 @@
+"""One camera's outputs: each is computed, converted and published only while somebody listens to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float64, Header
+from visualization_msgs.msg import MarkerArray
+
+from m2a_core.labels import LabelSet
+from m2a_core.overlay import draw_overlay
+from m2a_core.types import OpenSetResult, Output
+from m2a_ros.conversions import fill_image, fill_jpeg
+from m2a_ros.label_info import label_info_message
+
+# A reliable publisher serves both reliable and best-effort readers.
+_OUTPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+TIMING_TOPICS = ("processing_time_ms", "pipeline_latency_ms", "cyclic_time_ms")
+
+
+@dataclass(frozen=True)
+class MapOutput:
+    """An output that is an image.
+
+    Attributes:
+        topic: last part of its topic.
+        output: what must be computed for it.
+        encoding: of the message.
+        convert: from the result's map to the message's array.
+    """
+
+    topic: str
+    output: Output
+    encoding: str
+    convert: Callable[[np.ndarray], np.ndarray]
+
+
+MAPS = (
+    # f sums over queries and can leave [0, 1] by a little; readers are promised [0, 1].
+    MapOutput("anomaly_map", Output.ANOMALY, "32FC1", lambda anomaly: np.clip(anomaly, 0.0, 1.0)),
+    MapOutput("open_set_mask", Output.OPEN_SET, "mono8", lambda ids: ids),
+    MapOutput("panoptic", Output.PANOPTIC, "16UC1", lambda ids: ids.astype(np.uint16)),
+    MapOutput("unknown_instances", Output.UNKNOWN_INSTANCES, "16UC1", lambda ids: ids),
+)
+
+_OVERLAY_NEEDS = frozenset({Output.OPEN_SET, Output.UNKNOWN_INSTANCES})
+
+
+class CameraOutputs:
+    """The publishers of one camera; exist while the node is configured."""
+
+    def __init__(self, node: Node, camera: str, labels: LabelSet, threshold: float) -> None:
+        """Create the publishers and publish the latched class map.
+
+        Args:
+            node: the node to publish with.
+            camera: name of the camera.
+            labels: classes of the model.
+            threshold: anomaly score from which a pixel is unknown.
+        """
+        self._node = node
+        self._labels = labels
+        self._publishers: list[Publisher] = []
+        output, debug = f"~/output/{camera}", f"~/debug/{camera}"
+        self._maps = [(spec, self._create(Image, f"{output}/{spec.topic}")) for spec in MAPS]
+        self._markers = self._create(MarkerArray, f"{output}/unknown_markers")
+        self._overlay = self._create(Image, f"{debug}/overlay")
+        self._overlay_jpeg = self._create(CompressedImage, f"{debug}/overlay/compressed")
+        self._timings = {name: self._create(Float64, f"{debug}/{name}") for name in TIMING_TOPICS}
+        info = label_info_message(labels, threshold)
+        self._label_info = self._create(type(info), f"{output}/label_info", _LATCHED_QOS)
+        self._label_info.publish(info)
+
+    def update_threshold(self, threshold: float) -> None:
+        """Publish the class map anew with another anomaly threshold."""
+        self._label_info.publish(label_info_message(self._labels, threshold))
+
+    def wanted(self) -> frozenset[Output]:
+        """What somebody listens to now; empty when nobody listens to anything that needs the network."""
+        wanted = {spec.output for spec, publisher in self._maps if _is_heard(publisher)}
+        if self.wants_markers():
+            wanted.add(Output.UNKNOWN_INSTANCES)
+        if _is_heard(self._overlay) or _is_heard(self._overlay_jpeg):
+            wanted |= _OVERLAY_NEEDS
+        return frozenset(wanted)
+
+    def wants_markers(self) -> bool:
+        """Whether somebody listens to the markers."""
+        return _is_heard(self._markers)
+
+    def publish_maps(self, header: Header, result: OpenSetResult) -> None:
+        """Publish every image output that is heard and was computed, with the frame's own header."""
+        for spec, publisher in self._maps:
+            computed = getattr(result, spec.output.value)
+            if computed is not None and _is_heard(publisher):
+                message = Image(header=header)
+                fill_image(message, spec.convert(computed), spec.encoding)
+                publisher.publish(message)
+
+    def publish_overlay(self, header: Header, image: np.ndarray, result: OpenSetResult) -> None:
+        """Draw and publish the overlay if it is heard and what it shows was computed."""
+        raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
+        if not (raw or jpeg) or result.open_set is None:
+            return
+        overlay = draw_overlay(image, result, self._labels)
+        if raw:
+            message = Image(header=header)
+            fill_image(message, overlay, "rgb8")
+            self._overlay.publish(message)
+        if jpeg:
+            compressed = CompressedImage(header=header)
+            fill_jpeg(compressed, overlay)
+            self._overlay_jpeg.publish(compressed)
+
+    def publish_markers(self, markers: MarkerArray) -> None:
+        """Publish the markers of one frame."""
+        self._markers.publish(markers)
+
+    def publish_timings(self, values: dict[str, float]) -> None:
+        """Publish milliseconds by name (``TIMING_TOPICS``)."""
+        for name, value in values.items():
+            if _is_heard(self._timings[name]):
+                self._timings[name].publish(Float64(data=value))
+
+    def destroy(self) -> None:
+        """Remove the publishers."""
+        for publisher in self._publishers:
+            self._node.destroy_publisher(publisher)
+        self._publishers.clear()
+
+    def _create(self, kind: type, topic: str, qos: QoSProfile = _OUTPUT_QOS) -> Publisher:
+        publisher: Publisher = self._node.create_publisher(
+            kind, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
+        self._publishers.append(publisher)
+        return publisher
+
+
+def _is_heard(publisher: Publisher) -> bool:
+    return publisher.get_subscription_count() > 0

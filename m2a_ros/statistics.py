@@ -1,0 +1,76 @@
+"""Counts and times of one camera, shared by the executor's thread and the worker's."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One camera's figures at one moment.
+
+    Attributes:
+        received: frames that arrived since activation.
+        published: frames whose outputs were published.
+        dropped: frames for which nothing was published, by reason.
+        without_markers: frames whose markers were not published although somebody listened, by reason.
+        last_arrival: ``time.monotonic()`` of the last frame, or None.
+        timings_ms: last value of each stage and latency, milliseconds.
+        last_error: message of the last bad frame, or empty.
+    """
+
+    received: int = 0
+    published: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    without_markers: dict[str, int] = field(default_factory=dict)
+    last_arrival: float | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    last_error: str = ""
+
+
+class CameraStatistics:
+    """Collects the figures of one camera."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._lock = threading.Lock()
+        self._received = 0
+        self._published = 0
+        self._dropped: Counter[str] = Counter()
+        self._without_markers: Counter[str] = Counter()
+        self._last_arrival: float | None = None
+        self._timings: dict[str, float] = {}
+        self._last_error = ""
+
+    def arrived(self, when: float) -> None:
+        """Count a frame that came at ``time.monotonic()`` = ``when``."""
+        with self._lock:
+            self._received += 1
+            self._last_arrival = when
+
+    def dropped(self, reason: str, error: str = "") -> None:
+        """Count a frame for which nothing is published."""
+        with self._lock:
+            self._dropped[reason] += 1
+            self._last_error = error or self._last_error
+
+    def published(self, timings_ms: dict[str, float]) -> None:
+        """Count a frame whose outputs were published, with its times in milliseconds."""
+        with self._lock:
+            self._published += 1
+            self._timings = dict(timings_ms)
+
+    def without_markers(self, reason: str) -> None:
+        """Count a frame whose markers could not be placed."""
+        with self._lock:
+            self._without_markers[reason] += 1
+
+    def snapshot(self) -> Snapshot:
+        """The figures now."""
+        with self._lock:
+            return Snapshot(
+                self._received, self._published, dict(self._dropped), dict(self._without_markers), self._last_arrival,
+                dict(self._timings), self._last_error,
+            )  # fmt: skip
