@@ -86,3 +86,18 @@ CITYSCAPES19 = LabelSet(
     ),
     road=0,
 )  # fmt: skip
+
+STREETHAZARDS12 = LabelSet(
+    name="streethazards12",
+    names=(
+        "background", "building", "fence", "pedestrian", "pole", "road line", "road", "sidewalk", "vegetation", "car",
+        "wall", "traffic sign",
+    ),
+    things=frozenset({3, 9}),
+    colors=(
+        (0, 0, 0), (70, 70, 70), (190, 153, 153), (220, 20, 60), (153, 153, 153), (157, 234, 50), (128, 64, 128),
+        (244, 35, 232), (107, 142, 35), (0, 0, 142), (102, 102, 156), (220, 220, 0),
+    ),
+    road=6,
+)  # fmt: skip
+"""Classes in the order that the released Mask2Anomaly code registers them; "other" is not trained."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from m2a_core.labels import CAMVID11, CITYSCAPES19
+from m2a_core.labels import CAMVID11, CITYSCAPES19, STREETHAZARDS12
+from m2a_core.labels_coco import COCO_PANOPTIC133, coco_known
 from m2a_core.model.config import ModelConfig
 
 MODELS: dict[str, ModelConfig] = {
@@ -23,5 +24,15 @@ MODELS: dict[str, ModelConfig] = {
             mask_dim=128,
         ),
         ModelConfig(name="r50-cityscapes", labels=CITYSCAPES19),
+        ModelConfig(name="r101-cityscapes", labels=CITYSCAPES19, backbone="resnet101"),
+        ModelConfig(name="swint-cityscapes", labels=CITYSCAPES19, backbone="swin_tiny"),
+        ModelConfig(name="swins-cityscapes", labels=CITYSCAPES19, backbone="swin_small"),
+        ModelConfig(name="swinb-cityscapes", labels=CITYSCAPES19, backbone="swin_base"),
+        ModelConfig(name="swinl-cityscapes", labels=CITYSCAPES19, backbone="swin_large"),
+        ModelConfig(name="swinb-streethazards", labels=STREETHAZARDS12, backbone="swin_base", freeze_backbone=False),
+        ModelConfig(name="r50-coco-panoptic", labels=COCO_PANOPTIC133),
+        ModelConfig(name="r50-coco-panoptic-k05", labels=coco_known(5)),
+        ModelConfig(name="r50-coco-panoptic-k10", labels=coco_known(10)),
+        ModelConfig(name="r50-coco-panoptic-k20", labels=coco_known(20)),
     )
 }

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
 from m2a_core.errors import ConfigError
 from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0
+from m2a_core.model.backbones.resnet import RESNET_BLOCKS, ResNet
+from m2a_core.model.backbones.swin import SWIN_B, SWIN_L, SWIN_S, SWIN_T, Swin
+
+BACKBONES: dict[str, Callable[[], nn.Module]] = {
+    "efficientnet_lite0": EfficientNetLite0,
+    "resnet50": lambda: ResNet(RESNET_BLOCKS[50]),
+    "resnet101": lambda: ResNet(RESNET_BLOCKS[101]),
+    "swin_tiny": lambda: Swin(SWIN_T),
+    "swin_small": lambda: Swin(SWIN_S),
+    "swin_base": lambda: Swin(SWIN_B),
+    "swin_large": lambda: Swin(SWIN_L),
+}
 
 
 def build_backbone(name: str) -> nn.Module:
@@ -20,8 +34,6 @@ def build_backbone(name: str) -> nn.Module:
     Raises:
         ConfigError: no backbone of that name.
     """
-    match name:
-        case "efficientnet_lite0":
-            return EfficientNetLite0()
-        case _:
-            raise ConfigError(f"backbone: no '{name}'; there is efficientnet_lite0")
+    if name not in BACKBONES:
+        raise ConfigError(f"backbone: no '{name}'; there are {', '.join(BACKBONES)}")
+    return BACKBONES[name]()

@@ -1,7 +1,7 @@
 """ResNet backbone, bottleneck form with the stride in the 3x3 convolution.
 
-Paper: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385. The stride
-sits in the 3x3 convolution, as in torchvision and in detectron2 with ``STRIDE_IN_1X1: False``
+Paper: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385. The
+stride sits in the 3x3 convolution, as in torchvision and in detectron2 with ``STRIDE_IN_1X1: False``
 (https://github.com/facebookresearch/detectron2), which is what Mask2Former and Mask2Anomaly train.
 """
 
@@ -82,21 +82,14 @@ class ResNet(nn.Module):
         channels: channels of ``res2``..``res5`` (strides 4, 8, 16, 32).
     """
 
-    def __init__(
-        self,
-        blocks: tuple[int, int, int, int] = RESNET_BLOCKS[50],
-        stem_channels: int = 64,
-        freeze_norm: bool = False,
-    ) -> None:
+    def __init__(self, blocks: tuple[int, int, int, int] = RESNET_BLOCKS[50], stem_channels: int = 64) -> None:
         """Build the backbone.
 
         Args:
             blocks: bottleneck blocks of res2..res5; ``RESNET_BLOCKS`` has those of ResNet-50 and -101.
             stem_channels: channels of the stem and inner channels of res2; doubled from stage to stage.
-            freeze_norm: keep batch statistics and affine parameters fixed, also in training mode.
         """
         super().__init__()
-        self.freeze_norm = freeze_norm
         self.stem = Stem(stem_channels)
         self.channels: dict[str, int] = {}
         in_channels = stem_channels
@@ -110,24 +103,9 @@ class ResNet(nn.Module):
             name = f"res{index + 2}"
             self.add_module(name, stage)
             self.channels[name] = in_channels
-        self._initialise()
-
-    def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm2d) and self.freeze_norm:
-                module.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> ResNet:
-        """Set the training mode; frozen norms stay in evaluation mode."""
-        super().train(mode)
-        if self.freeze_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """Extract features.

@@ -1,0 +1,144 @@
+"""Reading checkpoint files without ever running code from them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from m2a_core.errors import CheckpointError
+
+_NUMPY_GLOBALS = {
+    ("numpy", "dtype"), ("numpy", "ndarray"), ("collections", "OrderedDict"), ("_codecs", "encode"),
+    *((f"{core}.multiarray", name) for core in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")),
+}  # fmt: skip
+"""What a pickle of NumPy arrays needs; nothing among it runs code of the file's choosing."""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def resolve(path: Path) -> Path:
+    """The weight file that a path means: itself, or the single one of a Hugging Face directory.
+
+    Raises:
+        CheckpointError: no such file, or the directory has none or several parts.
+    """
+    if path.is_dir():
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            if (path / name).is_file():
+                return path / name
+        raise CheckpointError(
+            f"{path}: expected model.safetensors or pytorch_model.bin in the directory, got "
+            f"{', '.join(sorted(p.name for p in path.iterdir())[:6]) or 'nothing'}; save split checkpoints as one file"
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; expected a .pth, .pkl, .bin or .safetensors checkpoint")
+    return path
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint.
+
+    Args:
+        path: safetensors, a PyTorch file (read with ``weights_only``) or detectron2's pickle of NumPy arrays; the
+            tensors may lie under ``model`` or ``state_dict``.
+
+    Returns:
+        name -> tensor, on the CPU.
+
+    Raises:
+        CheckpointError: truncated, not a checkpoint, or holding more than tensors where tensors should be.
+    """
+    try:
+        head = path.open("rb").read(16)
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = _read_pickle(path) if head[:1] == b"\x80" and not _is_legacy_torch(path) else _read_torch(path)
+    except (OSError, SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError, IndexError) as error:
+        raise CheckpointError(f"{path}: truncated or no checkpoint ({_first_line(error)}); fetch it again") from error
+    except (pickle.UnpicklingError, ValueError, TypeError, AttributeError, UnicodeDecodeError, ImportError) as error:
+        raise CheckpointError(
+            f"{path}: expected tensors alone, refused what else it holds ({_first_line(error)}); if you trust it, save "
+            "its state dict alone with torch.save"
+        ) from error
+    return _tensors_of(content, path)
+
+
+def _read_torch(path: Path) -> Any:
+    with torch.serialization.safe_globals([np.dtype, np.ndarray]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_legacy_torch(path: Path) -> bool:
+    """True for PyTorch files older than the zip format: their first pickle is a magic number."""
+    with path.open("rb") as file:
+        return b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." in file.read(32)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that knows NumPy arrays and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse everything that arrays do not need."""
+        if (module, name) not in _NUMPY_GLOBALS:
+            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _read_pickle(path: Path) -> Any:
+    return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+
+
+def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"{path}: expected a state dict, got {type(content).__name__}")
+    tensors = {}
+    for name, value in content.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+            value = torch.from_numpy(np.array(value))
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise CheckpointError(f"{path}: expected tensors by name, got {type(value).__name__} under {name!r}")
+        tensors[name] = value
+    return tensors
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text metadata of a safetensors file.
+
+    Raises:
+        CheckpointError: not a safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= min(path.stat().st_size, 100_000_000):
+                raise CheckpointError(f"{path}: truncated or no safetensors file; fetch it again")
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: truncated or no safetensors file ({_first_line(error)})") from error
+    return {str(k): str(v) for k, v in metadata.items()}
