@@ -6,15 +6,12 @@ refuses (so the node refuses to configure) until the parameter is set right.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import (
-    InvalidParameterException,
-    InvalidParameterTypeException,
-    InvalidParameterValueException,
-)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -82,15 +79,17 @@ class ParameterServer:
             descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
         try:
             self._node.declare_parameter(spec.name, spec.default, descriptor)
-            problem = _choice_problem(spec, self.value(spec.name))
-        except (InvalidParameterException, InvalidParameterTypeException, InvalidParameterValueException) as error:
+            bad = spec.choices and self.value(spec.name) not in spec.choices
+        except (InvalidParameterTypeException, InvalidParameterValueException):
             self._node.declare_parameter(spec.name, spec.default, descriptor, ignore_override=True)
-            problem = str(error)
+            bad = True
         # Only now: rclpy runs the on-set callback for declarations too.
         self._specs[spec.name] = spec
-        if problem:
-            expected = f"a {type(spec.default).__name__}" + (f" in {list(spec.limits)}" if spec.limits else "")
-            self._refused[spec.name] = f"parameter '{spec.name}': {problem} (expected {expected}: {spec.description})"
+        if bad:
+            given = self._node._parameter_overrides[spec.name].value
+            self._refused[spec.name] = (
+                f"parameter '{spec.name}' is {given!r}, expected {spec.expected}: {spec.description}"
+            )
 
     def _declare_mountings(self) -> None:
         """Declare the parameters of cameras that have none yet; a bad list is left to ``settings`` to refuse."""
@@ -104,12 +103,15 @@ class ParameterServer:
 
     def _unknown(self) -> list[str]:
         # rclpy keeps undeclared overrides to itself and says nothing of them: a misspelt name would go unnoticed.
-        given = self._node._parameter_overrides
-        return [
-            f"parameter '{name}' is unknown; known: {', '.join(sorted(self._specs))}"
-            for name in sorted(given)
-            if name not in self._specs and not name.startswith(_ROS_OWN)
-        ]
+        given = sorted(self._node._parameter_overrides)
+        unknown = [name for name in given if name not in self._specs and not name.startswith(_ROS_OWN)]
+        return [f"parameter '{name}' is unknown; {self._hint(name)}" for name in unknown]
+
+    def _hint(self, name: str) -> str:
+        if name.startswith("mounting."):
+            return f"'cameras' is {list(self.value('cameras'))}; add the camera there or remove the parameter"
+        close = difflib.get_close_matches(name, self._specs, n=1)
+        return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(self._specs))}"
 
     def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
         values = {name: self.value(name) for name in self._specs}
@@ -118,9 +120,8 @@ class ParameterServer:
             spec = self._specs[change.name]
             if not spec.live and self._is_configured():
                 return _refuse(f"'{spec.name}' is fixed while the node is configured: deactivate and clean up first")
-            problem = _choice_problem(spec, change.value)
-            if problem:
-                return _refuse(f"'{spec.name}': {problem}")
+            if spec.choices and change.value not in spec.choices:
+                return _refuse(f"'{spec.name}' is {change.value!r}, expected {spec.expected}")
             values[change.name] = change.value
         if not ours:
             return SetParametersResult(successful=True)
@@ -134,12 +135,6 @@ class ParameterServer:
         for change in ours:
             self._refused.pop(change.name, None)
         return SetParametersResult(successful=True)
-
-
-def _choice_problem(spec: ParameterSpec, value: Any) -> str:
-    if spec.choices and value not in spec.choices:
-        return f"'{value}' is not one of {', '.join(spec.choices)}"
-    return ""
 
 
 def _refuse(reason: str) -> SetParametersResult:

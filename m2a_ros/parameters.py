@@ -21,6 +21,7 @@ MODELS_OWN = -1.0
 
 TRANSPORTS = ("auto", "raw", "compressed")
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "a string"}
 _TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -43,6 +44,14 @@ class ParameterSpec:
     limits: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+
+    @property
+    def expected(self) -> str:
+        """Type and range in words, for messages."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        kind = "a list of strings" if isinstance(self.default, list) else _KINDS[type(self.default)]
+        return kind + (f" from {self.limits[0]} to {self.limits[1]}" if self.limits else "")
 
 
 NODE_PARAMETERS = (
