@@ -69,11 +69,15 @@ class Mask2Anomaly(nn.Module):
         height, width = int(image.shape[-2]), int(image.shape[-1])
         if height % 32 or width % 32:
             raise ConfigError(f"image: height and width must be multiples of 32 (pad it), got {height}x{width}")
-        features = self.pixel_decoder(self.backbone(image))
+        return self.decode(self.backbone(image), all_layers)
+
+    def decode(self, features: dict[str, torch.Tensor], all_layers: bool | None = None) -> ModelOutput:
+        """Predict from the backbone's features; arguments and result otherwise as `forward`."""
+        pixels = self.pixel_decoder(features)
         *aux, (class_logits, mask_logits) = self.transformer_decoder(
-            features, self.training if all_layers is None else all_layers
+            pixels, self.training if all_layers is None else all_layers
         )
-        return ModelOutput(class_logits, mask_logits, aux, features.mask_features)
+        return ModelOutput(class_logits, mask_logits, aux, pixels.mask_features)
 
 
 def build_model(config: ModelConfig) -> Mask2Anomaly:

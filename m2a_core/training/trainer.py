@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from m2a_core.errors import CheckpointError, M2aError
 from m2a_core.labels import LabelSet
+from m2a_core.model.backbones.fold import fold_batch_norm
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import StageConfig, TrainConfig
 from m2a_core.training.losses import Criterion
@@ -77,6 +78,7 @@ class Trainer:
         self.average = average_of(model)
         self.progress = Progress()
         self.optimizer: torch.optim.Optimizer | None = None
+        self.folded: nn.Module | None = None
         self.stop = False
         out.mkdir(parents=True, exist_ok=True)
         self.checkpoint = out / "checkpoint.pt"
@@ -145,7 +147,8 @@ class Trainer:
     def _start_stage(self, stage: StageConfig) -> None:
         if self.progress.step == 0 and self.progress.stage > 0:
             self.model.load_state_dict(self.average.state_dict())
-        self.model.backbone.requires_grad_(not stage.freeze_backbone)  # type: ignore[union-attr, operator]
+        self.model.backbone.requires_grad_(not stage.freeze_backbone)
+        self.folded = fold_batch_norm(self.model.backbone) if stage.freeze_backbone else None
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, self.pixel_head, stage), lr=stage.lr)
 
     def _run_stage(self, stage: StageConfig, writer: SummaryWriter) -> None:
@@ -185,7 +188,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         images, targets = self.batches.get(stage, self.progress.stage, step)
-        output = self.model(images)
+        if self.folded is None:
+            output = self.model(images)
+        else:
+            with torch.no_grad():
+                features = self.folded(images.contiguous(memory_format=torch.channels_last))
+            output = self.model.decode({name: x.contiguous() for name, x in features.items()})
         heads = [*output.aux, (output.class_logits, output.mask_logits)]
         pixel = self.pixel_head(output.mask_features) if stage.loss.pixel_aux > 0 else None
         loss, parts = criterion(heads, targets, pixel)
