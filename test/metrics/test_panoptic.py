@@ -1,0 +1,121 @@
+"""Panoptic quality against panopticapi's own matching and against hand-made cases."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2a_core.errors import DataError
+from m2a_core.labels import CAMVID11
+from m2a_core.metrics.panoptic import PanopticQuality, Segments
+
+
+def random_segments(rng: np.random.Generator, classes: int, crowds: bool) -> Segments:
+    """Rectangles painted over void (id 0)."""
+    ids = np.zeros((48, 64), np.int32)
+    chosen, crowd, seen = {}, set(), set()
+    for i in range(1, 14):
+        y, x = rng.integers(0, 40), rng.integers(0, 50)
+        ids[y : y + rng.integers(5, 25), x : x + rng.integers(5, 30)] = i
+        chosen[i] = int(rng.integers(0, classes))
+        if crowds and rng.random() < 0.15 and chosen[i] not in seen:  # one crowd a class and image, as in COCO
+            crowd.add(i)
+            seen.add(chosen[i])
+    present = set(np.unique(ids).tolist())
+    return Segments(ids, {i: c for i, c in chosen.items() if i in present}, frozenset(crowd & present))
+
+
+def jittered(rng: np.random.Generator, truth: Segments, classes: int) -> Segments:
+    ids = np.roll(truth.ids, tuple(rng.integers(-2, 3, 2)), (0, 1))
+    classes_of = {i: c if rng.random() < 0.85 else int(rng.integers(0, classes)) for i, c in truth.classes.items()}
+    present = set(np.unique(ids).tolist())
+    return Segments(ids, {i: c for i, c in classes_of.items() if i in present})
+
+
+def test_equals_panopticapi(tmp_path: Path) -> None:
+    evaluation = pytest.importorskip("panopticapi.evaluation")
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    ours, pairs = PanopticQuality(), []
+    for n in range(12):
+        truth = random_segments(rng, 5, crowds=True)
+        predicted = jittered(rng, truth, 5) if n % 2 else random_segments(rng, 5, crowds=False)
+        ours.update(predicted, truth)
+        annotations = []
+        for side, segments in (("gt", truth), ("pred", predicted)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            name = f"{n}.png"
+            image.fromarray(np.stack([segments.ids, segments.ids * 0, segments.ids * 0], -1).astype(np.uint8)).save(
+                tmp_path / side / name
+            )
+            info = [
+                {
+                    "id": i,
+                    "category_id": c,
+                    "iscrowd": int(i in segments.crowds),
+                    "area": int((segments.ids == i).sum()),
+                }
+                for i, c in segments.classes.items()
+            ]
+            annotations.append({"image_id": n, "file_name": name, "segments_info": info})
+        pairs.append(tuple(annotations))
+    categories = {c: {"isthing": int(c < 2)} for c in range(5)}
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = evaluation.pq_compute_single_core(
+            0, pairs, str(tmp_path / "gt"), str(tmp_path / "pred"), categories
+        )
+    for classes, isthing in (((0, 1), True), ((2, 3, 4), False), (range(5), None)):
+        expected, _ = theirs.pq_average(categories, isthing)
+        got = ours.quality(classes)
+        assert (got.pq, got.sq, got.rq) == pytest.approx([expected[k] for k in ("pq", "sq", "rq")], abs=1e-12)
+    assert any(tally.tp for tally in ours.tallies.values())
+
+
+def test_a_perfect_prediction_has_quality_one() -> None:
+    truth = random_segments(np.random.default_rng(1), 3, crowds=False)
+    quality = PanopticQuality()
+    quality.update(truth, truth)
+    result = quality.quality(range(3))
+    assert (result.pq, result.sq, result.rq) == (1.0, 1.0, 1.0)
+
+
+def test_touching_objects_of_one_class_are_matched_one_by_one() -> None:
+    truth = Segments(np.repeat([[1, 2]], 4, 0).repeat(5, 1), {1: 0, 2: 0})
+    merged = Segments(np.ones((4, 10), np.int32), {1: 0})
+    quality = PanopticQuality()
+    quality.update(merged, truth)
+    tally = quality.tallies[0]
+    assert (tally.tp, tally.fp, tally.fn) == (0, 1, 2)
+
+
+def test_void_is_left_out_of_the_union_and_excuses_a_segment() -> None:
+    truth_ids = np.zeros((1, 10), np.int32)
+    truth_ids[0, :4] = 1
+    quality = PanopticQuality()
+    quality.update(Segments(np.full((1, 10), 7), {7: 0}), Segments(truth_ids, {1: 0}))
+    assert quality.quality([0]).sq == 1.0
+    excused = PanopticQuality()
+    excused.update(Segments(np.full((1, 10), 7), {7: 2}), Segments(truth_ids, {1: 0}))
+    assert 2 not in excused.tallies
+    assert excused.tallies[0].fn == 1
+
+
+def test_summary_keeps_the_unknown_apart() -> None:
+    unknown = CAMVID11.unknown_id
+    ids = np.array([[3 * 256] * 6, [8 * 256 + 1] * 6, [unknown * 256 + 1] * 6], np.int32)
+    missing_unknown = np.where(ids == unknown * 256 + 1, 65535, ids)
+    quality = PanopticQuality()
+    quality.update(Segments.of_panoptic(missing_unknown), Segments.of_panoptic(ids))
+    summary = quality.summary(CAMVID11)
+    assert (summary["known"].pq, summary["things"].pq, summary["stuff"].pq) == (1.0, 1.0, 1.0)
+    assert summary["unknown"].pq == 0.0
+    assert summary["known"].n_classes == 2
+
+
+def test_sizes_are_checked() -> None:
+    with pytest.raises(DataError, match="same size"):
+        PanopticQuality().update(Segments(np.zeros((2, 2)), {}), Segments(np.zeros((2, 3)), {}))
