@@ -6,13 +6,13 @@
 import os
 from pathlib import Path
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchDescription  # type: ignore[attr-defined]
 from m2a_ros.dds import profile_environment
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
