@@ -35,8 +35,9 @@ def average_of(model: nn.Module) -> nn.Module:
 def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
     """Move averaged weights towards the network; the decay grows over the first steps so that the start is forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
-    for kept, new in zip(average.parameters(), model.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)
+    pairs = zip(average.parameters(), model.parameters(), strict=True)
+    trained = [(kept, new) for kept, new in pairs if new.requires_grad]
+    torch._foreach_lerp_([kept for kept, _ in trained], [new for _, new in trained], 1 - decay)
     for kept, new in zip(average.buffers(), model.buffers(), strict=True):
         kept.copy_(new)
 

@@ -149,7 +149,7 @@ class Trainer:
             self.model.load_state_dict(self.average.state_dict())
         self.model.backbone.requires_grad_(not stage.freeze_backbone)
         self.folded = fold_batch_norm(self.model.backbone) if stage.freeze_backbone else None
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, self.pixel_head, stage), lr=stage.lr)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, self.pixel_head, stage), lr=stage.lr, fused=True)
 
     def _run_stage(self, stage: StageConfig, writer: SummaryWriter) -> None:
         criterion = Criterion(self.labels.num_classes, stage.loss)
