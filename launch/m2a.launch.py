@@ -72,7 +72,7 @@ def generate_launch_description() -> LaunchDescription:
             (["~/input/", camera, "/image/compressed"], [image_topic, "/compressed"]),
             (["~/input/", camera, "/camera_info"], LaunchConfiguration("camera_info_topic")),
         ],
-        arguments=["--ros-args", "--log-level", ["m2a:=", LaunchConfiguration("log_level")]],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
     rviz = Node(

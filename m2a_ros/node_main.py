@@ -39,18 +39,28 @@ def main(args: list[str] | None = None) -> int:
         return 2
     os.environ.update(profile_environment(os.environ))
     rclpy.init(args=[sys.argv[0], *argv])
-    node = M2aNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        node.start()
-        executor.spin()
+        _run()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError:
+        # A signal shuts ROS down at any moment; what is being created then fails with rclpy's RCLError.
+        if rclpy.ok():
+            raise
     finally:
-        node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _run() -> None:
+    node = M2aNode()
+    try:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        node.start()
+        executor.spin()
+    finally:
+        node.destroy_node()
 
 
 if __name__ == "__main__":
