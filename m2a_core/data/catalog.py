@@ -1,0 +1,46 @@
+"""Data sets by the name that ``m2a evaluate --dataset`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from m2a_core.data import anomaly, classes
+from m2a_core.data.base import Dataset
+from m2a_core.errors import ConfigError, DataError
+
+DATASETS: dict[str, Callable[[Path], Dataset]] = {
+    "road_anomaly": anomaly.road_anomaly,
+    "lost_and_found": anomaly.lost_and_found,
+    "fishyscapes_laf": anomaly.fishyscapes_laf,
+    "fishyscapes_static": anomaly.fishyscapes_static,
+    "smiyc_anomaly": partial(anomaly.smiyc, track="anomaly"),
+    "smiyc_obstacle": partial(anomaly.smiyc, track="obstacle"),
+    "streethazards": classes.streethazards,
+    "cityscapes": classes.cityscapes,
+    "camvid": classes.camvid,
+    "coco_panoptic": classes.coco_panoptic,
+    "coco_panoptic_k5": partial(classes.coco_panoptic, percent_unknown=5),
+    "coco_panoptic_k10": partial(classes.coco_panoptic, percent_unknown=10),
+    "coco_panoptic_k20": partial(classes.coco_panoptic, percent_unknown=20),
+    "folder": anomaly.folder,
+}
+
+
+def open_dataset(name: str, root: Path) -> Dataset:
+    """Open a data set.
+
+    Args:
+        name: one of ``DATASETS``.
+        root: its folder, laid out as distributed.
+
+    Raises:
+        ConfigError: the name is unknown.
+        DataError: the folder or a part of it is missing; the message shows the expected layout.
+    """
+    if name not in DATASETS:
+        raise ConfigError(f"data set '{name}': expected one of {', '.join(DATASETS)}")
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; --root is where data set '{name}' lies")
+    return DATASETS[name](root)

@@ -1,0 +1,146 @@
+"""Scoring a folder of score maps: pixels first, then components at the threshold the pixels give."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from m2a_core.errors import DataError
+from m2a_core.evaluation.files import Pair
+from m2a_core.evaluation.shards import FrameRecord, Shard, make_shards, process_components, process_pixels
+from m2a_core.metrics.component import ComponentResult, Track, component_metrics
+from m2a_core.metrics.pixel import PixelMetrics, PixelResult
+from m2a_core.metrics.smiyc_curve import BinnedResult, pooled_curve
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a data set.
+
+    Attributes:
+        pixel: exact pixel metrics.
+        binned: the SMIYC code's binned ones.
+        components: component metrics at ``threshold``; None without a threshold (no anomalous pixel, none given).
+        threshold: T.
+        threshold_rule: where T comes from.
+        track: whose component sizes apply.
+        records: per frame, in order.
+        failed: frame -> why it is in no figure.
+    """
+
+    pixel: PixelResult
+    binned: BinnedResult
+    components: ComponentResult | None
+    threshold: float | None
+    threshold_rule: str
+    track: Track
+    records: list[FrameRecord]
+    failed: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as JSON values; null where one is undefined. Fractions in [0, 1]."""
+        pixel, parts = self.pixel, self.components
+        figures = {
+            "auprc": pixel.auprc,
+            "fpr95": pixel.fpr95,
+            "auroc": pixel.auroc,
+            "f1_star": parts.f1_star if parts else None,
+            "siou": parts.siou if parts else None,
+            "ppv": parts.ppv if parts else None,
+            "n_frames": len(self.records) - len(self.failed.keys() & {r.name for r in self.records}),
+            "n_pixels": pixel.n_anomaly + pixel.n_known,
+            "n_anomaly_pixels": pixel.n_anomaly,
+            "threshold": self.threshold,
+            "threshold_rule": self.threshold_rule,
+            "track": self.track.value,
+            "tpr95_threshold": pixel.tpr95_threshold,
+            "best_f1": pixel.best_f1,
+            "best_f1_threshold": pixel.best_f1_threshold,
+            "smiyc_binned": dict(vars(self.binned)),
+            "failed": self.failed,
+        }
+        return _without_nan(figures)
+
+
+def evaluate_pairs(
+    pairs: Sequence[Pair],
+    work: Path,
+    track: Track = Track.ANOMALY,
+    threshold: float | None = None,
+    workers: int = 1,
+    missing: dict[str, str] | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Score pairs of files, resuming what an earlier, killed run left in ``work``.
+
+    Args:
+        pairs: the frames.
+        work: directory for partial results; see ``finish``.
+        track: component sizes of which track.
+        threshold: T; None takes the benchmark's best-F1 threshold (``metrics.smiyc_curve``).
+        workers: processes.
+        missing: frames known to lack a file, with the reason; they are reported as failed.
+        progress: show bars on stderr.
+
+    Raises:
+        DataError: no frame could be scored.
+    """
+    shards = make_shards(pairs, work)
+    _run("pixels", process_pixels, [s for s in shards if not s.pixel_done()], len(pairs), workers, progress)
+    records = [record for shard in shards for record in shard.records()]
+    failed = {**(missing or {}), **{r.name: r.error for r in records if r.error}}
+    if all(record.error for record in records):
+        raise DataError(f"none of {len(records)} frames could be scored; the first: {next(iter(failed.values()))}")
+
+    metrics = PixelMetrics()
+    for shard in shards:
+        metrics.add_runs(*shard.runs())
+    pixel, binned = metrics.compute(), pooled_curve([b for shard in shards for b in shard.bins()])
+    rule = "given"
+    if threshold is None:
+        threshold = None if np.isnan(binned.best_f1_threshold) else binned.best_f1_threshold
+        rule = "best pixel F1 on the SMIYC binned curve" if threshold is not None else "none: no anomalous pixel"
+    components = None
+    if threshold is not None:
+        todo = [s for s in shards if not s.components_path(threshold, track).exists()]
+        _run(
+            "components", partial(process_components, threshold=threshold, track=track), todo, len(pairs), workers,
+            progress,
+        )  # fmt: skip
+        components = component_metrics([f for shard in shards for f in shard.components(threshold, track)])
+    return Evaluation(pixel, binned, components, threshold, rule, track, records, failed)
+
+
+def finish(work: Path) -> None:
+    """Remove the partial results once the figures are written."""
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(
+    what: str, job: Callable[[Shard], int], todo: Sequence[Shard], total: int, workers: int, progress: bool
+) -> None:
+    done = total - sum(len(shard.pairs) for shard in todo)
+    with tqdm(total=total, initial=done, desc=what, unit="frame", disable=not progress) as bar:
+        if workers == 1 or len(todo) < 2:
+            for shard in todo:
+                bar.update(job(shard))
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+            for future in as_completed([pool.submit(job, shard) for shard in todo]):
+                bar.update(future.result())
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value
