@@ -1,0 +1,118 @@
+"""Turn trained weights into a model bundle: one ONNX graph with its manifest, checked against PyTorch on real frames.
+
+OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is OUT's last part; nothing is written
+unless the graph agrees with PyTorch on the frames. What is not given is kept from a manifest that OUT already has.
+
+example:
+  m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\
+      --frames drive/ --thresholds thresholds.json --license "research use" --out engines/m2a-edge
+where thresholds.json holds at least the scores at 95 % true-positive rate: {"anomaly": 0.31, "refined": 0.28}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from m2a_core.cli.predict import find_images
+from m2a_core.errors import ConfigError
+from m2a_core.images import read_image
+from m2a_core.manifest import FILE_NAME, Manifest, Thresholds
+
+HELP = "write a model bundle (ONNX and manifest) from trained weights"
+
+_VERIFY_FRAMES = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="safetensors file of `m2a train`")
+    parser.add_argument("--model", required=True, metavar="NAME", help="network that the weights were trained for")
+    parser.add_argument("--size", required=True, metavar="HxW", help="input size in pixels, multiples of 4: 360x480")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle, e.g. engines/m2a-edge")
+    parser.add_argument(
+        "--frames", nargs="+", required=True, metavar="IMAGE",
+        help=f"real images to verify on: files, directories or patterns; {_VERIFY_FRAMES} of them are used",
+    )  # fmt: skip
+    parser.add_argument(
+        "--thresholds", type=Path, metavar="JSON", help="scores at 95 %% true-positive rate and other thresholds"
+    )
+    parser.add_argument("--metrics", type=Path, metavar="JSON", help="measured figures by name, for the manifest")
+    parser.add_argument("--license", metavar="TEXT", help="terms of the weights, for the manifest")
+    parser.add_argument(
+        "--score-order", choices=("paper", "fast"), default="fast",
+        help="paper: upsample mask logits, then sigmoid and sum; fast: sum at the masks' size (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--refinement", choices=("paper", "official"), default="paper", help="variant of Eq. 15 (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, verify, write."""
+    size = parse_size(args.size)
+    paths = find_images(args.frames)
+    previous = Manifest.load(args.out / FILE_NAME) if (args.out / FILE_NAME).exists() else None
+    thresholds = _thresholds(args.thresholds, previous)
+
+    from m2a_core.export.bundle_writer import BundleNotes, export_bundle
+    from m2a_core.export.network import ExportedNetwork
+    from m2a_core.export.weights import load_trained
+    from m2a_core.openset.refinement import Refinement
+
+    notes = BundleNotes(
+        thresholds=thresholds,
+        license=args.license or (previous.license if previous else "not stated"),
+        metrics=_numbers(args.metrics) if args.metrics else (previous.metrics if previous else {}),
+    )
+    frames = [read_image(path) for path in paths[:: max(1, len(paths) // _VERIFY_FRAMES)][:_VERIFY_FRAMES]]
+    model, trained = load_trained(args.weights, args.model)
+    network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement))
+    report = export_bundle(network, args.weights, frames, args.out, notes, trained)
+    print(f"verified on {len(frames)} frames:")
+    for entry in report:
+        print(f"  {entry.name:14} max error {entry.max_error:.1e}  90 % within {entry.typical_error:.1e}  "
+              f"equal {entry.equal:.3%}")  # fmt: skip
+    print(f"written to {args.out}")
+    return 0
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``HxW``.
+
+    Raises:
+        ConfigError: not two positive numbers with an x between.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise ConfigError(f"size '{text}': expected HEIGHTxWIDTH in pixels, e.g. 360x480")
+    return int(match[1]), int(match[2])
+
+
+def _thresholds(path: Path | None, previous: Manifest | None) -> Thresholds:
+    if path is None:
+        if previous is None:
+            raise ConfigError(
+                "--thresholds: the bundle has no manifest to keep them from; give a JSON file with at least 'anomaly' "
+                "and 'refined', the scores at 95 % true-positive rate on validation"
+            )
+        return previous.thresholds
+    values = _numbers(path)
+    try:
+        return Thresholds(**values)
+    except TypeError as error:
+        raise ConfigError(f"{path}: thresholds do not fit ({error})") from error
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    """A JSON object of numbers."""
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a readable JSON file ({error})") from error
+    if not isinstance(data, dict) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in data.values()):
+        raise ConfigError(f"{path}: expected a JSON object of numbers by name")
+    return {key: float(value) for key, value in data.items()}

@@ -1,0 +1,113 @@
+"""Export, verify, and only then put a bundle in place: all of it or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from m2a_core import __version__
+from m2a_core.bundle import load_bundle, sha256_of
+from m2a_core.errors import ExportError
+from m2a_core.export.network import ExportedNetwork
+from m2a_core.export.onnx_export import build_onnx
+from m2a_core.export.verify import Agreement, verify
+from m2a_core.manifest import FILE_NAME, Manifest, Thresholds
+from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from m2a_core.runtime.factory import create_runtime
+
+
+@dataclass(frozen=True)
+class BundleNotes:
+    """What the manifest says beyond the network itself.
+
+    Attributes:
+        thresholds: where scores become decisions.
+        license: terms of the weights.
+        metrics: measured figures by name.
+    """
+
+    thresholds: Thresholds
+    license: str
+    metrics: dict[str, float]
+
+
+def export_bundle(
+    network: ExportedNetwork,
+    weights: Path,
+    frames: Sequence[np.ndarray],
+    out: Path,
+    notes: BundleNotes,
+    trained: dict[str, str],
+) -> list[Agreement]:
+    """Write the bundle of a network.
+
+    The graph is written beside ``out``, loaded the way a vehicle loads it, compared with PyTorch, and moved into place.
+    Files of ``out`` that are not the bundle's stay.
+
+    Args:
+        network: what to export.
+        weights: the safetensors file it was loaded from; copied into the bundle.
+        frames: uint8 [H, W, 3] each, real images of any size.
+        out: the bundle's directory; its last part is the bundle's name.
+        notes: for the manifest.
+        trained: metadata of the weights; run and step go into the graph's.
+
+    Returns:
+        How the graph agrees with PyTorch.
+
+    Raises:
+        ExportError: the graph cannot be made, disagrees with PyTorch, or cannot be written.
+        EngineError: the graph does not load or does not keep its contract.
+    """
+    name = out.resolve().name
+    weights_digest = sha256_of(weights)
+    metadata = {
+        "m2a.name": name,
+        "m2a.model": network.model.config.name,
+        "m2a.weights_sha256": weights_digest,
+        "m2a.input_size": "x".join(map(str, network.input_size)),
+        "m2a.version": __version__,
+        **{f"m2a.trained.{key}": trained[key] for key in ("run", "step") if key in trained},
+    }
+    graph = build_onnx(network, metadata)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.") as temporary:
+            staged = Path(temporary)
+            (staged / f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+            manifest = _manifest(name, network, notes, sha256_of(staged / f"{name}.onnx"))
+            (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
+            shutil.copyfile(weights, staged / f"{name}.safetensors")
+            runtime = create_runtime(load_bundle(staged))
+            report = verify(runtime, network, frames)
+            runtime.close()
+            out.mkdir(exist_ok=True)
+            # The manifest comes last: until then the old one's hash refuses the new graph.
+            for file in (f"{name}.safetensors", f"{name}.onnx", FILE_NAME):
+                (staged / file).replace(out / file)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot write the bundle ({error})") from error
+    return report
+
+
+def _manifest(name: str, network: ExportedNetwork, notes: BundleNotes, onnx_digest: str) -> Manifest:
+    return Manifest(
+        name=name,
+        onnx_file=f"{name}.onnx",
+        onnx_sha256=onnx_digest,
+        input_size=network.input_size,
+        num_queries=network.model.config.num_queries,
+        labels=network.model.config.labels,
+        thresholds=notes.thresholds,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        license=notes.license,
+        metrics=notes.metrics,
+        created_with={"m2a": __version__, **{p: version(p) for p in ("torch", "onnx", "onnxscript", "onnxruntime")}},
+    )

@@ -1,0 +1,68 @@
+"""The module that is exported: bytes of an image in, the tensors of ``io_spec`` out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2a_core.errors import ConfigError
+from m2a_core.model.mask2anomaly import Mask2Anomaly
+from m2a_core.openset.graph import OpenSetGraph, ScoreOrder
+from m2a_core.openset.refinement import Refinement
+from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+
+NETWORK_MULTIPLE = 32
+MASK_STRIDE = 4
+
+
+class ExportedNetwork(nn.Module):
+    """Normalisation, padding to a multiple of 32 (right and bottom, zero after it), network, open-set maps.
+
+    Args:
+        model: the network.
+        input_size: H, W of the images, multiples of 4.
+        score_order: see ``OpenSetGraph``.
+        refinement: which definition of Eq. 15.
+
+    Raises:
+        ConfigError: a side is not a positive multiple of 4.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        model: Mask2Anomaly,
+        input_size: tuple[int, int],
+        score_order: ScoreOrder = "fast",
+        refinement: Refinement = Refinement.PAPER,
+    ) -> None:
+        super().__init__()
+        if min(input_size) < NETWORK_MULTIPLE or any(n % MASK_STRIDE for n in input_size):
+            raise ConfigError(
+                f"input size {input_size[0]}x{input_size[1]}: expected sides of at least {NETWORK_MULTIPLE} that are "
+                f"multiples of {MASK_STRIDE}, the stride of the masks"
+            )
+        self.input_size = input_size
+        self.pad_bottom, self.pad_right = (-n % NETWORK_MULTIPLE for n in input_size)
+        self.model = model
+        self.heads = OpenSetGraph(model.config.labels, score_order, refinement)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Compute the outputs.
+
+        Args:
+            image: uint8 [B, H, W, 3], RGB.
+
+        Returns:
+            The tensors of ``io_spec.OUTPUTS`` and ``io_spec.RAW_OUTPUTS``, in that order.
+        """
+        normalised = (image.permute(0, 3, 1, 2).to(torch.float32) - self.mean) * self.scale
+        out = self.model(F.pad(normalised, (0, self.pad_right, 0, self.pad_bottom)))
+        height, width = self.input_size
+        masks = out.mask_logits[..., : height // MASK_STRIDE, : width // MASK_STRIDE]
+        return (*self.heads(out.class_logits, masks), out.class_logits, masks)
