@@ -86,7 +86,8 @@ def _files_of_requirements(distribution: str) -> Iterator[Path]:
     while waiting:
         for line in metadata.requires(waiting.pop()) or ():
             requirement = Requirement(line)
-            if requirement.name in seen or not (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if requirement.name in seen or not wanted:
                 continue
             seen.add(requirement.name)
             waiting.append(requirement.name)
