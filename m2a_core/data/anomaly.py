@@ -51,13 +51,17 @@ def road_anomaly(root: Path) -> Dataset:
     frames = require(root / "frames", ROAD_ANOMALY, "Road Anomaly")
     images = pictures(frames)
     samples = paired(
-        "Road Anomaly", ROAD_ANOMALY, images, lambda p: p.with_suffix(".labels") / "labels_semantic.png", lambda p: p.stem
+        "Road Anomaly",
+        ROAD_ANOMALY,
+        images,
+        lambda p: p.with_suffix(".labels") / "labels_semantic.png",
+        lambda p: p.stem,
     )
     return Dataset("road_anomaly", samples, anomaly={0: 0, 1: 0, 2: 1})
 
 
 def lost_and_found(root: Path, split: str = "test") -> Dataset:
-    """Lost and Found (Pinggera et al., IROS 2016), scored on the road as SMIYC does ("testNoKnown" of the full test set).
+    """Lost and Found (Pinggera et al., IROS 2016), scored on the road as SMIYC does (its split "testNoKnown").
 
     From a complete test split (1203 images) the frames that the SMIYC code leaves out are left out; smaller copies are
     taken whole.
@@ -72,9 +76,7 @@ def lost_and_found(root: Path, split: str = "test") -> Dataset:
         "Lost and Found",
         LOST_AND_FOUND,
         images,
-        lambda p: (
-            root / "gtCoarse" / split / p.parent.name / f"{p.stem.removesuffix(suffix)}_gtCoarse_labelIds.png"
-        ),
+        lambda p: root / "gtCoarse" / split / p.parent.name / f"{p.stem.removesuffix(suffix)}_gtCoarse_labelIds.png",
         lambda p: p.stem.removesuffix(suffix),
     )
     return Dataset("lost_and_found", samples, "obstacle", {1: 0, **dict.fromkeys(range(2, 201), 1)})
@@ -85,7 +87,9 @@ def fishyscapes_laf(root: Path) -> Dataset:
     labels = root / "fishyscapes_lostandfound"
     if not labels.is_dir():
         return Dataset("fishyscapes_laf", _original_labels(root, FISHYSCAPES_LAF, "Fishyscapes L&F"), anomaly=_PLAIN)
-    pool = {path.stem.removesuffix("_leftImg8bit"): path for path in pictures(root / "leftImg8bit", "*/*/*_leftImg8bit.*")}
+    pool = {
+        path.stem.removesuffix("_leftImg8bit"): path for path in pictures(root / "leftImg8bit", "*/*/*_leftImg8bit.*")
+    }
     samples = []
     for path in sorted(labels.glob("*_labels.png")):
         name = path.stem.removesuffix("_labels").partition("_")[2]

@@ -100,7 +100,9 @@ def coco_panoptic(root: Path, percent_unknown: int = 0) -> Dataset:
     path = root / "annotations" / "panoptic_val2017.json"
     masks = [m for m in (path.with_suffix(""), root / path.stem) if m.is_dir()]
     if not path.is_file() or not masks:
-        raise DataError(f"COCO panoptic: {path if masks else path.with_suffix('')} is missing; expected layout:\n{COCO}")
+        raise DataError(
+            f"COCO panoptic: {path if masks else path.with_suffix('')} is missing; expected layout:\n{COCO}"
+        )
     if percent_unknown not in (0, *COCO_UNKNOWN):
         raise DataError(f"COCO panoptic: K is {percent_unknown}, expected 0, 5, 10 or 20")
     try:
@@ -109,7 +111,8 @@ def coco_panoptic(root: Path, percent_unknown: int = 0) -> Dataset:
         files = {image["id"]: image["file_name"] for image in content["images"]}
         segments = {
             Path(entry["file_name"]).stem: tuple(
-                Segment(part["id"], names[part["category_id"]], bool(part["iscrowd"])) for part in entry["segments_info"]
+                Segment(part["id"], names[part["category_id"]], bool(part["iscrowd"]))
+                for part in entry["segments_info"]
             )
             for entry in content["annotations"]
         }
@@ -121,9 +124,7 @@ def coco_panoptic(root: Path, percent_unknown: int = 0) -> Dataset:
         raise DataError(f"COCO panoptic: {len(absent)} images are missing, the first is {absent[0]}; layout:\n{COCO}")
     samples = paired("COCO panoptic", COCO, images, lambda p: masks[0] / f"{p.stem}.png", lambda p: p.stem)
     unknown = frozenset(n for k, part in COCO_UNKNOWN.items() if k <= percent_unknown for n in part)
-    return Dataset(
-        "coco_panoptic", samples, panoptic=partial(_coco_segments, segments=segments), unknown=unknown
-    )
+    return Dataset("coco_panoptic", samples, panoptic=partial(_coco_segments, segments=segments), unknown=unknown)
 
 
 def _coco_segments(sample: Sample, segments: dict[str, tuple[Segment, ...]]) -> PanopticTruth:

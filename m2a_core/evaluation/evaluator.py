@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,7 +86,7 @@ def evaluate_pairs(
         work: directory for partial results; see ``finish``.
         track: component sizes of which track.
         threshold: T; None takes the benchmark's best-F1 threshold (``metrics.smiyc_curve``).
-        workers: processes.
+        workers: threads.
         missing: frames known to lack a file, with the reason; they are reported as failed.
         progress: show bars on stderr.
 
@@ -134,10 +133,15 @@ def _run(
             for shard in todo:
                 bar.update(job(shard))
             return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
-            for future in as_completed([pool.submit(job, shard) for shard in todo]):
-                bar.update(future.result())
+        # Threads suffice: reading, sorting and labelling release the interpreter lock.
+        with ThreadPoolExecutor(min(workers, len(todo))) as pool:
+            futures = [pool.submit(job, shard) for shard in todo]
+            try:
+                for future in as_completed(futures):
+                    bar.update(future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def _without_nan(value: Any) -> Any:

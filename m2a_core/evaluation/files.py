@@ -136,7 +136,11 @@ def _by_frame(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, P
         raise DataError(f"{folder}: no such folder; expected {what} ({', '.join(suffixes)})")
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.stem.endswith(_PICTURE_ENDING):
+        if (
+            path.suffix.lower() in suffixes
+            and not path.name.startswith(".")
+            and not path.stem.endswith(_PICTURE_ENDING)
+        ):
             found[frame_name(path)].append(path)
     if not found:
         raise DataError(f"{folder}: no {what} in it ({', '.join(suffixes)})")

@@ -5,7 +5,8 @@ Kirillov et al., "Panoptic Segmentation", CVPR 2019, with the conventions of its
 
 * A predicted and a true segment of the same class match when IoU > 0.5; their union leaves out the part of the
   predicted segment on void pixels.
-* Unmatched true segments are misses unless they are crowds; an unmatched predicted segment is false unless more than half
+* Unmatched true segments are misses unless they are crowds; an unmatched predicted segment is false unless more than
+  half
   of it lies on void or on a crowd of its class.
 * Per class PQ = sum of matched IoU / (TP + FP/2 + FN/2), SQ = sum / TP, RQ = TP / (TP + FP/2 + FN/2), 0 where TP = 0.
   A group's value is the mean over its classes with TP + FP + FN > 0.
@@ -40,7 +41,7 @@ class Segments:
 
     @staticmethod
     def of_panoptic(panoptic: np.ndarray) -> Segments:
-        """Take the segments of a map int32 [H, W] of ``class * 256 + instance``, 65535 void (``OpenSetResult.panoptic``)."""
+        """Take the segments of an ``OpenSetResult.panoptic``: int32 [H, W], ``class * 256 + instance``, 65535 void."""
         found = [int(i) for i in np.unique(panoptic) if i != PANOPTIC_VOID]
         return Segments(panoptic, {i: i // PANOPTIC_DIVISOR for i in found})
 
@@ -79,7 +80,8 @@ class PanopticQuality:
         """
         if predicted.ids.shape != truth.ids.shape:
             raise DataError(
-                f"predicted segments are {list(predicted.ids.shape)}, true ones {list(truth.ids.shape)}: same size needed"
+                f"predicted segments are {list(predicted.ids.shape)}, true ones {list(truth.ids.shape)}: "
+                "same size needed"
             )
         predicted_ids, p = np.unique(predicted.ids, return_inverse=True)
         truth_ids, t = np.unique(truth.ids, return_inverse=True)
@@ -108,7 +110,9 @@ class PanopticQuality:
         for j, cls in enumerate(class_p):
             if cls is None or j in matched_p:
                 continue
-            excused = on_void[j] + sum(int(overlap[i, j]) for i in range(len(class_t)) if crowd[i] and class_t[i] == cls)
+            excused = on_void[j] + sum(
+                int(overlap[i, j]) for i in range(len(class_t)) if crowd[i] and class_t[i] == cls
+            )
             if excused / area_p[j] <= 0.5:
                 self._tally(cls).fp += 1
 

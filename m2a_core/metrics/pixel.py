@@ -74,13 +74,16 @@ def split_scores(score: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.n
         truth: uint8 [H, W]: 0 known, 1 anomaly, 255 void.
 
     Returns:
-        Scores of the anomalous and of the known pixels, float32 or float64 [N]; void pixels are dropped, and may be NaN.
+        Scores of the anomalous and of the known pixels, float32 or float64 [N]; void pixels are dropped, and may be
+        NaN.
 
     Raises:
         DataError: sizes differ, the truth holds another value, or a pixel that counts is NaN or infinite.
     """
     if score.shape != truth.shape:
-        raise DataError(f"score map is {list(score.shape)} but its ground truth is {list(truth.shape)}: same size needed")
+        raise DataError(
+            f"score map is {list(score.shape)} but its ground truth is {list(truth.shape)}: same size needed"
+        )
     anomaly, known = truth == ANOMALY, truth == KNOWN
     if np.count_nonzero(anomaly) + np.count_nonzero(known) + np.count_nonzero(truth == VOID) != truth.size:
         found = sorted(set(np.unique(truth).tolist()) - {KNOWN, ANOMALY, VOID})
@@ -153,9 +156,7 @@ class PixelMetrics:
             tp_before = int(tp[-1])
         curve = PixelCurve(*(np.concatenate(column) for column in zip(*points, strict=True)))
         auroc = twice_wins / (2 * positives * negatives)
-        return PixelResult(
-            auprc, fpr95, auroc, tpr95_threshold, best_f1, best_threshold, positives, negatives, curve
-        )
+        return PixelResult(auprc, fpr95, auroc, tpr95_threshold, best_f1, best_threshold, positives, negatives, curve)
 
     def _thresholds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the anomalous pixels' distinct scores, ascending in a block, blocks descending, with their counts."""

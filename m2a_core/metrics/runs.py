@@ -1,6 +1,7 @@
 """Sorted runs of scores: counting "how many are below v" over more values than memory holds, exactly.
 
-Values are collected in a buffer; a full buffer is sorted and becomes a run. A run with many repeated values is stored as
+Values are collected in a buffer; a full buffer is sorted and becomes a run. A run with many repeated values is stored
+as
 distinct values with counts. Runs beyond the memory budget go to files and are mapped back when they are asked.
 """
 
@@ -45,7 +46,11 @@ class SortedRun:
     def below(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Count the scores below ascending values: int64 [M] of scores ``< v`` and of scores ``<= v``."""
         left = np.searchsorted(self.values, v, "left")
-        right = np.searchsorted(self.values, v, "right")
+        right = left.copy()
+        if len(self.values):
+            # Most v are not in the run at all: only the others need a second search.
+            present = np.flatnonzero(self.values[np.minimum(left, len(self.values) - 1)] == v)
+            right[present] = np.searchsorted(self.values, v[present], "right")
         if self.counts is None:
             return left, right
         before = np.concatenate(([0], np.cumsum(self.counts)))
@@ -89,7 +94,8 @@ class RunStore:
 
     Args:
         buffer_values: scores sorted at a time; memory is about twice this times the item size.
-        spill_dir: where runs beyond ``buffer_values`` in total go; None = a temporary directory made when needed.
+        spill_dir: where runs go once half of ``buffer_values`` is kept in memory; None = a temporary directory made
+            when needed.
     """
 
     def __init__(self, buffer_values: int, spill_dir: Path | None = None) -> None:
@@ -135,7 +141,7 @@ class RunStore:
         values, self._buffer, self._filled = self._buffer[: self._filled], None, 0
         values.sort()
         run = SortedRun.of_sorted(values)
-        if self._held + len(run.values) <= self._capacity:
+        if self._held + len(run.values) <= self._capacity // 2:
             self._held += len(run.values)
             kept = run if run.counts is not None else SortedRun(run.values.copy(), None, run.total)
             self._runs.append(kept)

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from m2a_core.data.catalog import DATASETS, open_dataset
 from m2a_core.errors import ConfigError, DataError
 

@@ -65,9 +65,7 @@ def test_equals_panopticapi(tmp_path: Path) -> None:
         pairs.append(tuple(annotations))
     categories = {c: {"isthing": int(c < 2)} for c in range(5)}
     with contextlib.redirect_stdout(io.StringIO()):
-        theirs = evaluation.pq_compute_single_core(
-            0, pairs, str(tmp_path / "gt"), str(tmp_path / "pred"), categories
-        )
+        theirs = evaluation.pq_compute_single_core(0, pairs, str(tmp_path / "gt"), str(tmp_path / "pred"), categories)
     for classes, isthing in (((0, 1), True), ((2, 3, 4), False), (range(5), None)):
         expected, _ = theirs.pq_average(categories, isthing)
         got = ours.quality(classes)

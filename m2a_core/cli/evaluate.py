@@ -1,0 +1,208 @@
+"""Score a model on a benchmark, or any method's score maps against ground truth.
+
+two ways:
+  m2a evaluate --dataset NAME --root DIR --model NAME_OR_PATH --json OUT.json
+  m2a evaluate --pred DIR --gt DIR --json OUT.json
+
+Score maps: .npz (key "anomaly"), .npy, 32-bit TIFF, or 16-bit PNG (read as 0..1); higher = more anomalous. Ground
+truth:
+0 known, 1 anomaly, 255 void. Files of a frame share their name up to the suffix and endings such as _labels_semantic.
+OUT.json holds auprc, fpr95, auroc, f1_star, siou, ppv (fractions), n_frames, n_pixels and what they were taken at;
+OUT.html beside it is the report. Pixel figures are exact; all frames are pooled. A killed run goes on where it stopped:
+its partial results are in OUT.work, which is removed at the end. A frame that cannot be scored is named, left out, and
+makes the exit code 2; mend it and run again.
+
+examples:
+  m2a evaluate --pred out/scores --gt dataset_AnomalyTrack/labels_masks --json ra21.json
+  m2a evaluate --dataset smiyc_obstacle --root dataset_ObstacleTrack --model m2a-edge --json ro21.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2a_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from m2a_core.evaluation.evaluator import Evaluation
+
+HELP = "score a model on a benchmark, or score maps against ground truth"
+
+_EXIT_FAILED_FRAMES = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    source = parser.add_argument_group("a folder of score maps")
+    source.add_argument("--pred", type=Path, metavar="DIR", help="score maps")
+    source.add_argument("--gt", type=Path, metavar="DIR", help="ground truth")
+    source.add_argument("--images", type=Path, metavar="DIR", help="camera images, only for the report's pictures")
+    model = parser.add_argument_group("a model on a benchmark")
+    model.add_argument("--dataset", metavar="NAME", help="a benchmark; names and layouts: docs/datasets.md")
+    model.add_argument("--root", type=Path, metavar="DIR", help="where it lies")
+    model.add_argument("--model", metavar="NAME_OR_PATH", help="a model bundle (default: the one that ships)")
+    model.add_argument(
+        "--score", default="refined", metavar="NAME",
+        help="refined (Eq. 15, default), anomaly (Eq. 7), msp, max_logit, entropy, energy, rba, eam, aem, maskomaly, "
+        "void_classifier",
+    )  # fmt: skip
+    model.add_argument(
+        "--submission", type=Path, metavar="DIR",
+        help="only write the SMIYC submission files (HDF5, float16) of all of the benchmark's images into DIR",
+    )  # fmt: skip
+    parser.add_argument(
+        "--track", choices=("anomaly", "obstacle"),
+        help="SMIYC track whose component sizes apply (default: the benchmark's own, else anomaly)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold", type=float, metavar="T",
+        help="components are pixels with score > T (default: best F1 on the SMIYC code's PR curve)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="where to write the figures")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="threads (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns its exit code."""
+    by_folder, by_model = (args.pred, args.gt), (args.dataset, args.root)
+    if args.workers < 1:
+        raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
+    if all(by_folder) and not any(by_model):
+        return _run_folder(args)
+    if all(by_model) and not any(by_folder):
+        return _run_submission(args) if args.submission else _run_model(args)
+    raise ConfigError("give either --pred DIR --gt DIR, or --dataset NAME --root DIR [--model ...]")
+
+
+def _run_folder(args: argparse.Namespace) -> int:
+    from m2a_core.evaluation.evaluator import evaluate_pairs, finish
+    from m2a_core.evaluation.files import pair_folders
+    from m2a_core.evaluation.pictures import folder_pictures
+    from m2a_core.evaluation.report import write_report
+    from m2a_core.metrics.component import Track
+
+    out, work = _output(args)
+    pairs, missing = pair_folders(args.pred, args.gt)
+    evaluation = evaluate_pairs(pairs, work, Track(args.track or "anomaly"), args.threshold, args.workers, missing)
+    figures = {**evaluation.to_json(), "pred": str(args.pred), "gt": str(args.gt)}
+    _write_json(out, figures)
+    write_report(out.with_suffix(".html"), str(args.pred), evaluation, figures, folder_pictures(pairs, args.images))
+    return _conclude(out, work, figures, evaluation, finish)
+
+
+def _run_model(args: argparse.Namespace) -> int:
+    from m2a_core.bundle import DEFAULT_MODEL, load_bundle
+    from m2a_core.data.catalog import open_dataset
+    from m2a_core.evaluation import classes
+    from m2a_core.evaluation.evaluator import evaluate_pairs, finish
+    from m2a_core.evaluation.pictures import model_pictures
+    from m2a_core.evaluation.predict import Outputs, Scorer, model_ids, predict_dataset
+    from m2a_core.evaluation.report import write_report
+    from m2a_core.metrics.component import Track
+    from m2a_core.perception import Perception
+
+    out, work = _output(args)
+    dataset = open_dataset(args.dataset, args.root)
+    name = args.model or DEFAULT_MODEL
+    bundle = load_bundle(name)
+    if dataset.classes is not None and dataset.anomaly is None:
+        model_ids(bundle.manifest.labels, dataset)
+    key = (
+        f"{bundle.manifest.onnx_sha256}|{bundle.manifest.thresholds}|{args.score}|{dataset.name}|{args.root.resolve()}"
+    )
+    outputs = Outputs(work / hashlib.sha256(key.encode()).hexdigest()[:16])
+    perception = Perception.load(name)
+    scorer = Scorer(perception, args.score)
+    failed = predict_dataset(dataset, scorer, outputs)
+
+    figures: dict[str, Any] = {"dataset": dataset.name, "model": bundle.manifest.name, "score": args.score}
+    evaluation = None
+    if dataset.anomaly is not None:
+        track = Track(args.track or dataset.track)
+        pairs = outputs.pairs(dataset.samples)
+        evaluation = evaluate_pairs(pairs, work / "pixels", track, args.threshold, args.workers, failed)
+        figures |= evaluation.to_json()
+    else:
+        figures |= {"n_frames": len(dataset.samples) - len(failed), "failed": failed}
+    labels = bundle.manifest.labels
+    if dataset.classes is not None and set(dataset.classes.values()) <= set(labels.names):
+        figures |= classes.semantic_figures(dataset, labels, outputs)
+        if dataset.anomaly is not None:
+            figures |= classes.open_iou_figures(dataset, labels, outputs)
+    if dataset.panoptic is not None:
+        figures |= classes.panoptic_figures(dataset, labels, outputs)
+    _write_json(out, figures)
+    pictures = model_pictures(dataset, outputs, perception)
+    write_report(out.with_suffix(".html"), f"{bundle.manifest.name} on {dataset.name}", evaluation, figures, pictures)
+    perception.close()
+    return _conclude(out, work, figures, evaluation, finish)
+
+
+def _run_submission(args: argparse.Namespace) -> int:
+    from m2a_core.bundle import DEFAULT_MODEL
+    from m2a_core.data.anomaly import smiyc
+    from m2a_core.evaluation.predict import Scorer
+    from m2a_core.evaluation.submission import write_submission
+    from m2a_core.perception import Perception
+
+    if args.dataset not in ("smiyc_anomaly", "smiyc_obstacle"):
+        raise ConfigError(f"--submission: SMIYC's format is for smiyc_anomaly and smiyc_obstacle, not '{args.dataset}'")
+    dataset = smiyc(args.root, args.dataset.removeprefix("smiyc_"), "all")
+    perception = Perception.load(args.model or DEFAULT_MODEL)
+    folder = write_submission(dataset, Scorer(perception, args.score), args.submission)
+    perception.close()
+    print(f"{len(dataset.samples)} files in {folder}")
+    return 0
+
+
+def _output(args: argparse.Namespace) -> tuple[Path, Path]:
+    if args.json is None:
+        raise ConfigError("--json OUT.json is needed: where to write the figures")
+    out: Path = args.json
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return out, out.with_suffix(".work")
+
+
+def _write_json(out: Path, figures: dict[str, Any]) -> None:
+    partial = out.with_suffix(".part")
+    partial.write_text(json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(out)
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN: an undefined figure is null."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and value != value else value
+
+
+def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evaluation | None, finish: Any) -> int:
+    if evaluation is not None:
+        for key in ("auprc", "fpr95", "auroc", "f1_star", "siou", "ppv"):
+            value = figures[key]
+            print(f"{key:8s} {'undefined' if value is None else format(value, '.4f')}")
+    for key in ("miou", "open_iou"):
+        if key in figures:
+            print(f"{key:8s} {figures[key]:.4f}")
+    for group, quality in figures.get("panoptic", {}).items():
+        print(f"PQ {group:8s} {quality['pq']:.4f}")
+    print(f"{figures['n_frames']} frames; figures in {out}, report in {out.with_suffix('.html')}")
+    if not figures["failed"]:
+        finish(work)
+        return 0
+    for name, reason in figures["failed"].items():
+        print(f"m2a: error: frame '{name}' is left out: {reason}", file=sys.stderr)
+    print(
+        f"m2a: error: {len(figures['failed'])} frames are in no figure; mend them and run again "
+        f"(finished work is kept in {work})",
+        file=sys.stderr,
+    )
+    return _EXIT_FAILED_FRAMES

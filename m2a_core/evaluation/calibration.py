@@ -1,0 +1,123 @@
+"""Choosing the anomaly threshold: at a true-positive rate on labelled frames, or with a guarantee from normal frames.
+
+The guarantee is split-conformal (Vovk et al., "Algorithmic Learning in a Random World", 2005; Angelopoulos and Bates,
+"A
+Gentle Introduction to Conformal Prediction", 2023, Sec. 1): whatever the distribution of scores, if a new normal frame
+is
+exchangeable with the n calibration frames, the chance that it raises an alarm is at most the wanted rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from m2a_core.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class FrameGuarantee:
+    """A threshold with a bound on false alarms per normal frame.
+
+    Attributes:
+        threshold: a pixel counts when its score is at least this.
+        rate: the wanted rate: at most this share of normal frames raises an alarm, on average over calibration sets.
+        frames: calibration frames used.
+        alarms: how many of them raise an alarm at the threshold.
+        bound_95: with 95 % confidence over calibration sets, the rate for this very threshold is at most this.
+    """
+
+    threshold: float
+    rate: float
+    frames: int
+    alarms: int
+    bound_95: float
+
+
+def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
+    """The highest threshold at which at least a share ``tpr`` of the anomalous pixels is found.
+
+    Args:
+        scores: float [N], scores of all anomalous pixels.
+        tpr: in (0, 1].
+
+    Raises:
+        ConfigError: the rate is out of range.
+        DataError: there is no anomalous pixel.
+    """
+    if not 0 < tpr <= 1:
+        raise ConfigError(f"true-positive rate {tpr}: expected a fraction in (0, 1], such as 0.95")
+    if not len(scores):
+        raise DataError("the ground truth has no anomalous pixel: calibrate on normal frames with --frame-fpr instead")
+    found = min(len(scores), math.ceil(tpr * len(scores) - 1e-9))
+    return float(np.partition(scores, len(scores) - found)[len(scores) - found])
+
+
+def alarm_score(score: np.ndarray, pixels: int) -> float:
+    """The highest threshold at which a frame raises an alarm: its ``pixels``-th highest score.
+
+    Args:
+        score: float [N], scores of the frame's counted pixels.
+        pixels: how many pixels make an alarm.
+    """
+    if len(score) < pixels:
+        return -math.inf
+    return float(np.partition(score, len(score) - pixels)[len(score) - pixels])
+
+
+def frames_needed(rate: float) -> int:
+    """The fewest normal frames that can give the guarantee: the n with (n + 1) * rate >= 1.
+
+    Raises:
+        ConfigError: the rate is out of range.
+    """
+    if not 0 < rate < 1:
+        raise ConfigError(f"false alarms per frame {rate}: expected a fraction between 0 and 1, such as 0.01")
+    return math.ceil(1 / rate - 1e-9) - 1
+
+
+def conformal_threshold(alarm_scores: np.ndarray, rate: float) -> FrameGuarantee:
+    """The lowest threshold with the guarantee.
+
+    Args:
+        alarm_scores: float32 or float64 [n], ``alarm_score`` of each normal frame.
+        rate: the wanted rate, in (0, 1).
+
+    Raises:
+        ConfigError: the rate is out of range.
+        DataError: there are too few frames; the message says how many are needed.
+    """
+    n, needed = len(alarm_scores), frames_needed(rate)
+    if n < needed:
+        raise DataError(
+            f"{n} normal frames cannot guarantee a false-alarm rate of {rate:g} per frame: at least {needed} are needed"
+        )
+    rank = math.ceil((n + 1) * (1 - rate) - 1e-9)
+    quiet = np.sort(alarm_scores)[rank - 1]
+    # A pixel counts at score >= threshold, the bound is on scores above the order statistic: the next float up.
+    # Scores are float32, whose next value is the smallest step that tells them apart.
+    threshold = float(np.nextafter(np.float32(quiet), np.float32(np.inf)))
+    alarms = int(np.count_nonzero(alarm_scores >= threshold))
+    return FrameGuarantee(threshold, rate, n, alarms, _beta_bound(n, rank, 0.95))
+
+
+def _beta_bound(n: int, rank: int, confidence: float) -> float:
+    """Upper bound of the alarm rate beyond the ``rank``-th of n order statistics: 1 - coverage, coverage ~ Beta(rank, ...).
+
+    Uses P(Beta(rank, n + 1 - rank) <= p) = P(Binomial(n, p) >= rank).
+    """
+
+    def at_least(p: float) -> float:
+        log_p, log_q = math.log(p), math.log1p(-p)
+        return sum(
+            math.exp(math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q)
+            for i in range(rank, n + 1)
+        )
+
+    low, high = 1e-12, 1 - 1e-12
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if at_least(middle) <= 1 - confidence else (low, middle)
+    return 1 - low

@@ -1,0 +1,96 @@
+"""mIoU, open-IoU and panoptic quality of a data set, from the files ``evaluation.predict`` wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from m2a_core.data.base import Dataset, PanopticTruth, Sample
+from m2a_core.errors import DataError
+from m2a_core.evaluation.predict import Outputs, model_ids
+from m2a_core.labels import LabelSet
+from m2a_core.metrics.panoptic import PanopticQuality, Segments
+from m2a_core.metrics.pixel import PixelMetrics
+from m2a_core.metrics.semantic import Confusion, mean_iou, open_iou, weighted_open_iou
+
+
+def semantic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> dict[str, Any]:
+    """Closed-set mIoU over the pixels with a class, and IoU per class; fractions."""
+    ids = model_ids(labels, dataset)
+    confusion = Confusion(labels.num_classes)
+    for sample in _done(dataset, outputs):
+        with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+            confusion.update(maps["semantic"], dataset.class_truth(sample, ids))
+    iou = confusion.iou()
+    return {"miou": mean_iou(iou), "iou": dict(zip(labels.names, iou.tolist(), strict=True))}
+
+
+def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> dict[str, Any]:
+    """Open-IoU by StreetHazards' cross rule (Sec. 7.4).
+
+    The anomaly threshold of a group is the one at 95 % true-positive rate on all other groups; a pixel at or above it
+    is
+    unknown. Of a data set with one group, the threshold is its own.
+    """
+    ids = model_ids(labels, dataset)
+    groups = sorted({sample.group for sample in dataset.samples})
+    result = {}
+    thresholds = {}
+    for group in groups:
+        others = {g for g in groups if g != group} or {group}
+        metrics = PixelMetrics()
+        for sample in _done(dataset, outputs):
+            if sample.group in others:
+                with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+                    metrics.update(maps["anomaly"], dataset.anomaly_truth(sample))
+        thresholds[group] = metrics.compute().tpr95_threshold
+        confusion, images = Confusion(labels.num_classes + 1), 0
+        for sample in _done(dataset, outputs):
+            if sample.group != group:
+                continue
+            with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+                predicted = np.where(maps["anomaly"] >= thresholds[group], labels.unknown_id, maps["semantic"])
+            truth = dataset.class_truth(sample, ids)
+            truth[dataset.anomaly_truth(sample) == 1] = labels.unknown_id
+            confusion.update(predicted.astype(np.uint8), truth)
+            images += 1
+        result[group] = (open_iou(confusion), images)
+    averaged = weighted_open_iou(result)
+    return {"open_iou": averaged.overall, "open_iou_per_set": dict(averaged.per_set), "open_iou_thresholds": thresholds}
+
+
+def panoptic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> dict[str, Any]:
+    """PQ, SQ and RQ of known things, known stuff, all known classes and the unknown; fractions."""
+    quality = PanopticQuality()
+    for sample in _done(dataset, outputs):
+        assert dataset.panoptic is not None
+        with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+            predicted = Segments.of_panoptic(maps["panoptic"])
+        quality.update(predicted, true_segments(dataset.panoptic(sample), dataset, labels))
+    return {"panoptic": {group: vars(value) for group, value in quality.summary(labels).items()}}
+
+
+def true_segments(truth: PanopticTruth, dataset: Dataset, labels: LabelSet) -> Segments:
+    """The true segments in the model's class ids; classes of ``dataset.unknown`` are the unknown.
+
+    Raises:
+        DataError: a known class is none of the model's.
+    """
+    ids = {name: i for i, name in enumerate(labels.names)}
+    classes = {}
+    for segment in truth.segments:
+        if segment.class_name in dataset.unknown:
+            classes[segment.id] = labels.unknown_id
+        elif segment.class_name in ids:
+            classes[segment.id] = ids[segment.class_name]
+        else:
+            raise DataError(
+                f"data set '{dataset.name}': class '{segment.class_name}' is neither unknown nor in the model's label "
+                f"set '{labels.name}'"
+            )
+    return Segments(truth.ids, classes, frozenset(s.id for s in truth.segments if s.crowd))
+
+
+def _done(dataset: Dataset, outputs: Outputs) -> list[Sample]:
+    return [sample for sample in dataset.samples if outputs.prediction(sample).exists() and sample.labels is not None]

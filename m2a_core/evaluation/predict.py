@@ -1,0 +1,145 @@
+"""Running a model over a data set: one file of outputs per frame, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from m2a_core.data.base import Dataset, Sample
+from m2a_core.errors import ConfigError, DataError
+from m2a_core.evaluation.files import Pair
+from m2a_core.images import read_image
+from m2a_core.labels import LabelSet
+from m2a_core.openset.scores import SCORES
+from m2a_core.perception import Perception
+from m2a_core.preprocess import Letterbox
+from m2a_core.types import Frame, Output
+
+OWN_SCORES = ("refined", "anomaly")
+SCORE_NAMES = (*OWN_SCORES, *SCORES)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Frame files of a data set: ``<directory>/<sample name>.npz`` and the remapped truths."""
+
+    directory: Path
+
+    def prediction(self, sample: Sample) -> Path:
+        """File with ``anomaly`` (float32), ``semantic`` (uint8) and, where asked, ``panoptic`` (int32), all [H, W]."""
+        return self.directory / "predictions" / f"{sample.name}.npz"
+
+    def truth(self, sample: Sample) -> Path:
+        """Anomaly truth as 0, 1, 255."""
+        return self.directory / "truth" / f"{sample.name}.png"
+
+    def pairs(self, samples: tuple[Sample, ...]) -> list[Pair]:
+        """Score maps against truths, of the samples that have both."""
+        both = [s for s in samples if self.prediction(s).exists() and self.truth(s).exists()]
+        return [Pair(s.name, self.prediction(s), self.truth(s)) for s in both]
+
+
+class Scorer:
+    """Computes one anomaly score with a model.
+
+    Args:
+        perception: the model.
+        score: ``refined`` (Eq. 15, what the paper reports), ``anomaly`` (Eq. 7) or a name of ``openset.scores.SCORES``.
+
+    Raises:
+        ConfigError: the score is unknown.
+    """
+
+    def __init__(self, perception: Perception, score: str) -> None:
+        """Check the name."""
+        if score not in SCORE_NAMES:
+            raise ConfigError(f"score '{score}': expected one of {', '.join(SCORE_NAMES)}")
+        self.perception, self.score = perception, score
+
+    def compute(self, image: np.ndarray, panoptic: bool = False) -> dict[str, np.ndarray]:
+        """Score an image.
+
+        Args:
+            image: uint8 [H, W, 3], RGB.
+            panoptic: also give the panoptic map with unknowns.
+
+        Returns:
+            ``anomaly`` float32 (the chosen score), ``semantic`` uint8, maybe ``panoptic`` int32; all [H, W].
+        """
+        wanted = {Output.SEMANTIC, *([Output.PANOPTIC] if panoptic else [])}
+        wanted |= {Output(self.score)} if self.score in OWN_SCORES else set()
+        frame = Frame(image)
+        raw = self.score not in OWN_SCORES
+        result, network = self.perception.infer_raw(frame, frozenset(wanted), raw=raw)
+        if raw:
+            assert network.class_logits is not None
+            assert network.mask_logits is not None
+            geometry = Letterbox(network.anomaly.shape).geometry(*image.shape[:2])
+            # The mask logits go to the input size first, as in the paper's order of operations.
+            height, width = network.anomaly.shape
+            masks = np.stack([cv2.resize(m, (width, height)) for m in network.mask_logits])
+            score = geometry.undo_continuous(SCORES[self.score](network.class_logits, masks).astype(np.float32))
+        else:
+            score = getattr(result, self.score)
+        maps = {"anomaly": score, "semantic": result.semantic}
+        return {**maps, "panoptic": result.panoptic} if panoptic else maps
+
+
+def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress: bool = True) -> dict[str, str]:
+    """Run the model over the samples whose outputs are not there yet.
+
+    Returns:
+        Sample name -> why it could not be done; the others are done all the same.
+    """
+    for folder in ("predictions", "truth"):
+        (outputs.directory / folder).mkdir(parents=True, exist_ok=True)
+    failed = {}
+    todo = [s for s in dataset.samples if not outputs.prediction(s).exists()]
+    panoptic = dataset.panoptic is not None
+    with tqdm(
+        total=len(dataset.samples), initial=len(dataset.samples) - len(todo), desc="model", unit="frame",
+        disable=not progress,
+    ) as bar:  # fmt: skip
+        for sample in todo:
+            try:
+                if dataset.anomaly is not None and sample.labels is not None:
+                    _write_png(outputs.truth(sample), dataset.anomaly_truth(sample))
+                _write_npz(outputs.prediction(sample), scorer.compute(read_image(sample.image), panoptic))
+            except DataError as error:
+                failed[sample.name] = str(error)
+            bar.update()
+    return failed
+
+
+def model_ids(labels: LabelSet, dataset: Dataset) -> Mapping[str, int]:
+    """Class name -> id of the model.
+
+    Raises:
+        DataError: the model lacks a class of the data set, so its IoU would mean something else.
+    """
+    ids = {name: i for i, name in enumerate(labels.names)}
+    absent = sorted(set((dataset.classes or {}).values()) - ids.keys())
+    if absent:
+        raise DataError(
+            f"data set '{dataset.name}' has classes that the model's label set '{labels.name}' lacks: "
+            f"{', '.join(absent[:8])}"
+        )
+    return ids
+
+
+def _write_png(path: Path, mask: np.ndarray) -> None:
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    cv2.imwrite(str(partial), mask)
+    partial.replace(path)
+
+
+def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    np.savez(partial, **arrays)
+    partial.replace(path)
