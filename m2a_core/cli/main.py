@@ -16,6 +16,8 @@ from m2a_core.errors import M2aError
 
 COMMANDS: Mapping[str, str] = {
     "predict": "m2a_core.cli.predict",
+    "train": "m2a_core.cli.train",
+    "evaluate": "m2a_core.cli.evaluate",
     "export": "m2a_core.cli.export",
 }
 

@@ -6,19 +6,21 @@ import dataclasses
 import json
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-
 from m2a_core.errors import CheckpointError, ConfigError
 from m2a_core.model import MODELS, ModelConfig, build_model
+from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
+from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
+from m2a_core.model.checkpoints.store import load_weights
 from m2a_core.model.mask2anomaly import Mask2Anomaly
+
+_TRAINED = NameMap("weights trained for this model", (Rule(r"(.+)", r"\1"),))
 
 
 def load_trained(path: Path, model: str) -> tuple[Mask2Anomaly, dict[str, str]]:
     """Make a network and fill it with weights.
 
     Args:
-        path: safetensors file as ``m2a train`` writes it.
+        path: safetensors file as ``m2a train`` or ``m2a convert`` writes it.
         model: name in the zoo.
 
     Returns:
@@ -31,26 +33,27 @@ def load_trained(path: Path, model: str) -> tuple[Mask2Anomaly, dict[str, str]]:
     """
     if model not in MODELS:
         raise ConfigError(f"model '{model}': expected one of {', '.join(MODELS)}")
-    config = MODELS[model]
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error}); train or restore it") from error
-    _check_config(path, metadata, config)
-    network = build_model(config)
-    _check_tensors(path, state, network.state_dict(), model)
-    network.load_state_dict(state)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; expected the safetensors file of `m2a train` or `m2a convert`")
+    network = build_model(MODELS[model])
+    metadata = read_metadata(path)
+    if "m2a" in metadata:
+        load_weights(network, path)
+    else:
+        _check_config(path, metadata, MODELS[model])
+        network.load_state_dict(map_names(read_state_dict(path), network.state_dict(), _TRAINED, str(path)).tensors)
     return network.eval(), metadata
 
 
 def _check_config(path: Path, metadata: dict[str, str], config: ModelConfig) -> None:
-    """Compare the configuration in the metadata, where there is one; equal shapes do not make equal networks."""
-    if "config" not in metadata:
-        return
+    """Compare the configuration in the metadata; tensors of equal shapes do not make equal networks."""
+    try:
+        found = json.loads(metadata.get("config", ""))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: no configuration in the metadata; expected weights written by `m2a train`")
     expected = json.loads(json.dumps(dataclasses.asdict(config), default=sorted))
-    found = json.loads(metadata["config"])
     differing = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
     if differing:
         shown = ", ".join(f"{key}: file {found.get(key)!r}, model {expected.get(key)!r}" for key in differing[:4])
@@ -58,18 +61,3 @@ def _check_config(path: Path, metadata: dict[str, str], config: ModelConfig) -> 
             f"{path}: written for another network than '{config.name}' ({shown}); name the model it was trained as, "
             "or train it anew"
         )
-
-
-def _check_tensors(
-    path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], model: str
-) -> None:
-    problems = [f"missing {key}" for key in sorted(expected.keys() - state.keys())]
-    problems += [f"unknown {key}" for key in sorted(state.keys() - expected.keys())]
-    for key in sorted(expected.keys() & state.keys()):
-        if state[key].shape != expected[key].shape:
-            problems.append(f"{key} is {list(state[key].shape)}, expected {list(expected[key].shape)}")
-        elif not torch.isfinite(state[key]).all():
-            problems.append(f"{key} holds NaN or infinity")
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{path}: does not fit '{model}': {'; '.join(problems[:5])}{more}")
