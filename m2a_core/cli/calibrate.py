@@ -21,8 +21,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
             guarantee = conformal_threshold(scores, args.frame_fpr)
             chosen[name] = guarantee.threshold
             print(
-                f"{name:8s} threshold {guarantee.threshold:.6g}: at most {100 * guarantee.rate:g} % of normal frames raise an "
-                f"alarm ({guarantee.alarms} of these {guarantee.frames} do; with 95 % confidence at most "
+                f"{name:8s} threshold {guarantee.threshold:.6g}: at most {100 * guarantee.rate:g} % of normal frames "
+                f"raise an alarm ({guarantee.alarms} of these {guarantee.frames} do; with 95 % confidence at most "
                 f"{100 * guarantee.bound_95:.2f} %)"
             )
         else:

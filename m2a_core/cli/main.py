@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "predict": "m2a_core.cli.predict",
     "train": "m2a_core.cli.train",
     "evaluate": "m2a_core.cli.evaluate",
+    "calibrate": "m2a_core.cli.calibrate",
     "export": "m2a_core.cli.export",
 }
 
