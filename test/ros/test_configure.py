@@ -1,0 +1,265 @@
+"""Setups that do not fit are refused, in this process: real node, real parameters, no messages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from rcl_interfaces.msg import ParameterType
+from rclpy.context import Context
+from rclpy.exceptions import ParameterNotDeclaredException
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
+
+from m2a_core.labels import CAMVID11, CITYSCAPES19
+from m2a_core.types import Output
+from m2a_ros.node import M2aNode
+from m2a_ros.parameters import all_parameters
+from m2a_ros.resources import shared_file
+from test.tiny_bundle import write_tiny_bundle
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+MakeNode = Callable[..., M2aNode]
+
+
+@pytest.fixture
+def make_node(domain: int, tiny: Path) -> Iterator[MakeNode]:
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    nodes = []
+
+    def make(**parameters: Any) -> M2aNode:
+        values = {"model": str(tiny), "threads": 1, **parameters}
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
+        nodes.append(M2aNode(context=context, parameter_overrides=overrides))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def state(node: M2aNode) -> str:
+    label: str = node._state_machine.current_state[1]
+    return label
+
+
+def refusal(node: M2aNode) -> str:
+    """Try to configure; give the reason of the refusal."""
+    assert node.trigger_configure() == FAILURE
+    assert state(node) == "unconfigured"
+    return node._problem
+
+
+BAD_PARAMETERS = {
+    "out of range": ({"max_rate": -1.0}, ["max_rate", "-1.0", "0.0 to 1000.0"]),
+    "wrong type": ({"threads": 1.5}, ["threads", "1.5", "whole number"]),
+    "whole number for a real": ({"mounting__front__height": 2}, ["mounting.front.height", "decimal point"]),
+    "not a choice": ({"transport": "theora"}, ["transport", "theora", "auto, raw, compressed"]),
+    "unknown back end": ({"backend": "abacus"}, ["backend", "abacus", "onnxruntime"]),
+    "unknown": ({"max_rat": 5.0}, ["max_rat", "unknown", "did you mean 'max_rate'"]),
+    "of no camera": ({"mounting__rear__x": 1.0}, ["mounting.rear.x", "cameras"]),
+    "no topic name": ({"cameras": ["2nd"]}, ["cameras", "2nd"]),
+    "camera twice": ({"cameras": ["a", "a"]}, ["cameras"]),
+    "threshold between": ({"thresholds__overlap": -0.5}, ["thresholds.overlap", "-0.5"]),
+    "empty frame": ({"base_frame": ""}, ["base_frame", "empty"]),
+    "no such model": ({"model": "no-such-model"}, ["no-such-model"]),
+    "other classes": ({"classes": list(CITYSCAPES19.names)}, ["classes", "bicyclist", "rider"]),
+}
+
+
+@pytest.mark.parametrize(("parameters", "named"), BAD_PARAMETERS.values(), ids=BAD_PARAMETERS.keys())
+def test_bad_parameter_is_refused_by_name(make_node: MakeNode, parameters: dict[str, Any], named: list[str]) -> None:
+    reason = refusal(make_node(**parameters))
+    assert all(word in reason for word in named), reason
+
+
+def test_all_bad_parameters_are_named_at_once(make_node: MakeNode) -> None:
+    reason = refusal(make_node(max_rate=-1.0, threads=1.5, nonsense=True))
+    assert all(word in reason for word in ("max_rate", "threads", "nonsense"))
+
+
+def damage(how: str, bundle: Path) -> None:
+    onnx, manifest = bundle / "tiny.onnx", bundle / "manifest.json"
+    content = json.loads(manifest.read_text())
+    match how:
+        case "graph missing":
+            onnx.unlink()
+        case "graph cut off":
+            onnx.write_bytes(onnx.read_bytes()[:-100])
+        case "graph corrupt but hash right":
+            onnx.write_bytes(b"not a graph")
+            content["onnx"]["sha256"] = hashlib.sha256(b"not a graph").hexdigest()
+            manifest.write_text(json.dumps(content))
+        case "hash of another graph":
+            content["onnx"]["sha256"] = 64 * "0"
+            manifest.write_text(json.dumps(content))
+        case "manifest missing":
+            manifest.unlink()
+        case "manifest no JSON":
+            manifest.write_text("{")
+        case "more classes than the graph":
+            content["labels"]["classes"].append({"name": "extra", "thing": False, "color": [1, 2, 3]})
+            manifest.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        ("graph missing", "tiny.onnx"),
+        ("graph cut off", "SHA-256"),
+        ("graph corrupt but hash right", "tiny.onnx"),
+        ("hash of another graph", "SHA-256"),
+        ("manifest missing", "manifest.json"),
+        ("manifest no JSON", "not JSON"),
+        ("more classes than the graph", "class_probs"),
+    ],
+)
+def test_damaged_model_is_refused_and_a_good_one_taken_after(
+    make_node: MakeNode, tiny: Path, tmp_path: Path, how: str, named: str
+) -> None:
+    bundle = shutil.copytree(tiny, tmp_path / "bundle")
+    damage(how, bundle)
+    node = make_node(model=str(bundle))
+    assert named in refusal(node)
+    assert node.set_parameters([Parameter("model", value=str(tiny))])[0].successful
+    assert node.trigger_configure() == SUCCESS
+
+
+def test_bad_value_at_start_can_be_put_right(make_node: MakeNode) -> None:
+    node = make_node(max_rate=-1.0)
+    refusal(node)
+    assert node.set_parameters([Parameter("max_rate", value=5.0)])[0].successful
+    assert node.trigger_configure() == SUCCESS
+
+
+def test_expected_classes_that_fit_are_taken(make_node: MakeNode) -> None:
+    assert make_node(classes=list(CAMVID11.names)).trigger_configure() == SUCCESS
+
+
+def test_autostart_activates_and_can_be_left_out(make_node: MakeNode) -> None:
+    node = make_node()
+    node.start()
+    assert state(node) == "active"
+    waiting = make_node(autostart=False)
+    waiting.start()
+    assert state(waiting) == "unconfigured"
+
+
+def test_transitions_can_be_repeated_and_leave_nothing_behind(make_node: MakeNode) -> None:
+    node = make_node()
+    publishers, subscriptions = len(list(node.publishers)), len(list(node.subscriptions))
+    for _ in range(10):
+        assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+        assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
+    assert (len(list(node.publishers)), len(list(node.subscriptions))) == (publishers, subscriptions)
+    assert node._worker is None
+
+
+def test_other_model_is_taken_after_cleanup(make_node: MakeNode, tmp_path: Path) -> None:
+    node = make_node()
+    node.start()
+    other = write_tiny_bundle(tmp_path / "other", input_size=(32, 64), name="other")
+    change = [Parameter("model", value=str(other))]
+    refused = node.set_parameters(change)[0]
+    assert not refused.successful
+    assert "clean up" in refused.reason
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert node.set_parameters(change)[0].successful
+    node.start()
+    assert node._engine is not None
+    assert node._engine.manifest.name == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [("max_rate", 3.0, 1001.0), ("thresholds.anomaly", 0.7, -0.5), ("mounting.front.pitch", 0.2, 2.0)],
+)
+def test_live_parameters_change_while_running(make_node: MakeNode, name: str, good: float, bad: float) -> None:
+    node = make_node()
+    node.start()
+    assert not node.set_parameters([Parameter(name, value=bad)])[0].successful
+    assert node.set_parameters([Parameter(name, value=good)])[0].successful
+    tuning = node._tuning
+    assert tuning is not None
+    used = {
+        "max_rate": tuning.settings.max_rate,
+        "thresholds.anomaly": tuning.perception.manifest.thresholds.anomaly,
+        "mounting.front.pitch": tuning.settings.mounting["front"].pitch,
+    }
+    assert used[name] == good
+
+
+def test_undeclared_parameter_cannot_be_set(make_node: MakeNode) -> None:
+    node = make_node()
+    with pytest.raises(ParameterNotDeclaredException):
+        node.set_parameters([Parameter("max_rat", value=1.0)])
+
+
+def test_quality_of_service_can_be_overridden(make_node: MakeNode) -> None:
+    name = "qos_overrides./m2a/input/front/image.subscription.reliability"
+    node = make_node(**{name: "reliable"})
+    node.start()
+    info = node.get_subscriptions_info_by_topic("/m2a/input/front/image")
+    assert [entry.qos_profile.reliability.name for entry in info] == ["RELIABLE"]
+
+
+def test_only_what_is_listened_to_is_wanted(make_node: MakeNode) -> None:
+    node = make_node()
+    node.trigger_configure()
+    outputs = node._pipelines["front"].outputs
+    assert outputs.wanted() == frozenset()
+    for topic, kind, needs in (
+        ("output/front/anomaly_map", Image, {Output.ANOMALY}),
+        ("output/front/unknown_markers", MarkerArray, {Output.UNKNOWN_INSTANCES}),
+        ("debug/front/overlay", Image, {Output.OPEN_SET, Output.UNKNOWN_INSTANCES}),
+    ):
+        listener = node.create_subscription(kind, f"/m2a/{topic}", print, 1)
+        for _ in range(200):
+            if outputs.wanted():
+                break
+            node.get_clock().sleep_for(rclpy.duration.Duration(seconds=0.05))
+        assert outputs.wanted() == needs
+        node.destroy_subscription(listener)
+        for _ in range(200):
+            if not outputs.wanted():
+                break
+            node.get_clock().sleep_for(rclpy.duration.Duration(seconds=0.05))
+
+
+def test_every_parameter_is_described_and_numbers_have_ranges(make_node: MakeNode) -> None:
+    node = make_node(cameras=["left", "right"])
+    specs = all_parameters(["left", "right"])
+    for found in node.describe_parameters([spec.name for spec in specs]):
+        assert len(found.description) > 20
+        if found.type == ParameterType.PARAMETER_DOUBLE:
+            assert found.floating_point_range
+        if found.type == ParameterType.PARAMETER_INTEGER:
+            assert found.integer_range
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for key, value in tree.items():
+        items |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return items
+
+
+def test_parameter_file_holds_every_parameter_with_its_default() -> None:
+    content = yaml.safe_load(shared_file("config/m2a.param.yaml").read_text())
+    assert list(content) == ["/**"]
+    written = flat(content["/**"]["ros__parameters"])
+    defaults = {spec.name: spec.default for spec in all_parameters(["front"])}
+    assert written == defaults
+    assert {name: type(value) for name, value in written.items()} == {n: type(v) for n, v in defaults.items()}

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import array
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sensor_msgs.msg import CompressedImage, Image
+
+from m2a_core.errors import DataError
+from m2a_ros.conversions import compressed_to_rgb, fill_image, fill_jpeg, image_to_array, image_to_rgb
+from m2a_ros.encodings import ImageError
+from m2a_ros.image_bridge import ImageBridge
+from test.ros.messages import compressed, image, scene
+
+BRIDGE = ImageBridge()
+RNG = np.random.default_rng(0)
+
+
+@dataclass
+class Message:
+    """The fields of sensor_msgs/Image; conversions need no more."""
+
+    height: int
+    width: int
+    encoding: str
+    step: int
+    data: Any
+    is_bigendian: int = 0
+    header: Any = field(default=None)
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return RNG.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def packed(pixels: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False) -> Message:
+    """A message written byte by byte."""
+    wire = pixels.astype(pixels.dtype.newbyteorder(">" if big_endian else "<"))
+    rows = [wire[y].tobytes() + b"\xab" * padding for y in range(len(wire))]
+    return Message(*pixels.shape[:2], encoding, len(rows[0]), array.array("B", b"".join(rows)), int(big_endian))
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("rgb8", (0, 1, 2)), ("bgr8", (2, 1, 0))])
+def test_three_channels_come_out_as_rgb(encoding: str, order: tuple[int, int, int]) -> None:
+    pixels = noise(5, 7, 3)
+    np.testing.assert_array_equal(image_to_rgb(packed(pixels, encoding)), pixels[..., order])
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("rgba8", (0, 1, 2)), ("bgra8", (2, 1, 0))])
+def test_alpha_is_dropped(encoding: str, order: tuple[int, int, int]) -> None:
+    pixels = noise(5, 7, 4)
+    np.testing.assert_array_equal(image_to_rgb(packed(pixels, encoding)), pixels[..., order])
+
+
+def test_grey_is_repeated_and_16_bits_are_divided_by_257() -> None:
+    grey = noise(5, 7)
+    want = np.repeat(grey[..., None], 3, axis=2)
+    np.testing.assert_array_equal(image_to_rgb(packed(grey, "mono8")), want)
+    np.testing.assert_array_equal(image_to_rgb(packed(grey.astype(np.uint16) * 257, "mono16")), want)
+
+
+@pytest.mark.parametrize("encoding", ["bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"])
+def test_bayer_of_a_plain_colour_gives_that_colour(encoding: str) -> None:
+    color = {"r": 200, "g": 120, "b": 40}
+    pattern = np.array([color[letter] for letter in encoding[6:10]], np.uint8).reshape(2, 2)
+    rgb = image_to_rgb(packed(np.tile(pattern, (6, 8)), encoding))
+    assert (rgb[2:-2, 2:-2] == (200, 120, 40)).all()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "order"), [("yuv422", (1, 0)), ("uyvy", (1, 0)), ("yuv422_yuy2", (0, 1)), ("yuyv", (0, 1))]
+)
+def test_yuv422_without_colour_gives_grey(encoding: str, order: tuple[int, int]) -> None:
+    luma_and_chroma = np.stack([np.full((4, 6), 16 + 110, np.uint8), np.full((4, 6), 128, np.uint8)], axis=2)
+    rgb = image_to_rgb(packed(luma_and_chroma[..., order], encoding))
+    np.testing.assert_allclose(rgb, round(110 * 255 / 219), atol=1)
+
+
+@pytest.mark.parametrize("padding", [1, 2, 5, 64])
+@pytest.mark.parametrize(("encoding", "channels"), [("rgb8", 3), ("rgba8", 4), ("mono8", 1)])
+def test_row_padding_of_any_length_is_skipped(padding: int, encoding: str, channels: int) -> None:
+    pixels = noise(4, 6, channels) if channels > 1 else noise(4, 6)
+    np.testing.assert_array_equal(image_to_array(packed(pixels, encoding, padding)), pixels)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_byte_order_is_the_message_s(padding: int, big_endian: bool) -> None:
+    pixels = noise(4, 6, dtype=np.uint16)
+    got = image_to_array(packed(pixels, "mono16", padding, big_endian))
+    assert got.dtype == np.uint16
+    np.testing.assert_array_equal(got, pixels)
+
+
+def test_contiguous_images_are_not_copied() -> None:
+    message = packed(noise(4, 6, 3), "rgb8")
+    assert np.shares_memory(image_to_array(message), np.frombuffer(message.data, np.uint8))
+
+
+BAD = {
+    "unknown encoding": ({"encoding": "rgb9"}, "unknown_encoding", "rgb9"),
+    "empty encoding": ({"encoding": ""}, "unknown_encoding", "''"),
+    "no rows": ({"height": 0, "data": b""}, "empty", "no pixels"),
+    "no columns": ({"width": 0, "step": 0, "data": b""}, "empty", "no pixels"),
+    "step below a row": ({"step": 17}, "size_mismatch", "at least 18"),
+    "data too short": ({"data": bytes(71)}, "size_mismatch", "71 bytes"),
+    "data too long": ({"data": bytes(73)}, "size_mismatch", "73 bytes"),
+    "height too large": ({"height": 5}, "size_mismatch", "5 * 18"),
+    "no colours": ({"encoding": "8UC3"}, "unconvertible", "8UC3"),
+    "float": ({"encoding": "32FC1", "step": 24, "data": bytes(96)}, "unconvertible", "32FC1"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason", "named"), BAD.values(), ids=BAD.keys())
+def test_malformed_images_are_refused_by_reason(change: dict[str, Any], reason: str, named: str) -> None:
+    message = packed(noise(4, 6, 3), "rgb8")
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ImageError, match=r".") as caught:
+        image_to_rgb(message)
+    assert caught.value.reason == reason
+    assert named in str(caught.value)
+    assert isinstance(caught.value, DataError)
+    assert isinstance(caught.value, TypeError)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    height=st.integers(0, 5), width=st.integers(0, 5), step=st.integers(0, 20), size=st.integers(0, 100),
+    encoding=st.sampled_from(["rgb8", "bgra8", "mono16", "bayer_rggb8", "yuv422", "32FC1", "8UC5", "nonsense"]),
+)  # fmt: skip
+def test_any_size_fields_give_a_whole_image_or_an_image_error(
+    height: int, width: int, step: int, size: int, encoding: str
+) -> None:
+    try:
+        rgb = image_to_rgb(Message(height, width, encoding, step, bytes(size)))
+    except ImageError:
+        return
+    assert rgb.shape == (height, width, 3)
+    assert size == height * step
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+def test_compressed_images_are_decoded_as_rgb(extension: str) -> None:
+    rgb = cv2.resize(scene((20, 30, 60, 70)), (256, 192), interpolation=cv2.INTER_NEAREST)
+    error = np.abs(compressed_to_rgb(compressed(rgb, 1, extension)).astype(int) - rgb)
+    assert error.mean() <= (0 if extension == ".png" else 3)
+
+
+def test_grey_jpeg_becomes_rgb() -> None:
+    _, data = cv2.imencode(".jpg", np.full((16, 16), 77, np.uint8))
+    np.testing.assert_allclose(compressed_to_rgb(CompressedImage(format="jpeg", data=data.tobytes())), 77, atol=1)
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
+def test_truncated_files_are_refused(extension: str, share: float) -> None:
+    message = compressed(noise(64, 64, 3), 1, extension)
+    message.data = message.data[: int(share * len(message.data))]
+    with pytest.raises(ImageError) as caught:
+        compressed_to_rgb(message)
+    assert caught.value.reason == "undecodable"
+
+
+def test_jpeg_padded_with_zeros_is_whole() -> None:
+    message = compressed(scene(None), 1, ".jpg")
+    want = compressed_to_rgb(message)
+    message.data.frombytes(bytes(100))
+    np.testing.assert_array_equal(compressed_to_rgb(message), want)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "empty"), (b"not an image", "undecodable"), (bytes(500), "undecodable")]
+)
+def test_what_is_no_image_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        compressed_to_rgb(CompressedImage(format="jpeg", data=data))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("pixels", "encoding"),
+    [
+        (noise(4, 6), "mono8"),
+        (noise(4, 6, dtype=np.uint16), "16UC1"),
+        (noise(4, 6, 3), "rgb8"),
+        (RNG.random((4, 6), np.float32), "32FC1"),
+        (noise(4, 12, 3)[:, ::2], "bgr8"),
+    ],
+)
+def test_filled_messages_hold_the_array_s_bytes(pixels: np.ndarray, encoding: str) -> None:
+    message = Image()
+    fill_image(message, pixels, encoding)
+    assert (message.height, message.width, message.encoding) == (4, 6, encoding)
+    assert message.step * 4 == len(message.data) == pixels.nbytes
+    assert bytes(message.data) == pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "encoding"),
+    [(noise(4, 6), "rgb8"), (noise(4, 6, 3), "mono8"), (noise(4, 6), "32FC1"), (np.zeros((0, 6), np.uint8), "mono8")],
+)
+def test_arrays_that_do_not_fit_the_encoding_are_refused(pixels: np.ndarray, encoding: str) -> None:
+    with pytest.raises(ImageError):
+        fill_image(Image(), pixels, encoding)
+
+
+def test_jpeg_message_decodes_to_the_picture() -> None:
+    rgb = cv2.GaussianBlur(noise(64, 64, 3), (0, 0), 8)
+    message = CompressedImage()
+    fill_jpeg(message, rgb)
+    decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(decoded.astype(int) - rgb).max() < 12
+
+
+# The contract of cv_bridge, from its own tests (vision_opencv, cv_bridge/test/enumerants.py and conversions.py).
+
+
+def test_bridge_gives_rgb_of_rgba_and_refuses_it_as_rgba() -> None:
+    message = Image(width=64, height=48, encoding="rgba8", step=64 * 4, data=64 * 48 * b"1234")
+    rgb = BRIDGE.imgmsg_to_cv2(message, "rgb8")
+    assert (rgb == tuple(b"123")).all()
+    with pytest.raises(TypeError):
+        BRIDGE.cv2_to_imgmsg(rgb, "rgba8")
+    BRIDGE.cv2_to_imgmsg(rgb, "rgb8")
+    BRIDGE.cv2_to_imgmsg(rgb, "bgr8")
+
+
+def test_bridge_refuses_what_is_no_array() -> None:
+    with pytest.raises(TypeError):
+        BRIDGE.cv2_to_imgmsg(1, "rgba8")  # type: ignore[arg-type]
+
+
+def test_bridge_converts_colour_to_mono16_but_not_channels_without_colour() -> None:
+    rgb = noise(48, 64, 3)
+    with pytest.raises(TypeError):
+        BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(rgb), "mono16")
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257
+    np.testing.assert_array_equal(BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(rgb, "rgb8"), "mono16"), grey)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32, np.float64])
+def test_bridge_returns_what_it_was_given(channels: int | None, dtype: type) -> None:
+    original = (noise(10, 20, *(() if channels is None else (channels,))) - 100).astype(dtype)
+    message = BRIDGE.cv2_to_imgmsg(original)
+    returned = BRIDGE.imgmsg_to_cv2(message)
+    assert returned.dtype == original.dtype
+    np.testing.assert_array_equal(returned, original[..., 0] if channels == 1 else original)
+
+
+def test_bridge_scales_between_8_and_16_bits_and_rounds_other_depths() -> None:
+    grey = noise(4, 6)
+    wide = BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(grey, "mono8"), "mono16")
+    np.testing.assert_array_equal(wide, grey * np.uint16(257))
+    np.testing.assert_array_equal(BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(wide, "mono16"), "mono8"), grey)
+    reals = np.array([[-1.0, 0.4, 2.5, 3.5, 300.0]], np.float32)
+    got = BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(reals), "8UC1")
+    np.testing.assert_array_equal(got, [[0, 0, 2, 4, 255]])
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("mono8", "bayer_rggb8"), ("rgb8", "yuv422"), ("rgb8", "8UC1"), ("8UC3", "rgb8")]
+)
+def test_bridge_refuses_conversions_that_do_not_exist(source: str, target: str) -> None:
+    pixels = noise(4, 6) if source == "mono8" else noise(4, 6, 3)
+    with pytest.raises(ImageError, match=target):
+        BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(pixels, source), target)
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+@pytest.mark.parametrize("extension", ["png", "bmp", "tiff"])
+def test_bridge_round_trips_lossless_files(channels: int | None, extension: str) -> None:
+    original = noise(10, 20, *(() if channels is None else (channels,)))
+    message = BRIDGE.cv2_to_compressed_imgmsg(original, extension)
+    np.testing.assert_array_equal(BRIDGE.compressed_imgmsg_to_cv2(message), original)
+
+
+def test_bridge_does_not_lend_its_message_when_an_encoding_is_asked_for() -> None:
+    message = image(scene(None), 1)
+    BRIDGE.imgmsg_to_cv2(message, "rgb8")[:] = 0
+    assert max(message.data) == 255

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from m2a_ros.diagnostics import CameraDiagnostics, CameraView, NodeView, node_status
+from m2a_ros.statistics import CameraStatistics
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+def look(diagnostics: CameraDiagnostics, statistics: CameraStatistics, publishers: int = 1, timeout: float = 1e6):
+    status = diagnostics.status(CameraView("/camera", publishers, statistics.snapshot()), timeout)
+    return status.level, status.message, {pair.key: pair.value for pair in status.values}
+
+
+def test_running_camera_reports_counts_and_times() -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("m2a: camera front")
+    for _ in range(3):
+        statistics.arrived(0.0)
+    statistics.dropped("replaced_by_newer")
+    statistics.published({"network_ms": 12.345})
+    level, message, values = look(diagnostics, statistics)
+    assert (level, message) == (OK, "running")
+    assert (values["received"], values["published"], values["dropped.replaced_by_newer"]) == ("3", "1", "1")
+    assert values["network_ms"] == "12.35"
+    assert float(values["input_rate_hz"]) == pytest.approx(3 * float(values["output_rate_hz"]), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("reason", "level", "word"),
+    [
+        ("bad_image.size_mismatch", WARN, "1 bad frames: the step"),
+        ("inference_error", ERROR, "1 frames failed: the step"),
+        ("internal_error", ERROR, "1 frames failed: the step"),
+        ("no_subscriber", OK, "nobody subscribes"),
+        ("replaced_by_newer", OK, "running"),
+    ],
+)
+def test_a_dropped_frame_shows_by_reason_and_only_while_new(reason: str, level: bytes, word: str) -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("m2a: camera front")
+    statistics.dropped(reason, "the step")
+    first = look(diagnostics, statistics)
+    assert first[0] == level
+    assert word in first[1]
+    assert look(diagnostics, statistics)[:2] == (OK, "running")
+
+
+def test_silence_tells_a_missing_publisher_from_images_that_do_not_come() -> None:
+    missing = look(CameraDiagnostics("c"), CameraStatistics(), publishers=0, timeout=-1.0)
+    assert missing[0] == WARN
+    assert "no publisher on /camera" in missing[1]
+    mute = look(CameraDiagnostics("c"), CameraStatistics(), publishers=1, timeout=-1.0)
+    assert mute[0] == WARN
+    assert "fastdds_profile.xml" in mute[1]
+
+
+def test_unplaced_instances_warn() -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("c")
+    statistics.without_markers("no_camera_info")
+    level, message, values = look(diagnostics, statistics)
+    assert level == WARN
+    assert "camera_info" in message
+    assert values["without_markers.no_camera_info"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("state", "problem", "level"),
+    [("active", "", OK), ("inactive", "", WARN), ("unconfigured", "", WARN), ("unconfigured", "no model", ERROR)],
+)
+def test_node_status_follows_its_state(state: str, problem: str, level: bytes) -> None:
+    status = node_status("m2a: node", NodeView(state, problem, {"model": "tiny"}))
+    assert status.level == level
+    assert problem in status.message
+    assert {pair.key: pair.value for pair in status.values} == {"state": state, "model": "tiny"}

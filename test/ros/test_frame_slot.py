@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import threading
+
+from m2a_ros.frame_slot import Arrival, FrameSlots
+from m2a_ros.rate_limiter import RateLimiter
+from m2a_ros.worker import Worker
+
+
+def test_latest_frame_wins_and_the_loss_is_told() -> None:
+    slots = FrameSlots(("front",))
+    assert [slots.put(Arrival("front", n)) for n in range(3)] == [False, True, True]
+    assert slots.take().message == 2  # type: ignore[union-attr]
+    assert slots.put(Arrival("front", 3)) is False
+
+
+def test_a_fast_camera_does_not_starve_the_others() -> None:
+    slots = FrameSlots(("left", "right"))
+    served = []
+    slots.put(Arrival("right", 0))
+    for n in range(4):
+        slots.put(Arrival("left", n))
+        served.append(slots.take().camera)  # type: ignore[union-attr]
+        if n == 1:
+            slots.put(Arrival("right", 1))
+    assert served == ["left", "right", "left", "right"]
+
+
+def test_closing_releases_a_waiting_taker_and_drops_what_waits() -> None:
+    slots = FrameSlots(("front",))
+    taken: list[Arrival | None] = []
+    taker = threading.Thread(target=lambda: taken.append(slots.take()))
+    taker.start()
+    slots.close()
+    taker.join(10)
+    assert taken == [None]
+    slots.put(Arrival("front", 1))
+    assert slots.take() is None
+
+
+def test_worker_goes_on_after_a_frame_that_failed_and_reports_it() -> None:
+    slots = FrameSlots(("front",))
+    done, crashes, again = [], [], threading.Event()
+
+    def process(arrival: Arrival) -> None:
+        if arrival.message == "bad":
+            raise KeyError("defect")
+        done.append(arrival.message)
+        again.set()
+
+    def on_crash(arrival: Arrival, trace: str) -> None:
+        crashes.append((arrival.message, trace))
+        slots.put(Arrival("front", "good"))
+
+    worker = Worker(slots, process, on_crash)
+    slots.put(Arrival("front", "bad"))
+    assert again.wait(10)
+    worker.stop()
+    assert done == ["good"]
+    assert crashes[0][0] == "bad"
+    assert "KeyError: 'defect'" in crashes[0][1]
+
+
+def test_rate_limit_keeps_its_rate_and_lets_jitter_pass() -> None:
+    limiter = RateLimiter()
+    jitter = [0.0, 0.004, -0.004, 0.003, -0.003]
+    assert all(limiter.accepts(n / 10 + jitter[n % 5], 10.0) for n in range(100))
+    limiter = RateLimiter()
+    assert sum(limiter.accepts(n / 30, 10.0) for n in range(300)) == 100
+    assert all(RateLimiter().accepts(0.0, 0.0) for _ in range(3))
+
+
+def test_rate_limit_does_not_burst_after_a_pause() -> None:
+    limiter = RateLimiter()
+    limiter.accepts(0.0, 10.0)
+    passed = [limiter.accepts(5 + n / 1000, 10.0) for n in range(50)]
+    assert passed.count(True) == 1

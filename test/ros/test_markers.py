@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from visualization_msgs.msg import Marker
+
+from m2a_core.types import UnknownInstance
+from m2a_ros.markers import MarkerBuilder, PlacedInstance, place
+from m2a_ros.projection import GroundProjector, Intrinsics, Mounting
+from test.ros.messages import camera_info
+
+PROJECTOR = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
+STAMP = Time(sec=5, nanosec=6)
+
+
+def box(x0: int, y0: int, x1: int, y1: int, number: int = 1) -> UnknownInstance:
+    """A rectangular instance."""
+    contour = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.int32)
+    return UnknownInstance(number, 0.875, (x1 - x0) * (y1 - y0), (x0, y0, x1, y1), contour, ((x0 + x1) / 2, float(y1)))
+
+
+def placed(number: int) -> PlacedInstance:
+    item = place(box(300, 200, 340, 290, number), PROJECTOR, 60)
+    assert item is not None
+    return item
+
+
+def test_an_object_gets_its_metric_place_and_size() -> None:
+    item = placed(1)
+    np.testing.assert_allclose(item.position, [15, 0, 0])
+    assert item.distance == pytest.approx(15)
+    # 40 x 90 px at 15 m with f = 500 px are 1.2 m x 2.7 m.
+    np.testing.assert_allclose(np.ptp(item.outline, axis=0), [0, 1.2, 2.7], atol=1e-9)
+    np.testing.assert_allclose(item.footprint[:, 0], [15, 15, 16.2, 16.2])
+    np.testing.assert_allclose(sorted(item.footprint[:, 1]), [-0.6, -0.6, 0.6, 0.6])
+    assert (item.footprint[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("bottom", [240, 200, 241])
+def test_above_the_horizon_or_too_far_there_is_no_marker(bottom: int) -> None:
+    assert place(box(300, 100, 340, bottom), PROJECTOR, 60) is None
+
+
+def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
+    markers = MarkerBuilder("front", "base_link", lifetime=1.25).build(STAMP, [placed(4)]).markers
+    assert {(m.ns, m.id, m.action) for m in markers} == {
+        ("front/outline", 4, Marker.ADD),
+        ("front/footprint", 4, Marker.ADD),
+        ("front/label", 4, Marker.ADD),
+    }
+    assert all(m.header.stamp == STAMP and m.header.frame_id == "base_link" for m in markers)
+    assert all((m.lifetime.sec, m.lifetime.nanosec) == (1, 250_000_000) for m in markers)
+    assert all(m.color.a == 1 and m.pose.orientation.w == 1 for m in markers)
+    label = next(m for m in markers if m.type == Marker.TEXT_VIEW_FACING)
+    assert label.text == "unknown 4  0.88  15.0 m"
+    assert label.scale.z > 0
+    lines = [m for m in markers if m.type == Marker.LINE_STRIP]
+    assert len(lines) == 2
+    for line in lines:
+        assert line.scale.x > 0
+        assert line.points[0] == line.points[-1]
+        assert min(p.z for p in line.points) == pytest.approx(0, abs=1e-9)
+
+
+def test_what_is_gone_is_deleted_once() -> None:
+    builder = MarkerBuilder("front", "base_link", lifetime=0.0)
+    builder.build(STAMP, [placed(1), placed(2)])
+    second = builder.build(STAMP, [placed(2), placed(3)]).markers
+    assert {(m.ns, m.id) for m in second if m.action == Marker.DELETE} == {
+        ("front/outline", 1),
+        ("front/footprint", 1),
+        ("front/label", 1),
+    }
+    assert {m.id for m in second if m.action == Marker.ADD} == {2, 3}
+    third = builder.build(STAMP, []).markers
+    assert {m.id for m in third} == {2, 3}
+    assert all(m.action == Marker.DELETE for m in third)
+    assert builder.build(STAMP, []).markers == []

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import CameraInfo
+
+from m2a_core.errors import DataError
+from m2a_ros.projection import GroundProjector, Intrinsics, Mounting
+from test.ros.messages import camera_info
+
+MATRIX = np.array([[500.0, 0, 320], [0, 480, 240], [0, 0, 1]])
+RNG = np.random.default_rng(0)
+
+LENSES = {
+    "none": ("plumb_bob", []),
+    "zeros": ("plumb_bob", [0.0] * 5),
+    "plumb_bob": ("plumb_bob", [-0.28, 0.09, 0.001, -0.0008, -0.01]),
+    "rational_polynomial": ("rational_polynomial", [0.4, 0.1, 0.0004, -0.0002, 0.01, 0.8, 0.2, 0.03]),
+    "equidistant": ("equidistant", [-0.02, 0.01, -0.004, 0.0006]),
+}
+
+
+def info(model: str, coefficients: list[float]) -> CameraInfo:
+    return CameraInfo(width=640, height=480, distortion_model=model, d=coefficients, k=MATRIX.ravel())
+
+
+def distort(x: np.ndarray, y: np.ndarray, model: str, d: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The lens models as REP-104 and OpenCV's documentation write them."""
+    if not d:
+        return x, y
+    if model == "equidistant":
+        r = np.hypot(x, y)
+        theta = np.arctan(r)
+        bent = theta * (1 + sum(k * theta ** (2 * i + 2) for i, k in enumerate(d)))
+        return x * bent / r, y * bent / r
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*d, *[0.0] * (8 - len(d)))
+    r2 = x**2 + y**2
+    radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
+    return (
+        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2),
+        y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y,
+    )
+
+
+def pixels_of(points: np.ndarray, mounting: Mounting, model: str, d: list[float]) -> np.ndarray:
+    """Project points of the base frame into the image, by hand: yaw, pitch and roll undone one after another."""
+    forward, left, up = (points - [mounting.x, mounting.y, mounting.height]).T
+    forward, left = (
+        forward * np.cos(mounting.yaw) + left * np.sin(mounting.yaw),
+        left * np.cos(mounting.yaw) - forward * np.sin(mounting.yaw),
+    )
+    forward, up = (
+        forward * np.cos(mounting.pitch) - up * np.sin(mounting.pitch),
+        up * np.cos(mounting.pitch) + forward * np.sin(mounting.pitch),
+    )
+    left, up = (
+        left * np.cos(mounting.roll) + up * np.sin(mounting.roll),
+        up * np.cos(mounting.roll) - left * np.sin(mounting.roll),
+    )
+    x, y = distort(-left / forward, -up / forward, model, d)
+    return np.column_stack([500 * x + 320, 480 * y + 240])
+
+
+MOUNTINGS = {
+    "level": Mounting(height=1.2),
+    "pitched": Mounting(height=2.0, pitch=0.15),
+    "all": Mounting(x=1.7, y=-0.4, height=1.9, roll=0.05, pitch=0.12, yaw=-0.3),
+}
+
+
+@pytest.mark.parametrize("mounting", MOUNTINGS.values(), ids=MOUNTINGS.keys())
+@pytest.mark.parametrize(("model", "d"), LENSES.values(), ids=LENSES.keys())
+def test_ground_points_come_back_from_their_pixels(model: str, d: list[float], mounting: Mounting) -> None:
+    ahead, side = RNG.uniform(5, 40, 200), RNG.uniform(-0.35, 0.35, 200)
+    heading = mounting.yaw + side
+    points = np.column_stack(
+        [mounting.x + ahead * np.cos(heading), mounting.y + ahead * np.sin(heading), np.zeros_like(ahead)]
+    )
+    pixels = pixels_of(points, mounting, model, d)
+    found = GroundProjector(Intrinsics.from_camera_info(info(model, d)), mounting).ground(pixels)
+    np.testing.assert_allclose(found, points, rtol=1e-3, atol=1e-3)
+
+
+def test_level_camera_sees_the_ground_where_similar_triangles_say() -> None:
+    projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
+    np.testing.assert_allclose(
+        projector.ground(np.array([[320.0, 290.0], [420.0, 340.0]])), [[15, 0, 0], [7.5, -1.5, 0]]
+    )
+
+
+@pytest.mark.parametrize("y", [240.0, 239.0, 0.0])
+def test_at_and_above_the_horizon_there_is_no_ground(y: float) -> None:
+    projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
+    assert np.isnan(projector.ground(np.array([[320.0, y]]))).all()
+
+
+def test_looking_down_moves_the_horizon_up() -> None:
+    intrinsics = Intrinsics.from_camera_info(camera_info(640, 480, 500.0))
+    at_old_horizon = GroundProjector(intrinsics, Mounting(height=1.5, pitch=0.1)).ground(np.array([[320.0, 240.0]]))
+    np.testing.assert_allclose(at_old_horizon, [[1.5 / np.tan(0.1), 0, 0]])
+
+
+def test_pixels_beyond_the_lens_model_have_no_ray() -> None:
+    strong = Intrinsics.from_camera_info(info("plumb_bob", [-0.4, 0.0, 0.0, 0.0, 0.0]))
+    # The radial polynomial r(1 - 0.4 r^2) peaks at r = 0.913 with 0.61: no ray lands beyond 0.61 * 500 px.
+    assert np.isfinite(strong.normalized(np.array([[320 + 250.0, 240.0]]))).all()
+    assert np.isnan(strong.normalized(np.array([[320 + 500.0, 240.0]]))).all()
+
+
+def test_upright_points_share_the_foot_s_plane_and_pixels() -> None:
+    projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), MOUNTINGS["all"])
+    foot = projector.ground(np.array([[350.0, 400.0]]))[0]
+    pixels = np.array([[350.0, 400.0], [340.0, 250.0], [380.0, 100.0]])
+    upright = projector.upright(pixels, foot)
+    np.testing.assert_allclose(upright[0], foot, atol=1e-9)
+    toward = (foot - projector.position) * [1, 1, 0]
+    np.testing.assert_allclose((upright - foot) @ toward, 0, atol=1e-9)
+    assert (np.diff(upright[:, 2]) > 0).all()
+    rays = projector.rays(pixels)
+    np.testing.assert_allclose(np.cross(upright - projector.position, rays), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        (CameraInfo(width=640, height=480), "uncalibrated"),
+        (CameraInfo(width=640, height=480, k=[float("nan")] * 9), "uncalibrated"),
+        (info("plumb_bob", [0.1, 0.2]), "2 coefficients"),
+        (info("double_sphere", [0.1, 0.2, 0.3, 0.4, 0.5]), "double_sphere"),
+    ],
+)
+def test_calibrations_that_say_nothing_are_refused(broken: CameraInfo, named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        Intrinsics.from_camera_info(broken)

@@ -1,0 +1,56 @@
+"""The files under config/ fit the node."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from m2a_core.errors import ConfigError
+from m2a_ros.dds import PROFILE_VARIABLES, profile_environment
+from m2a_ros.parameters import NODE_PARAMETERS
+from m2a_ros.publishers import MAPS
+from m2a_ros.resources import shared_file
+
+DDS = "{http://www.eprosima.com}"
+DEFAULTS = {spec.name: spec.default for spec in NODE_PARAMETERS}
+
+
+def test_profile_is_set_for_old_and_new_fast_dds() -> None:
+    variables = profile_environment({})
+    assert set(variables) == {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"}
+    assert set(variables.values()) == {str(shared_file("config/fastdds_profile.xml"))}
+
+
+@pytest.mark.parametrize("name", PROFILE_VARIABLES)
+def test_a_profile_of_the_user_s_is_left_alone(name: str) -> None:
+    assert profile_environment({name: "/their/profile.xml"}) == {}
+
+
+def test_profile_has_room_for_a_4k_image_and_replaces_the_built_in_transports() -> None:
+    root = ElementTree.parse(shared_file("config/fastdds_profile.xml")).getroot()
+    kinds = {t.findtext(f"{DDS}type"): t for t in root.iter(f"{DDS}transport_descriptor")}
+    assert int(kinds["SHM"].findtext(f"{DDS}segment_size") or 0) > 2 * 3840 * 2160 * 3
+    assert "UDPv4" in kinds
+    participant = next(root.iter(f"{DDS}participant"))
+    assert participant.get("is_default_profile") == "true"
+    assert next(participant.iter(f"{DDS}useBuiltinTransports")).text == "false"
+    used = {element.text for element in next(participant.iter(f"{DDS}userTransports"))}
+    assert used == {t.findtext(f"{DDS}transport_id") for t in kinds.values()}
+
+
+def test_missing_file_says_where_it_was_looked_for() -> None:
+    with pytest.raises(ConfigError, match=r"no_such\.yaml.*share"):
+        shared_file("config/no_such.yaml")
+
+
+def test_rviz_shows_topics_that_the_node_publishes() -> None:
+    manager = yaml.safe_load(shared_file("config/m2a.rviz").read_text())["Visualization Manager"]
+    camera = DEFAULTS["cameras"][0]
+    published = {f"/m2a/output/{camera}/{spec.topic}" for spec in MAPS}
+    published |= {f"/m2a/output/{camera}/unknown_markers", f"/m2a/debug/{camera}/overlay"}
+    shown = {d["Class"]: d["Topic"]["Value"] for d in manager["Displays"] if "Topic" in d and d["Enabled"]}
+    assert set(shown) == {"rviz_default_plugins/Image", "rviz_default_plugins/MarkerArray"}
+    assert set(shown.values()) <= published
+    assert manager["Global Options"]["Fixed Frame"] == DEFAULTS["base_frame"]
