@@ -41,16 +41,16 @@ $(CREATED):
 	  echo "'$(PYTHON)' cannot create virtual environments; on Debian and Ubuntu: sudo apt-get install -y python3-venv" >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install -q --upgrade pip
+	$(PIP) install -qq --upgrade pip
 	@touch $@
 
 $(RUNNING): $(CREATED) $(METADATA)
 	@echo "Installing what running needs into $(VENV) (about 0.5 GB, once) ..."
-	$(PIP) install -q -e '.[ros]'
+	$(PIP) install -qq -e '.[ros]'
 	@touch $@
 
 # One pip call, so that the resolver sees torch's exact version together with everything that depends on it.
 $(DEVELOPING): $(CREATED) $(METADATA)
 	@echo "Installing what developing needs into $(VENV) (about 2 GB with a CPU build of PyTorch, once) ..."
-	$(PIP) install -q -e '.[dev]'
+	$(PIP) install -qq -e '.[dev]'
 	@touch $@ $(RUNNING)

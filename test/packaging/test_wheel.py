@@ -70,15 +70,6 @@ def test_installation_without_ros_and_torch_predicts_with_an_installed_model(bar
         assert (arrays["semantic"][[2, 45], 30] == [0, 3]).all()
 
 
-def test_node_without_ros_says_which_extra_is_missing(bare_python):
-    done = subprocess.run(
-        [bare_python.parent / "m2a_node"], env=clean_environment(), capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode != 0
-    assert "m2a_ros[ros]" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_installed_environment_lies_outside_the_checkout(bare_python):
     where = run(bare_python, "-c", "import m2a_core; print(m2a_core.__file__)", cwd=bare_python.parent)
     assert not Path(where.strip()).is_relative_to(ROOT)
