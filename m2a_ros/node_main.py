@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
-
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.utilities import remove_ros_args
-
-from m2a_ros.dds import profile_environment
-from m2a_ros.node import M2aNode
 
 USAGE = """usage: m2a_node [--ros-args ...]
 
 Open-set perception node: reads camera images, publishes anomaly maps, open-set masks and markers of unknown objects.
-Parameters and topics: config/m2a.param.yaml and docs; everything is set the ROS way, for example
+Everything is set the ROS way; config/m2a.param.yaml documents the parameters. For example:
   m2a_node --ros-args --params-file config/m2a.param.yaml -r ~/input/front/image:=/camera/image_raw
 """
 
@@ -27,40 +19,29 @@ def main(args: list[str] | None = None) -> int:
         args: command line without the program's name; None for the process's own.
 
     Returns:
-        Exit code: 0 after a requested end, 2 for a wrong command line.
+        Exit code: 0 after a requested end, 2 for a wrong command line or a missing ROS.
     """
-    argv = sys.argv[1:] if args is None else args
-    rest = remove_ros_args([sys.argv[0], *argv])[1:]
+    try:
+        from m2a_ros.node_process import command_line_rest, run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("m2a_"):
+            raise
+        print(
+            f"m2a_node: error: the Python package '{error.name}' is missing; source a ROS 2 installation "
+            "(. /opt/ros/<distribution>/setup.sh) or, in a virtual environment, pip install 'm2a_ros[ros]'",
+            file=sys.stderr,
+        )
+        return 2
+    argv = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
+    rest = command_line_rest(argv)
+    if rest and rest[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
     if rest:
-        if rest[0] in ("-h", "--help"):
-            print(USAGE)
-            return 0
         print(f"m2a_node: unknown argument {rest[0]}\n\n{USAGE}", file=sys.stderr)
         return 2
-    os.environ.update(profile_environment(os.environ))
-    rclpy.init(args=[sys.argv[0], *argv])
-    try:
-        _run()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RuntimeError:
-        # A signal shuts ROS down at any moment; what is being created then fails with rclpy's RCLError.
-        if rclpy.ok():
-            raise
-    finally:
-        rclpy.try_shutdown()
+    run(argv)
     return 0
-
-
-def _run() -> None:
-    node = M2aNode()
-    try:
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        node.start()
-        executor.spin()
-    finally:
-        node.destroy_node()
 
 
 if __name__ == "__main__":

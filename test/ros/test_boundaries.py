@@ -35,7 +35,7 @@ def test_core_never_imports_ros() -> None:
 
 
 def test_node_never_imports_torch_or_training() -> None:
-    code = "import sys, m2a_ros.node_main; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, m2a_ros.node_process; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(run.stdout))
     assert "m2a_core" in loaded

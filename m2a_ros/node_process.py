@@ -1,0 +1,44 @@
+"""The node's process: Fast DDS profile, ROS start and end, signals."""
+
+from __future__ import annotations
+
+import os
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.utilities import remove_ros_args
+
+from m2a_ros.dds import profile_environment
+from m2a_ros.node import M2aNode
+
+
+def command_line_rest(argv: list[str]) -> list[str]:
+    """The arguments that are not ROS's, without the program's name."""
+    return remove_ros_args(argv)[1:]
+
+
+def run(argv: list[str]) -> None:
+    """Run the node until SIGINT or SIGTERM, with the ROS arguments of ``argv``."""
+    os.environ.update(profile_environment(os.environ))
+    rclpy.init(args=argv)
+    try:
+        _spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except RuntimeError:
+        # A signal shuts ROS down at any moment; what is being created then fails with rclpy's RCLError.
+        if rclpy.ok():
+            raise
+    finally:
+        rclpy.try_shutdown()
+
+
+def _spin() -> None:
+    node = M2aNode()
+    try:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        node.start()
+        executor.spin()
+    finally:
+        node.destroy_node()
