@@ -48,6 +48,7 @@ class DataConfig:
         splits: CamVid split to stride: ``{train: 1, val: 5}`` takes every train frame and every fifth val frame.
         held_apart: share of the end of each ``train`` sequence kept for validation.
         min_component: connected components of things below this area (pixels of the crop) are ignored.
+        max_segments: of more segments in a crop, the smallest are ignored; at most the network's queries.
         validation_kinds: YAML file listing the outlier kinds never trained on, relative to the configuration file.
         augment: image augmentation.
     """
@@ -55,6 +56,7 @@ class DataConfig:
     splits: dict[str, int] = field(default_factory=lambda: {"train": 1})
     held_apart: float = 0.13
     min_component: int = 20
+    max_segments: int = 50
     validation_kinds: str = "outlier_validation_kinds.yaml"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
@@ -83,7 +85,7 @@ class LossConfig:
     bce: float = 5.0
     dice: float = 5.0
     no_object: float = 0.1
-    num_points: int = 2048
+    num_points: int = 768
     oversample: float = 3.0
     importance: float = 0.75
     pixel_aux: float = 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,17 +11,8 @@ from torch import Tensor
 from m2a_core.training.config import LossConfig
 from m2a_core.training.contrastive import outlier_loss
 from m2a_core.training.matcher import match
-from m2a_core.training.points import is_void, sample_logits, sample_segments
+from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes
 from m2a_core.training.targets import IGNORE, Target
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Matched masks of all heads of one image."""
-
-    logits: Tensor  # [M, h, w]
-    segment: Tensor  # [M]
-    image: int
 
 
 class Criterion:
@@ -55,14 +45,14 @@ class Criterion:
         """
         cfg = self.config
         class_logits = torch.stack([c for c, _ in heads])  # [L, B, Q, K+1]
-        pairs, class_targets = self._match(heads, class_logits, targets)
-        num_masks = max(1, sum(len(t.classes) for t in targets))
-        ce = sum(
-            F.cross_entropy(c.transpose(1, 2), t, self.class_weight.to(c))
-            for c, t in zip(class_logits, class_targets, strict=True)
-        )
-        bce, dice = self._mask_losses(pairs, targets, num_masks)
-        parts = {"ce": torch.as_tensor(ce), "bce": bce, "dice": dice}
+        class_targets, bce, dice = self._mask_losses(heads, class_logits, targets)
+        ce = torch.stack(
+            [
+                F.cross_entropy(c.transpose(1, 2), t, self.class_weight.to(c))
+                for c, t in zip(class_logits, class_targets, strict=True)
+            ]
+        ).sum()
+        parts = {"ce": ce, "bce": bce, "dice": dice}
         total = cfg.ce * parts["ce"] + cfg.bce * bce + cfg.dice * dice
         if pixel_logits is not None:
             parts["pixel"] = self._pixel_loss(pixel_logits, targets)
@@ -76,56 +66,62 @@ class Criterion:
             total = total + cfg.contrastive_weight * parts["contrastive"]
         return total, {k: float(v.detach()) for k, v in parts.items()}
 
-    def _match(
+    def _mask_losses(
         self, heads: Sequence[tuple[Tensor, Tensor]], class_logits: Tensor, targets: Sequence[Target]
-    ) -> tuple[list[_Pairs], Tensor]:
-        num_heads, _, queries, classes = class_logits.shape
-        assigned = torch.full(class_logits.shape[:3], classes - 1, dtype=torch.int64)
-        pairs = []
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Match, then mask losses: class targets [L, B, Q], bce and dice summed over heads and per segment."""
+        queries, no_object = class_logits.shape[2], class_logits.shape[3] - 1
+        assigned = torch.full(class_logits.shape[:3], no_object, dtype=torch.int64, device=class_logits.device)
+        bce = dice = class_logits.new_zeros(())
         for b, target in enumerate(targets):
             if len(target.classes) == 0:
                 continue
-            points = torch.rand(self.config.num_points, 2)
             masks = torch.stack([m[b] for _, m in heads])  # [L, Q, h, w]
+            planes = segment_planes(target.segments, len(target.classes))
             with torch.no_grad():
-                flat = masks.detach().flatten(0, 1).unsqueeze(0)
-                sampled = sample_logits(flat, points.unsqueeze(0)).view(num_heads, queries, -1)
-                ids = torch.arange(len(target.classes))
-                shares, weights = sample_segments(target.segments, ids, points.unsqueeze(1))
-            matched = match(class_logits[:, b], sampled, target, shares, weights[:, 0], self.costs)
-            for head, (query, segment) in enumerate(matched):
-                assigned[head, b, query] = target.classes[segment]
-            rows = torch.cat([head * queries + q for head, (q, _) in enumerate(matched)])
-            pairs.append(_Pairs(masks.flatten(0, 1)[rows], torch.cat([n for _, n in matched]), b))
-        return pairs, assigned
+                points = torch.rand(1, self.config.num_points, 2, device=masks.device)
+                sampled = sample_logits(masks.detach().flatten(0, 1).unsqueeze(0), points)
+                truth, weight = sample_planes(planes, points.expand(len(planes), -1, -1))
+                query = match(
+                    class_logits[:, b],
+                    sampled.view(len(heads), queries, -1),
+                    target.classes,
+                    truth.T,
+                    weight[0],
+                    self.costs,
+                )
+            assigned[:, b].scatter_(1, query, target.classes.expand_as(query))
+            rows = torch.arange(len(heads), device=query.device).unsqueeze(1)
+            image_bce, image_dice = self._matched_losses(masks[rows, query], target, planes)
+            bce, dice = bce + image_bce, dice + image_dice
+        num_masks = max(1, sum(len(t.classes) for t in targets))
+        return assigned, bce / num_masks, dice / num_masks
 
-    def _mask_losses(self, pairs: list[_Pairs], targets: Sequence[Target], num_masks: int) -> tuple[Tensor, Tensor]:
-        if not pairs:
-            return torch.zeros(()), torch.zeros(())
+    def _matched_losses(self, masks: Tensor, target: Target, planes: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of bce and dice of one image's matched masks [L, N, h, w]."""
         cfg = self.config
-        logits = torch.cat([p.logits for p in pairs]).unsqueeze(1)  # [M, 1, h, w]
-        count = logits.shape[0]
+        heads, count = masks.shape[:2]
+        flat = masks.flatten(0, 1)
         with torch.no_grad():
-            candidates = torch.rand(count, int(cfg.num_points * cfg.oversample), 2)
-            uncertainty = -sample_logits(logits.detach(), candidates).squeeze(1).abs()
-            for pair, rows in _rows(pairs):
-                uncertainty[rows].masked_fill_(is_void(targets[pair.image].segments, candidates[rows]), -torch.inf)
+            # All masks of an image share the candidates, each chooses its own: as random, and a third of the time.
+            candidates = torch.rand(int(cfg.num_points * cfg.oversample), 2, device=masks.device)
+            uncertainty = -sample_logits(flat.detach().unsqueeze(0), candidates.unsqueeze(0))[0].abs()
+            uncertainty[:, is_void(target.segments, candidates)] = -torch.inf
             chosen = int(cfg.num_points * cfg.importance)
-            top = uncertainty.topk(chosen, dim=1, sorted=False).indices.unsqueeze(2).expand(-1, -1, 2)
-            points = torch.cat([candidates.gather(1, top), torch.rand(count, cfg.num_points - chosen, 2)], 1)
-            samples = [
-                sample_segments(targets[pair.image].segments, pair.segment.unsqueeze(1), points[rows])
-                for pair, rows in _rows(pairs)
-            ]
-            target, weight = (torch.cat(parts) for parts in zip(*samples, strict=True))
-        sampled = sample_logits(logits, points).squeeze(1)
-        area = weight.sum(1).clamp(min=1.0)
-        per_point = F.binary_cross_entropy_with_logits(sampled, target, reduction="none")
-        bce = ((per_point * weight).sum(1) / area).sum() / num_masks
+            top = candidates[uncertainty.topk(chosen, dim=1, sorted=False).indices]
+            others = torch.rand(cfg.num_points - chosen, 2, device=masks.device).expand(heads * count, -1, -1)
+            points = torch.cat([top, others], 1)
+            # One grid per segment, holding the points of all heads, spares a copy of the planes per head.
+            grids = points.view(heads, count, -1, 2).transpose(0, 1).flatten(1, 2)
+            truth, weight = (
+                v.view(count, heads, -1).transpose(0, 1).flatten(0, 1) for v in sample_planes(planes, grids)
+            )
+        sampled = sample_logits(flat.unsqueeze(1), points).squeeze(1)
+        per_point = F.binary_cross_entropy_with_logits(sampled, truth, reduction="none")
+        bce = (per_point * weight).sum(1) / weight.sum(1).clamp(min=1.0)
         probs = sampled.sigmoid() * weight
-        overlap, sizes = (probs * target).sum(1), probs.sum(1) + (target * weight).sum(1)
-        dice = (1 - (2 * overlap + 1) / (sizes + 1)).sum() / num_masks
-        return bce, dice
+        overlap, sizes = (probs * truth).sum(1), probs.sum(1) + (truth * weight).sum(1)
+        return bce.sum(), (1 - (2 * overlap + 1) / (sizes + 1)).sum()
 
     def _pixel_loss(self, logits: Tensor, targets: Sequence[Target]) -> Tensor:
         label = torch.stack([t.label for t in targets])
@@ -133,9 +129,3 @@ class Criterion:
         label = label[:, stride // 2 :: stride, stride // 2 :: stride]
         valid = (label != IGNORE).sum().clamp(min=1)
         return F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / valid
-
-
-def _rows(pairs: list[_Pairs]) -> list[tuple[_Pairs, slice]]:
-    """Where each image's matched masks lie in the concatenation over images."""
-    ends = torch.tensor([len(p.segment) for p in pairs]).cumsum(0).tolist()
-    return [(p, slice(end - len(p.segment), end)) for p, end in zip(pairs, ends, strict=True)]

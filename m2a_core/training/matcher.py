@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-
-from m2a_core.training.targets import Target
 
 
 def mask_costs(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,25 +30,24 @@ def mask_costs(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor
 
 @torch.no_grad()
 def match(
-    class_logits: Tensor, point_logits: Tensor, target: Target, targets: Tensor, weights: Tensor, cost: dict[str, float]
-) -> list[tuple[Tensor, Tensor]]:
-    """Assign segments of one image to queries, for several heads at once.
+    class_logits: Tensor, point_logits: Tensor, classes: Tensor, targets: Tensor, weights: Tensor, cost: dict[str, float]
+) -> Tensor:
+    """Assign every segment of one image to a query, for several heads at once.
 
     Args:
         class_logits: float [L, Q, K+1] of L heads.
         point_logits: float [L, Q, P], mask logits at the points.
-        target: the image's segments.
+        classes: int64 [N], N <= Q, class of each segment.
         targets: float [P, N], masks at the points.
         weights: float [P], labelled share of the points.
         cost: weights ``ce``, ``bce``, ``dice``.
 
     Returns:
-        For each head, int64 query ids and segment ids of the pairs.
+        int64 [L, N], the query of each segment.
     """
     heads, queries = class_logits.shape[:2]
     bce, dice = mask_costs(point_logits.flatten(0, 1), targets, weights)
     total = cost["bce"] * bce + cost["dice"] * dice
-    total -= cost["ce"] * class_logits.softmax(-1)[..., target.classes].flatten(0, 1)
-    matrices = total.view(heads, queries, -1).cpu().numpy()
-    pairs = [linear_sum_assignment(m) for m in matrices]
-    return [(torch.as_tensor(q, dtype=torch.int64), torch.as_tensor(n, dtype=torch.int64)) for q, n in pairs]
+    total = total - cost["ce"] * class_logits.softmax(-1)[..., classes].flatten(0, 1)
+    matrices = total.view(heads, queries, -1).transpose(1, 2).cpu().numpy()
+    return torch.from_numpy(np.stack([linear_sum_assignment(m)[1] for m in matrices])).to(classes.device)

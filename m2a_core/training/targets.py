@@ -36,7 +36,9 @@ class Target:
     outlier: Tensor
 
 
-def make_target(label: np.ndarray, outlier: np.ndarray, labels: LabelSet, min_component: int) -> Target:
+def make_target(
+    label: np.ndarray, outlier: np.ndarray, labels: LabelSet, min_component: int, max_segments: int
+) -> Target:
     """Split a label map into segments: one per stuff class, one per connected component of a thing.
 
     Args:
@@ -44,29 +46,32 @@ def make_target(label: np.ndarray, outlier: np.ndarray, labels: LabelSet, min_co
         outlier: bool [H, W].
         labels: the classes.
         min_component: smaller components of things become void.
+        max_segments: of more segments than this (the network's queries), the smallest become void.
 
     Returns:
         The target.
     """
-    segments = np.full(label.shape, -1, np.int64)
     kept = label.copy()
-    classes: list[int] = []
+    found: list[tuple[int, np.ndarray]] = []
     for class_id in np.unique(label):
         if class_id >= labels.num_classes:
             continue
         mask = label == class_id
         if class_id not in labels.things:
-            segments[mask] = len(classes)
-            classes.append(int(class_id))
+            found.append((int(class_id), mask))
             continue
-        count, components, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        for component in range(1, count):
-            where = components == component
-            if stats[component, cv2.CC_STAT_AREA] < min_component:
-                kept[where] = IGNORE
-            else:
-                segments[where] = len(classes)
-                classes.append(int(class_id))
+        count, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        found += [(int(class_id), components == component) for component in range(1, count)]
+    found.sort(key=lambda item: -int(item[1].sum()))
+    segments = np.full(label.shape, -1, np.int64)
+    classes: list[int] = []
+    for class_id, mask in found:
+        small = class_id in labels.things and int(mask.sum()) < min_component
+        if small or len(classes) == max_segments:
+            kept[mask] = IGNORE
+        else:
+            segments[mask] = len(classes)
+            classes.append(class_id)
     return Target(
         torch.tensor(classes, dtype=torch.int64),
         torch.from_numpy(segments),
