@@ -79,8 +79,8 @@ class OpenSetGraph(nn.Module):
             claimed, hidden = self.upsample(torch.stack((claimed[:, 0], hidden[:, 0]), 1)).unbind(1)
         best, semantic = scores.max(1)
         anomaly = 1 - best
-        suppressed = hidden >= 0.5 if self.rule.weighted else hidden > 0.5
-        refined = torch.where(suppressed, torch.zeros_like(anomaly), anomaly)
+        kept = hidden < 0.5 if self.rule.weighted else hidden <= 0.5
+        refined = anomaly * kept.to(anomaly.dtype)
         return (
             _place(anomaly, size),
             _place(refined, size),

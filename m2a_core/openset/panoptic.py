@@ -100,5 +100,7 @@ def add_unknown(panoptic: np.ndarray, unknown_instances: np.ndarray, unknown_id:
     Returns:
         int32 [H, W]; unknown instance i is ``unknown_id * 256 + i``.
     """
-    ids = unknown_id * PANOPTIC_DIVISOR + unknown_instances.astype(np.int32)
-    return np.where(unknown_instances > 0, ids, panoptic)
+    result = panoptic.copy()
+    unknown = unknown_instances > 0
+    result[unknown] = unknown_id * PANOPTIC_DIVISOR + unknown_instances[unknown].astype(np.int32)
+    return result

@@ -28,7 +28,9 @@ def open_set_semantic(semantic: np.ndarray, anomaly: np.ndarray, threshold: floa
     Returns:
         uint8 [H, W].
     """
-    return np.where(anomaly >= threshold, np.uint8(unknown_id), semantic)
+    result = semantic.copy()
+    result[anomaly >= threshold] = unknown_id
+    return result
 
 
 def threshold_at_tpr(frames: Iterable[ScoredFrame], tpr: float = 0.95) -> float:
