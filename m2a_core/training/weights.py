@@ -36,6 +36,7 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
     tensors = {k: v.detach().contiguous().clone() for k, v in state.items()}
     save_file(tensors, partial, metadata={"format": "pt", "config": config_json(config), **notes})
     digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+    partial.chmod(0o644)
     partial.replace(path)
     path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     return digest
