@@ -106,7 +106,8 @@ def conformal_threshold(alarm_scores: np.ndarray, rate: float) -> FrameGuarantee
 def _beta_bound(n: int, rank: int, confidence: float) -> float:
     """Upper bound of the alarm rate beyond the ``rank``-th of n sorted scores.
 
-    One minus that rate is distributed as Beta(rank, n + 1 - rank) over calibration sets, and P(Beta(rank, n + 1 - rank) <= p) = P(Binomial(n, p) >= rank).
+    One minus that rate is distributed as Beta(rank, n + 1 - rank) over calibration sets; the chance that it is at most p
+    is P(Binomial(n, p) >= rank).
     """
 
     def at_least(p: float) -> float:

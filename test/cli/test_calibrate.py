@@ -1,0 +1,101 @@
+"""`m2a calibrate` with the tiny bundle: thresholds, what is stored, and what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from m2a_core.bundle import load_bundle
+from m2a_core.cli.main import main
+from m2a_core.images import read_image
+from m2a_core.perception import Perception
+from m2a_core.types import Frame
+from test.cli.test_evaluate_model import SIZE, scene, write
+from test.tiny_bundle import tiny_colors, write_tiny_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_tiny_bundle(tmp_path / "tiny", SIZE)
+
+
+def manifest(bundle: Path) -> dict[str, Any]:
+    return json.loads((bundle / "manifest.json").read_text())
+
+
+def write_normal(folder: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        image = np.empty((*SIZE, 3), np.uint8)
+        image[:], image[:40] = tiny_colors()["road"], tiny_colors()["sky"]
+        side = int(rng.integers(4, 12))
+        image[60 : 60 + side, 8 : 8 + side] = (250, 250, 10)  # no query's colour: scores high
+        write(folder / f"{i:03d}.png", image)
+
+
+def test_labelled_frames_give_the_threshold_at_95_percent(tmp_path: Path, bundle: Path) -> None:
+    image, ids = scene(40)
+    write(tmp_path / "images" / "a.png", image)
+    write(tmp_path / "masks" / "a.png", (ids == 11).astype(np.uint8))
+    before = manifest(bundle)
+    options = ["--images", str(tmp_path / "images"), "--gt", str(tmp_path / "masks")]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 0
+    after = manifest(bundle)
+    result = Perception.load(bundle).infer(Frame(image))
+    for name in ("anomaly", "refined"):
+        scores = getattr(result, name)[ids == 11]
+        threshold = after["thresholds"][name]
+        assert np.mean(scores >= threshold) >= 0.95
+        assert np.mean(scores > threshold) < 0.95
+    assert after["metrics"]["calibration_tpr"] == 0.95
+    assert {k: v for k, v in after.items() if k not in ("thresholds", "metrics")} == {
+        k: v for k, v in before.items() if k not in ("thresholds", "metrics")
+    }
+    load_bundle(bundle)
+
+
+def test_normal_frames_give_a_guarantee_and_say_how_many_are_needed(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_normal(tmp_path / "normal", 9)
+    options = ["--images", str(tmp_path / "normal"), "--frame-fpr", "0.1", "--min-pixels", "1"]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 0
+    said = capsys.readouterr().out
+    assert "needs at least 9 normal frames; 9 were given" in said
+    assert "at most 10 % of normal frames" in said
+    after = manifest(bundle)
+    perception = Perception.load(bundle)
+    for path in sorted((tmp_path / "normal").iterdir()):
+        result = perception.infer(Frame(read_image(path)))
+        assert result.anomaly is not None
+        assert result.anomaly.max() < after["thresholds"]["anomaly"]
+    assert after["metrics"]["calibration_frame_fpr"] == 0.1
+
+
+def test_too_few_normal_frames_change_nothing(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_normal(tmp_path / "normal", 3)
+    before = manifest(bundle)
+    options = ["--images", str(tmp_path / "normal"), "--frame-fpr", "0.01"]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 2
+    assert "at least 99 are needed" in capsys.readouterr().err
+    assert manifest(bundle) == before
+
+
+def test_images_without_truth_need_a_rate(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_normal(tmp_path / "normal", 1)
+    assert main(["calibrate", "--model", str(bundle), "--images", str(tmp_path / "normal")]) == 2
+    assert "--frame-fpr" in capsys.readouterr().err
+
+
+def test_a_truth_of_another_size_is_named(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "images" / "a.png", scene(40)[0])
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), np.zeros((5, 5), np.uint8))
+    options = ["--images", str(tmp_path / "images"), "--gt", str(tmp_path / "masks")]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 2
+    assert str(tmp_path / "images" / "a.png") in capsys.readouterr().err

@@ -1,0 +1,265 @@
+"""`m2a evaluate` on folders: figures, formats, resuming, bad input, report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from m2a_core.cli.main import main
+from m2a_core.evaluation import evaluator
+from test.metrics.smiyc_frames import frames
+
+CONTRACT = {"auprc", "fpr95", "auroc", "f1_star", "siou", "ppv", "n_frames", "n_pixels"}
+
+
+def write_truths(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for i, (_, truth) in enumerate(frames()):
+        assert cv2.imwrite(str(folder / f"frame{i}_labels_semantic.png"), truth)
+
+
+def write_scores(folder: Path, suffix: str) -> None:
+    """Scores of 16-bit steps, so that every format holds the same ones."""
+    folder.mkdir(parents=True)
+    for i, (score, _) in enumerate(frames()):
+        steps = np.round(score * 65535).astype(np.uint16)
+        values = steps.astype(np.float32) / np.float32(65535)
+        path = folder / f"frame{i}{suffix}"
+        if suffix == ".npz":
+            np.savez_compressed(path, anomaly=values, other=values * 0)
+        elif suffix == ".npy":
+            np.save(path, values)
+        else:
+            assert cv2.imwrite(str(path), values if suffix == ".tiff" else steps)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_truths(tmp_path / "gt")
+    write_scores(tmp_path / "pred", ".npz")
+    return tmp_path
+
+
+def evaluate(data: Path, *options: str, pred: str = "pred") -> tuple[int, dict[str, Any]]:
+    out = data / "out.json"
+    command = ["evaluate", "--pred", str(data / pred), "--gt", str(data / "gt"), "--json", str(out), "--workers", "1"]
+    code = main([*command, *options])
+    return code, json.loads(out.read_text()) if out.exists() else {}
+
+
+def test_figures_are_scikit_learns_and_the_benchmarks(data: Path) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    code, figures = evaluate(data, "--track", "obstacle", "--threshold", "0.5")
+    assert code == 0
+    assert figures.keys() >= CONTRACT
+    score = np.concatenate([np.round(s[t < 255] * 65535) for s, t in frames()])
+    truth = np.concatenate([t[t < 255] for _, t in frames()])
+    fpr, tpr, _ = metrics.roc_curve(truth, score, drop_intermediate=False)
+    assert figures["auprc"] == pytest.approx(metrics.average_precision_score(truth, score), abs=1e-9)
+    assert figures["auroc"] == pytest.approx(metrics.roc_auc_score(truth, score), abs=1e-9)
+    assert figures["fpr95"] == pytest.approx(fpr[np.searchsorted(tpr, 0.95)], abs=1e-9)
+    # road-anomaly-benchmark at commit 1c7804e, obstacle track, threshold 0.5
+    assert figures["f1_star"] == pytest.approx(0.29040404040404044, abs=1e-9)
+    assert figures["siou"] == pytest.approx(0.289363552156716, abs=1e-9)
+    assert figures["ppv"] == pytest.approx(0.7860100800216175, abs=1e-9)
+    assert (figures["n_frames"], figures["n_pixels"]) == (3, len(truth))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tiff", ".png"])
+def test_every_format_gives_the_same_figures(data: Path, suffix: str) -> None:
+    _, expected = evaluate(data)
+    write_scores(data / "other", suffix)
+    code, figures = evaluate(data, pred="other")
+    assert code == 0
+    assert {k: figures[k] for k in CONTRACT} == {k: expected[k] for k in CONTRACT}
+
+
+def test_more_workers_give_the_same_figures(data: Path) -> None:
+    assert evaluate(data, "--workers", "3") == evaluate(data)
+
+
+def test_partial_results_are_gone_after_success(data: Path) -> None:
+    evaluate(data)
+    assert sorted(p.name for p in data.iterdir()) == ["gt", "out.html", "out.json", "pred"]
+
+
+@pytest.mark.parametrize("stage", ["process_pixels", "process_components"])
+def test_a_killed_run_goes_on_where_it_stopped(data: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, expected = evaluate(data)
+    (data / "out.json").unlink()
+    done: list[str] = []
+    original = getattr(evaluator, stage)
+
+    def interrupted(shard: Any, **kwargs: Any) -> int:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(shard.directory.name)
+        return original(shard, **kwargs)
+
+    monkeypatch.setattr(evaluator, stage, interrupted)
+    assert evaluate(data) == (130, {})
+    first, done[:] = list(done), []
+    monkeypatch.setattr(
+        evaluator, stage, lambda shard, **kwargs: done.append(shard.directory.name) or original(shard, **kwargs)
+    )
+    assert evaluate(data) == (0, expected)
+    assert len(first) == 2
+    assert len(done) == 1
+    assert done[0] not in first
+
+
+def spoil_size(path: Path) -> None:
+    np.savez(path, anomaly=np.zeros((7, 9), np.float32))
+
+
+def spoil_nan(path: Path) -> None:
+    np.savez(path, anomaly=np.full((120, 160), np.nan, np.float32))
+
+
+def spoil_infinite(path: Path) -> None:
+    np.savez(path, anomaly=np.full((120, 160), np.inf, np.float32))
+
+
+def spoil_key(path: Path) -> None:
+    np.savez(path, score=np.zeros((120, 160), np.float32))
+
+
+def spoil_pickle(path: Path) -> None:
+    np.savez(path, anomaly=np.array([{"a": 1}], dtype=object))
+
+
+def spoil_bytes(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def spoil_colours(path: Path) -> None:
+    np.savez(path, anomaly=np.zeros((120, 160, 3), np.float32))
+
+
+SPOILED = [spoil_size, spoil_nan, spoil_infinite, spoil_key, spoil_pickle, spoil_bytes, spoil_colours]
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_bad_score_map_is_named_and_costs_no_other(
+    data: Path, spoil: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, complete = evaluate(data)
+    bad = data / "pred" / "frame1.npz"
+    good = bad.read_bytes()
+    spoil(bad)
+    code, figures = evaluate(data)
+    assert code == 2
+    assert str(bad) in capsys.readouterr().err
+    assert figures["n_frames"] == 2
+    assert figures["auprc"] is not None
+    assert list(figures["failed"]) == ["frame1"]
+
+    bad.write_bytes(good)
+    seen: list[int] = []
+    original = evaluator.process_pixels
+    monkeypatch.setattr(evaluator, "process_pixels", lambda shard: seen.append(1) or original(shard))
+    assert evaluate(data) == (0, complete)
+    assert seen == [1]
+
+
+def test_all_void_truth_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = data / "gt" / "frame2_labels_semantic.png"
+    cv2.imwrite(str(bad), np.full((120, 160), 255, np.uint8))
+    code, figures = evaluate(data)
+    error = capsys.readouterr().err
+    assert (code, figures["n_frames"]) == (2, 2)
+    assert str(bad) in error
+    assert "void" in error
+
+
+def test_a_foreign_truth_value_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(data / "gt" / "frame0_labels_semantic.png"), np.full((120, 160), 2, np.uint8))
+    assert evaluate(data)[0] == 2
+    assert "holds [2]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("side", ["pred", "gt"])
+def test_missing_pairs_are_named_and_the_others_scored(
+    data: Path, side: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next((data / side).glob("frame0*")).unlink()
+    code, figures = evaluate(data)
+    assert (code, figures["n_frames"]) == (2, 2)
+    error = capsys.readouterr().err
+    assert "frame0" in error
+    assert ("no score map" if side == "pred" else "no ground truth") in error
+
+
+@pytest.mark.parametrize("side", ["pred", "gt"])
+def test_an_empty_or_missing_folder_is_named(data: Path, side: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (data / side).iterdir():
+        path.unlink()
+    assert evaluate(data)[0] == 2
+    assert f"{data / side}: no " in capsys.readouterr().err
+    (data / side).rmdir()
+    assert evaluate(data)[0] == 2
+    assert f"{data / side}: no such folder" in capsys.readouterr().err
+
+
+def test_names_that_do_not_match_are_shown(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (data / "pred").iterdir():
+        path.rename(path.with_name(f"x{path.name}"))
+    assert evaluate(data)[0] == 2
+    assert "xframe0.npz and frame0_labels_semantic.png" in capsys.readouterr().err
+
+
+def test_two_files_for_a_frame_are_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(data / "pred" / "frame0.npy", np.zeros((120, 160), np.float32))
+    assert evaluate(data)[0] == 2
+    assert "frame0.npy, frame0.npz" in capsys.readouterr().err
+
+
+def test_a_palette_truth_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = pytest.importorskip("PIL.Image")
+    picture = image.fromarray(frames()[0][1], mode="P")
+    picture.putpalette([0, 0, 0, 255, 0, 0] + [9] * 762)
+    picture.save(data / "gt" / "frame0_labels_semantic.png")
+    assert evaluate(data)[0] == 2
+    assert "palette" in capsys.readouterr().err
+
+
+def test_only_normal_frames_have_no_rank_figures_but_false_components(data: Path) -> None:
+    for path in (data / "gt").iterdir():
+        cv2.imwrite(str(path), np.zeros((120, 160), np.uint8))
+    code, figures = evaluate(data)
+    assert code == 0
+    assert [figures[k] for k in ("auprc", "fpr95", "auroc", "f1_star", "threshold")] == [None] * 5
+    code, figures = evaluate(data, "--threshold", "0.5", "--track", "obstacle")
+    assert (code, figures["f1_star"], figures["ppv"], figures["siou"]) == (0, 0.0, 0.0, None)
+
+
+def test_a_changed_file_is_scored_anew(data: Path) -> None:
+    spoil_size(data / "pred" / "frame1.npz")
+    evaluate(data)
+    np.savez(data / "pred" / "frame1.npz", anomaly=frames()[1][1].astype(np.float32))
+    code, figures = evaluate(data)
+    assert code == 0
+    assert figures["n_frames"] == 3
+
+
+def test_the_report_shows_curves_pictures_and_quoted_rows(data: Path) -> None:
+    images = data / "camera"
+    images.mkdir()
+    cv2.imwrite(str(images / "frame0.jpg"), np.full((120, 160, 3), 128, np.uint8))
+    evaluate(data, "--images", str(images))
+    report = (data / "out.html").read_text()
+    assert report.count("<svg") == 2
+    assert report.count('src="data:image/jpeg;base64,') == 3 * 2 + 1
+    assert "Mask2Anomaly (quoted)" in report
+    assert "this evaluation (measured)" in report
+    assert "88.70" in report
+
+
+def test_a_call_without_a_source_says_what_to_give(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--pred", str(data / "pred"), "--json", str(data / "out.json")]) == 2
+    assert "--pred DIR --gt DIR" in capsys.readouterr().err

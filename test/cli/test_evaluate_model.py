@@ -1,0 +1,191 @@
+"""`m2a evaluate --dataset` with the tiny bundle, whose answers can be read off the picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from m2a_core.cli.main import main
+from m2a_core.evaluation import predict
+from m2a_core.labels import CAMVID11
+from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
+
+COLORS = tiny_colors()
+SIZE = (96, 128)
+ROAD, SKY, CAR = (CAMVID11.names.index(name) for name in ("road", "sky", "car"))
+
+
+def write(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array)
+
+
+def scene(left: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sky over road with a red square: RGB and class ids, 11 = the square. Edges at multiples of 4."""
+    image = np.empty((*SIZE, 3), np.uint8)
+    ids = np.full(SIZE, ROAD, np.uint8)
+    image[:], image[:40], ids[:40] = COLORS["road"], COLORS["sky"], SKY
+    image[56:80, left : left + 32], ids[56:80, left : left + 32] = RED, 11
+    return image, ids
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny", SIZE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in range(3):
+        image, ids = scene(16 + 24 * i)
+        write(tmp_path / "data" / "images" / f"{i}.png", image)
+        write(tmp_path / "data" / "masks" / f"{i}.png", (ids == 11).astype(np.uint8))
+    return tmp_path
+
+
+def evaluate(tmp_path: Path, dataset: str, model: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    out = tmp_path / "out.json"
+    command = ["evaluate", "--dataset", dataset, "--root", str(tmp_path / "data"), "--model", str(model)]
+    code = main([*command, "--json", str(out), "--workers", "1", *options])
+    return code, json.loads(out.read_text()) if out.exists() else {}
+
+
+def test_a_visible_anomaly_is_found(folder: Path, model: Path) -> None:
+    code, figures = evaluate(folder, "folder", model, "--track", "anomaly")
+    assert code == 0
+    assert figures["auprc"] > 0.95
+    assert figures["fpr95"] < 0.05
+    assert figures["siou"] > 0.7
+    assert (figures["n_frames"], figures["score"]) == (3, "refined")
+    assert (folder / "out.html").read_text().count('src="data:image/jpeg') == 3 * 4
+
+
+@pytest.mark.parametrize("score", ["anomaly", "msp", "rba", "void_classifier"])
+def test_other_scores_by_name(folder: Path, model: Path, score: str) -> None:
+    code, figures = evaluate(folder, "folder", model, "--score", score)
+    assert code == 0
+    assert figures["auprc"] > 0.9
+    assert figures["score"] == score
+
+
+def test_an_unknown_score_is_answered_with_the_known_ones(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folder, "folder", model, "--score", "magic")[0] == 2
+    assert "refined, anomaly, msp" in capsys.readouterr().err
+
+
+def test_the_model_does_not_run_twice_on_a_frame(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, complete = evaluate(folder, "folder", model)
+    seen: list[int] = []
+    original = predict.Scorer.compute
+
+    def interrupted(self: predict.Scorer, image: np.ndarray, panoptic: bool = False) -> dict[str, np.ndarray]:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(1)
+        return original(self, image, panoptic)
+
+    monkeypatch.setattr(predict.Scorer, "compute", interrupted)
+    assert evaluate(folder, "folder", model)[0] == 130
+    seen[:] = [1]
+    assert evaluate(folder, "folder", model) == (0, complete)
+    assert len(seen) == 2
+
+
+def test_a_damaged_image_is_named_and_costs_no_other(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = folder / "data" / "images" / "1.png"
+    bad.write_bytes(b"not a picture")
+    code, figures = evaluate(folder, "folder", model)
+    assert (code, figures["n_frames"]) == (2, 2)
+    assert str(bad) in capsys.readouterr().err
+
+
+def test_closed_set_classes_give_miou(tmp_path: Path, model: Path) -> None:
+    image, ids = scene(40)
+    write(tmp_path / "data" / "test" / "a.png", image)
+    write(tmp_path / "data" / "testannot" / "a.png", ids)
+    code, figures = evaluate(tmp_path, "camvid", model)
+    assert code == 0
+    assert figures["iou"]["sky"] > 0.9
+    assert figures["iou"]["road"] > 0.8
+    assert "auprc" not in figures
+
+
+def test_open_set_panoptic_scores_the_unknown_by_itself(tmp_path: Path, model: Path) -> None:
+    image, ids = scene(40)
+    root = tmp_path / "data"
+    write(root / "val2017" / "1.png", image)
+    codes = {SKY: 1, ROAD: 2, 11: 3}
+    segments = np.vectorize(codes.get)(ids)
+    write(root / "panoptic_val2017" / "1.png", np.stack([segments, segments * 0, segments * 0], -1).astype(np.uint8))
+    names = {1: "sky", 2: "road", 3: "pizza"}
+    content = {
+        "images": [{"id": 1, "file_name": "1.png"}],
+        "categories": [{"id": i, "name": name} for i, name in names.items()],
+        "annotations": [
+            {
+                "image_id": 1,
+                "file_name": "1.png",
+                "segments_info": [{"id": i, "category_id": i, "iscrowd": 0} for i in names],
+            }
+        ],
+    }
+    (root / "annotations").mkdir()
+    (root / "annotations" / "panoptic_val2017.json").write_text(json.dumps(content))
+    code, figures = evaluate(tmp_path, "coco_panoptic_k5", model)
+    assert code == 0
+    assert figures["panoptic"]["stuff"]["pq"] > 0.8
+    assert figures["panoptic"]["unknown"]["pq"] > 0.6
+    assert figures["panoptic"]["things"]["pq"] is None
+
+
+def test_streethazards_takes_each_towns_threshold_from_the_other(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from m2a_core.data.classes import STREETHAZARDS_NAMES
+    from m2a_core.labels import LabelSet
+
+    names = STREETHAZARDS_NAMES
+    labels = LabelSet("streethazards12", names, frozenset({3, 9}), tuple((i, i, i) for i in range(12)), 6)
+    colors = tiny_colors(labels)
+    bundle = write_tiny_bundle(tmp_path / "bundle", SIZE, replace(labels, things=frozenset({3, 9})))
+    for town, left in (("t5", 16), ("t6", 64)):
+        image = np.empty((*SIZE, 3), np.uint8)
+        image[:], image[:40] = colors["road"], colors["building"]
+        label = np.full(SIZE, 2 + names.index("road"), np.uint8)
+        label[:40] = 2 + names.index("building")
+        image[56:80, left : left + 32], label[56:80, left : left + 32] = RED, 14
+        write(tmp_path / "data/test/images/test" / town / "1.png", image)
+        write(tmp_path / "data/test/annotations/test" / town / "1.png", label)
+    code, figures = evaluate(tmp_path, "streethazards", bundle, "--score", "anomaly")
+    assert code == 0
+    assert figures["open_iou"] > 0.85
+    assert figures["miou"] > 0.9
+    assert set(figures["open_iou_per_set"]) == {"t5", "t6"}
+    assert "open-IoU t5" in (tmp_path / "out.html").read_text()
+
+
+def test_a_model_of_other_classes_is_refused(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, ids = scene(40)
+    write(tmp_path / "data/leftImg8bit/val/ulm/a_leftImg8bit.png", image)
+    write(tmp_path / "data/gtFine/val/ulm/a_gtFine_labelIds.png", ids)
+    assert evaluate(tmp_path, "cityscapes", model)[0] == 2
+    assert "label set 'camvid11' lacks" in capsys.readouterr().err
+
+
+def test_submission_files_are_the_benchmarks(tmp_path: Path, model: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write(tmp_path / "data/images/bear0000.jpg", scene(40)[0])
+    assert evaluate(tmp_path, "smiyc_anomaly", model, "--submission", str(tmp_path / "sub"))[0] == 0
+    path = tmp_path / "sub" / "anomaly_p" / "tiny" / "AnomalyTrack-all" / "bear0000.hdf5"
+    with h5py.File(path) as file:
+        assert file["value"].dtype == np.float16
+        assert file["value"].shape == SIZE

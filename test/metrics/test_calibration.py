@@ -1,0 +1,74 @@
+"""Threshold choice: order statistics, the conformal guarantee by simulation, and its bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m2a_core.errors import ConfigError, DataError
+from m2a_core.evaluation.calibration import alarm_score, conformal_threshold, frames_needed, threshold_at_tpr
+
+
+@pytest.mark.parametrize("tpr", [0.5, 0.95, 1.0])
+def test_the_threshold_is_the_highest_that_finds_the_share(tpr: float) -> None:
+    scores = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    threshold = threshold_at_tpr(scores, tpr)
+    assert np.mean(scores >= threshold) >= tpr
+    assert np.mean(scores > threshold) < tpr
+
+
+def test_tied_scores_are_found_together() -> None:
+    assert threshold_at_tpr(np.array([1.0, 1.0, 1.0, 0.0]), 0.25) == 1.0
+
+
+def test_the_alarm_score_is_the_nth_highest() -> None:
+    score = np.array([0.1, 0.9, 0.5, 0.7])
+    assert alarm_score(score, 1) == 0.9
+    assert alarm_score(score, 3) == 0.5
+    assert alarm_score(score, 5) == -np.inf
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.5, 1), (0.1, 9), (0.05, 19), (0.01, 99), (0.3, 3)])
+def test_the_fewest_frames_are_enough_and_one_less_is_refused(rate: float, needed: int) -> None:
+    assert frames_needed(rate) == needed
+    scores = np.linspace(0, 1, needed, dtype=np.float32)
+    assert conformal_threshold(scores, rate).threshold > scores.max()
+    with pytest.raises(DataError, match=f"at least {needed} are needed"):
+        conformal_threshold(scores[:-1], rate)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "ties"])
+def test_new_frames_raise_alarms_no_more_often_than_promised(kind: str) -> None:
+    rng, rate, trials = np.random.default_rng(1), 0.1, 4000
+    draws = rng.lognormal(size=(trials, 31)).astype(np.float32)
+    draws = np.round(draws) if kind == "ties" else draws
+    alarms = [frame >= conformal_threshold(calibration, rate).threshold for calibration, frame in zip(
+        draws[:, :30], draws[:, 30], strict=True
+    )]  # fmt: skip
+    assert np.mean(alarms) <= rate + 3 * np.sqrt(rate * (1 - rate) / trials)
+    if kind == "continuous":
+        assert np.mean(alarms) >= 2 / 31 - 3 * np.sqrt(rate * (1 - rate) / trials)
+
+
+def test_the_bound_holds_for_95_percent_of_calibration_sets() -> None:
+    rng = np.random.default_rng(2)
+    results = [conformal_threshold(rng.random(60).astype(np.float32), 0.1) for _ in range(2000)]
+    held = np.mean([1 - result.threshold <= result.bound_95 for result in results])
+    assert held == pytest.approx(0.95, abs=0.02)
+
+
+def test_the_bound_equals_the_beta_quantile() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    result = conformal_threshold(np.arange(100, dtype=np.float32), 0.05)
+    assert result.bound_95 == pytest.approx(1 - stats.beta(96, 5).ppf(0.05), abs=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1])
+def test_rates_outside_0_and_1_are_refused(rate: float) -> None:
+    with pytest.raises(ConfigError):
+        frames_needed(rate)
+
+
+def test_no_anomalous_pixel_is_answered_with_the_other_way() -> None:
+    with pytest.raises(DataError, match="--frame-fpr"):
+        threshold_at_tpr(np.empty(0), 0.95)
