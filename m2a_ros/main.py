@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from m2a_core.cli import main as core
 
-COMMANDS = {**core.COMMANDS}
+COMMANDS = {**core.COMMANDS, "demo": "m2a_ros.demo.command"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

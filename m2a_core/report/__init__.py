@@ -1,0 +1,1 @@
+"""Reports without plotting libraries: charts as inline SVG."""

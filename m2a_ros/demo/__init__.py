@@ -1,0 +1,1 @@
+"""``m2a demo``: a clip played through the node over DDS, everything recorded, measured and shown."""

@@ -1,0 +1,185 @@
+"""The live part: node, player and recorder, each a process of its own, over DDS."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from m2a_core.compose.clip import load_clip
+from m2a_ros.dds import profile_environment
+from m2a_ros.demo.processes import Child, Children, DemoError
+from m2a_ros.demo.records import (
+    ANOMALY,
+    CAMERA,
+    INSTANCES,
+    MARKERS,
+    MATCH_TIMEOUT_S,
+    OPEN_SET,
+    OVERLAY,
+    Received,
+    Sent,
+    read_received,
+    read_sent,
+)
+
+MEASURED = (ANOMALY, OPEN_SET, INSTANCES, MARKERS)
+"""Outputs that are listened to while the node is measured; drawing an overlay would be work of another kind."""
+
+_OVERLAY_SECONDS = 2.0
+_LAST_FRAMES_S = 2.0
+
+
+@dataclass(frozen=True)
+class Playback:
+    """What to play, and where notes go.
+
+    Attributes:
+        clip: folder of the clip.
+        model: name or path of the model bundle.
+        rate: frames per second.
+        duration: seconds.
+        work: folder for logs and recordings.
+        domain: ROS domain id.
+    """
+
+    clip: Path
+    model: str
+    rate: float
+    duration: float
+    work: Path
+    domain: int
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What was sent and what came back.
+
+    Attributes:
+        sent: frames sent while measuring.
+        received: outputs of the node that came while measuring.
+        maps: folder with ``NNN.npz`` per clip frame: the node's maps of one frame that showed it.
+        overlay_sent: frames sent afterwards, with the overlay listened to.
+        overlay_received: overlays that came.
+        overlays: folder with ``NNN.npz`` per clip frame: the node's overlays.
+    """
+
+    sent: list[Sent]
+    received: list[Received]
+    maps: Path
+    overlay_sent: list[Sent]
+    overlay_received: list[Received]
+    overlays: Path
+
+
+def free_domain() -> int:
+    """A ROS domain id that no participant on this machine uses.
+
+    Raises:
+        DemoError: all are in use.
+    """
+    # Up to 101: the ports of higher ids can be handed out as ephemeral ones (Linux).
+    candidates = random.sample(range(1, 102), 101)
+    for domain in candidates:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                # RTPS 2.5, 9.6.2.3: unicast discovery port of the domain's first participant.
+                probe.bind(("", 7400 + 250 * domain + 10))
+            except OSError:
+                continue
+            return domain
+    raise DemoError("all ROS domains from 1 to 101 are in use on this machine; end some ROS processes and try again")
+
+
+def play_live(playback: Playback, environment: Mapping[str, str]) -> Recording:
+    """Play the clip through the node and record what it publishes.
+
+    Args:
+        playback: what to play.
+        environment: environment of the processes; ROS and Fast DDS settings are added.
+
+    Raises:
+        DemoError: a process failed or did not find the others.
+    """
+    playback.work.mkdir(parents=True, exist_ok=True)
+    settings = {
+        **environment,
+        **profile_environment(environment),
+        "ROS_DOMAIN_ID": str(playback.domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "PYTHONUNBUFFERED": "1",
+    }
+    with Children() as children:
+        parameters = ["--ros-args", "--params-file", str(_write_parameters(playback))]
+        log = playback.work / "node.log"
+        node = children.start(Child("node", ["m2a_ros.node_main", *parameters], settings, log, reads_stdout=False))
+        first = _record(playback, settings, children, node, MEASURED, playback.duration, "measured")
+        second = _record(playback, settings, children, node, (OVERLAY,), _OVERLAY_SECONDS, "overlay")
+        node.check_running()
+        code = node.finish()
+        if code != 0:
+            raise DemoError(f"the node ended with exit code {code} when it was told to stop:\n{node.log_tail()}")
+    return Recording(*first, *second)
+
+
+def _write_parameters(playback: Playback) -> Path:
+    camera = load_clip(playback.clip).camera
+    parameters = {
+        "model": playback.model,
+        "cameras": [CAMERA],
+        "mounting": {CAMERA: {"height": camera.above_road, "pitch": camera.pitch}},
+    }
+    path = playback.work / "node.param.yaml"
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    return path
+
+
+def _record(
+    playback: Playback,
+    settings: Mapping[str, str],
+    children: Children,
+    node: Child,
+    outputs: tuple[str, ...],
+    duration: float,
+    name: str,
+) -> tuple[list[Sent], list[Received], Path]:
+    """Play for a while with some outputs listened to; returns frames sent, outputs received, folder of their maps."""
+    stamps, maps = playback.work / f"{name}_sent.csv", playback.work / name
+    stamps.unlink(missing_ok=True)
+    arguments = ["m2a_ros.demo.recorder", "--outputs", *outputs, "--sent", str(stamps), "--out", str(maps)]
+    log = playback.work / f"{name}_recorder.log"
+    recorder = children.start(Child("recorder", arguments, settings, log, reads_stdout=True))
+    _wait_until_ready(recorder, node)
+    arguments = [
+        *("m2a_ros.demo.player", "--clip", str(playback.clip), "--rate", str(playback.rate)),
+        *("--duration", str(duration), "--log", str(stamps)),
+    ]
+    log = playback.work / f"{name}_player.log"
+    player = children.start(Child("player", arguments, settings, log, reads_stdout=True))
+    total = max(1, round(playback.rate * duration))
+    with tqdm(total=total, desc=f"{name:>8}", unit="frame", dynamic_ncols=True) as bar:
+        for line in player.lines():
+            bar.update(int(line) - bar.n)
+            node.check_running()
+            recorder.check_running()
+    if player.wait(MATCH_TIMEOUT_S) != 0:
+        raise DemoError(f"the player found no reader of its images; the node says:\n{node.log_tail()}")
+    time.sleep(_LAST_FRAMES_S)
+    recorder.check_running()
+    if recorder.finish() != 0:
+        raise DemoError(f"the recorder failed:\n{recorder.log_tail()}")
+    return read_sent(stamps), read_received(maps / "received.csv"), maps
+
+
+def _wait_until_ready(recorder: Child, node: Child) -> None:
+    for line in recorder.lines():
+        if line == "ready":
+            return
+    node.check_running()
+    raise DemoError(f"the node published nothing within {MATCH_TIMEOUT_S:g} s; it says:\n{node.log_tail()}")

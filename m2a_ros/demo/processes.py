@@ -1,0 +1,145 @@
+"""Child processes that never outlive the demo."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from m2a_core.errors import M2aError
+
+PATIENCE_S = 15.0
+
+
+class DemoError(M2aError):
+    """The demo could not be played to its end."""
+
+
+class Child:
+    """A Python module run as a process of its own; its stderr goes to a file.
+
+    Attributes:
+        name: for messages.
+        log: file with its stderr, and its stdout where that is not read.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool
+    ) -> None:
+        """Start ``python -m`` with the arguments.
+
+        Args:
+            name: for messages.
+            arguments: module and its arguments.
+            environment: the process's environment.
+            log: file to write to.
+            reads_stdout: keep stdout for ``lines``.
+        """
+        self.name = name
+        self.log = log
+        with log.open("w", encoding="utf-8") as file:
+            # A session of its own: Ctrl-C reaches only the demo, which then ends its children in order.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if reads_stdout else file,
+                stderr=file,
+                text=True,
+                start_new_session=True,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.poll()
+
+    def lines(self) -> Iterator[str]:
+        """Lines of its stdout as they come, until it closes."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield line.rstrip("\n")
+
+    def check_running(self) -> None:
+        """Raise if it has ended.
+
+        Raises:
+            DemoError: with the end of its log.
+        """
+        if self.exit_code is not None:
+            raise DemoError(f"the {self.name} ended with exit code {self.exit_code}:\n{self.log_tail()}")
+
+    def finish(self) -> int:
+        """Interrupt it, wait, and return its exit code; kill it when it does not end by itself."""
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is None:
+                self._process.send_signal(how)
+                try:
+                    self._process.wait(PATIENCE_S)
+                except subprocess.TimeoutExpired:
+                    continue
+            break
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return self._process.wait()
+
+    def wait(self, seconds: float) -> int:
+        """Wait for its own end.
+
+        Raises:
+            DemoError: it goes on for longer.
+        """
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise DemoError(f"the {self.name} did not end within {seconds:g} s:\n{self.log_tail()}") from error
+
+    def log_tail(self, lines: int = 8) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+class Children:
+    """Ends every child when the block is left, however that happens."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._children: list[Child] = []
+
+    def start(self, child: Child) -> Child:
+        """Take care of a child."""
+        self._children.append(child)
+        return child
+
+    def __enter__(self) -> Children:
+        """Enter the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the children, the latest first."""
+        for child in reversed(self._children):
+            child.finish()
+
+
+@contextmanager
+def terminate_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C inside the block, so that children are ended then, too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
