@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from m2a_core.errors import ConfigError
+from m2a_ros.endpoints import create_sensor_subscription
 from m2a_ros.frame_slot import Arrival, FrameSlots
 from m2a_ros.statistics import CameraStatistics
 
-# REP-2003: image readers are best effort, which matches every publisher; depth 1, for the latest wins.
-_SENSOR_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 REPLACED = "replaced_by_newer"
 _MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
@@ -37,17 +35,28 @@ class CameraInput:
             transport: ``raw``, ``compressed`` or ``auto``.
             slots: where messages go.
             statistics: where arrivals are counted.
+
+        Raises:
+            ConfigError: a QoS override is impossible.
         """
         self.camera_info: CameraInfo | None = None
         self._node = node
+        self._subscriptions: list[Subscription] = []
         self._camera = camera
         self._slots = slots
         self._statistics = statistics
         self._topics = {"raw": f"~/input/{camera}/image", "compressed": f"~/input/{camera}/image/compressed"}
         self._auto = transport == "auto"
         self._transport = "raw" if self._auto else transport
-        self._info = self._subscribe(CameraInfo, f"~/input/{camera}/camera_info", self._keep_info)
-        self._images = self._subscribe_images()
+        try:
+            if self._auto:
+                # Shows an impossible QoS override now and not when the camera turns out to be compressed.
+                self._unsubscribe(self._subscribe_images("compressed"))
+            self._images = self._subscribe_images(self._transport)
+            self._subscribe(CameraInfo, f"~/input/{camera}/camera_info", self._keep_info)
+        except ConfigError:
+            self.destroy()
+            raise
         self.follow_publishers()
 
     @property
@@ -65,22 +74,26 @@ class CameraInput:
             return
         other = "compressed" if self._transport == "raw" else "raw"
         if self._node.count_publishers(self._node.resolve_topic_name(self._topics[other])):
-            self._node.destroy_subscription(self._images)
+            self._unsubscribe(self._images)
             self._transport = other
-            self._images = self._subscribe_images()
+            self._images = self._subscribe_images(other)
 
     def destroy(self) -> None:
         """Unsubscribe."""
-        self._node.destroy_subscription(self._images)
-        self._node.destroy_subscription(self._info)
+        for subscription in list(self._subscriptions):
+            self._unsubscribe(subscription)
 
-    def _subscribe_images(self) -> Subscription:
-        return self._subscribe(_MESSAGES[self._transport], self._topics[self._transport], self._keep_image)
+    def _subscribe_images(self, transport: str) -> Subscription:
+        return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image)
 
     def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription:
-        return self._node.create_subscription(
-            kind, topic, callback, _SENSOR_QOS, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
+        subscription = create_sensor_subscription(self._node, kind, topic, callback)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _unsubscribe(self, subscription: Subscription) -> None:
+        self._node.destroy_subscription(subscription)
+        self._subscriptions.remove(subscription)
 
     def _keep_image(self, message: Image | CompressedImage) -> None:
         arrival = Arrival(self._camera, message)

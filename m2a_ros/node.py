@@ -8,6 +8,7 @@ the log and in ``/diagnostics``.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -33,6 +34,11 @@ from m2a_ros.worker import Worker
 
 NODE_NAME = "m2a"
 _FOLLOW_PERIOD_S = 0.5
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
 
 
 class M2aNode(LifecycleNode):
@@ -60,26 +66,62 @@ class M2aNode(LifecycleNode):
 
     def start(self) -> None:
         """Configure and activate, if the parameter ``autostart`` says so and the setup fits."""
-        if self._parameter_server.value("autostart") and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        if self._parameter_server.value("autostart") and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and create the publishers; FAILURE, with the reason logged, when the setup does not fit."""
+        return SUCCESS if self._try("configure", self._configure) else FAILURE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start working; on ERROR the node falls back to unconfigured."""
+        return SUCCESS if self._try("activate", self._activate) else ERROR
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working and unsubscribe; nothing is published for frames that wait."""
+        self._stop()
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and remove the publishers."""
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything, from any state."""
+        self._release()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything and fall back to unconfigured, ready to be configured anew."""
+        self._release()
+        return SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop the worker before ROS entities go."""
+        self._release()
+        super().destroy_node()
+
+    def _try(self, what: str, action: Callable[[], None]) -> bool:
+        """Do it, or undo everything and keep the reason; rclpy would turn any exception into a silent ERROR."""
         try:
-            settings = self._parameter_server.settings()
-            self._engine = Engine(settings)
-            self._tuning = Tuning(self._engine.perception(settings), settings)
+            action()
         except M2aError as error:
-            self._problem = f"cannot configure: {error}"
-            self.get_logger().error(self._problem)
-            self._release()
-            return TransitionCallbackReturn.FAILURE
-        except Exception:
-            # rclpy turns any exception into a silent ERROR.
-            self._problem = "cannot configure: internal error, see the log"
-            self.get_logger().error(traceback.format_exc())
-            raise
-        self._problem = ""
+            reason = str(error)
+        except Exception:  # noqa: BLE001 - reported in full
+            reason = traceback.format_exc()
+        else:
+            self._problem = ""
+            return True
+        self._problem = f"cannot {what}: {reason}"
+        self.get_logger().error(self._problem)
+        self._release()
+        return False
+
+    def _configure(self) -> None:
+        settings = self._parameter_server.settings()
+        self._engine = Engine(settings)
+        self._tuning = Tuning(self._engine.perception(settings), settings)
         self._timer.timer_period_ns = int(1e9 * self._parameter_server.value("diagnostics.period"))
         for camera in settings.cameras:
             self._statistics[camera] = CameraStatistics()
@@ -89,10 +131,8 @@ class M2aNode(LifecycleNode):
             f"configured: model '{manifest.name}' ({settings.backend}, input {manifest.input_size}), "
             f"cameras {list(settings.cameras)}"
         )
-        return super().on_configure(state)
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe to the cameras and start working."""
+    def _activate(self) -> None:
         assert self._tuning is not None
         settings = self._tuning.settings
         slots = FrameSlots(settings.cameras)
@@ -101,32 +141,6 @@ class M2aNode(LifecycleNode):
             self._camera_diagnostics[camera] = CameraDiagnostics(f"{self.get_name()}: camera {camera}")
         self._worker = Worker(slots, self._process, self._report_crash)
         self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop working and unsubscribe; nothing is published for frames that wait."""
-        self._stop()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and remove the publishers."""
-        self._release()
-        return super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Undo everything, from any state."""
-        self._release()
-        return super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Undo everything and fall back to unconfigured, ready to be configured anew."""
-        self._release()
-        return TransitionCallbackReturn.SUCCESS
-
-    def destroy_node(self) -> None:
-        """Stop the worker before ROS entities go."""
-        self._release()
-        super().destroy_node()
 
     def _stop(self) -> None:
         if self._worker is not None:

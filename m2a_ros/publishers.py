@@ -8,21 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
+from m2a_core.errors import ConfigError
 from m2a_core.labels import LabelSet
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import OpenSetResult, Output
 from m2a_ros.conversions import fill_image, fill_jpeg
+from m2a_ros.endpoints import create_output_publisher
 from m2a_ros.label_info import label_info_message
-
-# A reliable publisher serves both reliable and best-effort readers.
-_OUTPUT_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-_LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 TIMING_TOPICS = ("processing_time_ms", "pipeline_latency_ms", "cyclic_time_ms")
 
@@ -66,19 +62,29 @@ class CameraOutputs:
             camera: name of the camera.
             labels: classes of the model.
             threshold: anomaly score from which a pixel is unknown.
+
+        Raises:
+            ConfigError: a QoS override is impossible.
         """
         self._node = node
         self._labels = labels
         self._publishers: list[Publisher] = []
+        info = label_info_message(labels, threshold)
+        try:
+            self._create_all(camera, type(info))
+        except ConfigError:
+            self.destroy()
+            raise
+        self._label_info.publish(info)
+
+    def _create_all(self, camera: str, info_type: type) -> None:
         output, debug = f"~/output/{camera}", f"~/debug/{camera}"
         self._maps = [(spec, self._create(Image, f"{output}/{spec.topic}")) for spec in MAPS]
         self._markers = self._create(MarkerArray, f"{output}/unknown_markers")
         self._overlay = self._create(Image, f"{debug}/overlay")
         self._overlay_jpeg = self._create(CompressedImage, f"{debug}/overlay/compressed")
         self._timings = {name: self._create(Float64, f"{debug}/{name}") for name in TIMING_TOPICS}
-        info = label_info_message(labels, threshold)
-        self._label_info = self._create(type(info), f"{output}/label_info", _LATCHED_QOS)
-        self._label_info.publish(info)
+        self._label_info = self._create(info_type, f"{output}/label_info", latched=True)
 
     def update_threshold(self, threshold: float) -> None:
         """Publish the class map anew with another anomaly threshold."""
@@ -137,10 +143,8 @@ class CameraOutputs:
             self._node.destroy_publisher(publisher)
         self._publishers.clear()
 
-    def _create(self, kind: type, topic: str, qos: QoSProfile = _OUTPUT_QOS) -> Publisher:
-        publisher: Publisher = self._node.create_publisher(
-            kind, topic, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-        )
+    def _create(self, kind: type, topic: str, latched: bool = False) -> Publisher:
+        publisher = create_output_publisher(self._node, kind, topic, latched)
         self._publishers.append(publisher)
         return publisher
 

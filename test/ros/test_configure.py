@@ -211,8 +211,30 @@ def test_quality_of_service_can_be_overridden(make_node: MakeNode) -> None:
     name = "qos_overrides./m2a/input/front/image.subscription.reliability"
     node = make_node(**{name: "reliable"})
     node.start()
-    info = node.get_subscriptions_info_by_topic("/m2a/input/front/image")
-    assert [entry.qos_profile.reliability.name for entry in info] == ["RELIABLE"]
+    found = {
+        topic: [entry.qos_profile.reliability.name for entry in node.get_subscriptions_info_by_topic(topic)]
+        for topic in ("/m2a/input/front/image", "/m2a/input/front/camera_info")
+    }
+    assert found == {"/m2a/input/front/image": ["RELIABLE"], "/m2a/input/front/camera_info": ["BEST_EFFORT"]}
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "/m2a/input/front/image.subscription",
+        "/m2a/input/front/camera_info.subscription",
+        "/m2a/input/front/image/compressed.subscription",
+        "/m2a/output/front/panoptic.publisher",
+    ],
+)
+def test_impossible_quality_of_service_is_refused_aloud(make_node: MakeNode, topic: str) -> None:
+    node = make_node(**{f"qos_overrides.{topic}.reliability": "perhaps"})
+    node.start()
+    assert state(node) == "unconfigured"
+    assert "perhaps" in node._problem
+    assert "Traceback" not in node._problem
+    kept = [p.topic_name for p in (*node.subscriptions, *node.publishers) if "/front/" in p.topic_name]
+    assert kept == []
 
 
 def test_only_what_is_listened_to_is_wanted(make_node: MakeNode) -> None:
