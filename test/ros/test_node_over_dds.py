@@ -346,6 +346,7 @@ def accounted(status: dict[str, str]) -> int:
     return int(status["published"]) + sum(int(n) for key, n in status.items() if key.startswith("dropped."))
 
 
+@pytest.mark.slow
 def test_slow_network_takes_the_latest_frame_and_counts_the_rest(domain: int, tmp_path: Path) -> None:
     model = write_tiny_bundle(tmp_path / "slow", input_size=(768, 1024))
     parameters = {"model": str(model), "threads": 1, "cameras": ["fast"], "diagnostics": {"period": 0.2}}
