@@ -63,6 +63,18 @@ class ExportedNetwork(nn.Module):
         """
         normalised = (image.permute(0, 3, 1, 2).to(torch.float32) - self.mean) * self.scale
         out = self.model(F.pad(normalised, (0, self.pad_right, 0, self.pad_bottom)))
-        height, width = self.input_size
-        masks = out.mask_logits[..., : height // MASK_STRIDE, : width // MASK_STRIDE]
-        return (*self.heads(out.class_logits, masks), out.class_logits, masks)
+        # Upsampling reaches one cell beyond the image; the rest of the padding cannot be seen.
+        h, w = (n // MASK_STRIDE for n in self.input_size)
+        maps = self.heads(out.class_logits, out.mask_logits[..., : h + 1, : w + 1], self.input_size)
+        anomaly, refined, semantic, background, winning_query, query_masks, class_probs = maps
+        return (
+            anomaly,
+            refined,
+            semantic,
+            background,
+            winning_query[..., :h, :w],
+            query_masks[..., :h, :w],
+            class_probs,
+            out.class_logits,
+            out.mask_logits[..., :h, :w],
+        )

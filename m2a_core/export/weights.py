@@ -6,12 +6,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-from m2a_core.errors import CheckpointError, ConfigError
-from m2a_core.model import MODELS, ModelConfig, build_model
+from m2a_core.errors import CheckpointError
+from m2a_core.model import ModelConfig, build_model
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
 from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
-from m2a_core.model.checkpoints.store import load_weights
+from m2a_core.model.checkpoints.store import load_weights, read_manifest
 from m2a_core.model.mask2anomaly import Mask2Anomaly
+from m2a_core.model.zoo import named_config
 
 _TRAINED = NameMap("weights trained for this model", (Rule(r"(.+)", r"\1"),))
 
@@ -31,16 +32,16 @@ def load_trained(path: Path, model: str) -> tuple[Mask2Anomaly, dict[str, str]]:
         CheckpointError: the file is missing or damaged, was written for another network, a tensor is missing, unknown,
             of another shape or not finite.
     """
-    if model not in MODELS:
-        raise ConfigError(f"model '{model}': expected one of {', '.join(MODELS)}")
+    config = named_config(model)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected the safetensors file of `m2a train` or `m2a convert`")
-    network = build_model(MODELS[model])
     metadata = read_metadata(path)
     if "m2a" in metadata:
+        network = build_model(named_config(model, read_manifest(path)["attention"]))
         load_weights(network, path)
     else:
-        _check_config(path, metadata, MODELS[model])
+        network = build_model(config)
+        _check_config(path, metadata, config)
         network.load_state_dict(map_names(read_state_dict(path), network.state_dict(), _TRAINED, str(path)).tensors)
     return network.eval(), metadata
 

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from m2a_core.cli.main import COMMANDS, main
+from m2a_core.errors import DataError
+
+
+def command(monkeypatch, run) -> dict[str, str]:
+    """A command table with one command that does ``run``."""
+    module = ModuleType("a_command")
+    module.HELP = "does something"  # type: ignore[attr-defined]
+    module.add_arguments = lambda parser: None  # type: ignore[attr-defined]
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_command", module)
+    return {"act": "a_command"}
+
+
+def test_overview_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"\n    {name}" in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself_with_an_example(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: m2a {name}" in (text := capsys.readouterr().out)
+    assert f"m2a {name} " in text.split("options:")[0].split("usage:")[1].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("argv", [[], ["fly"], ["predict"]], ids=["nothing", "unknown command", "no image"])
+def test_wrong_call_ends_with_code_2_and_the_usage(argv, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    assert "usage: m2a" in capsys.readouterr().err
+
+
+def test_own_error_becomes_one_line_and_code_2(monkeypatch, capsys):
+    def run(args):
+        raise DataError("street.png: is no picture")
+
+    assert main(["act"], command(monkeypatch, run)) == 2
+    assert capsys.readouterr().err == "m2a: error: street.png: is no picture\n"
+
+
+def test_missing_package_is_named_with_the_way_to_get_it(monkeypatch, capsys):
+    def run(args):
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    assert main(["act"], command(monkeypatch, run)) == 2
+    assert "'act' needs the Python package 'torch': pip install 'm2a_ros[train]'" in capsys.readouterr().err
+
+
+def test_own_missing_module_is_no_user_s_error(monkeypatch):
+    def run(args):
+        raise ModuleNotFoundError("No module named 'm2a_core.nothing'", name="m2a_core.nothing")
+
+    with pytest.raises(ModuleNotFoundError):
+        main(["act"], command(monkeypatch, run))
+
+
+def test_interruption_ends_with_code_130(monkeypatch, capsys):
+    def run(args):
+        raise KeyboardInterrupt
+
+    assert main(["act"], command(monkeypatch, run)) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_exit_code_of_the_command_is_passed_on(monkeypatch):
+    assert main(["act"], command(monkeypatch, lambda args: 7)) == 7

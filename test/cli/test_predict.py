@@ -1,0 +1,128 @@
+"""`m2a predict` from image files to result files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from m2a_core.cli.main import main
+from m2a_core.cli.predict import find_images
+from m2a_core.errors import DataError
+from m2a_core.labels import CAMVID11
+from test.tiny_bundle import RED, class_logits, tiny_colors, write_tiny_bundle
+
+COLORS = tiny_colors()
+CONTRACT = {
+    "anomaly": "float32", "refined": "float32", "semantic": "uint8", "open_set": "uint8", "panoptic": "int32",
+    "unknown_instances": "uint16",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return str(write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+
+
+def write_scene(path: Path, height: int = 192, width: int = 320) -> Path:
+    """Road with a red box in the middle quarter."""
+    image = np.full((height, width, 3), COLORS["road"], np.uint8)
+    image[height // 4 : height // 2, width // 4 : width // 2] = RED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image[..., ::-1])
+    return path
+
+
+def predict(model: str, out: Path, *arguments: object) -> int:
+    return main(["predict", *map(str, arguments), "--model", model, "--out", str(out), "--threads", "1"])
+
+
+def test_arrays_and_overlay_are_written_at_the_image_s_own_size(model, tmp_path):
+    image = write_scene(tmp_path / "in" / "street.png")
+    assert predict(model, tmp_path / "out", image) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["street.npz", "street_overlay.jpg"]
+    with np.load(tmp_path / "out" / "street.npz") as arrays:
+        assert {key: arrays[key].dtype.name for key in arrays} == CONTRACT
+        assert {arrays[key].shape for key in arrays} == {(192, 320)}
+        centre, far = (72, 120), (170, 280)
+        assert arrays["anomaly"][centre] > 0.98
+        assert arrays["anomaly"][far] < 0.01
+        assert arrays["open_set"][centre] == CAMVID11.unknown_id
+        assert arrays["open_set"][far] == arrays["semantic"][far] == CAMVID11.names.index("road")
+        assert arrays["unknown_instances"][centre] == 1
+        assert arrays["unknown_instances"][far] == 0
+    assert cv2.imread(str(tmp_path / "out" / "street_overlay.jpg")).shape == (192, 320, 3)
+
+
+def test_raw_adds_the_network_s_own_tensors(model, tmp_path):
+    image = write_scene(tmp_path / "street.png")
+    assert predict(model, tmp_path / "out", image, "--raw") == 0
+    with np.load(tmp_path / "out" / "street.npz") as arrays:
+        assert set(arrays) == {*CONTRACT, "class_logits", "mask_logits"}
+        assert np.array_equal(arrays["class_logits"], class_logits())
+        assert arrays["mask_logits"].shape == (12, 24, 32)
+        assert arrays["mask_logits"].dtype == np.float32
+
+
+def test_files_directories_and_patterns_are_taken_together_each_image_once(tmp_path):
+    a, b, c = (write_scene(tmp_path / name, 8, 8) for name in ("x/a.png", "x/b.JPG", "y/c.png"))
+    (tmp_path / "x" / "notes.txt").write_text("no image")
+    found = find_images([str(tmp_path / "x"), str(tmp_path / "*" / "*.png"), str(a)])
+    assert found == [a, b, c]
+    assert find_images([str(tmp_path / "**" / "c.png")]) == [c]
+
+
+def test_file_whose_name_looks_like_a_pattern_is_taken_as_it_is(tmp_path):
+    image = write_scene(tmp_path / "a[1].png", 8, 8)
+    assert find_images([str(image)]) == [image]
+
+
+@pytest.mark.parametrize("name", ["nothing.png", "nothing*.png", "empty"])
+def test_argument_without_an_image_is_named(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no such image"):
+        find_images([str(tmp_path / name)])
+
+
+def test_images_that_would_overwrite_each_other_are_refused_before_any_work(model, tmp_path, capsys):
+    first = write_scene(tmp_path / "left" / "0001.png")
+    second = write_scene(tmp_path / "right" / "0001.jpg")
+    assert predict(model, tmp_path / "out", first, second) == 2
+    assert f"{first} and {second} would both be written as 0001.npz" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_image_is_named_and_the_others_are_still_written(model, tmp_path, capsys):
+    good = write_scene(tmp_path / "good.jpg")
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(good.read_bytes()[:-100])
+    assert predict(model, tmp_path / "out", bad, good) == 2
+    captured = capsys.readouterr()
+    assert f"m2a: error: {bad}: the JPEG is cut short" in captured.err
+    assert "1 of 2 images written" in captured.out
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.npz", "good_overlay.jpg"]
+
+
+def test_results_of_an_earlier_call_are_replaced(model, tmp_path):
+    image = write_scene(tmp_path / "street.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "street.npz").write_bytes(b"old")
+    assert predict(model, tmp_path / "out", image) == 0
+    assert np.load(tmp_path / "out" / "street.npz")["anomaly"].shape == (192, 320)
+
+
+def test_out_that_is_a_file_is_refused(model, tmp_path, capsys):
+    image = write_scene(tmp_path / "street.png")
+    (tmp_path / "out").write_text("a file")
+    assert predict(model, tmp_path / "out", image) == 2
+    assert "cannot make the directory" in capsys.readouterr().err
+
+
+def test_unknown_model_and_bad_thread_count_are_refused(model, tmp_path, capsys):
+    image = write_scene(tmp_path / "street.png")
+    assert predict("no-such-model", tmp_path / "out", image) == 2
+    assert "model 'no-such-model'" in capsys.readouterr().err
+    assert main(["predict", str(image), "--model", model, "--out", str(tmp_path / "out"), "--threads", "0"]) == 2
+    assert "threads: expected at least 1" in capsys.readouterr().err

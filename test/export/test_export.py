@@ -1,0 +1,200 @@
+"""From weights to a bundle that says what PyTorch says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from m2a_core.bundle import load_bundle
+from m2a_core.cli.main import main
+from m2a_core.errors import CheckpointError, ConfigError, ExportError
+from m2a_core.export.bundle_writer import export_bundle
+from m2a_core.export.io_spec import OUTPUTS, RAW_OUTPUTS
+from m2a_core.export.network import ExportedNetwork
+from m2a_core.export.verify import verify
+from m2a_core.export.weights import load_trained
+from m2a_core.model import MODELS
+from m2a_core.preprocess import Letterbox
+from m2a_core.runtime.factory import create_runtime
+from test.export.conftest import LABELS, NOTES, SMALL, pictures, small_network
+
+
+def test_graph_gives_what_pytorch_gives_on_images_it_was_not_verified_on(exported):
+    runtime = create_runtime(load_bundle(exported), threads=1)
+    network = small_network()
+    for picture in pictures(4, seed=9):
+        image, _ = Letterbox(network.input_size).apply(picture)
+        got = runtime.infer(image, raw=True)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(image)[None])
+        for spec, want in zip(OUTPUTS + RAW_OUTPUTS, expected, strict=True):
+            have = getattr(got, spec.name)
+            if spec.dtype == "float32":
+                assert np.abs(have - want[0].numpy()).max() < 1e-3, spec.name
+            else:
+                assert (have == want[0].numpy()).mean() > 0.999, spec.name
+
+
+def test_outputs_of_the_test_network_vary_so_that_agreement_means_something():
+    with torch.no_grad():
+        outputs = [small_network()(torch.from_numpy(p)[None]) for p in (pictures(1)[0], pictures(4, seed=5)[3])]
+    for spec, first, second in zip(OUTPUTS + RAW_OUTPUTS, *outputs, strict=True):
+        if spec.dtype == "float32" and spec.name != "refined":
+            assert (first - second).abs().max() > 0.01, spec.name
+
+
+def test_manifest_describes_the_bundle(exported):
+    manifest = load_bundle(exported).manifest
+    assert manifest.name == "small-bundle"
+    assert manifest.labels == LABELS
+    assert manifest.input_size == (72, 104)
+    assert manifest.num_queries == 5
+    assert (manifest.thresholds, manifest.license, manifest.metrics) == (NOTES.thresholds, "for tests", {"miou": 0.5})
+    assert manifest.created_with["torch"] == torch.__version__
+
+
+def test_bundle_holds_graph_weights_and_what_was_there(exported, weights):
+    names = {"MODEL_CARD.md", "manifest.json", "small-bundle.onnx", "small-bundle.safetensors"}
+    assert {p.name for p in exported.iterdir()} == names
+    assert [p.name for p in exported.parent.iterdir()] == ["small-bundle"]
+    assert (exported / "small-bundle.safetensors").read_bytes() == weights.read_bytes()
+
+
+def test_graph_is_self_contained_and_names_its_origin_but_not_this_machine(exported, weights):
+    path = exported / "small-bundle.onnx"
+    graph = onnx.load(path, load_external_data=False)
+    assert not any(tensor.external_data for tensor in graph.graph.initializer)
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    assert metadata["m2a.weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert metadata["m2a.trained.step"] == "7"
+    text = path.read_bytes()
+    assert b"site-packages" not in text
+    assert b".py" not in text
+
+
+def test_graph_has_only_standard_operators_and_folded_constants(exported):
+    graph = onnx.load(exported / "small-bundle.onnx").graph
+    assert {node.domain for node in graph.node} == {""}
+    operators = {node.op_type for node in graph.node}
+    assert "GridSample" in operators
+    assert not operators & {"Shape", "Range", "ConstantOfShape", "If", "Loop", "NonZero"}
+
+
+def test_graph_of_other_weights_fails_verification(exported):
+    with pytest.raises(ExportError, match=r"disagrees with PyTorch on 2 frames .*class_logits: max error"):
+        verify(create_runtime(load_bundle(exported)), small_network(seed=1), pictures(2))
+
+
+def test_verification_without_frames_is_refused(exported):
+    with pytest.raises(ExportError, match="at least one frame"):
+        verify(create_runtime(load_bundle(exported)), small_network(), [])
+
+
+class DiffersWhenExported(ExportedNetwork):
+    """Stands for an exporter that gets one operation wrong."""
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        anomaly, *others = super().forward(image)
+        return (anomaly + 0.01 if torch.compiler.is_exporting() else anomaly, *others)
+
+
+def test_nothing_is_written_when_the_graph_disagrees(tmp_path, weights):
+    out = tmp_path / "wrong"
+    with pytest.raises(ExportError, match="anomaly: max error 0.01"):
+        export_bundle(small_network(kind=DiffersWhenExported), weights, pictures(1), out, NOTES, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_exports_and_keeps_what_is_not_given_anew(tmp_path, weights, monkeypatch, capsys):
+    monkeypatch.setitem(MODELS, "small", SMALL)
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    import cv2
+
+    for i, picture in enumerate(pictures(2)):
+        cv2.imwrite(str(frames / f"{i}.png"), picture)
+    out = tmp_path / "engines" / "mine"
+    call = [
+        "export", "--weights", str(weights), "--model", "small", "--size", "72x104", "--frames", str(frames),
+        "--out", str(out),
+    ]  # fmt: skip
+    assert main(call) == 2
+    assert "--thresholds: the bundle has no manifest to keep them from" in capsys.readouterr().err
+    assert not out.exists()
+    thresholds = tmp_path / "thresholds.json"
+    thresholds.write_text(json.dumps({"anomaly": 0.31, "refined": 0.28, "overlap": 0.7}))
+    assert main([*call, "--thresholds", str(thresholds), "--license", "research use"]) == 0
+    assert "verified on 2 frames" in capsys.readouterr().out
+    assert main([*call, "--score-order", "paper"]) == 0
+    manifest = load_bundle(out).manifest
+    assert (manifest.thresholds.anomaly, manifest.thresholds.overlap) == (0.31, 0.7)
+    assert manifest.license == "research use"
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"anomaly": "high", "refined": 0.1}', '{"anomaly": 0.1}', '{"x": 1}'])
+def test_thresholds_that_do_not_fit_are_refused(tmp_path, weights, monkeypatch, capsys, text):
+    (tmp_path / "thresholds.json").write_text(text)
+    frame = tmp_path / "a.png"
+    frame.write_bytes(b"not looked at yet")
+    code = main(["export", "--weights", str(weights), "--model", "small", "--size", "72x104", "--frames", str(frame),
+                 "--out", str(tmp_path / "out"), "--thresholds", str(tmp_path / "thresholds.json")])  # fmt: skip
+    assert code == 2
+    assert "thresholds.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["360", "0x480", "360X480", "axb", "-4x8"])
+def test_size_that_is_no_size_is_refused(size, capsys):
+    call = ["export", "--weights", "w", "--model", "small", f"--size={size}", "--frames", "f", "--out", "o"]
+    assert main(call) == 2
+    assert f"size '{size}': expected HEIGHTxWIDTH" in capsys.readouterr().err
+
+
+def test_weights_load_into_the_network_they_were_trained_for(weights, monkeypatch):
+    monkeypatch.setitem(MODELS, "small", SMALL)
+    model, metadata = load_trained(weights, "small")
+    expected = small_network().model.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+    assert not model.training
+    assert metadata["run"] == "a run"
+
+
+def test_weights_of_another_network_are_refused_though_all_shapes_fit(weights, monkeypatch):
+    import dataclasses
+
+    other = dataclasses.replace(SMALL, num_heads=4, encoder_points=1)
+    monkeypatch.setitem(MODELS, "small", other)
+    with pytest.raises(CheckpointError, match="encoder_points: file 2, model 1.*num_heads: file 2, model 4"):
+        load_trained(weights, "small")
+
+
+@pytest.mark.parametrize("cut", [0, 5, 1000, -1])
+def test_damaged_weights_are_refused(weights, tmp_path, monkeypatch, cut):
+    monkeypatch.setitem(MODELS, "small", SMALL)
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(weights.read_bytes()[:cut])
+    with pytest.raises(CheckpointError, match=r"cut\.safetensors"):
+        load_trained(path, "small")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, monkeypatch):
+    from m2a_core.training.weights import save_weights
+
+    monkeypatch.setitem(MODELS, "small", SMALL)
+    state = small_network().model.state_dict()
+    name = next(key for key in state if key.endswith("mask_features.weight"))
+    state[name][0] = float("nan")
+    save_weights(state, SMALL, tmp_path / "nan.safetensors", {})
+    with pytest.raises(CheckpointError, match="mask_features.weight"):
+        load_trained(tmp_path / "nan.safetensors", "small")
+
+
+def test_unknown_model_and_missing_weights_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="model 'nope': expected one of m2a-edge"):
+        load_trained(tmp_path / "w.safetensors", "nope")
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_trained(tmp_path / "w.safetensors", "m2a-edge")
