@@ -34,6 +34,9 @@ MEASURED = (ANOMALY, OPEN_SET, INSTANCES, MARKERS)
 
 _OVERLAY_SECONDS = 2.0
 _LAST_FRAMES_S = 2.0
+_LOOK_AGAIN_S = 0.5
+_REFUSAL = "cannot configure"
+"""Logged by a node that stays alive without being configured: no use to wait for it."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +167,8 @@ def _record(
     player = children.start(Child("player", arguments, settings, log, reads_stdout=True))
     total = max(1, round(playback.rate * duration))
     with tqdm(total=total, desc=f"{name:>8}", unit="frame", dynamic_ncols=True) as bar:
-        for line in player.lines():
-            bar.update(int(line) - bar.n)
+        while (line := player.next_line(_LOOK_AGAIN_S)) != "":
+            bar.update(int(line or bar.n) - bar.n)
             node.check_running()
             recorder.check_running()
     if player.wait(MATCH_TIMEOUT_S) != 0:
@@ -178,8 +181,7 @@ def _record(
 
 
 def _wait_until_ready(recorder: Child, node: Child) -> None:
-    for line in recorder.lines():
-        if line == "ready":
-            return
-    node.check_running()
-    raise DemoError(f"the node published nothing within {MATCH_TIMEOUT_S:g} s; it says:\n{node.log_tail()}")
+    while (line := recorder.next_line(_LOOK_AGAIN_S)) != "ready":
+        node.check_running()
+        if line == "" or _REFUSAL in node.log_tail():
+            raise DemoError(f"the node publishes nothing; it says:\n{node.log_tail()}")

@@ -79,7 +79,6 @@ def video_frame(image: np.ndarray, maps: dict[str, np.ndarray], labels: LabelSet
         small = cv2.resize(heat(maps[ANOMALY]), (width, height), interpolation=cv2.INTER_AREA)
         canvas[8 : 8 + height, 8 : 8 + width] = small
         cv2.rectangle(canvas, (7, 7), (8 + width, 8 + height), _WHITE, 1)
-        cv2.putText(canvas, "anomaly map", (14, 8 + height - 8), _FONT, 0.5, _WHITE, 1, cv2.LINE_AA)
     return canvas
 
 
@@ -140,6 +139,7 @@ def contact_sheet(clip: Clip, maps: dict[int, dict[str, np.ndarray]], labels: La
 def _tile(picture: np.ndarray, text: str) -> np.ndarray:
     height = round(picture.shape[0] * _SHEET_WIDTH / picture.shape[1])
     tile = cv2.resize(picture, (_SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)
-    cv2.putText(tile, text, (8, 18), _FONT, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(tile, text, (8, 18), _FONT, 0.5, _WHITE, 1, cv2.LINE_AA)
+    (text_width, _), _ = cv2.getTextSize(text, _FONT, 0.5, 1)
+    cv2.rectangle(tile, (0, 0), (text_width + 12, 22), (40, 40, 40), cv2.FILLED)
+    cv2.putText(tile, text, (6, 16), _FONT, 0.5, _WHITE, 1, cv2.LINE_AA)
     return cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=_WHITE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -38,10 +40,11 @@ class Child:
             arguments: module and its arguments.
             environment: the process's environment.
             log: file to write to.
-            reads_stdout: keep stdout for ``lines``.
+            reads_stdout: keep stdout for ``next_line``.
         """
         self.name = name
         self.log = log
+        self._unread = b""
         with log.open("w", encoding="utf-8") as file:
             # A session of its own: Ctrl-C reaches only the demo, which then ends its children in order.
             self._process = subprocess.Popen(
@@ -50,7 +53,6 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if reads_stdout else file,
                 stderr=file,
-                text=True,
                 start_new_session=True,
             )
 
@@ -59,11 +61,18 @@ class Child:
         """The exit code, or None while it runs."""
         return self._process.poll()
 
-    def lines(self) -> Iterator[str]:
-        """Lines of its stdout as they come, until it closes."""
+    def next_line(self, seconds: float) -> str | None:
+        """The next line of its stdout without the line end, "" once it is closed; None when none comes in time."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            yield line.rstrip("\n")
+        while b"\n" not in self._unread:
+            if not select.select([self._process.stdout], [], [], seconds)[0]:
+                return None
+            block = os.read(self._process.stdout.fileno(), 4096)
+            if not block:
+                return ""
+            self._unread += block
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode()
 
     def check_running(self) -> None:
         """Raise if it has ended.

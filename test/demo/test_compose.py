@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m2a_core.compose.clip import load_clip, ping_pong, save_clip
-from m2a_core.compose.composer import compose_frame
+from m2a_core.compose.composer import Sighting, compose_frame
 from m2a_core.compose.egomotion import estimate_motion
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.compose.paste import Cutout, Look, load_cutout
@@ -17,6 +17,7 @@ from m2a_core.errors import DataError
 
 CAMERA = GroundCamera(640, 360, 580.0, (325.0, 185.0), 1.2, 0.03)
 LOOK = Look(0.6, 110, 1.1, 0.8, 2.0, 0.7, (0.5, 0.3))
+START = Pose()
 DEMO = Path(__file__).parents[2] / "config" / "demo"
 
 
@@ -38,7 +39,7 @@ def square_cutout(position: tuple[float, float], height: float = 1.0) -> Cutout:
     return Cutout("square", rgba, position, (height, height))
 
 
-def compose(cutouts: list[Cutout], pose: Pose = Pose(), seed: int = 0):  # noqa: B008
+def compose(cutouts: list[Cutout], pose: Pose = START, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[Sighting]]:
     bonnet = np.zeros((360, 640), bool)
     bonnet[340:] = True
     image = np.full((360, 640, 3), 90, np.uint8)
