@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, str] = {
     "evaluate": "m2a_core.cli.evaluate",
     "calibrate": "m2a_core.cli.calibrate",
     "export": "m2a_core.cli.export",
+    "convert": "m2a_core.cli.convert",
+    "info": "m2a_core.cli.info",
 }
 
 EXIT_ERROR = 2

@@ -10,10 +10,12 @@ For every IMAGE, DIR/<stem>.npz holds, at the image's own size [H, W]:
 and with --raw also the network's own tensors, as it saw the image (scaled to fit, padded right and below):
   class_logits       float32  [Q, K+1], last = "no object"
   mask_logits        float32  [Q, h, w], at a quarter of the network's input
+(the official code's pred_logits and pred_masks, as anomaly and refined are its score and refined score).
 DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image.
 
 example:
   m2a predict drive/*.jpg --model m2a-edge --out predictions
+  m2a predict a.png --model r50-cityscapes --checkpoint best_contrastive.pth --size native --flip --raw --out out
   python -c "import numpy; print(numpy.load('predictions/0001.npz')['anomaly'].max())"
 """
 
@@ -25,13 +27,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from m2a_core.bundle import DEFAULT_MODEL
-from m2a_core.errors import DataError
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.runtime.factory import BACKENDS
 from m2a_core.types import Frame, OpenSetResult, Output
@@ -39,6 +42,7 @@ from m2a_core.types import Frame, OpenSetResult, Output
 if TYPE_CHECKING:
     from m2a_core.perception import Perception
     from m2a_core.runtime.base import NetworkOutput
+    from m2a_core.runtime.torch_perception import CheckpointPerception
 
 HELP = "write anomaly maps, open-set masks and unknown instances of images"
 
@@ -56,16 +60,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    checkpoint = parser.add_argument_group(
+        "a checkpoint instead of a bundle",
+        "the PyTorch network with the authors' inference; --model then names the network. Nothing is calibrated: the "
+        "open-set outputs use 0.5 as threshold.",
+    )
+    checkpoint.add_argument(
+        "--checkpoint", type=Path, metavar="FILE",
+        help="official, Mask2Former or Hugging Face checkpoint, or weights of `m2a train` or `m2a convert`",
+    )  # fmt: skip
+    checkpoint.add_argument(
+        "--size", metavar="SIZE",
+        help="native: as it is (default); official: shorter side 1024, longer at most 2048; HxW: fitted into H x W",
+    )  # fmt: skip
+    checkpoint.add_argument("--flip", action="store_true", help="average with the left-right flipped image's scores")
+    checkpoint.add_argument(
+        "--refine", choices=("paper", "official", "off"),
+        help="variant of Eq. 15 (default: official for the authors' Cityscapes weights, else paper)",
+    )  # fmt: skip
+    checkpoint.add_argument(
+        "--attention", choices=("global_masked", "masked", "cross"), help="of the network (default: the model's own)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict every image; a bad one is named and skipped, and makes the exit code 2."""
     from tqdm import tqdm
 
-    from m2a_core.perception import Perception
-
     paths = find_images(args.images)
-    perception = Perception.load(args.model, args.backend, args.threads)
+    perception = _load(args)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -112,7 +135,20 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
     return list(found.values())
 
 
-def _predict(perception: Perception, path: Path, out: Path, raw: bool) -> None:
+def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
+    """The bundle's perception, or the checkpoint's."""
+    if args.checkpoint is not None:
+        # By name, as commands are: torch stays out of what the running path can reach.
+        return import_module("m2a_core.cli.checkpoint").load_perception(args)
+    given = [f"--{name}" for name in ("size", "flip", "refine", "attention") if getattr(args, name)]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
+    from m2a_core.perception import Perception
+
+    return Perception.load(args.model, args.backend, args.threads)
+
+
+def _predict(perception: Perception | CheckpointPerception, path: Path, out: Path, raw: bool) -> None:
     from m2a_core.overlay import draw_overlay
 
     image = read_image(path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from m2a_core.errors import ConfigError
 from m2a_core.labels import CAMVID11, CITYSCAPES19, STREETHAZARDS12
 from m2a_core.labels_coco import COCO_PANOPTIC133, coco_known
-from m2a_core.model.config import ModelConfig
+from m2a_core.model.config import AttentionKind, ModelConfig
 
 MODELS: dict[str, ModelConfig] = {
     config.name: config
@@ -36,3 +39,18 @@ MODELS: dict[str, ModelConfig] = {
         ModelConfig(name="r50-coco-panoptic-k20", labels=coco_known(20)),
     )
 }
+
+
+def named_config(name: str, attention: AttentionKind | None = None) -> ModelConfig:
+    """A configuration of the zoo.
+
+    Args:
+        name: its name.
+        attention: another kind of attention than its own (Tables 5c, 8), or None.
+
+    Raises:
+        ConfigError: no such model.
+    """
+    if name not in MODELS:
+        raise ConfigError(f"model '{name}': expected one of {', '.join(MODELS)}")
+    return replace(MODELS[name], attention=attention or MODELS[name].attention)

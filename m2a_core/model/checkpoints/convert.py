@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import torch
 
 from m2a_core.errors import CheckpointError
 from m2a_core.model.checkpoints.backbone_init import backbone_names
@@ -47,14 +49,32 @@ class Loaded:
         return "\n".join(lines)
 
 
-def load_foreign(model: Mask2Anomaly, path: Path, kind: SourceKind) -> Loaded:
+def recognise(state: Mapping[str, torch.Tensor], path: Path) -> SourceKind:
+    """Tell whose names a whole network's state dict bears.
+
+    Raises:
+        CheckpointError: nobody's that we know.
+    """
+    if any(name.startswith("model.pixel_level_module.") for name in state):
+        return "hf"
+    if any("multihead_attn_foreground" in name for name in state):
+        return "official"
+    if any(name.startswith("sem_seg_head.") for name in state):
+        return "mask2former"
+    raise CheckpointError(
+        f"{path}: expected an official Mask2Anomaly, a Mask2Former or a Hugging Face Mask2Former checkpoint, got "
+        f"{len(state)} tensors such as {', '.join(list(state)[:3])}"
+    )
+
+
+def load_foreign(model: Mask2Anomaly, path: Path, kind: SourceKind | None = None) -> Loaded:
     """Fill a model from a foreign checkpoint.
 
     Args:
         model: the model to fill. A masked-attention checkpoint leaves the background attention of a global masked
             model as it was initialised; a backbone file leaves both decoders so.
         path: file, or directory of a Hugging Face model.
-        kind: ``official`` (Mask2Anomaly), ``mask2former``, ``hf`` or ``backbone``.
+        kind: ``official`` (Mask2Anomaly), ``mask2former``, ``hf`` or ``backbone``; None: see ``recognise``.
 
     Returns:
         What was filled, left and unused.
@@ -64,6 +84,7 @@ def load_foreign(model: Mask2Anomaly, path: Path, kind: SourceKind) -> Loaded:
     """
     file = resolve(path)
     state = read_state_dict(file)
+    kind = kind or recognise(state, file)
     expected = model.state_dict()
     match kind:
         case "official":

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors.torch import save_file
@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from m2a_core.errors import CheckpointError
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
 from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
+from m2a_core.model.config import AttentionKind
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 
 FORMAT = 1
@@ -91,6 +92,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: expected weights written by m2a; convert foreign ones with m2a convert")
     if manifest.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected format {FORMAT}, got {manifest.get('format')!r}; update m2a")
+    if manifest.get("attention") not in get_args(AttentionKind):
+        raise CheckpointError(
+            f"{path}: expected attention {' or '.join(get_args(AttentionKind))}, got {manifest.get('attention')!r}"
+        )
     return manifest
 
 
