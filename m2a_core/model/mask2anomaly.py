@@ -41,7 +41,8 @@ class Mask2Anomaly(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.backbone)
-        self.pixel_decoder = PixelDecoder(config, self.backbone.channels)
+        channels: dict[str, int] = self.backbone.channels  # type: ignore[assignment]
+        self.pixel_decoder = PixelDecoder(config, channels)
         self.transformer_decoder = TransformerDecoder(config)
         if config.freeze_backbone:
             self.backbone.requires_grad_(False)

@@ -21,10 +21,10 @@ def sine_position(height: int, width: int, channels: int, like: torch.Tensor) ->
     """
     half = channels // 2
     scale = 2 * math.pi
-    kind = {"dtype": like.dtype, "device": like.device}
-    y = torch.arange(1, height + 1, **kind) / (height + 1e-6) * scale  # type: ignore[arg-type]
-    x = torch.arange(1, width + 1, **kind) / (width + 1e-6) * scale  # type: ignore[arg-type]
-    step = torch.arange(half, **kind)  # type: ignore[arg-type]
+    dtype, device = like.dtype, like.device
+    y = torch.arange(1, height + 1, dtype=dtype, device=device) / (height + 1e-6) * scale
+    x = torch.arange(1, width + 1, dtype=dtype, device=device) / (width + 1e-6) * scale
+    step = torch.arange(half, dtype=dtype, device=device)
     period = 10000 ** (2 * torch.div(step, 2, rounding_mode="floor") / half)
 
     def encode(position: torch.Tensor) -> torch.Tensor:

@@ -68,6 +68,8 @@ class EfficientNetLite0(nn.Module):
     """The feature extractor, without the classifier."""
 
     channels = {"res2": 24, "res3": 40, "res4": 112, "res5": 320}
+    input_scale: torch.Tensor
+    input_shift: torch.Tensor
 
     def __init__(self) -> None:
         """Make the network with random weights."""
