@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from m2a_core.errors import CheckpointError, ConfigError
+from m2a_core.errors import CheckpointError, ConfigError, DataError
+from m2a_core.labels import CAMVID11
 from m2a_core.model import MODELS, build_model
 from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0, convert_imagenet_weights
 from m2a_core.training.batches import Batches
@@ -48,14 +49,26 @@ def build_trainer(config: TrainConfig, config_dir: Path, data_root: Path, out: P
         out: folder of the run.
 
     Raises:
-        ConfigError: the model is unknown.
+        ConfigError: the model is unknown or does not fit the data.
         DataError: data are missing or malformed.
     """
     if config.model not in MODELS:
         raise ConfigError(f"model '{config.model}' is unknown; known are {', '.join(sorted(MODELS))}")
     model_config = MODELS[config.model]
+    if model_config.labels != CAMVID11:
+        raise ConfigError(f"model '{config.model}' has the classes {model_config.labels.name}, the data camvid11")
+    if config.data.max_segments > model_config.num_queries:
+        raise ConfigError(
+            f"data.max_segments: expected at most the {model_config.num_queries} queries of '{config.model}', "
+            f"got {config.data.max_segments}"
+        )
     train, held = load_camvid(data_root / "camvid", config.data.splits, config.data.held_apart)
     seen, unseen = load_cutouts(data_root / "outliers", config_dir / config.data.validation_kinds)
+    if not train or not held:
+        raise DataError(
+            f"{data_root / 'camvid'}: {len(train)} frames to train on and {len(held)} held apart; both need at least "
+            "one: check data.splits and data.held_apart"
+        )
     count = config.validation.frames or len(held)
     some = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))]
     check = functools.partial(
@@ -69,5 +82,5 @@ def build_trainer(config: TrainConfig, config_dir: Path, data_root: Path, out: P
     model = build_model(model_config)
     load_pretrained_backbone(model.backbone)
     mix = AnomalyMix(seen, cut_known_objects(train))
-    return Trainer(config, model, model_config.labels, Batches(train, mix, model_config.labels, config.data, config.seed),
-                   out, check)  # fmt: skip
+    batches = Batches(train, mix, model_config.labels, config.data, config.seed)
+    return Trainer(config, model, model_config.labels, batches, out, check)

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import yaml
 
 from m2a_core.errors import ConfigError
+from m2a_core.training.strict import from_dict
 
-T = TypeVar("T")
+OUTLIER_LOSSES = ("none", "printed", "text", "bce")
+
+
+def _require(fits: bool, name: str, expected: str, got: object) -> None:
+    if not fits:
+        raise ConfigError(f"{name}: expected {expected}, got {got!r}")
+
+
+def _require_shares(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(0 <= value <= 1, name, "a number from 0 to 1", value)
+
+
+def _require_counts(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(value >= 1, name, "at least 1", value)
+
+
+def _require_size(name: str, size: tuple[int, int]) -> None:
+    _require(all(n > 0 and n % 32 == 0 for n in size), name, "multiples of 32", list(size))
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,13 @@ class AugmentConfig:
     color: float = 0.4
     degrade: float = 0.2
 
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_size("crop", self.crop)
+        _require(0 < self.scale[0] <= self.scale[1], "scale", "0 < smallest <= largest", list(self.scale))
+        _require(self.aspect >= 1, "aspect", "at least 1", self.aspect)
+        _require_shares(self, "flip", "rare_crop", "letterbox", "color", "degrade")
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -59,6 +85,12 @@ class DataConfig:
     max_segments: int = 50
     validation_kinds: str = "outlier_validation_kinds.yaml"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(all(stride >= 1 for stride in self.splits.values()), "splits", "strides of at least 1", self.splits)
+        _require_shares(self, "held_apart")
+        _require_counts(self, "max_segments")
 
 
 @dataclass(frozen=True)
@@ -94,6 +126,12 @@ class LossConfig:
     margin: float = 0.75
     contrastive_stride: int = 2
     void_is_known: bool = False
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(self.contrastive in OUTLIER_LOSSES, "contrastive", f"one of {OUTLIER_LOSSES}", self.contrastive)
+        _require_counts(self, "num_points", "oversample", "contrastive_stride")
+        _require_shares(self, "importance")
 
 
 @dataclass(frozen=True)
@@ -132,6 +170,14 @@ class StageConfig:
     known_paste_prob: float = 0.0
     loss: LossConfig = field(default_factory=LossConfig)
 
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_counts(self, "iterations", "batch_size")
+        _require_shares(self, "min_lr", "ema", "outlier_prob", "known_paste_prob")
+        _require(self.lr > 0, "lr", "more than 0", self.lr)
+        if self.loss.contrastive != "none":
+            _require(self.outlier_prob > 0, "outlier_prob", "more than 0 with an outlier loss", self.outlier_prob)
+
 
 @dataclass(frozen=True)
 class ValidationConfig:
@@ -148,6 +194,12 @@ class ValidationConfig:
     frames: int = 18
     input_size: tuple[int, int] = (384, 480)
     seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require_counts(self, "every")
+        _require(self.frames >= 0, "frames", "0 or more", self.frames)
+        _require_size("input_size", self.input_size)
 
 
 @dataclass(frozen=True)
@@ -175,60 +227,10 @@ class TrainConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
 
     def __post_init__(self) -> None:
-        """Check what the types do not say."""
-        for name, size in (("data.augment.crop", self.data.augment.crop), ("input_size", self.validation.input_size)):
-            if any(n <= 0 or n % 32 for n in size):
-                raise ConfigError(f"{name}: expected multiples of 32, got {list(size)}")
-        if not self.stages:
-            raise ConfigError("stages: at least one stage is needed")
-        for stage in self.stages:
-            if stage.loss.contrastive not in ("none", "printed", "text", "bce"):
-                raise ConfigError(
-                    f"stages.{stage.name}.loss.contrastive: '{stage.loss.contrastive}' is not one of "
-                    "none, printed, text, bce"
-                )
-            if stage.loss.contrastive != "none" and stage.outlier_prob == 0:
-                raise ConfigError(f"stages.{stage.name}: an outlier loss needs outlier_prob > 0")
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return from_dict(typing.cast(type, kind), value, where)
-    if origin is tuple:
-        if not isinstance(value, list) or (args[-1] is not ... and len(value) != len(args)):
-            raise ConfigError(f"{where}: expected a list of {len(args)} values, got {value!r}")
-        kinds = [args[0]] * len(value) if args[-1] is ... else args
-        return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: expected a mapping, got {value!r}")
-        return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
-    return value
-
-
-def from_dict(cls: type[T], data: Any, where: str = "") -> T:
-    """Build a dataclass from plain values, refusing unknown keys, missing keys and wrong types.
-
-    Raises:
-        ConfigError: naming the key, what was expected and what came.
-    """
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where or cls.__name__}: expected a mapping, got {data!r}")
-    hints = typing.get_type_hints(cls)
-    prefix = f"{where}." if where else ""
-    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
-    unknown = sorted(set(data) - set(fields))
-    if unknown:
-        raise ConfigError(f"unknown key '{prefix}{unknown[0]}'; known are {', '.join(sorted(fields))}")
-    missing = [n for n, f in fields.items() if n not in data and f.default is f.default_factory is dataclasses.MISSING]
-    if missing:
-        raise ConfigError(f"key '{prefix}{missing[0]}' is missing")
-    return cls(**{k: _convert(hints[k], v, prefix + k) for k, v in data.items()})
+        """Check ranges."""
+        _require(len(self.stages) > 0, "stages", "at least one stage", list(self.stages))
+        _require_counts(self, "checkpoint_every")
+        _require(0 <= self.seed < 2**24, "seed", "0 .. 2^24 - 1", self.seed)
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -239,6 +241,9 @@ def load_config(path: Path) -> TrainConfig:
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"training configuration {path}: {error}") from error
-    return from_dict(TrainConfig, data)
+    try:
+        return from_dict(TrainConfig, data)
+    except ConfigError as error:
+        raise ConfigError(f"training configuration {path}: {error}") from error

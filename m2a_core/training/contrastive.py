@@ -25,11 +25,11 @@ def class_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
 def outlier_loss(class_logits: Tensor, mask_logits: Tensor, outlier: Tensor, known: Tensor, cfg: LossConfig) -> Tensor:
     """Outlier loss of one head.
 
-    ``printed`` is Eq. 13 as it stands: l_N = -max S, known l_N^2, outlier max(0, m - l_N)^2. Both terms push max S to 0.
-    ``text`` puts the anomaly score f = 1 + l_N in the place of l_N, which is what the text describes: known f^2, outlier
-    max(0, m - f)^2. ``bce`` is Eq. 28 on the probability f clipped to (0, 1), since log(l_N) of a negative number has
-    no value. Means over known and outlier pixels are taken apart, added and halved; without outliers only the known
-    term is left.
+    ``printed`` is Eq. 13 as it stands: l_N = -max S, known l_N^2, outlier max(0, m - l_N)^2; both terms push max S to
+    0. ``text`` puts the anomaly score f = 1 + l_N in the place of l_N, which is what the text describes: known f^2,
+    outlier max(0, m - f)^2. ``bce`` is Eq. 28 on the probability f clipped to (0, 1), since log(l_N) of a negative
+    number has no value. Means over known and outlier pixels are taken apart, added and halved; without outliers only
+    the known term is left.
 
     Args:
         class_logits: float [B, Q, K+1].

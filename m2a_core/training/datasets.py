@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from m2a_core.errors import DataError
+from m2a_core.images import read_image
 from m2a_core.labels import CAMVID11
 from m2a_core.training.targets import IGNORE
 
@@ -59,12 +60,16 @@ def _read(path: Path, flags: int) -> np.ndarray:
     return array
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; give the folder that holds 'camvid' and 'outliers'") from error
+    if not rows or not columns <= rows[0].keys():
+        found = sorted(rows[0]) if rows else "no rows"
+        raise DataError(f"{path}: expected rows with the columns {', '.join(sorted(columns))}, got {found}")
+    return rows
 
 
 def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> LabelledImage:
@@ -79,7 +84,7 @@ def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> Label
     Raises:
         DataError: a file is missing, sizes differ, or the label holds an id outside 0..11.
     """
-    image = cv2.cvtColor(_read(root / "images" / split / f"{name}.jpg", cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    image = read_image(root / "images" / split / f"{name}.jpg")
     path = root / "labels" / split / f"{name}.png"
     label = _read(path, cv2.IMREAD_UNCHANGED)
     if label.shape != image.shape[:2]:
@@ -111,7 +116,7 @@ def load_camvid(
     if not set(splits) <= {"train", "val"}:
         raise DataError(f"CamVid splits {sorted(splits)}: only train and val may be trained on")
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in _rows(root / "frames.csv"):
+    for row in _rows(root / "frames.csv", {"split", "sequence", "name"}):
         groups[row["split"], row["sequence"]].append(row["name"])
     train, held = [], []
     for (split, sequence), names in sorted(groups.items()):
@@ -134,21 +139,29 @@ def load_cutouts(root: Path, validation_kinds: Path) -> tuple[list[Cutout], list
         Cut-outs to train on and cut-outs of unseen kinds.
 
     Raises:
-        DataError: a file is missing or malformed, or a kind to hold apart does not exist.
+        DataError: a file is missing or malformed, a kind to hold apart does not exist, or one side is left empty.
     """
     try:
         apart = set(yaml.safe_load(validation_kinds.read_text(encoding="utf-8"))["kinds"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise DataError(f"{validation_kinds}: expected YAML with a list 'kinds' ({error})") from error
     cutouts = []
-    for row in _rows(root / "train.csv"):
+    for row in _rows(root / "train.csv", {"file", "kind", "type"}):
         stem = Path(row["file"]).stem
         kind = row["kind"] if row["kind"] != "emoji3d" else f"emoji3d/{stem.removeprefix('fluent3d__')}"
         rgba = _read(root / "train" / row["file"], cv2.IMREAD_UNCHANGED)
-        if rgba.ndim != 3 or rgba.shape[2] != 4:
-            raise DataError(f"{row['file']}: expected an RGBA image, got shape {list(rgba.shape)}")
+        if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.dtype != np.uint8:
+            raise DataError(
+                f"{root / 'train' / row['file']}: expected an RGBA image of 8 bits, got {rgba.dtype} {list(rgba.shape)}"
+            )
         cutouts.append(Cutout(stem, kind, row["type"] == "photo", cv2.cvtColor(rgba, cv2.COLOR_BGRA2RGBA)))
     unknown = sorted(apart - {c.kind for c in cutouts})
     if unknown:
         raise DataError(f"{validation_kinds}: no cut-out is of kind '{unknown[0]}'")
-    return [c for c in cutouts if c.kind not in apart], [c for c in cutouts if c.kind in apart]
+    seen, unseen = [c for c in cutouts if c.kind not in apart], [c for c in cutouts if c.kind in apart]
+    if not seen or not unseen:
+        raise DataError(
+            f"{root / 'train.csv'}: {len(seen)} outlier cut-outs to train on and {len(unseen)} to validate with are "
+            f"left after holding the kinds of {validation_kinds} apart; both need at least one"
+        )
+    return seen, unseen

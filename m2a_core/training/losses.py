@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,21 +11,25 @@ from torch import Tensor
 from m2a_core.training.config import LossConfig
 from m2a_core.training.contrastive import outlier_loss
 from m2a_core.training.matcher import match
-from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes
+from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes, uniform_points
 from m2a_core.training.targets import IGNORE, Target
 
 
 class Criterion:
     """Weighted sum of all losses of a stage."""
 
-    def __init__(self, num_classes: int, config: LossConfig) -> None:
+    def __init__(
+        self, num_classes: int, config: LossConfig, draw: Callable[[int, Tensor], Tensor] = uniform_points
+    ) -> None:
         """Keep the configuration.
 
         Args:
             num_classes: K.
             config: weights, sampling and outlier loss.
+            draw: gives the points of an image, called as ``draw(count, like)`` in this order: those of the matching,
+                then the candidates of the importance sampling, then the other points of the mask losses.
         """
-        self.config = config
+        self.config, self.draw = config, draw
         self.class_weight = torch.ones(num_classes + 1)
         self.class_weight[-1] = config.no_object
         self.costs = {"ce": config.ce, "bce": config.bce, "dice": config.dice}
@@ -77,9 +81,9 @@ class Criterion:
             if len(target.classes) == 0:
                 continue
             masks = torch.stack([m[b] for _, m in heads])  # [L, Q, h, w]
-            planes = segment_planes(target.segments, len(target.classes))
+            planes = segment_planes(target.segments, len(target.classes), masks.dtype)
             with torch.no_grad():
-                points = torch.rand(1, self.config.num_points, 2, device=masks.device)
+                points = self.draw(self.config.num_points, masks).unsqueeze(0)
                 sampled = sample_logits(masks.detach().flatten(0, 1).unsqueeze(0), points)
                 truth, weight = sample_planes(planes, points.expand(len(planes), -1, -1))
                 query = match(
@@ -104,12 +108,12 @@ class Criterion:
         flat = masks.flatten(0, 1)
         with torch.no_grad():
             # All masks of an image share the candidates, each chooses its own: as random, and a third of the time.
-            candidates = torch.rand(int(cfg.num_points * cfg.oversample), 2, device=masks.device)
+            candidates = self.draw(int(cfg.num_points * cfg.oversample), masks)
             uncertainty = -sample_logits(flat.detach().unsqueeze(0), candidates.unsqueeze(0))[0].abs()
             uncertainty[:, is_void(target.segments, candidates)] = -torch.inf
             chosen = int(cfg.num_points * cfg.importance)
             top = candidates[uncertainty.topk(chosen, dim=1, sorted=False).indices]
-            others = torch.rand(cfg.num_points - chosen, 2, device=masks.device).expand(heads * count, -1, -1)
+            others = self.draw(cfg.num_points - chosen, masks).expand(heads * count, -1, -1)
             points = torch.cat([top, others], 1)
             # One grid per segment, holding the points of all heads, spares a copy of the planes per head.
             grids = points.view(heads, count, -1, 2).transpose(0, 1).flatten(1, 2)

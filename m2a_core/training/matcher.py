@@ -30,7 +30,12 @@ def mask_costs(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor
 
 @torch.no_grad()
 def match(
-    class_logits: Tensor, point_logits: Tensor, classes: Tensor, targets: Tensor, weights: Tensor, cost: dict[str, float]
+    class_logits: Tensor,
+    point_logits: Tensor,
+    classes: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    cost: dict[str, float],
 ) -> Tensor:
     """Assign every segment of one image to a query, for several heads at once.
 
@@ -49,5 +54,6 @@ def match(
     bce, dice = mask_costs(point_logits.flatten(0, 1), targets, weights)
     total = cost["bce"] * bce + cost["dice"] * dice
     total = total - cost["ce"] * class_logits.softmax(-1)[..., classes].flatten(0, 1)
-    matrices = total.view(heads, queries, -1).transpose(1, 2).cpu().numpy()
+    # A network that broke must reach the check of the loss, which saves the batch, not end in the solver.
+    matrices = total.nan_to_num().view(heads, queries, -1).transpose(1, 2).cpu().numpy()
     return torch.from_numpy(np.stack([linear_sum_assignment(m)[1] for m in matrices])).to(classes.device)

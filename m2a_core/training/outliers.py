@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from m2a_core.errors import DataError
 from m2a_core.labels import CAMVID11
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.targets import IGNORE
@@ -92,9 +93,11 @@ def _place(label: np.ndarray, on_road: float, rng: np.random.Generator) -> tuple
     return int(rng.integers(width)), int(rng.integers(height // 5, height)), False
 
 
-def _shade(rgb: np.ndarray, alpha: np.ndarray, patch: np.ndarray, blend: BlendConfig, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+def _shade(
+    rgb: np.ndarray, alpha: np.ndarray, patch: np.ndarray, blend: BlendConfig, rng: np.random.Generator
+) -> np.ndarray:
     inside = alpha > 0.5
-    pixels = rgb.astype(np.float32)
+    pixels: np.ndarray = rgb.astype(np.float32)
     if inside.any():
         amount = rng.uniform(*blend.match)
         mean, std = pixels[inside].mean(0), pixels[inside].std(0) + 1e-3
@@ -188,7 +191,15 @@ class AnomalyMix:
     def add_unknown(
         self, image: np.ndarray, label: np.ndarray, outlier: np.ndarray, count: int, rng: np.random.Generator
     ) -> None:
-        """Paste ``count`` unknown objects, in place; arguments as for `paste`."""
+        """Paste ``count`` unknown objects, in place; arguments as for `paste`.
+
+        Raises:
+            DataError: there are none.
+        """
+        if not self.unknown:
+            raise DataError(
+                "AnomalyMix: no outlier cut-outs were given; name a folder with some or set outlier_prob: 0"
+            )
         height = image.shape[0]
         for _ in range(count):
             rgba = self.unknown[rng.choice(len(self.unknown), p=self.weights)][0]
@@ -210,7 +221,16 @@ class AnomalyMix:
     def add_known(
         self, image: np.ndarray, label: np.ndarray, outlier: np.ndarray, count: int, rng: np.random.Generator
     ) -> None:
-        """Paste ``count`` known objects at a size that fits their row, in place; arguments as for `paste`."""
+        """Paste ``count`` known objects at a size that fits their row, in place; arguments as for `paste`.
+
+        Raises:
+            DataError: there are none.
+        """
+        if not self.known:
+            raise DataError(
+                "AnomalyMix: the training frames hold no whole car, pedestrian or bicyclist to cut out; "
+                "set known_paste_prob: 0"
+            )
         horizon = HORIZON * image.shape[0]
         for _ in range(count):
             rgba, cutout = self.known[rng.integers(len(self.known))]
@@ -221,9 +241,7 @@ class AnomalyMix:
             size = float(np.clip(size * factor * rng.uniform(0.8, 1.25), 10, 0.7 * image.shape[0]))
             if rng.random() < 0.5:
                 rgba = rgba[:, ::-1]
-            paste(
-                image, label, outlier, np.ascontiguousarray(rgba), (x, y), size, int(cutout.kind), self.blend, rng
-            )
+            paste(image, label, outlier, np.ascontiguousarray(rgba), (x, y), size, int(cutout.kind), self.blend, rng)
 
 
 def _rotate(rgba: np.ndarray, degrees: float) -> np.ndarray:

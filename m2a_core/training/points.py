@@ -10,6 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def uniform_points(count: int, like: Tensor) -> Tensor:
+    """Random points [count, 2] in [0, 1], of the dtype and on the device of ``like``."""
+    return torch.rand(count, 2, dtype=like.dtype, device=like.device)
+
+
 def sample_logits(maps: Tensor, points: Tensor) -> Tensor:
     """Bilinear samples of maps (``align_corners=False``, zero outside, as detectron2's ``point_sample``).
 
@@ -23,18 +28,19 @@ def sample_logits(maps: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(maps, 2.0 * points.unsqueeze(2) - 1.0, align_corners=False).squeeze(3)
 
 
-def segment_planes(segments: Tensor, num_segments: int) -> Tensor:
+def segment_planes(segments: Tensor, num_segments: int, dtype: torch.dtype) -> Tensor:
     """One mask per segment beside the mask of void pixels, for `sample_planes`.
 
     Args:
         segments: int64 [H, W], segment id in 0..N-1, or -1 where void.
         num_segments: N.
+        dtype: of the masks, that of the points to sample them at.
 
     Returns:
-        float32 [N, 2, H, W].
+        float [N, 2, H, W].
     """
     own = segments == torch.arange(num_segments, device=segments.device).view(-1, 1, 1)
-    return torch.stack([own, (segments < 0).expand_as(own)], 1).float()
+    return torch.stack([own, (segments < 0).expand_as(own)], 1).to(dtype)
 
 
 def sample_planes(planes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def average_of(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move averaged weights towards the network; the decay grows over the first steps so that the start is forgotten."""
+    """Move averaged weights towards the network; the decay grows over the first steps to forget the start."""
     decay = min(decay, (1 + step) / (10 + step))
     pairs = zip(average.parameters(), model.parameters(), strict=True)
     trained = [(kept, new) for kept, new in pairs if new.requires_grad]
@@ -87,9 +89,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: missing, corrupt or of another format.
     """
     try:
+        # What is no archive never reaches the unpickler, whose errors on garbage have no end.
+        if not zipfile.is_zipfile(path):
+            raise CheckpointError(
+                f"checkpoint {path}: missing, cut short or no checkpoint; start anew without --resume"
+            )
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises RuntimeError, EOFError, UnpicklingError, KeyError ...
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
-    if state.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"checkpoint {path}: expected format {CHECKPOINT_FORMAT}, got {state.get('format')}")
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"checkpoint {path}: expected format {CHECKPOINT_FORMAT} of m2a train, got {found}")
     return state

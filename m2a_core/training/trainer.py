@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from m2a_core.errors import CheckpointError, M2aError
 from m2a_core.labels import LabelSet
 from m2a_core.model.backbones.fold import fold_batch_norm
+from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import StageConfig, TrainConfig
 from m2a_core.training.losses import Criterion
@@ -31,6 +32,7 @@ from m2a_core.training.state import (
     save_checkpoint,
     update_average,
 )
+from m2a_core.training.targets import Target
 
 
 class TrainingError(M2aError):
@@ -55,7 +57,7 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        model: nn.Module,
+        model: Mask2Anomaly,
         labels: LabelSet,
         batches: Batches,
         out: Path,
@@ -65,7 +67,7 @@ class Trainer:
 
         Args:
             config: the run.
-            model: network with random or pretrained weights; ``forward`` gives a ``ModelOutput``.
+            model: network with random or pretrained weights.
             labels: its classes.
             batches: source of batches.
             out: folder for ``checkpoint.pt``, ``metrics.jsonl`` and TensorBoard files.
@@ -73,14 +75,12 @@ class Trainer:
         """
         self.config, self.model, self.batches, self.out, self.validate = config, model, batches, out, validate
         self.labels = labels
-        mask_dim = int(model.config.mask_dim)  # type: ignore[union-attr, arg-type]
-        self.pixel_head = nn.Conv2d(mask_dim, labels.num_classes, 1)
+        self.pixel_head = nn.Conv2d(model.config.mask_dim, labels.num_classes, 1)
         self.average = average_of(model)
         self.progress = Progress()
         self.optimizer: torch.optim.Optimizer | None = None
         self.folded: nn.Module | None = None
         self.stop = False
-        out.mkdir(parents=True, exist_ok=True)
         self.checkpoint = out / "checkpoint.pt"
 
     def resume(self) -> None:
@@ -124,8 +124,10 @@ class Trainer:
             Whether all stages are done.
 
         Raises:
-            TrainingError: the loss is not finite; the batch is saved beside the checkpoint.
+            TrainingError: loss or gradient is not finite; the batch is saved beside the checkpoint.
+            CheckpointError: a checkpoint cannot be written; the one before it is left whole.
         """
+        self.out.mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
         writer = SummaryWriter(str(self.out / "tensorboard"))
         try:
@@ -139,7 +141,7 @@ class Trainer:
             writer.close()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        return not self.stop
+        return self.progress.stage == len(self.config.stages)
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stop = True
@@ -149,7 +151,8 @@ class Trainer:
             self.model.load_state_dict(self.average.state_dict())
         self.model.backbone.requires_grad_(not stage.freeze_backbone)
         self.folded = fold_batch_norm(self.model.backbone) if stage.freeze_backbone else None
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, self.pixel_head, stage), lr=stage.lr, fused=True)
+        groups = parameter_groups(self.model, self.pixel_head, stage)
+        self.optimizer = torch.optim.AdamW(groups, lr=stage.lr, fused=True)
 
     def _run_stage(self, stage: StageConfig, writer: SummaryWriter) -> None:
         criterion = Criterion(self.labels.num_classes, stage.loss)
@@ -157,7 +160,7 @@ class Trainer:
         bar = tqdm(total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True)
         self.model.train()
         # Frozen or not, batch statistics of a handful of crops are worse than those of ImageNet.
-        self.model.backbone.eval()  # type: ignore[union-attr, operator]
+        self.model.backbone.eval()
         while self.progress.step < stage.iterations and not self.stop:
             began = time.perf_counter()
             parts = self._step(stage, criterion)
@@ -198,21 +201,24 @@ class Trainer:
         pixel = self.pixel_head(output.mask_features) if stage.loss.pixel_aux > 0 else None
         loss, parts = criterion(heads, targets, pixel)
         if not math.isfinite(float(loss.detach())):
-            self._give_up(images, [t.label for t in targets], parts)
+            self._give_up("loss", images, targets, parts)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, stage.clip_grad if stage.clip_grad > 0 else math.inf)
+        if not math.isfinite(float(norm)):
+            self._give_up("gradient", images, targets, parts)
         self.optimizer.step()
         update_average(self.average, self.model, stage.ema, step if self.progress.stage == 0 else step + 1000)
         return {"loss": float(loss.detach()), **parts, "grad_norm": float(norm), "lr": stage.lr * rate}
 
-    def _give_up(self, images: Tensor, labels: list[Tensor], parts: dict[str, float]) -> None:
+    def _give_up(self, what: str, images: Tensor, targets: list[Target], parts: dict[str, float]) -> NoReturn:
         path = self.out / f"bad_batch_{self.progress.stage}_{self.progress.step}.pt"
-        torch.save({"images": images, "labels": torch.stack(labels)}, path)
+        labels, outlier = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "outlier"))
+        torch.save({"images": images, "labels": labels, "outlier": outlier}, path)
         raise TrainingError(
-            f"step {self.progress.step}: the loss is not finite ({parts}); the batch is in {path}, "
-            f"the last good weights in {self.checkpoint}; lower the learning rate or look at the batch"
+            f"stage {self.progress.stage}, step {self.progress.step}: the {what} is not finite ({parts}); the batch is "
+            f"in {path}, the last good weights in {self.checkpoint}; lower the learning rate or look at the batch"
         )
 
     def _log(self, kind: str, record: dict[str, Any], writer: SummaryWriter, step: int) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import average_precision_score, roc_curve
 from torch import Tensor, nn
 
 from m2a_core.labels import LabelSet
+from m2a_core.metrics.pixel import PixelMetrics
+from m2a_core.metrics.semantic import Confusion, mean_iou
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Letterbox
 from m2a_core.training.composed import ComposedImage
 from m2a_core.training.contrastive import class_scores
 from m2a_core.training.datasets import LabelledImage
-from m2a_core.training.targets import IGNORE
 
 
 def normalise(images: Sequence[np.ndarray]) -> Tensor:
@@ -46,25 +46,6 @@ def predict_scores(model: nn.Module, image: np.ndarray, input_size: tuple[int, i
     return scores[0]
 
 
-def mean_iou(confusion: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean over classes that occur, and per-class IoU (NaN where a class occurs in neither), of int [K, K]."""
-    overlap = np.diag(confusion).astype(float)
-    union = confusion.sum(0) + confusion.sum(1) - overlap
-    iou = np.divide(overlap, union, out=np.full(len(overlap), np.nan), where=union > 0)
-    return float(np.nanmean(iou)), iou
-
-
-def ranking(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Average precision, and the false-positive rate where 95 % of the positives are found.
-
-    Args:
-        scores: float [N], higher = more anomalous.
-        truth: bool [N].
-    """
-    false_rate, true_rate, _ = roc_curve(truth, scores)
-    return float(average_precision_score(truth, scores)), float(false_rate[np.argmax(true_rate >= 0.95)])
-
-
 def validate(
     model: nn.Module,
     frames: Sequence[LabelledImage],
@@ -84,28 +65,24 @@ def validate(
         input_size: height and width of the network's input.
 
     Returns:
-        ``miou``, ``iou_CLASS``, ``anomaly_auprc``, ``anomaly_fpr95``, ``msp_auprc``, ``msp_fpr95``; shares of 1.
+        ``miou``, ``iou_CLASS``, ``anomaly_auprc``, ``anomaly_fpr95``, ``msp_auprc``, ``msp_fpr95``; fractions in
+        [0, 1], NaN where there is nothing to measure on.
     """
     was_training = model.training
     model.eval()
-    size = labels.num_classes
-    confusion = np.zeros((size, size), np.int64)
+    confusion = Confusion(labels.num_classes)
     for frame in frames:
-        guess = predict_scores(model, frame.image, input_size).argmax(0).numpy()
-        valid = frame.label != IGNORE
-        pairs = frame.label[valid].astype(np.int64) * size + guess[valid]
-        confusion += np.bincount(pairs, minlength=size * size).reshape(size, size)
-    anomaly, softmax, truth = [], [], []
+        guess = predict_scores(model, frame.image, input_size).argmax(0).to(torch.uint8)
+        confusion.update(guess.numpy(), frame.label)
+    rankings = {"anomaly": PixelMetrics(), "msp": PixelMetrics()}
     for item in composed:
         scores = predict_scores(model, item.image, input_size)
-        valid = torch.from_numpy(item.label != 255)
-        anomaly.append((1 - scores.amax(0))[valid].numpy())
-        softmax.append((1 - scores.softmax(0).amax(0))[valid].numpy())
-        truth.append(item.label[valid.numpy()] == 1)
+        rankings["anomaly"].update((1 - scores.amax(0)).numpy(), item.label)
+        rankings["msp"].update((1 - scores.softmax(0).amax(0)).numpy(), item.label)
     model.train(was_training)
-    miou, iou = mean_iou(confusion)
-    result = {"miou": miou}
-    labelled = np.concatenate(truth)
-    for name, values in (("anomaly", anomaly), ("msp", softmax)):
-        result[f"{name}_auprc"], result[f"{name}_fpr95"] = ranking(np.concatenate(values), labelled)
-    return result | {f"iou_{n}": float(v) for n, v in zip(labels.names, iou, strict=True)}
+    iou = confusion.iou()
+    result = {"miou": mean_iou(iou)}
+    for name, metrics in rankings.items():
+        measured = metrics.compute()
+        result |= {f"{name}_auprc": measured.auprc, f"{name}_fpr95": measured.fpr95}
+    return result | {f"iou_{name}": float(value) for name, value in zip(labels.names, iou, strict=True)}

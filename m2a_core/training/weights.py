@@ -7,9 +7,11 @@ import hashlib
 import json
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from m2a_core.errors import CheckpointError
 from m2a_core.model.config import ModelConfig
 
 
@@ -31,12 +33,19 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
 
     Returns:
         SHA-256 of the file, which also lands in ``PATH.sha256``.
+
+    Raises:
+        CheckpointError: it cannot be written.
     """
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().contiguous().clone() for k, v in state.items()}
-    save_file(tensors, partial, metadata={"format": "pt", "config": config_json(config), **notes})
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-    partial.chmod(0o644)
-    partial.replace(path)
-    path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    try:
+        save_file(tensors, partial, metadata={"format": "pt", "config": config_json(config), **notes})
+        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+        partial.chmod(0o644)
+        partial.replace(path)
+        path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"weights {path}: cannot be written ({error}); free some space and try again") from error
     return digest
