@@ -1,22 +1,50 @@
-"""``m2a train``: train a network from a configuration file."""
+"""Train a network from a configuration file; needs the 'train' extra.
+
+The configuration names the model, the data and the stages: the known classes first (Sec. 3 of the paper), then the
+outlier stage with pasted objects (Sec. 4.3). DATA_ROOT holds camvid/ (images, labels, frames.csv) and outliers/ (RGBA
+cut-outs, train.csv). CamVid's test split is refused.
+
+OUT receives
+  checkpoint.pt        everything that --resume needs; replaced in one piece, so a kill or a full disk costs nothing
+  MODEL.safetensors    the averaged weights at the end, for `m2a export`; with MODEL.safetensors.sha256
+  metrics.jsonl        one line per step (losses, gradient norm, rate) and per validation (mIoU, AuPRC, FPR95)
+  tensorboard/         the same for TensorBoard
+  config.yaml          the configuration
+
+A run that was killed and resumed gives the same weights as one that was not. Ctrl-C or SIGTERM save a checkpoint first;
+the exit code is then 3. A loss that is not finite stops the run and saves the batch as OUT/bad_batch_STAGE_STEP.pt.
+
+examples:
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --dry-run     # checks the data, trains nothing
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first --resume
+  tensorboard --logdir runs/first/tensorboard
+"""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2a_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from m2a_core.training.trainer import Trainer
 
 HELP = "train a network (needs the 'train' extra)"
 
+EXIT_STOPPED = 3
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+    """Declare the command's arguments."""
     parser.add_argument("--config", type=Path, required=True, help="e.g. config/training/m2a-edge.yaml")
-    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"), help="holds camvid/ and outliers/")
+    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/NAME")
     parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint, if there is one")
     parser.add_argument("--threads", type=int, help="CPU threads, in place of the configuration's")
-    parser.add_argument("--dry-run", action="store_true", help="read the data, make one batch, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="read and check the data, make one batch, and stop")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,25 +59,44 @@ def run(args: argparse.Namespace) -> int:
     from m2a_core.training.weights import save_weights
 
     config = load_config(args.config)
+    out = args.out or Path("runs") / config.name
+    if (out / "checkpoint.pt").exists() and not args.resume and not args.dry_run:
+        raise ConfigError(f"{out} holds a run: add --resume to continue it, or name another folder with --out")
     threads = args.threads if args.threads is not None else config.threads
     if threads > 0:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    out = args.out or Path("runs") / config.name
     trainer = build_trainer(config, args.config.parent, args.data_root, out)
     if args.dry_run:
-        images, targets = trainer.batches.get(config.stages[0], 0, 0)
-        print(f"{len(trainer.batches.frames)} frames; batch {list(images.shape)}; "
-              f"segments per image {[len(t.classes) for t in targets]}")  # fmt: skip
+        _describe(trainer)
         return 0
-    (out / "config.yaml").write_text(args.config.read_text(encoding="utf-8"), encoding="utf-8")
     if args.resume and trainer.checkpoint.exists():
         trainer.resume()
         print(f"resumed at stage {trainer.progress.stage}, step {trainer.progress.step}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.yaml").write_text(args.config.read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from error
     done = trainer.run()
     notes = {"run": config.name, "stages_done": str(trainer.progress.stage), "step": str(trainer.progress.step)}
-    model_config = dataclasses.replace(MODELS[config.model])
     path = out / f"{config.model}.safetensors"
-    digest = save_weights(trainer.average.state_dict(), model_config, path, notes)
+    digest = save_weights(trainer.average.state_dict(), MODELS[config.model], path, notes)
     print(f"{path} sha256 {digest}")
-    return 0 if done else 3
+    return 0 if done else EXIT_STOPPED
+
+
+def _describe(trainer: Trainer) -> None:
+    """Print what training would see."""
+    frames, mix = trainer.batches.frames, trainer.batches.mix
+    print(f"{len(frames)} frames to train on, {len(mix.unknown)} outlier cut-outs, {len(mix.known)} known objects")
+    for class_id, name in enumerate(trainer.labels.names):
+        count = sum(bool((frame.label == class_id).any()) for frame in frames)
+        print(f"  {name:12s} in {count} frames" + ("" if count else ": the network cannot learn it"))
+    for index, stage in enumerate(trainer.config.stages):
+        images, targets = trainer.batches.get(stage, index, 0)
+        segments, outlier = [len(t.classes) for t in targets], [int(t.outlier.sum()) for t in targets]
+        print(
+            f"stage {stage.name}: {stage.iterations} steps; first batch {list(images.shape)}, "
+            f"segments per image {segments}, outlier pixels {outlier}"
+        )
