@@ -16,6 +16,7 @@ import numpy as np
 from m2a_ros.encodings import ImageError, convert, pixel_format
 
 JPEG_QUALITY = 90
+_END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 
 
 def image_to_array(msg: Any) -> np.ndarray:
@@ -99,11 +100,10 @@ def is_truncated(data: bytes) -> bool:
     """Whether a JPEG or PNG stream lacks its end marker.
 
     Decoders fill what is missing with grey or old rows and succeed. JPEG: ITU-T T.81, EOI (the bytes FF D9 cannot
-    occur inside coded data); some cameras pad it with zeros. PNG: the IEND chunk ends the file.
+    occur inside coded data); some cameras pad it with zeros. PNG: the IEND chunk with its checksum.
     """
-    if data.startswith(b"\xff\xd8"):
-        return not data.rstrip(b"\0").endswith(b"\xff\xd9")
-    return data.startswith(b"\x89PNG") and b"IEND" not in data[-16:]
+    end = _END_MARKERS.get(data[:2])
+    return end is not None and not data.rstrip(b"\0").endswith(end)
 
 
 def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:

@@ -114,8 +114,9 @@ class Intrinsics:
         plane = undistort(points, self.matrix, self.distortion)
         # OpenCV stops after five iterations by default, too early for strong lenses, and does not say so.
         focal = np.array([self.matrix[0, 0], self.matrix[1, 1]])
-        for _ in range(_REFINEMENTS):
-            plane = plane + (points - self._distort(plane, fisheye)) / focal
+        with np.errstate(invalid="ignore", over="ignore"):
+            for _ in range(_REFINEMENTS):
+                plane = plane + (points - self._distort(plane, fisheye)) / focal
         error = np.linalg.norm(self._distort(plane, fisheye) - points, axis=2)
         return np.where(error <= _MAX_UNDISTORTION_ERROR_PX, plane[:, 0], np.nan)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_core.errors import DataError
-from m2a_ros.conversions import compressed_to_rgb, fill_image, fill_jpeg, image_to_array, image_to_rgb
+from m2a_ros.conversions import compressed_to_rgb, fill_image, fill_jpeg, image_to_array, image_to_rgb, is_truncated
 from m2a_ros.encodings import ImageError
 from m2a_ros.image_bridge import ImageBridge
 from test.ros.messages import compressed, image, scene
@@ -165,6 +165,14 @@ def test_truncated_files_are_refused(extension: str, share: float) -> None:
     with pytest.raises(ImageError) as caught:
         compressed_to_rgb(message)
     assert caught.value.reason == "undecodable"
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+def test_every_truncation_is_seen_before_decoding(extension: str) -> None:
+    """Some releases of OpenCV fill the missing part of a JPEG with grey and say nothing."""
+    data = bytes(compressed(noise(16, 16, 3), 1, extension).data)
+    assert not is_truncated(data)
+    assert all(is_truncated(data[:size]) for size in range(8, len(data)))
 
 
 def test_jpeg_padded_with_zeros_is_whole() -> None:

@@ -71,7 +71,7 @@ MOUNTINGS = {
 @pytest.mark.parametrize("mounting", MOUNTINGS.values(), ids=MOUNTINGS.keys())
 @pytest.mark.parametrize(("model", "d"), LENSES.values(), ids=LENSES.keys())
 def test_ground_points_come_back_from_their_pixels(model: str, d: list[float], mounting: Mounting) -> None:
-    ahead, side = RNG.uniform(5, 40, 200), RNG.uniform(-0.35, 0.35, 200)
+    ahead, side = RNG.uniform(5, 40, 200), RNG.uniform(-0.7, 0.7, 200)
     heading = mounting.yaw + side
     points = np.column_stack(
         [mounting.x + ahead * np.cos(heading), mounting.y + ahead * np.sin(heading), np.zeros_like(ahead)]
