@@ -145,7 +145,7 @@ class StageConfig:
         lr: peak learning rate of AdamW.
         min_lr: share of ``lr`` left at the end of the cosine schedule.
         warmup: steps of linear warm-up.
-        weight_decay: of AdamW; norms, biases and embeddings have none.
+        weight_decay: of AdamW; norms and biases have none.
         backbone_lr: factor on ``lr`` for the backbone, when it is trained.
         freeze_backbone: no gradients for the backbone (Sec. 7.3).
         clip_grad: largest norm of the whole gradient, 0 = off.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
@@ -45,14 +46,14 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
 
 
 def parameter_groups(model: nn.Module, head: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
-    """AdamW groups: no decay for norms, biases and embeddings; a factor on the rate for the backbone."""
+    """AdamW groups: no decay for norms and biases; a factor on the rate for the backbone."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for root, prefix in ((model, ""), (head, "head.")):
         for name, module in root.named_modules():
             for key, parameter in module.named_parameters(recurse=False):
                 if not parameter.requires_grad:
                     continue
-                plain = parameter.ndim < 2 or isinstance(module, nn.Embedding)
+                plain = parameter.ndim < 2
                 groups.setdefault((f"{prefix}{name}.{key}".startswith("backbone."), plain), []).append(parameter)
     return [
         {
@@ -78,7 +79,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise CheckpointError(f"checkpoint {path}: cannot be written ({error}); the previous one is kept") from error
 
 

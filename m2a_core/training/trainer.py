@@ -84,23 +84,31 @@ class Trainer:
         self.checkpoint = out / "checkpoint.pt"
 
     def resume(self) -> None:
-        """Continue from ``checkpoint.pt``.
+        """Continue from ``checkpoint.pt``; rates and weight decay are those of the configuration, even a changed one.
 
         Raises:
             CheckpointError: missing, corrupt, or of another network.
         """
         state = load_checkpoint(self.checkpoint)
-        self.progress = Progress(state["stage"], state["step"])
         try:
+            self.progress = Progress(state["stage"], state["step"])
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.pixel_head.load_state_dict(state["pixel_head"])
-        except RuntimeError as error:
-            raise CheckpointError(f"checkpoint {self.checkpoint}: does not fit the network: {error}") from error
-        if self.progress.stage < len(self.config.stages):
-            self._start_stage(self.config.stages[self.progress.stage])
-            if state["optimizer"] is not None and self.optimizer is not None:
-                self.optimizer.load_state_dict(state["optimizer"])
+            if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
+                self._start_stage(self.config.stages[self.progress.stage])
+                self._load_optimizer(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"checkpoint {self.checkpoint}: does not fit the network or the stage: {error}"
+            ) from error
+
+    def _load_optimizer(self, state: dict[str, Any]) -> None:
+        assert self.optimizer is not None
+        configured = [{key: group[key] for key in ("peak", "weight_decay")} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state)
+        for group, settings in zip(self.optimizer.param_groups, configured, strict=True):
+            group.update(settings)
 
     def save(self) -> None:
         """Write ``checkpoint.pt`` in one piece."""
