@@ -85,3 +85,11 @@ def test_pixel_that_no_known_query_claims_scores_higher(name):
     m = np.array([[[9, -9]], [[-9, 9]]], np.float32)
     known, unknown = SCORES[name](c, m)[0]
     assert unknown > known
+
+
+@pytest.mark.parametrize(("probability", "rejects"), [(0.69, False), (0.71, True)])
+def test_maskomaly_rejects_by_confident_queries_only(probability, rejects):
+    p = np.full((1, 12), (1 - probability) / 11)
+    p[0, 3] = probability
+    score = maskomaly(np.log(p), np.full((1, 1, 1), 20.0))[0, 0]
+    assert score == pytest.approx(0.6 * (1 - probability) if rejects else 0.6, abs=1e-6)
