@@ -95,7 +95,8 @@ def main() -> None:
     difference = max(abs(ours[key] - theirs[key]) for key in ("auprc", "fpr95", "auroc"))
     print(
         f"{platform.processor() or platform.machine()}, numpy {np.__version__}: "
-        f"{theirs['cpu_seconds'] / ours['cpu_seconds']:.1f}x faster, {theirs['peak_gib'] / ours['peak_gib']:.1f}x less memory, "
+        f"{theirs['cpu_seconds'] / ours['cpu_seconds']:.1f}x faster, "
+        f"{theirs['peak_gib'] / ours['peak_gib']:.1f}x less memory, "
         f"largest difference {difference:.1e}"
     )
 

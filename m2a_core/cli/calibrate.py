@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"{name:8s} threshold {guarantee.threshold:.6g}: at most {100 * guarantee.rate:g} % of normal frames "
                 f"raise an alarm ({guarantee.alarms} of these {guarantee.frames} do; with 95 % confidence at most "
-                f"{100 * guarantee.bound_95:.2f} %)"
+                f"{100 * guarantee.bound():.2f} %)"
             )
         else:
             chosen[name] = threshold_at_tpr(scores, args.tpr)

@@ -57,8 +57,8 @@ def streethazards(root: Path) -> Dataset:
         images = require(base / "images" / "test" / town, STREETHAZARDS, "StreetHazards")
         labels = base / "annotations" / "test" / town
         samples += paired(
-            f"StreetHazards {town}", STREETHAZARDS, pictures(images), lambda p, at=labels: at / f"{p.stem}.png",
-            lambda p, t=town: f"{t}_{p.stem}", town,
+            f"StreetHazards {town}", STREETHAZARDS, pictures(images), partial(_annotation, folder=labels),
+            partial(_town_name, town=town), town,
         )  # fmt: skip
     anomaly = {**dict.fromkeys(range(14), 0), 14: 1}
     return Dataset("streethazards", tuple(samples), "anomaly", anomaly, dict(enumerate(STREETHAZARDS_NAMES, start=2)))
@@ -125,6 +125,14 @@ def coco_panoptic(root: Path, percent_unknown: int = 0) -> Dataset:
     samples = paired("COCO panoptic", COCO, images, lambda p: masks[0] / f"{p.stem}.png", lambda p: p.stem)
     unknown = frozenset(n for k, part in COCO_UNKNOWN.items() if k <= percent_unknown for n in part)
     return Dataset("coco_panoptic", samples, panoptic=partial(_coco_segments, segments=segments), unknown=unknown)
+
+
+def _annotation(image: Path, folder: Path) -> Path:
+    return folder / f"{image.stem}.png"
+
+
+def _town_name(image: Path, town: str) -> str:
+    return f"{town}_{image.stem}"
 
 
 def _coco_segments(sample: Sample, segments: dict[str, tuple[Segment, ...]]) -> PanopticTruth:

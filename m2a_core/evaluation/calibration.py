@@ -26,14 +26,18 @@ class FrameGuarantee:
         rate: the wanted rate: at most this share of normal frames raises an alarm, on average over calibration sets.
         frames: calibration frames used.
         alarms: how many of them raise an alarm at the threshold.
-        bound_95: with 95 % confidence over calibration sets, the rate for this very threshold is at most this.
+        rank: the threshold lies just above the ``rank``-th lowest of their alarm scores.
     """
 
     threshold: float
     rate: float
     frames: int
     alarms: int
-    bound_95: float
+    rank: int
+
+    def bound(self, confidence: float = 0.95) -> float:
+        """With this confidence over calibration sets, the alarm rate of this very threshold is at most the bound."""
+        return _beta_bound(self.frames, self.rank, confidence)
 
 
 def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
@@ -100,14 +104,14 @@ def conformal_threshold(alarm_scores: np.ndarray, rate: float) -> FrameGuarantee
     # Scores are float32, whose next value is the smallest step that tells them apart.
     threshold = float(np.nextafter(np.float32(quiet), np.float32(np.inf)))
     alarms = int(np.count_nonzero(alarm_scores >= threshold))
-    return FrameGuarantee(threshold, rate, n, alarms, _beta_bound(n, rank, 0.95))
+    return FrameGuarantee(threshold, rate, n, alarms, rank)
 
 
 def _beta_bound(n: int, rank: int, confidence: float) -> float:
     """Upper bound of the alarm rate beyond the ``rank``-th of n sorted scores.
 
-    One minus that rate is distributed as Beta(rank, n + 1 - rank) over calibration sets; the chance that it is at most p
-    is P(Binomial(n, p) >= rank).
+    One minus that rate is distributed as Beta(rank, n + 1 - rank) over calibration sets; the chance that it is at most
+    p is P(Binomial(n, p) >= rank).
     """
 
     def at_least(p: float) -> float:

@@ -23,12 +23,13 @@ _TRUTH_COLORS = np.full((256, 3), (90, 90, 90), np.uint8)
 _TRUTH_COLORS[0], _TRUTH_COLORS[1] = (235, 235, 235), (200, 30, 30)
 
 
-def heat(score: np.ndarray) -> np.ndarray:
-    """Colour a score map float [H, W] by its own 1st to 99.9th percentile: uint8 [H, W, 3], RGB."""
+def heat(name: str, score: np.ndarray) -> dict[str, np.ndarray]:
+    """Colour a score map float [H, W] by its own 1st to 99.9th percentile; the caption says which they are."""
     finite = np.nan_to_num(score.astype(np.float32), posinf=0, neginf=0)
     low, high = np.percentile(finite, (1, 99.9))
     scaled = np.clip((finite - low) / max(high - low, 1e-12), 0, 1)
-    return cv2.cvtColor(cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    colors = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return {f"{name}, {low:.3g} to {high:.3g}": cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)}
 
 
 def folder_pictures(pairs: Sequence[Pair], images: Path | None) -> Pictures:
@@ -43,7 +44,7 @@ def folder_pictures(pairs: Sequence[Pair], images: Path | None) -> Pictures:
     def of(name: str) -> dict[str, np.ndarray]:
         pair = by_name[name]
         pictures = {"input": read_image(found[name])} if name in found else {}
-        return {**pictures, "score": heat(read_score(pair.score)), "truth": _TRUTH_COLORS[read_truth(pair.truth)]}
+        return {**pictures, **heat("score", read_score(pair.score)), "truth": _TRUTH_COLORS[read_truth(pair.truth)]}
 
     return of
 
@@ -59,6 +60,6 @@ def model_pictures(dataset: Dataset, outputs: Outputs, perception: Perception) -
         assert refined is not None
         score = read_score(outputs.prediction(sample))
         truth = _TRUTH_COLORS[read_truth(outputs.truth(sample))]
-        return {"input": image, "score": heat(score), "truth": truth, "refined": heat(refined)}
+        return {"input": image, **heat("score", score), "truth": truth, **heat("refined", refined)}
 
     return of

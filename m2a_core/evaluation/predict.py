@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -87,8 +88,8 @@ class Scorer:
             score = geometry.undo_continuous(SCORES[self.score](network.class_logits, masks).astype(np.float32))
         else:
             score = getattr(result, self.score)
-        maps = {"anomaly": score, "semantic": result.semantic}
-        return {**maps, "panoptic": result.panoptic} if panoptic else maps
+        maps = {"anomaly": score, "semantic": result.semantic, "panoptic": result.panoptic}
+        return {name: values for name, values in maps.items() if values is not None}
 
 
 def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress: bool = True) -> dict[str, str]:
@@ -141,5 +142,5 @@ def _write_png(path: Path, mask: np.ndarray) -> None:
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(partial, **arrays)
+    np.savez(partial, **cast(Any, arrays))
     partial.replace(path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from m2a_core import __version__
 from m2a_core.evaluation.evaluator import Evaluation
-from m2a_core.evaluation.paper_tables import PAPER_TABLES, PaperTable
+from m2a_core.evaluation.paper_tables import HEADINGS, PAPER_TABLES, PaperTable
 from m2a_core.evaluation.pictures import Pictures
 from m2a_core.evaluation.shards import FrameRecord
 from m2a_core.metrics.pixel import PixelCurve
@@ -109,8 +109,10 @@ def _conditions(figures: Mapping[str, Any]) -> str:
 
 def _curves(curve: PixelCurve, figures: Mapping[str, Any]) -> str:
     share = figures["n_anomaly_pixels"] / figures["n_pixels"]
-    pr = _plot("Precision over recall", curve.recall, curve.precision, share, "chance")
-    roc = _plot("True-positive over false-positive rate", curve.fpr, curve.recall, None, "")
+    recall, precision = np.append(0, curve.recall), np.append(curve.precision[0], curve.precision)
+    pr = _plot("Precision over recall", recall, precision, share, "chance")
+    fpr, tpr = np.concatenate(([0], curve.fpr, [1])), np.concatenate(([0], curve.recall, [1]))
+    roc = _plot("True-positive over false-positive rate", fpr, tpr, None, "")
     return f'<div class="row">{pr}{roc}</div>'
 
 
@@ -135,6 +137,12 @@ def _plot(title: str, x: np.ndarray, y: np.ndarray, level: float | None, level_n
     )
 
 
+_LEGEND = (
+    '<p class="note">Scores are coloured from the 1st to the 99.9th percentile of their own frame, given below each. '
+    "Truth: light known, red anomaly, grey void.</p>"
+)
+
+
 def _worst(records: Sequence[FrameRecord], pictures: Pictures) -> str:
     scored = [record for record in records if record.error is None]
     missed = sorted((r for r in scored if r.auprc is not None), key=lambda r: r.auprc or 0)[:_WORST]
@@ -142,10 +150,10 @@ def _worst(records: Sequence[FrameRecord], pictures: Pictures) -> str:
     alarms = sorted(normal, key=lambda r: -(r.top_known or 0))[:_WORST]
     parts = []
     if missed:
-        parts.append("<h2>Worst frames with an anomaly, by their own AuPRC</h2>")
+        parts.append(f"<h2>Worst frames with an anomaly, by their own AuPRC</h2>{_LEGEND}")
         parts += [_frame(r, f"AuPRC {_percent(r.auprc)}", pictures) for r in missed]
     if alarms:
-        parts.append("<h2>Frames without an anomaly, by their highest score</h2>")
+        parts.append(f"<h2>Frames without an anomaly, by their highest score</h2>{_LEGEND}")
         parts += [_frame(r, f"highest score {r.top_known:.4g}", pictures) for r in alarms]
     return "\n".join(parts)
 
@@ -168,9 +176,10 @@ def _inline(image: np.ndarray) -> str:
 def _table(table: PaperTable, figures: Mapping[str, Any]) -> str:
     """Draw a paper table with this evaluation as its first row; figures of other data get columns of their own."""
     dataset = str(figures.get("dataset", ""))
-    columns = list(table.columns)
+    columns, added = list(table.columns), 0
     if not any(_is_of(data, dataset) for data, _, _ in columns):
-        columns += list(dict.fromkeys(("this data", key, label) for _, key, label in columns))
+        own = list(dict.fromkeys(("this data", key, label) for _, key, label in columns))
+        columns, added = own + columns, len(own)
     mine = [
         _percent(_figure(figures, key)) if data == "this data" or _is_of(data, dataset) else "-"
         for data, key, _ in columns
@@ -180,12 +189,12 @@ def _table(table: PaperTable, figures: Mapping[str, Any]) -> str:
     groups: dict[str, int] = {}
     for data, _, _ in columns:
         groups[data] = groups.get(data, 0) + 1
-    head = "".join(f'<th colspan="{n}">{html.escape(data)}</th>' for data, n in groups.items())
+    head = "".join(f'<th colspan="{n}">{html.escape(HEADINGS.get(data, data))}</th>' for data, n in groups.items())
     labels = "".join(f"<th>{html.escape(label)}</th>" for _, _, label in columns)
     name = html.escape(str(figures.get("model", "this evaluation")))
     rows = [f'<tr class="mine"><td>{name} (measured)</td>{_cells(mine)}</tr>']
     for method, *values in table.rows:
-        padded = [*values, *["-"] * (len(columns) - len(values))]
+        padded = [*["-"] * added, *values]
         rows.append(f"<tr><td>{html.escape(method)} (quoted)</td>{_cells(padded)}</tr>")
     return (
         f"<h3>{html.escape(table.title)}</h3>"

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,7 @@ def process_pixels(shard: Shard) -> int:
         values = np.concatenate(parts) if parts else np.empty(0, np.float32)
         values.sort()
         SortedRun.of_sorted(values).save(partial / name)
-    columns = {
+    columns: dict[str, Any] = {
         key: np.concatenate([getattr(b, key) for b in bins]) if bins else np.empty(0)
         for key in ("edges", "anomaly", "known")
     }
