@@ -1,4 +1,4 @@
-"""The manifest of a model bundle: what the network was trained for, how to read its outputs, what its file must hash to.
+"""The manifest of a model bundle: what the network knows, how to read its outputs, what its file must hash to.
 
 JSON <-> frozen dataclasses, strict both ways: a missing or unknown key is an error, never a default.
 """
@@ -50,9 +50,8 @@ class Thresholds:
             value = getattr(self, f.name)
             is_score = f.name in ("anomaly", "refined")
             if not math.isfinite(value) or not (is_score or 0 <= value <= 1):
-                raise ConfigError(
-                    f"threshold '{f.name}': expected a {'finite number' if is_score else 'number in [0, 1]'}, got {value}"
-                )
+                expected = "finite number" if is_score else "number in [0, 1]"
+                raise ConfigError(f"threshold '{f.name}': expected a {expected}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -158,10 +157,8 @@ class _Reader:
         self.source = source
 
     def manifest(self, data: dict[str, Any]) -> Manifest:
-        keys = (
-            "format_version name onnx input_size num_queries labels thresholds normalization license metrics created_with"
-        )
-        self._keys("", data, set(keys.split()))
+        keys = {"format_version", "name", "onnx", "input_size", "num_queries", "labels", "thresholds", "normalization"}
+        self._keys("", data, keys | {"license", "metrics", "created_with"})
         onnx = self._object(data, "onnx", {"file", "sha256"})
         norm = self._object(data, "normalization", {"mean", "std"})
         thresholds = self._object(data, "thresholds", {f.name for f in fields(Thresholds)})

@@ -4,12 +4,12 @@ Its graph keeps the contract of ``m2a_core.export.io_spec`` but "recognises" pla
 q and covers the pixels whose every channel is within 60 of ``tiny_colors(labels)[class]``; query K covers red. Then:
 
 - a class colour gives that class with probability > 0.999 and anomaly < 0.01;
-- red (255, 0, 0) is an unknown object: anomaly and background > 0.98; its query says "no object" (0.92) and, of the rest,
-  any stuff but only the first thing class, which is what Sec. 6.3 takes for an unknown *thing*;
+- red (255, 0, 0) is an unknown object: anomaly and background > 0.98; its query says "no object" (0.92) and, of the
+  rest, any stuff but only the first thing class, which is what Sec. 6.3 takes for an unknown *thing*;
 - any other colour belongs to no query: anomaly and background > 0.99, no query's mask overlaps it.
 
 Masks are at stride 4 and upsampled bilinearly before the sigmoid, so answers blur within 4 pixels of a colour edge. An
-edge between two class colours is no anomaly where it lies on a multiple of 4 input pixels; a cell with mixed colours is.
+edge between two class colours is no anomaly where it lies on a multiple of 4 input pixels; a cell of mixed colours is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 RED = (255, 0, 0)
 TOLERANCE = 60
 _FIXED = {"road": (0, 255, 0), "sky": (0, 0, 255)}
-_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int32": TensorProto.INT32, "bool": TensorProto.BOOL}
+_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "uint8": TensorProto.UINT8,
+    "int32": TensorProto.INT32,
+    "bool": TensorProto.BOOL,
+}
 
 
 def tiny_colors(labels: LabelSet = CAMVID11) -> dict[str, tuple[int, int, int]]:

@@ -1,7 +1,8 @@
 """Turn trained weights into a model bundle: one ONNX graph with its manifest, checked against PyTorch on real frames.
 
 OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is OUT's last part; nothing is written
-unless the graph agrees with PyTorch on the frames. What is not given is kept from a manifest that OUT already has.
+unless the graph agrees with PyTorch on the frames. What is not given is kept from a manifest that OUT already has;
+thresholds can also be chosen afterwards, with `m2a calibrate`.
 
 example:
   m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\
@@ -14,11 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import ConfigError
+from m2a_core.export.notes import BundleNotes
 from m2a_core.images import read_image
 from m2a_core.manifest import FILE_NAME, Manifest, Thresholds
 
@@ -56,18 +59,13 @@ def run(args: argparse.Namespace) -> int:
     size = parse_size(args.size)
     paths = find_images(args.frames)
     previous = Manifest.load(args.out / FILE_NAME) if (args.out / FILE_NAME).exists() else None
-    thresholds = _thresholds(args.thresholds, previous)
+    notes = manifest_notes(args, previous)
 
-    from m2a_core.export.bundle_writer import BundleNotes, export_bundle
+    from m2a_core.export.bundle_writer import export_bundle
     from m2a_core.export.network import ExportedNetwork
     from m2a_core.export.weights import load_trained
     from m2a_core.openset.refinement import Refinement
 
-    notes = BundleNotes(
-        thresholds=thresholds,
-        license=args.license or (previous.license if previous else "not stated"),
-        metrics=_numbers(args.metrics) if args.metrics else (previous.metrics if previous else {}),
-    )
     frames = [read_image(path) for path in paths[:: max(1, len(paths) // _VERIFY_FRAMES)][:_VERIFY_FRAMES]]
     model, trained = load_trained(args.weights, args.model)
     network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement))
@@ -77,7 +75,26 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {entry.name:14} max error {entry.max_error:.1e}  90 % within {entry.typical_error:.1e}  "
               f"equal {entry.equal:.3%}")  # fmt: skip
     print(f"written to {args.out}")
+    if args.thresholds is None and previous is None:
+        print(
+            f"m2a: warning: the thresholds are placeholders; choose them with `m2a calibrate --model {args.out} ...`",
+            file=sys.stderr,
+        )
     return 0
+
+
+def manifest_notes(args: argparse.Namespace, previous: Manifest | None) -> BundleNotes:
+    """What the manifest will say: as given, else as it was, else a placeholder.
+
+    Raises:
+        ConfigError: a JSON file cannot be read or its entries do not fit.
+    """
+    thresholds = previous.thresholds if previous else Thresholds(anomaly=0.5, refined=0.5)
+    return BundleNotes(
+        thresholds=_thresholds(args.thresholds) if args.thresholds else thresholds,
+        license=args.license or (previous.license if previous else "not stated"),
+        metrics=_numbers(args.metrics) if args.metrics else (previous.metrics if previous else {}),
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -92,14 +109,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _thresholds(path: Path | None, previous: Manifest | None) -> Thresholds:
-    if path is None:
-        if previous is None:
-            raise ConfigError(
-                "--thresholds: the bundle has no manifest to keep them from; give a JSON file with at least 'anomaly' "
-                "and 'refined', the scores at 95 % true-positive rate on validation"
-            )
-        return previous.thresholds
+def _thresholds(path: Path) -> Thresholds:
     values = _numbers(path)
     try:
         return Thresholds(**values)

@@ -1,7 +1,7 @@
 """`m2a COMMAND ...`: one table of commands, each imported only when it runs.
 
-A command's module has ``HELP`` (one line), ``add_arguments(parser)`` and ``run(args) -> int`` (the exit code), and imports
-what is heavy inside ``run``.
+A command's module has ``HELP`` (one line), ``add_arguments(parser)`` and ``run(args) -> int`` (the exit code), and
+imports what is heavy inside ``run``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,26 +14,12 @@ from m2a_core import __version__
 from m2a_core.bundle import load_bundle, sha256_of
 from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
+from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.export.verify import Agreement, verify
-from m2a_core.manifest import FILE_NAME, Manifest, Thresholds
+from m2a_core.manifest import FILE_NAME, Manifest
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from m2a_core.runtime.factory import create_runtime
-
-
-@dataclass(frozen=True)
-class BundleNotes:
-    """What the manifest says beyond the network itself.
-
-    Attributes:
-        thresholds: where scores become decisions.
-        license: terms of the weights.
-        metrics: measured figures by name.
-    """
-
-    thresholds: Thresholds
-    license: str
-    metrics: dict[str, float]
 
 
 def export_bundle(

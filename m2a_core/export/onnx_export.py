@@ -66,7 +66,8 @@ def _strip(graph: onnx.ModelProto) -> None:
     del graph.metadata_props[:]
     graph.graph.ClearField("metadata_props")
     graph.doc_string = ""
-    for items in (graph.graph.node, graph.graph.initializer, graph.graph.value_info, graph.graph.input, graph.graph.output):
+    body = graph.graph
+    for items in (body.node, body.initializer, body.value_info, body.input, body.output):
         for item in items:
             item.doc_string = ""
             item.ClearField("metadata_props")

@@ -43,9 +43,7 @@ class Agreement:
     @property
     def passes(self) -> bool:
         """True when within the module's limits."""
-        return (
-            self.max_error <= MAX_ERROR and self.typical_error <= TYPICAL_ERROR and self.equal >= MIN_AGREEMENT
-        )
+        return self.max_error <= MAX_ERROR and self.typical_error <= TYPICAL_ERROR and self.equal >= MIN_AGREEMENT
 
 
 def verify(runtime: Runtime, network: ExportedNetwork, frames: Sequence[np.ndarray]) -> list[Agreement]:
@@ -78,7 +76,8 @@ def verify(runtime: Runtime, network: ExportedNetwork, frames: Sequence[np.ndarr
     failed = [entry for entry in report if not entry.passes]
     if failed:
         shown = "; ".join(
-            f"{e.name}: max error {e.max_error:.2g}, 90 % within {e.typical_error:.2g}, equal {e.equal:.4%}" for e in failed
+            f"{e.name}: max error {e.max_error:.2g}, 90 % within {e.typical_error:.2g}, equal {e.equal:.4%}"
+            for e in failed
         )
         raise ExportError(
             f"the exported graph disagrees with PyTorch on {len(frames)} frames ({shown}); allowed are {MAX_ERROR}, "

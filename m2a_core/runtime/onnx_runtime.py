@@ -73,9 +73,7 @@ class OnnxRuntime:
         """Free the session."""
         del self._session
 
-    def _check(
-        self, kind: str, specs: tuple[TensorSpec, ...], found: list[ort.NodeArg], sizes: dict[str, int]
-    ) -> None:
+    def _check(self, kind: str, specs: tuple[TensorSpec, ...], found: list[ort.NodeArg], sizes: dict[str, int]) -> None:
         tensors = {arg.name: arg for arg in found}
         for spec in specs:
             shape = [sizes[axis] for axis in spec.shape]

@@ -127,7 +127,9 @@ def test_core_reads_the_environment_only_in_the_command_line():
 
 def test_nothing_unpickles_foreign_data():
     """A subclass of Unpickler that admits named types only is no offence; the plain readers are."""
-    forbidden = {f"{m}.{f}" for m in ("pickle", "dill", "cloudpickle", "joblib") for f in ("load", "loads", "Unpickler")}
+    forbidden = {
+        f"{m}.{f}" for m in ("pickle", "dill", "cloudpickle", "joblib") for f in ("load", "loads", "Unpickler")
+    }
     offenders = []
     for module, path in SOURCES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -155,6 +157,10 @@ def test_predicting_leaves_torch_unimported(tmp_path):
         f"print('code', code, 'heavy', sorted({HEAVY | ROS!r} & set(sys.modules)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), str(bundle)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, str(tmp_path), str(bundle)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines()[-1] == "code 0 heavy []"

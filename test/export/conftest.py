@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from m2a_core.export.bundle_writer import BundleNotes
+from m2a_core.cli.main import main
 from m2a_core.export.network import ExportedNetwork
+from m2a_core.export.notes import BundleNotes
 from m2a_core.labels import LabelSet
 from m2a_core.manifest import Thresholds
-from m2a_core.model import ModelConfig, build_model
+from m2a_core.model import MODELS, ModelConfig, build_model
 
 LABELS = LabelSet(
     "three", ("road", "sky", "car"), frozenset({2}), ((128, 64, 128), (70, 130, 180), (0, 0, 142)), road=0
@@ -20,10 +23,10 @@ LABELS = LabelSet(
 SMALL = ModelConfig(
     name="small", labels=LABELS, backbone="efficientnet_lite0", hidden_dim=32, num_heads=2, num_queries=5,
     encoder_levels=("res5", "res4"), encoder_layers=1, encoder_ffn=32, encoder_points=2, fpn_conv="separable",
-    decoder_layers=3, decoder_ffn=32, mask_dim=32,
+    decoder_layers=2, decoder_levels=2, decoder_ffn=32, mask_dim=32,
 )  # fmt: skip
 SIZE = (72, 104)
-NOTES = BundleNotes(Thresholds(anomaly=0.25, refined=0.2), "for tests", {"miou": 0.5})
+NOTES = BundleNotes(Thresholds(anomaly=0.25, refined=0.2, overlap=0.7), "for tests", {"miou": 0.5})
 
 
 def small_network(seed: int = 0, kind: type[ExportedNetwork] = ExportedNetwork) -> ExportedNetwork:
@@ -40,8 +43,6 @@ def small_network(seed: int = 0, kind: type[ExportedNetwork] = ExportedNetwork) 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
     """Smooth random images of several sizes."""
     rng = np.random.default_rng(seed)
-    import cv2
-
     sizes = [(72, 104), (60, 130), (200, 150)]
     return [
         cv2.resize(rng.integers(0, 256, (9, 13, 3), np.uint8), sizes[i % 3][::-1], interpolation=cv2.INTER_CUBIC)
@@ -60,12 +61,21 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, weights) -> Path:
-    """Directory of the exported bundle."""
-    from m2a_core.export.bundle_writer import export_bundle
-
+    """Directory of the bundle that ``m2a export`` makes of the weights, beside a model card that was there before."""
     out = tmp_path_factory.mktemp("engines") / "small-bundle"
     out.mkdir()
     (out / "MODEL_CARD.md").write_text("# stays")
-    report = export_bundle(small_network(), weights, pictures(3), out, NOTES, {"run": "a run", "step": "7"})
-    assert all(entry.passes for entry in report)
+    inputs = tmp_path_factory.mktemp("inputs")
+    for i, picture in enumerate(pictures(3)):
+        cv2.imwrite(str(inputs / f"{i}.png"), picture)
+    (inputs / "thresholds.json").write_text(json.dumps({"anomaly": 0.25, "refined": 0.2, "overlap": 0.7}))
+    (inputs / "metrics.json").write_text(json.dumps({"miou": 0.5}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "small", SMALL)
+        code = main([
+            "export", "--weights", str(weights), "--model", "small", "--size", "72x104", "--frames", str(inputs),
+            "--thresholds", str(inputs / "thresholds.json"), "--metrics", str(inputs / "metrics.json"),
+            "--license", "for tests", "--out", str(out),
+        ])  # fmt: skip
+    assert code == 0
     return out

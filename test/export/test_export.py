@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import hashlib
-import json
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from m2a_core.bundle import load_bundle
+from m2a_core.cli.export import manifest_notes
 from m2a_core.cli.main import main
 from m2a_core.errors import CheckpointError, ConfigError, ExportError
 from m2a_core.export.bundle_writer import export_bundle
@@ -110,34 +112,19 @@ def test_nothing_is_written_when_the_graph_disagrees(tmp_path, weights):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_exports_and_keeps_what_is_not_given_anew(tmp_path, weights, monkeypatch, capsys):
-    monkeypatch.setitem(MODELS, "small", SMALL)
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    import cv2
+def test_what_is_not_given_is_kept_from_the_manifest_that_is_there(exported):
+    previous = load_bundle(exported).manifest
+    nothing_given = argparse.Namespace(thresholds=None, metrics=None, license=None)
+    assert manifest_notes(nothing_given, previous) == NOTES
 
-    for i, picture in enumerate(pictures(2)):
-        cv2.imwrite(str(frames / f"{i}.png"), picture)
-    out = tmp_path / "engines" / "mine"
-    call = [
-        "export", "--weights", str(weights), "--model", "small", "--size", "72x104", "--frames", str(frames),
-        "--out", str(out),
-    ]  # fmt: skip
-    assert main(call) == 2
-    assert "--thresholds: the bundle has no manifest to keep them from" in capsys.readouterr().err
-    assert not out.exists()
-    thresholds = tmp_path / "thresholds.json"
-    thresholds.write_text(json.dumps({"anomaly": 0.31, "refined": 0.28, "overlap": 0.7}))
-    assert main([*call, "--thresholds", str(thresholds), "--license", "research use"]) == 0
-    assert "verified on 2 frames" in capsys.readouterr().out
-    assert main([*call, "--score-order", "paper"]) == 0
-    manifest = load_bundle(out).manifest
-    assert (manifest.thresholds.anomaly, manifest.thresholds.overlap) == (0.31, 0.7)
-    assert manifest.license == "research use"
+
+def test_thresholds_are_placeholders_until_they_are_chosen():
+    notes = manifest_notes(argparse.Namespace(thresholds=None, metrics=None, license=None), None)
+    assert (notes.thresholds.anomaly, notes.thresholds.refined, notes.license) == (0.5, 0.5, "not stated")
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"anomaly": "high", "refined": 0.1}', '{"anomaly": 0.1}', '{"x": 1}'])
-def test_thresholds_that_do_not_fit_are_refused(tmp_path, weights, monkeypatch, capsys, text):
+def test_thresholds_that_do_not_fit_are_refused(tmp_path, weights, capsys, text):
     (tmp_path / "thresholds.json").write_text(text)
     frame = tmp_path / "a.png"
     frame.write_bytes(b"not looked at yet")
@@ -164,8 +151,6 @@ def test_weights_load_into_the_network_they_were_trained_for(weights, monkeypatc
 
 
 def test_weights_of_another_network_are_refused_though_all_shapes_fit(weights, monkeypatch):
-    import dataclasses
-
     other = dataclasses.replace(SMALL, num_heads=4, encoder_points=1)
     monkeypatch.setitem(MODELS, "small", other)
     with pytest.raises(CheckpointError, match="encoder_points: file 2, model 1.*num_heads: file 2, model 4"):

@@ -1,0 +1,22 @@
+"""What a manifest says beyond the network itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from m2a_core.manifest import Thresholds
+
+
+@dataclass(frozen=True)
+class BundleNotes:
+    """Entries of a manifest that no graph can tell.
+
+    Attributes:
+        thresholds: where scores become decisions.
+        license: terms of the weights.
+        metrics: measured figures by name.
+    """
+
+    thresholds: Thresholds
+    license: str
+    metrics: dict[str, float]
