@@ -32,7 +32,8 @@ class Agreement:
         name: of the output.
         max_error: largest absolute difference; 0 for discrete outputs.
         typical_error: 90th percentile of the absolute differences, the worst frame's; 0 for discrete outputs.
-        equal: share of equal values, the worst frame's; 1 for float outputs.
+        equal: share of equal values, the worst frame's; 1 for float outputs but ``refined``, whose zeros are a mask:
+            there it is the share of pixels hidden in both or in neither, and the errors are those of these pixels.
     """
 
     name: str
@@ -96,7 +97,10 @@ def _compare(runtime: Runtime, network: ExportedNetwork, image: np.ndarray) -> l
         if spec.dtype == "float32":
             # NaN compares as an infinite error, so that it fails.
             difference = np.nan_to_num(np.abs(want - have), nan=np.inf)
-            report.append(Agreement(spec.name, float(difference.max()), float(np.quantile(difference, 0.9)), 1.0))
+            same = (want == 0) == (have == 0) if spec.name == "refined" else np.ones(want.shape, bool)
+            errors = difference[same] if same.any() else difference
+            typical = float(np.quantile(errors, 0.9))
+            report.append(Agreement(spec.name, float(errors.max()), typical, float(same.mean())))
         else:
             report.append(Agreement(spec.name, 0.0, 0.0, float((want == have).mean())))
     return report
