@@ -92,6 +92,8 @@ class CameraDiagnostics:
             return DiagnosticStatus.WARN, f"{bad} bad frames: {view.snapshot.last_error}"
         if silent and not view.publishers:
             return DiagnosticStatus.WARN, f"no publisher on {view.topic}: start the camera or remap the topic"
+        if silent and view.snapshot.received:
+            return DiagnosticStatus.WARN, f"no frame on {view.topic} for {age:.1f} s: its publisher stopped sending"
         if silent:
             return DiagnosticStatus.WARN, (
                 f"{view.topic} has a publisher but no frame came for {age:.1f} s: if its images are large, give the "

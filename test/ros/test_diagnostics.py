@@ -53,6 +53,9 @@ def test_silence_tells_a_missing_publisher_from_images_that_do_not_come() -> Non
     mute = look(CameraDiagnostics("c"), CameraStatistics(), publishers=1, timeout=-1.0)
     assert mute[0] == WARN
     assert "fastdds_profile.xml" in mute[1]
+    stopped = CameraStatistics()
+    stopped.arrived(0.0)
+    assert "stopped sending" in look(CameraDiagnostics("c"), stopped, publishers=1, timeout=-1.0)[1]
 
 
 def test_unplaced_instances_warn() -> None:
