@@ -60,9 +60,7 @@ def measure(config: ModelConfig, size: tuple[int, int]) -> Cost:
     with torch.device("meta"):
         model = build_model(config).eval().requires_grad_(False)
         image = torch.empty(1, 3, *size)
-    with torch.no_grad(), FlopCounterMode(display=False) as flops:
-        model(image)
-    with torch.no_grad(), _PeakBytes() as peak:
+    with torch.no_grad(), FlopCounterMode(display=False) as flops, _PeakBytes() as peak:
         model(image)
     counts = flops.get_flop_counts()
     parts = {
