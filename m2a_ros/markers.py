@@ -1,12 +1,13 @@
 """Unknown instances -> ``visualization_msgs/MarkerArray`` in the base frame.
 
-Every instance whose contact point meets the ground within ``max_distance`` gives three markers with its id:
-``<camera>/outline`` (the contour, upright over the contact point), ``<camera>/footprint`` (a rectangle on the ground)
-and ``<camera>/label`` (id, score, distance). One that meets no ground, such as above the horizon, gives none.
+Every tracked instance whose contact point meets the ground within ``max_distance`` gives three markers with its track's
+id: ``<camera>/outline`` (the contour, upright over the contact point), ``<camera>/footprint`` (a rectangle on the
+ground) and ``<camera>/label`` (id, score, distance). One that meets no ground, such as above the horizon, gives none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,29 +92,30 @@ class MarkerBuilder:
         self._lifetime = Duration(sec=int(lifetime), nanosec=int(lifetime % 1 * 1e9))
         self._shown: set[int] = set()
 
-    def build(self, stamp: Any, placed: list[PlacedInstance]) -> MarkerArray:
+    def build(self, stamp: Any, placed: Mapping[int, PlacedInstance]) -> MarkerArray:
         """Markers of one frame.
 
         Args:
             stamp: ``builtin_interfaces/Time`` of the frame.
-            placed: the instances to show.
+            placed: the instances to show, by the id of their track.
 
         Returns:
             ADD markers for each, DELETE markers for ids shown before and gone now.
         """
         header = Header(stamp=stamp, frame_id=self._base_frame)
         markers = []
-        for item in placed:
-            markers += [self._outline(header, item), self._footprint(header, item), self._label(header, item)]
-        ids = {item.instance.id for item in placed}
-        for gone in sorted(self._shown - ids):
+        for number, item in placed.items():
+            markers.append(self._line(header, number, item, "outline", item.outline))
+            markers.append(self._line(header, number, item, "footprint", item.footprint))
+            markers.append(self._label(header, number, item))
+        for gone in sorted(self._shown - placed.keys()):
             markers += [Marker(header=header, ns=ns, id=gone, action=Marker.DELETE) for ns in self._kinds.values()]
-        self._shown = ids
+        self._shown = set(placed)
         return MarkerArray(markers=markers)
 
-    def _marker(self, header: Header, item: PlacedInstance, kind: str, shape: int) -> Marker:
+    def _marker(self, header: Header, number: int, item: PlacedInstance, kind: str, shape: int) -> Marker:
         """A marker at the instance's contact point; its points are relative to it."""
-        marker = Marker(header=header, ns=self._kinds[kind], id=item.instance.id, type=shape, action=Marker.ADD)
+        marker = Marker(header=header, ns=self._kinds[kind], id=number, type=shape, action=Marker.ADD)
         marker.pose.position = _point(item.position)
         marker.pose.orientation.w = 1.0
         marker.lifetime = self._lifetime
@@ -121,25 +123,19 @@ class MarkerBuilder:
         marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
         return marker
 
-    def _outline(self, header: Header, item: PlacedInstance) -> Marker:
-        return self._line(header, item, "outline", item.outline)
-
-    def _footprint(self, header: Header, item: PlacedInstance) -> Marker:
-        return self._line(header, item, "footprint", item.footprint)
-
-    def _line(self, header: Header, item: PlacedInstance, kind: str, points: np.ndarray) -> Marker:
-        marker = self._marker(header, item, kind, Marker.LINE_STRIP)
+    def _line(self, header: Header, number: int, item: PlacedInstance, kind: str, points: np.ndarray) -> Marker:
+        marker = self._marker(header, number, item, kind, Marker.LINE_STRIP)
         marker.scale.x = _LINE_WIDTH_M
         closed = np.concatenate([points, points[:1]])
         marker.points = [_point(point) for point in closed - item.position]
         return marker
 
-    def _label(self, header: Header, item: PlacedInstance) -> Marker:
-        marker = self._marker(header, item, "label", Marker.TEXT_VIEW_FACING)
+    def _label(self, header: Header, number: int, item: PlacedInstance) -> Marker:
+        marker = self._marker(header, number, item, "label", Marker.TEXT_VIEW_FACING)
         top = float(item.outline[:, 2].max()) if len(item.outline) else 0.0
         marker.pose.position.z = top + _TEXT_HEIGHT_M
         marker.scale.z = _TEXT_HEIGHT_M
-        marker.text = f"unknown {item.instance.id}  {item.instance.score:.2f}  {item.distance:.1f} m"
+        marker.text = f"unknown {number}  {item.instance.score:.2f}  {item.distance:.1f} m"
         return marker
 
 

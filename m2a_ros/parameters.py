@@ -13,6 +13,7 @@ from typing import Any
 from m2a_core.bundle import DEFAULT_MODEL
 from m2a_core.errors import ConfigError
 from m2a_core.manifest import Thresholds
+from m2a_core.openset.tracking import TrackerConfig
 from m2a_core.runtime.factory import BACKENDS
 from m2a_ros.projection import Mounting
 
@@ -85,6 +86,14 @@ NODE_PARAMETERS = (
         "markers.lifetime", 1.0, "Seconds after which a viewer drops a marker that is not renewed; 0 for never.",
         (0.0, 3600.0),
     ),
+    ParameterSpec(
+        "tracking.confirm_frames", 2, "Frames in a row an unknown instance must be seen in before it gets a marker.",
+        (1, 100), live=True,
+    ),
+    ParameterSpec(
+        "tracking.keep_frames", 5, "Frames an unknown instance may go unseen and still come back under its number.",
+        (0, 100), live=True,
+    ),
     ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
     ParameterSpec(
         "diagnostics.frame_timeout", 2.0, "Seconds without a frame after which a camera counts as silent.",
@@ -153,6 +162,7 @@ class Settings:
         base_frame: frame of the markers.
         marker_distance: metres.
         marker_lifetime: seconds, 0 for ever.
+        tracking: when an unknown instance gets its number and loses it.
         thresholds: values that replace the model's own, by name.
         mounting: where each camera sits.
     """
@@ -167,6 +177,7 @@ class Settings:
     base_frame: str
     marker_distance: float
     marker_lifetime: float
+    tracking: TrackerConfig
     thresholds: dict[str, float]
     mounting: dict[str, Mounting]
 
@@ -199,6 +210,7 @@ class Settings:
             base_frame=values["base_frame"],
             marker_distance=values["markers.max_distance"],
             marker_lifetime=values["markers.lifetime"],
+            tracking=TrackerConfig(values["tracking.confirm_frames"], values["tracking.keep_frames"]),
             thresholds=thresholds,
             mounting={
                 camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in _MOUNTING_MEANINGS})

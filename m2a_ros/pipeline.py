@@ -12,8 +12,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from m2a_core.errors import DataError, InferenceError
+from m2a_core.openset.tracking import Tracker
 from m2a_core.perception import Perception
-from m2a_core.types import Frame, OpenSetResult
+from m2a_core.types import Frame, OpenSetResult, UnknownInstance
 from m2a_ros.camera_input import CameraInput
 from m2a_ros.conversions import compressed_to_rgb, image_to_rgb
 from m2a_ros.encodings import ImageError
@@ -63,6 +64,7 @@ class CameraPipeline:
         self._camera = camera
         self._statistics = statistics
         self._markers = MarkerBuilder(camera, settings.base_frame, settings.marker_lifetime)
+        self._tracker = Tracker()
         self._limiter = RateLimiter()
         self._last_published: float | None = None
 
@@ -93,7 +95,7 @@ class CameraPipeline:
     def clear_markers(self) -> None:
         """Delete the markers that are shown."""
         stamp = self._node.get_clock().now().to_msg()
-        self.outputs.publish_markers(self._markers.build(stamp, []))
+        self.outputs.publish_markers(self._markers.build(stamp, {}))
 
     def _decode(self, arrival: Arrival) -> Frame:
         message, header = arrival.message, arrival.message.header
@@ -106,26 +108,41 @@ class CameraPipeline:
         self.outputs.publish_maps(header, result)
         if self.outputs.wants_markers() and result.unknown_instances is not None:
             placed = self._place(result, settings, info, image.shape[:2])
-            self.outputs.publish_markers(self._markers.build(header.stamp, placed))
+            tracked = self._track(Time.from_msg(header.stamp).nanoseconds, result.instances, placed, settings)
+            self.outputs.publish_markers(self._markers.build(header.stamp, tracked))
         self.outputs.publish_overlay(header, image, result)
 
     def _place(
         self, result: OpenSetResult, settings: Settings, info: CameraInfo | None, size: tuple[int, ...]
-    ) -> list[PlacedInstance]:
+    ) -> list[PlacedInstance | None]:
+        """The place of each instance; None for one that has none."""
+        nowhere: list[PlacedInstance | None] = [None] * len(result.instances)
         if info is None:
             self._statistics.without_markers("no_camera_info")
-            return []
+            return nowhere
         if (info.height, info.width) != size:
             self._statistics.without_markers("camera_info_of_other_size")
-            return []
+            return nowhere
         try:
             projector = GroundProjector(Intrinsics.from_camera_info(info), settings.mounting[self._camera])
         except DataError as error:
             self._statistics.without_markers("bad_camera_info")
             self._warn(error)
-            return []
-        placed = (place(instance, projector, settings.marker_distance) for instance in result.instances)
-        return [item for item in placed if item is not None]
+            return nowhere
+        return [place(instance, projector, settings.marker_distance) for instance in result.instances]
+
+    def _track(
+        self,
+        stamp_ns: int,
+        instances: tuple[UnknownInstance, ...],
+        placed: list[PlacedInstance | None],
+        settings: Settings,
+    ) -> dict[int, PlacedInstance]:
+        """The instances that have both a place and a confirmed track, by the track's id."""
+        ground = np.array([(np.nan, np.nan) if item is None else item.position[:2] for item in placed])
+        ids = self._tracker.update(stamp_ns, instances, ground, settings.tracking)
+        pairs = zip(ids, placed, strict=True)
+        return {number: item for number, item in pairs if number is not None and item is not None}
 
     def _finish(self, header: Header, timings: dict[str, float], start: float) -> None:
         now = time.perf_counter()

@@ -14,20 +14,20 @@ PROJECTOR = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 50
 STAMP = Time(sec=5, nanosec=6)
 
 
-def box(x0: int, y0: int, x1: int, y1: int, number: int = 1) -> UnknownInstance:
+def box(x0: int, y0: int, x1: int, y1: int) -> UnknownInstance:
     """A rectangular instance."""
     contour = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.int32)
-    return UnknownInstance(number, 0.875, (x1 - x0) * (y1 - y0), (x0, y0, x1, y1), contour, ((x0 + x1) / 2, float(y1)))
+    return UnknownInstance(1, 0.875, (x1 - x0) * (y1 - y0), (x0, y0, x1, y1), contour, ((x0 + x1) / 2, float(y1)))
 
 
-def placed(number: int) -> PlacedInstance:
-    item = place(box(300, 200, 340, 290, number), PROJECTOR, 60)
+def placed() -> PlacedInstance:
+    item = place(box(300, 200, 340, 290), PROJECTOR, 60)
     assert item is not None
     return item
 
 
 def test_an_object_gets_its_metric_place_and_size() -> None:
-    item = placed(1)
+    item = placed()
     np.testing.assert_allclose(item.position, [15, 0, 0])
     assert item.distance == pytest.approx(15)
     # 40 x 90 px at 15 m with f = 500 px are 1.2 m x 2.7 m.
@@ -43,7 +43,7 @@ def test_above_the_horizon_or_too_far_there_is_no_marker(bottom: int) -> None:
 
 
 def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
-    markers = MarkerBuilder("front", "base_link", lifetime=1.25).build(STAMP, [placed(4)]).markers
+    markers = MarkerBuilder("front", "base_link", lifetime=1.25).build(STAMP, {4: placed()}).markers
     assert {(m.ns, m.id, m.action) for m in markers} == {
         ("front/outline", 4, Marker.ADD),
         ("front/footprint", 4, Marker.ADD),
@@ -65,15 +65,15 @@ def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
 
 def test_what_is_gone_is_deleted_once() -> None:
     builder = MarkerBuilder("front", "base_link", lifetime=0.0)
-    builder.build(STAMP, [placed(1), placed(2)])
-    second = builder.build(STAMP, [placed(2), placed(3)]).markers
+    builder.build(STAMP, {1: placed(), 2: placed()})
+    second = builder.build(STAMP, {2: placed(), 3: placed()}).markers
     assert {(m.ns, m.id) for m in second if m.action == Marker.DELETE} == {
         ("front/outline", 1),
         ("front/footprint", 1),
         ("front/label", 1),
     }
     assert {m.id for m in second if m.action == Marker.ADD} == {2, 3}
-    third = builder.build(STAMP, []).markers
+    third = builder.build(STAMP, {}).markers
     assert {m.id for m in third} == {2, 3}
     assert all(m.action == Marker.DELETE for m in third)
-    assert builder.build(STAMP, []).markers == []
+    assert builder.build(STAMP, {}).markers == []

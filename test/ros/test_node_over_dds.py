@@ -265,6 +265,39 @@ def test_markers_stand_on_the_ground_and_are_deleted_when_gone(bench: Bench, lis
     assert {(m.ns, m.id) for m in gone} == {(m.ns, m.id) for m in shown}
 
 
+@pytest.mark.parametrize("listening", [(f"{OUT}/unknown_markers", MarkerArray)], indirect=True)
+def test_an_object_keeps_its_number_until_stamps_jump_back(bench: Bench, listening: str) -> None:
+    bench.listener.wait_for_outputs(listening)
+    shown: list[tuple[int, int]] = []
+
+    def shown_at(stamp: int, x: int) -> bool:
+        """Send one frame with the object at x; keep the number and x-position that its marker has."""
+        bench.player.play("/m2a/input/front/camera_info", [camera_info(128, 96, focal=100.0)])
+        message = image(scene((x, 64, x + 16, 80)), stamp)
+        bench.player.play(IN, [message])
+        arrays = bench.listener.received[listening]
+
+        def labels() -> list[Marker]:
+            found = [m for array in arrays for m in array.markers if m.header.stamp == message.header.stamp]
+            return [m for m in found if m.ns == "front/label" and m.action == Marker.ADD]
+
+        if bench.listener.spin_until(labels, timeout=2.0):
+            shown.append((labels()[0].id, x))
+        return len({x for _, x in shown}) >= 3
+
+    there_and_back = [*range(40, 72, 4), *range(72, 40, -4)]
+    positions = iter(there_and_back * 10)
+    assert bench.listener.spin_until(lambda: shown_at(bench.stamp(), next(positions)))
+    numbers = {number for number, _ in shown}
+    assert len(numbers) == 1
+    shown.clear()
+    back = iter(range(10, 1000))
+    assert bench.listener.spin_until(lambda: shown_at(next(back), next(positions)))
+    assert {number for number, _ in shown}.isdisjoint(numbers)
+    deleted = [m.id for array in bench.listener.received[listening] for m in array.markers if m.action == Marker.DELETE]
+    assert numbers <= set(deleted)
+
+
 @pytest.mark.parametrize("listening", [(f"{OUT}/open_set_mask", Image)], indirect=True)
 def test_no_torch_in_the_process_that_infers(bench: Bench, listening: str) -> None:
     bench.answer(listening, image(scene(None), bench.stamp()))
