@@ -19,7 +19,7 @@ from m2a_core.evaluation.shards import FrameRecord
 from m2a_core.metrics.pixel import PixelCurve
 
 _WORST = 6
-_PICTURE_WIDTH = 360
+_PICTURE_WIDTH = 280
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;color:#1c1c1e;background:#fff}
@@ -178,14 +178,16 @@ def _table(table: PaperTable, figures: Mapping[str, Any]) -> str:
     dataset = str(figures.get("dataset", ""))
     columns, added = list(table.columns), 0
     if not any(_is_of(data, dataset) for data, _, _ in columns):
-        own = list(dict.fromkeys(("this data", key, label) for _, key, label in columns))
+        own = [
+            ("this data", key, label)
+            for key, label in dict.fromkeys((key, label) for _, key, label in columns)
+            if _figure(figures, key) is not None
+        ]
         columns, added = own + columns, len(own)
     mine = [
         _percent(_figure(figures, key)) if data == "this data" or _is_of(data, dataset) else "-"
         for data, key, _ in columns
     ]
-    if set(mine) == {"-"}:
-        return ""
     groups: dict[str, int] = {}
     for data, _, _ in columns:
         groups[data] = groups.get(data, 0) + 1
