@@ -2,7 +2,8 @@
 
 Every tracked instance whose contact point meets the ground within ``max_distance`` gives three markers with its track's
 id: ``<camera>/outline`` (the contour, upright over the contact point), ``<camera>/footprint`` (a rectangle on the
-ground) and ``<camera>/label`` (id, score, distance). One that meets no ground, such as above the horizon, gives none.
+ground) and ``<camera>/label`` (id, score, distance with its bounds). One that meets no ground, such as above the
+horizon, gives none.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class PlacedInstance:
         instance: the instance in the image.
         position: float64 [3], its contact point on the ground.
         distance: from the point on the ground below the camera.
+        bounds: the nearest and farthest that ``distance`` can be; the farthest may be infinite.
         outline: float64 [N, 3], its contour in the vertical plane through ``position`` that faces the camera.
         footprint: float64 [4, 3], a rectangle on the ground as wide as the outline and, for its depth cannot be seen,
             as deep as wide, behind ``position``.
@@ -43,17 +45,21 @@ class PlacedInstance:
     instance: UnknownInstance
     position: np.ndarray
     distance: float
+    bounds: tuple[float, float]
     outline: np.ndarray
     footprint: np.ndarray
 
 
-def place(instance: UnknownInstance, projector: GroundProjector, max_distance: float) -> PlacedInstance | None:
+def place(
+    instance: UnknownInstance, projector: GroundProjector, max_distance: float, pixel_error: float
+) -> PlacedInstance | None:
     """Place an instance on the ground plane.
 
     Args:
         instance: the instance.
         projector: of its camera.
         max_distance: metres from the camera; a pixel near the horizon means hundreds of metres and is not trusted.
+        pixel_error: by how many pixels the contact point may be off.
 
     Returns:
         None where its contact point is at or above the horizon, outside the lens model, or farther than allowed.
@@ -73,7 +79,8 @@ def place(instance: UnknownInstance, projector: GroundProjector, max_distance: f
     near_left, near_right = (position + side * left for side in (sides.max(), sides.min()))
     depth = float(np.ptp(sides)) * forward
     footprint = np.array([near_left, near_right, near_right + depth, near_left + depth])
-    return PlacedInstance(instance, position, distance, outline, footprint)
+    bounds = projector.distance_bounds(instance.contact, pixel_error)
+    return PlacedInstance(instance, position, distance, bounds, outline, footprint)
 
 
 class MarkerBuilder:
@@ -135,8 +142,17 @@ class MarkerBuilder:
         top = float(item.outline[:, 2].max()) if len(item.outline) else 0.0
         marker.pose.position.z = top + _TEXT_HEIGHT_M
         marker.scale.z = _TEXT_HEIGHT_M
-        marker.text = f"unknown {number}  {item.instance.score:.2f}  {item.distance:.1f} m"
+        marker.text = f"unknown {number}  {item.instance.score:.2f}  {_distance_text(item)}"
         return marker
+
+
+def _distance_text(item: PlacedInstance) -> str:
+    near, far = item.bounds
+    return (
+        f"{item.distance:.1f} m ({near:.1f}..{far:.1f})"
+        if np.isfinite(far)
+        else f"{item.distance:.1f} m (> {near:.1f})"
+    )
 
 
 def _point(xyz: np.ndarray) -> Point:

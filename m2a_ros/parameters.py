@@ -127,6 +127,7 @@ _MOUNTING_MEANINGS = {
     "roll": ("radians about x, positive lowers the right side", (-3.15, 3.15)),
     "pitch": ("radians about y, positive looks down", (-1.58, 1.58)),
     "yaw": ("radians about z, positive looks to the left", (-3.15, 3.15)),
+    "pitch_uncertainty": ("radians the true pitch may differ by while driving; widens distance bounds", (0.0, 0.5)),
 }
 
 

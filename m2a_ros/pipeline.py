@@ -89,7 +89,7 @@ class CameraPipeline:
             self._report(INFERENCE_ERROR, error)
             return
         timings = {"decode": 1e3 * (decoded - start), **result.timings_ms}
-        self._publish(arrival.message.header, frame.image, result, tuning.settings, camera.camera_info)
+        self._publish(arrival.message.header, frame.image, result, tuning, camera.camera_info)
         self._finish(arrival.message.header, timings, start)
 
     def clear_markers(self) -> None:
@@ -103,33 +103,39 @@ class CameraPipeline:
         return Frame(image, Time.from_msg(header.stamp).nanoseconds, header.frame_id, arrival.camera)
 
     def _publish(
-        self, header: Header, image: np.ndarray, result: OpenSetResult, settings: Settings, info: CameraInfo | None
+        self, header: Header, image: np.ndarray, result: OpenSetResult, tuning: Tuning, info: CameraInfo | None
     ) -> None:
         self.outputs.publish_maps(header, result)
         if self.outputs.wants_markers() and result.unknown_instances is not None:
-            placed = self._place(result, settings, info, image.shape[:2])
-            tracked = self._track(Time.from_msg(header.stamp).nanoseconds, result.instances, placed, settings)
+            placed = self._place(result, tuning, info, (image.shape[1], image.shape[0]))
+            stamp_ns = Time.from_msg(header.stamp).nanoseconds
+            tracked = self._track(stamp_ns, result.instances, placed, tuning.settings)
             self.outputs.publish_markers(self._markers.build(header.stamp, tracked))
         self.outputs.publish_overlay(header, image, result)
 
     def _place(
-        self, result: OpenSetResult, settings: Settings, info: CameraInfo | None, size: tuple[int, ...]
+        self, result: OpenSetResult, tuning: Tuning, info: CameraInfo | None, size: tuple[int, int]
     ) -> list[PlacedInstance | None]:
         """The place of each instance; None for one that has none."""
         nowhere: list[PlacedInstance | None] = [None] * len(result.instances)
         if info is None:
             self._statistics.without_markers("no_camera_info")
             return nowhere
-        if (info.height, info.width) != size:
-            self._statistics.without_markers("camera_info_of_other_size")
-            return nowhere
         try:
-            projector = GroundProjector(Intrinsics.from_camera_info(info), settings.mounting[self._camera])
+            intrinsics = Intrinsics.from_camera_info(info).fitted(size)
         except DataError as error:
             self._statistics.without_markers("bad_camera_info")
             self._warn(error)
             return nowhere
-        return [place(instance, projector, settings.marker_distance) for instance in result.instances]
+        if intrinsics is None:
+            self._statistics.without_markers("camera_info_of_other_aspect")
+            return nowhere
+        projector = GroundProjector(intrinsics, tuning.settings.mounting[self._camera])
+        rows, columns = tuning.perception.manifest.input_size
+        # Outlines are known to a pixel of the network's input, then to one of the image.
+        error_px = 0.5 + 0.5 * max(size[0] / columns, size[1] / rows)
+        limit = tuning.settings.marker_distance
+        return [place(instance, projector, limit, error_px) for instance in result.instances]
 
     def _track(
         self,

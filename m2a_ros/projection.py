@@ -6,7 +6,7 @@ camera's optical frame has z forward, x right, y down. Distortion models: ``sens
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -37,6 +37,7 @@ class Mounting:
         roll: radians about x; positive lowers the right side.
         pitch: radians about y; positive looks down.
         yaw: radians about z; positive looks to the left.
+        pitch_uncertainty: radians by which the true pitch may differ, either way, while driving.
     """
 
     x: float = 0.0
@@ -45,6 +46,7 @@ class Mounting:
     roll: float = 0.0
     pitch: float = 0.0
     yaw: float = 0.0
+    pitch_uncertainty: float = 0.01
 
     @property
     def position(self) -> np.ndarray:
@@ -78,7 +80,7 @@ class Intrinsics:
 
     @classmethod
     def from_camera_info(cls, info: Any) -> Intrinsics:
-        """Read a ``sensor_msgs/CameraInfo``.
+        """Read a ``sensor_msgs/CameraInfo``, for the image that its region of interest and binning leave.
 
         Raises:
             DataError: uncalibrated (K is zero), not finite, or a distortion model or number of coefficients unknown.
@@ -94,7 +96,39 @@ class Intrinsics:
                 f"camera_info: distortion model '{info.distortion_model}' with {distortion.size} coefficients is not "
                 f"supported; expected one of {sorted(m for m in _MODELS if m)} with its coefficients"
             )
-        return cls((info.width, info.height), matrix, distortion, info.distortion_model)
+        roi, binning = info.roi, (max(1, info.binning_x), max(1, info.binning_y))
+        matrix[:2, 2] -= (roi.x_offset, roi.y_offset)
+        size = (roi.width or info.width, roi.height or info.height)
+        whole = cls(size, matrix, distortion, info.distortion_model)
+        return whole._resampled((size[0] // binning[0], size[1] // binning[1]))
+
+    def fitted(self, size: tuple[int, int]) -> Intrinsics | None:
+        """The calibration for an image that was resized, keeping the aspect.
+
+        Args:
+            size: width, height of the image in pixels.
+
+        Returns:
+            None when the aspect differs by more than rounding to whole pixels can explain: the image was cropped then,
+            and who knows where.
+        """
+        (width, height), (own_width, own_height) = size, self.size
+        if min(own_width, own_height) == 0:
+            return None
+        if max(abs(width * own_height / own_width - height), abs(height * own_width / own_height - width)) > 1:
+            return None
+        return self._resampled(size)
+
+    def _resampled(self, size: tuple[int, int]) -> Intrinsics:
+        if size == self.size:
+            return self
+        matrix = self.matrix.copy()
+        for axis in (0, 1):
+            scale = size[axis] / self.size[axis]
+            matrix[axis] *= scale
+            # Whole numbers are centres of pixels: the image's edge lies at -0.5 before and after.
+            matrix[axis, 2] += 0.5 * scale - 0.5
+        return replace(self, size=size, matrix=matrix)
 
     def normalized(self, pixels: np.ndarray) -> np.ndarray:
         """Undistorted coordinates on the plane z = 1 of the optical frame.
@@ -136,6 +170,7 @@ class GroundProjector:
         self.intrinsics = intrinsics
         self.position = mounting.position
         self._rotation = mounting.rotation()
+        self._pitch_uncertainty = mounting.pitch_uncertainty
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Viewing directions float64 [N, 3] in the base frame of pixels [N, 2]; NaN where there is none."""
@@ -157,6 +192,25 @@ class GroundProjector:
         points = self.position + scale[:, None] * rays
         points[:, 2] = np.where(np.isnan(scale), np.nan, 0.0)
         return points
+
+    def distance_bounds(self, pixel: tuple[float, float], pixel_error: float) -> tuple[float, float]:
+        """The nearest and farthest that a pixel's point on flat ground can be, from below the camera.
+
+        Args:
+            pixel: x and y, of a pixel that meets the ground.
+            pixel_error: by how much x and y may be off, either way, in pixels.
+
+        Returns:
+            Metres; the farthest is infinite where the pixel may as well be at the horizon.
+        """
+        offsets = pixel_error * np.array([[0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
+        rays = self.rays(np.array(pixel) + offsets)
+        below = np.arctan2(-rays[:, 2], np.hypot(rays[:, 0], rays[:, 1]))
+        steepest = float(np.nanmax(below)) + self._pitch_uncertainty
+        flattest = float(np.nanmin(below)) - self._pitch_uncertainty
+        height = float(self.position[2])
+        near = height / np.tan(steepest) if steepest < np.pi / 2 else 0.0
+        return near, height / np.tan(flattest) if flattest > 0 else np.inf
 
     def upright(self, pixels: np.ndarray, foot: np.ndarray) -> np.ndarray:
         """Points where pixels meet the vertical plane that stands on a point of the ground and faces the camera.

@@ -21,7 +21,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> UnknownInstance:
 
 
 def placed() -> PlacedInstance:
-    item = place(box(300, 200, 340, 290), PROJECTOR, 60)
+    item = place(box(300, 200, 340, 290), PROJECTOR, 60, 1.0)
     assert item is not None
     return item
 
@@ -39,7 +39,15 @@ def test_an_object_gets_its_metric_place_and_size() -> None:
 
 @pytest.mark.parametrize("bottom", [240, 200, 241])
 def test_above_the_horizon_or_too_far_there_is_no_marker(bottom: int) -> None:
-    assert place(box(300, 100, 340, bottom), PROJECTOR, 60) is None
+    assert place(box(300, 100, 340, bottom), PROJECTOR, 60, 1.0) is None
+
+
+def test_bounds_that_reach_the_horizon_are_open() -> None:
+    item = place(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
+    assert item is not None
+    markers = MarkerBuilder("front", "base_link", lifetime=1.0).build(STAMP, {1: item}).markers
+    near = 1.5 / np.tan(np.arctan(21 / np.hypot(500, 8)) + 0.01)
+    assert markers[2].text == f"unknown 1  0.88  57.7 m (> {near:.1f})"
 
 
 def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
@@ -53,7 +61,9 @@ def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
     assert all((m.lifetime.sec, m.lifetime.nanosec) == (1, 250_000_000) for m in markers)
     assert all(m.color.a == 1 and m.pose.orientation.w == 1 for m in markers)
     label = next(m for m in markers if m.type == Marker.TEXT_VIEW_FACING)
-    assert label.text == "unknown 4  0.88  15.0 m"
+    # One pixel and 0.01 rad either way of atan(50 / 500) below the horizon, from 1.5 m.
+    near, far = (1.5 / np.tan(np.arctan((50 + sign) / 500) + sign * 0.01) for sign in (1, -1))
+    assert label.text == f"unknown 4  0.88  15.0 m ({near:.1f}..{far:.1f})"
     assert label.scale.z > 0
     lines = [m for m in markers if m.type == Marker.LINE_STRIP]
     assert len(lines) == 2

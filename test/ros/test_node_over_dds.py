@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64, String
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -236,8 +236,11 @@ def test_bad_image_is_counted_and_not_answered(bench: Bench, listening: str, kin
 
 
 @pytest.mark.parametrize("listening", [(f"{OUT}/unknown_markers", MarkerArray)], indirect=True)
-def test_markers_stand_on_the_ground_and_are_deleted_when_gone(bench: Bench, listening: str) -> None:
-    info = camera_info(128, 96, focal=100.0)
+@pytest.mark.parametrize("scale", [1, 2], ids=["calibrated in this size", "calibrated in twice the size"])
+def test_markers_stand_on_the_ground_and_are_deleted_when_gone(bench: Bench, listening: str, scale: int) -> None:
+    info = camera_info(scale * 128, scale * 96, focal=scale * 100.0)
+    # The image's centre (64, 48) as the larger image counts its pixels.
+    info.k[2], info.k[5] = scale * 64.5 - 0.5, scale * 48.5 - 0.5
 
     def markers_of(rgb: np.ndarray, action: int) -> list[Marker]:
         bench.player.play("/m2a/input/front/camera_info", [info])
@@ -263,6 +266,31 @@ def test_markers_stand_on_the_ground_and_are_deleted_when_gone(bench: Bench, lis
 
     gone = bench.listener.spin_until(lambda: markers_of(scene(None), Marker.DELETE))
     assert {(m.ns, m.id) for m in gone} == {(m.ns, m.id) for m in shown}
+
+
+@pytest.mark.parametrize("listening", [(f"{OUT}/unknown_markers", MarkerArray)], indirect=True)
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        (CameraInfo(width=128, height=96), "bad_camera_info"),
+        (camera_info(128, 72, focal=100.0), "camera_info_of_other_aspect"),
+    ],
+    ids=["uncalibrated", "cropped"],
+)
+def test_calibration_that_says_nothing_gives_no_markers_and_a_warning(
+    bench: Bench, listening: str, info: CameraInfo, reason: str
+) -> None:
+    key = f"without_markers.{reason}"
+
+    def play_and_see(status: dict[str, str]) -> bool:
+        bench.player.play("/m2a/input/front/camera_info", [info])
+        bench.player.play(IN, [image(scene(RED_BOX), bench.stamp())])
+        return int(status.get(key, 0)) > 0 and "camera_info" in status["message"]
+
+    status = bench.listener.wait_for_status(CAMERA, play_and_see)
+    assert status["level"] == "1"
+    last = bench.listener.received[listening][-1]
+    assert [m for m in last.markers if m.action == Marker.ADD] == []
 
 
 @pytest.mark.parametrize("listening", [(f"{OUT}/unknown_markers", MarkerArray)], indirect=True)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 
 from m2a_core.errors import DataError
@@ -15,6 +19,12 @@ LENSES = {
     "none": ("plumb_bob", []),
     "zeros": ("plumb_bob", [0.0] * 5),
     "plumb_bob": ("plumb_bob", [-0.28, 0.09, 0.001, -0.0008, -0.01]),
+    "plumb_bob of 4": ("plumb_bob", [-0.25, 0.08, 0.001, -0.0008]),
+    "barrel": ("plumb_bob", [0.2, 0.05, 0.0, 0.0, 0.0]),
+    "thin prism": (
+        "rational_polynomial",
+        [0.4, 0.1, 0.0004, -0.0002, 0.01, 0.8, 0.2, 0.03, 0.002, -0.001, 0.0015, 0.0005],
+    ),
     "rational_polynomial": ("rational_polynomial", [0.4, 0.1, 0.0004, -0.0002, 0.01, 0.8, 0.2, 0.03]),
     "equidistant": ("equidistant", [-0.02, 0.01, -0.004, 0.0006]),
 }
@@ -33,12 +43,12 @@ def distort(x: np.ndarray, y: np.ndarray, model: str, d: list[float]) -> tuple[n
         theta = np.arctan(r)
         bent = theta * (1 + sum(k * theta ** (2 * i + 2) for i, k in enumerate(d)))
         return x * bent / r, y * bent / r
-    k1, k2, p1, p2, k3, k4, k5, k6 = (*d, *[0.0] * (8 - len(d)))
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = (*d, *[0.0] * (12 - len(d)))
     r2 = x**2 + y**2
     radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
     return (
-        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2),
-        y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y,
+        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2) + s1 * r2 + s2 * r2**2,
+        y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y + s3 * r2 + s4 * r2**2,
     )
 
 
@@ -64,6 +74,7 @@ def pixels_of(points: np.ndarray, mounting: Mounting, model: str, d: list[float]
 MOUNTINGS = {
     "level": Mounting(height=1.2),
     "pitched": Mounting(height=2.0, pitch=0.15),
+    "rolled": Mounting(height=1.6, roll=-0.4, pitch=0.05),
     "all": Mounting(x=1.7, y=-0.4, height=1.9, roll=0.05, pitch=0.12, yaw=-0.3),
 }
 
@@ -98,6 +109,95 @@ def test_looking_down_moves_the_horizon_up() -> None:
     intrinsics = Intrinsics.from_camera_info(camera_info(640, 480, 500.0))
     at_old_horizon = GroundProjector(intrinsics, Mounting(height=1.5, pitch=0.1)).ground(np.array([[320.0, 240.0]]))
     np.testing.assert_allclose(at_old_horizon, [[1.5 / np.tan(0.1), 0, 0]])
+
+
+@pytest.mark.parametrize(("roll", "side"), [(np.pi / 2, 1), (-np.pi / 2, -1)])
+def test_camera_on_its_side_sees_the_ground_in_the_image_s_columns(roll: float, side: int) -> None:
+    projector = GroundProjector(
+        Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=2, roll=roll)
+    )
+    # 100 px towards the ground: 2 * 500 / 100 m ahead; 50 px along the horizon: a tenth of that to the side.
+    np.testing.assert_allclose(projector.ground(np.array([[320 + side * 100.0, 240.0]])), [[10, 0, 0]], atol=1e-9)
+    np.testing.assert_allclose(projector.ground(np.array([[320 + side * 100.0, 290.0]])), [[10, side, 0]], atol=1e-9)
+    assert np.isnan(projector.ground(np.array([[320 - side * 1.0, 240.0]]))).all()
+
+
+def test_roll_tilts_the_horizon() -> None:
+    roll = 0.2
+    projector = GroundProjector(
+        Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5, roll=roll)
+    )
+    x = np.array([0.0, 100.0, 320.0, 500.0, 639.0])
+    # The right side is lower, so the horizon lies higher in the image there.
+    horizon = 240 - np.tan(roll) * (x - 320)
+    assert np.isnan(projector.ground(np.column_stack([x, horizon - 0.01]))).all()
+    assert np.isfinite(projector.ground(np.column_stack([x, horizon + 0.01]))).all()
+
+
+@pytest.mark.parametrize("size", [(320, 240), (1280, 960), (427, 320), (213, 160)])
+@pytest.mark.parametrize("lens", ["none", "plumb_bob", "equidistant"])
+def test_calibration_follows_an_image_that_was_resized(size: tuple[int, int], lens: str) -> None:
+    whole = Intrinsics.from_camera_info(info(*LENSES[lens]))
+    resized = whole.fitted(size)
+    assert resized is not None
+    pixels = RNG.uniform((50, 50), (590, 430), (50, 2))
+    # Edges stay edges: the first pixel begins at -0.5 in both images.
+    in_resized = (pixels + 0.5) * np.array(size) / (640, 480) - 0.5
+    np.testing.assert_allclose(resized.normalized(in_resized), whole.normalized(pixels), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (480, 480), (480, 640), (640, 482)])
+def test_calibration_of_another_aspect_does_not_fit(size: tuple[int, int]) -> None:
+    assert Intrinsics.from_camera_info(info("plumb_bob", [])).fitted(size) is None
+    assert Intrinsics.from_camera_info(of_size(0, 0)).fitted(size) is None
+
+
+def of_size(width: int, height: int) -> CameraInfo:
+    return CameraInfo(width=width, height=height, k=MATRIX.ravel())
+
+
+def test_region_of_interest_and_binning_are_undone() -> None:
+    message = info("plumb_bob", [])
+    message.roi.x_offset, message.roi.y_offset, message.roi.width, message.roi.height = 100, 60, 400, 300
+    message.binning_x = message.binning_y = 2
+    cut = Intrinsics.from_camera_info(message)
+    assert cut.size == (200, 150)
+    # The first binned pixel covers the sensor's pixels 100 and 101, 60 and 61.
+    whole = Intrinsics.from_camera_info(info("plumb_bob", []))
+    np.testing.assert_allclose(cut.normalized(np.array([[0.0, 0.0]])), whole.normalized(np.array([[100.5, 60.5]])))
+
+
+def test_bounds_of_a_level_camera_are_those_of_similar_triangles() -> None:
+    mounting = Mounting(height=1.5, pitch_uncertainty=0.0)
+    projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), mounting)
+    near, far = projector.distance_bounds((320.0, 290.0), 2.0)
+    # Nearest 52 px and farthest 48 px below the horizon; 2 px to the side add or take next to nothing.
+    assert near == pytest.approx(1.5 * 500 / 52, rel=1e-4)
+    assert far == pytest.approx(1.5 * 500 / 48, rel=1e-4)
+    assert projector.distance_bounds((320.0, 241.0), 2.0)[1] == np.inf
+    tilting = GroundProjector(projector.intrinsics, replace(mounting, pitch_uncertainty=0.02))
+    below = np.arctan(0.1)
+    bounds = tilting.distance_bounds((320.0, 290.0), 0.0)
+    np.testing.assert_allclose(bounds, [1.5 / np.tan(below + 0.02), 1.5 / np.tan(below - 0.02)])
+
+
+@given(
+    ahead=st.floats(3, 50), side=st.floats(-0.5, 0.5), roll=st.floats(-0.3, 0.3), pitch=st.floats(0, 0.3),
+    tilt=st.floats(-1, 1), x_error=st.floats(-1, 1), y_error=st.floats(-1, 1), lens=st.sampled_from(sorted(LENSES)),
+)  # fmt: skip
+@settings(deadline=None)
+def test_bounds_hold_the_true_distance(
+    ahead: float, side: float, roll: float, pitch: float, tilt: float, x_error: float, y_error: float, lens: str
+) -> None:
+    supposed = Mounting(height=1.5, roll=roll, pitch=pitch, pitch_uncertainty=0.015)
+    true = replace(supposed, pitch=pitch + 0.015 * tilt)
+    point = np.array([[ahead * np.cos(side), ahead * np.sin(side), 0.0]])
+    pixel = pixels_of(point, true, *LENSES[lens])[0] + 1.5 * np.array([x_error, y_error])
+    projector = GroundProjector(Intrinsics.from_camera_info(info(*LENSES[lens])), supposed)
+    if np.isnan(projector.ground(pixel[None])).any():
+        return  # Seen above the horizon: there is nothing to bound.
+    near, far = projector.distance_bounds((pixel[0], pixel[1]), 1.5)
+    assert near * (1 - 1e-3) <= ahead <= far * (1 + 1e-3)
 
 
 def test_pixels_beyond_the_lens_model_have_no_ray() -> None:
