@@ -102,9 +102,10 @@ def histogram(title: str, values: np.ndarray, x: Axis, bins: int = 30, marks: Se
     for i, (name, value) in enumerate(marks):
         if low <= value <= high:
             at = frame.at_x(value)
+            shift, anchor = (4, "start") if at < WIDTH / 2 else (-4, "end")
             frame.add(
                 f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="{COLORS[1]}" '
-                f'stroke-dasharray="4 3"/>{_words(name, at + 4, TOP + 12 + 13 * i, "start", COLORS[1])}'
+                f'stroke-dasharray="4 3"/>{_words(name, at + shift, TOP + 12 + 13 * i, anchor, COLORS[1])}'
             )
     return frame.text()
 

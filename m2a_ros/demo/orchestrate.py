@@ -121,7 +121,7 @@ def play_live(playback: Playback, environment: Mapping[str, str]) -> Recording:
     with Children() as children:
         parameters = ["--ros-args", "--params-file", str(_write_parameters(playback))]
         log = playback.work / "node.log"
-        node = children.start(Child("node", ["m2a_ros.node_main", *parameters], settings, log, reads_stdout=False))
+        node = children.start("node", ["m2a_ros.node_main", *parameters], settings, log, reads_stdout=False)
         first = _record(playback, settings, children, node, MEASURED, playback.duration, "measured")
         second = _record(playback, settings, children, node, (OVERLAY,), _OVERLAY_SECONDS, "overlay")
         node.check_running()
@@ -157,14 +157,14 @@ def _record(
     stamps.unlink(missing_ok=True)
     arguments = ["m2a_ros.demo.recorder", "--outputs", *outputs, "--sent", str(stamps), "--out", str(maps)]
     log = playback.work / f"{name}_recorder.log"
-    recorder = children.start(Child("recorder", arguments, settings, log, reads_stdout=True))
+    recorder = children.start("recorder", arguments, settings, log, reads_stdout=True)
     _wait_until_ready(recorder, node)
     arguments = [
         *("m2a_ros.demo.player", "--clip", str(playback.clip), "--rate", str(playback.rate)),
         *("--duration", str(duration), "--log", str(stamps)),
     ]
     log = playback.work / f"{name}_player.log"
-    player = children.start(Child("player", arguments, settings, log, reads_stdout=True))
+    player = children.start("player", arguments, settings, log, reads_stdout=True)
     total = max(1, round(playback.rate * duration))
     with tqdm(total=total, desc=f"{name:>8}", unit="frame", dynamic_ncols=True) as bar:
         while (line := player.next_line(_LOOK_AGAIN_S)) != "":

@@ -120,10 +120,13 @@ class Children:
         """Start with none."""
         self._children: list[Child] = []
 
-    def start(self, child: Child) -> Child:
-        """Take care of a child."""
-        self._children.append(child)
-        return child
+    def start(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool
+    ) -> Child:
+        """Start a child, as ``Child`` does, and take care of it."""
+        with interrupts_deferred():
+            self._children.append(Child(name, arguments, environment, log, reads_stdout))
+        return self._children[-1]
 
     def __enter__(self) -> Children:
         """Enter the block."""
@@ -133,16 +136,36 @@ class Children:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the children, the latest first."""
-        for child in reversed(self._children):
-            child.finish()
+        with interrupts_deferred():
+            for child in reversed(self._children):
+                child.finish()
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is left: a child must not be lost between start and bookkeeping."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    # A handler, not a mask: children would inherit a mask and never see SIGINT.
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM like Ctrl-C inside the block, so that children are ended then, too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.bundle import ModelBundle
+from m2a_core.bundle import ModelBundle, load_bundle
 from m2a_core.compose.clip import Clip
 from m2a_core.errors import EngineError
 from m2a_core.metrics.pixel import PixelMetrics, PixelResult
@@ -18,6 +18,8 @@ from m2a_core.runtime.base import Runtime
 from m2a_core.runtime.factory import create_runtime
 from m2a_ros.demo.records import ANOMALY
 
+KNOWN_SUFFIX = "-known"
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -26,12 +28,14 @@ class Scores:
     Attributes:
         frames: number of different frames.
         published: of the anomaly maps as published.
-        baseline: of maximum softmax; None when the graph gives no logits.
+        baseline: of maximum softmax; None when the baseline's graph gives no logits.
+        baseline_model: name of the network that the baseline ran.
     """
 
     frames: int
     published: PixelResult
     baseline: PixelResult | None
+    baseline_model: str
 
 
 def recorded_maps(folder: Path) -> dict[int, dict[str, np.ndarray]]:
@@ -41,6 +45,16 @@ def recorded_maps(folder: Path) -> dict[int, dict[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as arrays:
             maps[int(path.stem)] = {name: arrays[name] for name in arrays.files}
     return maps
+
+
+def baseline_bundle(bundle: ModelBundle) -> ModelBundle:
+    """The network before its outlier stage, ``<name>-known`` beside the bundle, where it is shipped; else the bundle.
+
+    Raises:
+        EngineError: it is there but damaged.
+    """
+    before = bundle.directory.parent / f"{bundle.manifest.name}{KNOWN_SUFFIX}"
+    return load_bundle(before) if before.is_dir() else bundle
 
 
 def score(
@@ -54,11 +68,12 @@ def score(
     Args:
         clip: the clip.
         maps: what ``recorded_maps`` gave.
-        bundle: the model that the node ran.
+        bundle: the network that the baseline runs.
         track: passes frame numbers through; for a progress bar.
     """
     frames = [i for i in sorted(maps) if ANOMALY in maps[i]]
     published, baseline = PixelMetrics(), PixelMetrics()
+    name = bundle.manifest.name
     runtime: Runtime | None = create_runtime(bundle)
     for i in track(frames):
         truth = clip.truth(i)
@@ -69,7 +84,7 @@ def score(
             except EngineError:  # The graph was exported without logits: there is no baseline then.
                 runtime.close()
                 runtime = None
-    result = Scores(len(frames), published.compute(), baseline.compute() if runtime is not None else None)
+    result = Scores(len(frames), published.compute(), baseline.compute() if runtime is not None else None, name)
     if runtime is not None:
         runtime.close()
     return result

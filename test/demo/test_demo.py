@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from m2a_core.cli.main import EXIT_INTERRUPTED
 from m2a_ros.demo import orchestrate
 from m2a_ros.demo.orchestrate import Playback, play_live
-from m2a_ros.demo.processes import Child, Children, DemoError
+from m2a_ros.demo.processes import Children, DemoError, interrupts_deferred
 from m2a_ros.demo.records import FRAME_ID, TOPICS
 from m2a_ros.main import main
 from test.tiny_bundle import write_tiny_bundle
@@ -93,7 +93,13 @@ def test_the_demo_answers_frames_and_leaves_its_files(
     assert figures["dropped"] == 15 - figures["maps"]
     assert set(figures["outputs"]) == {"anomaly_map", "open_set_mask", "unknown_instances", "unknown_markers"}
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"]
-    for shown in (r"sent\s+15 frames", r"dropped\s+\d+", r"latency\s+p50", r"AuPRC.*maximum softmax", r"files\s+/"):
+    for shown in (
+        r"sent\s+15 frames",
+        r"dropped\s+\d+",
+        r"latency\s+p50",
+        r"AuPRC.*maximum softmax of the same network",
+        r"files\s+/",
+    ):
         assert re.search(shown, text), text
     reader = cv2.VideoCapture(str(tmp_path / "overlay.mp4"))
     assert reader.read()[1].shape == (720, 1280, 3)
@@ -140,9 +146,23 @@ def test_a_node_that_refuses_its_setup_ends_the_demo_with_its_reason(tmp_path: P
         play_live(playback, os.environ)
 
 
+def test_an_interrupt_waits_until_a_child_is_in_the_books() -> None:
+    reached = []
+
+    def interrupted_block() -> None:
+        with interrupts_deferred():
+            signal.raise_signal(signal.SIGINT)
+            reached.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_block()
+    assert reached == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_child_that_fails_says_so_with_its_last_words(tmp_path: Path) -> None:
     with Children() as children:
-        child = children.start(Child("thing", ["no_such_module"], os.environ, tmp_path / "log", reads_stdout=True))
+        child = children.start("thing", ["no_such_module"], os.environ, tmp_path / "log", reads_stdout=True)
         assert child.next_line(60) == ""
         assert child.wait(60) == 1
         with pytest.raises(DemoError, match=r"(?s)thing ended with exit code 1.*no_such_module"):

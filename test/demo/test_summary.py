@@ -29,7 +29,7 @@ from m2a_ros.demo.records import (
     read_received,
     read_sent,
 )
-from m2a_ros.demo.scoring import recorded_maps, score
+from m2a_ros.demo.scoring import baseline_bundle, recorded_maps, score
 from m2a_ros.demo.summary import live_figures, mismatches
 from test.tiny_bundle import RED, TOLERANCE, class_logits, tiny_colors, write_tiny_bundle
 
@@ -117,11 +117,18 @@ def test_scores_are_scikit_learns_on_the_same_frames(small_clip: Clip, tmp_path:
     truth = np.concatenate([small_clip.truth(i).ravel() for i in (0, 2)])
     keep = truth != 255
     published = np.concatenate([maps[i][ANOMALY].ravel() for i in (0, 2)])
-    assert scores.frames == 2
+    assert (scores.frames, scores.baseline_model) == (2, "tiny")
     assert scores.published.auprc == pytest.approx(average_precision_score(truth[keep], published[keep]), rel=1e-9)
     assert scores.baseline is not None
     baseline = np.concatenate([expected_maximum_softmax(small_clip.image(i)).ravel() for i in (0, 2)])
     assert scores.baseline.auprc == pytest.approx(average_precision_score(truth[keep], baseline[keep]), rel=1e-3)
+
+
+def test_the_baseline_is_the_network_before_the_outlier_stage_where_it_is_shipped(tmp_path: Path) -> None:
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "tiny"))
+    assert baseline_bundle(bundle) == bundle
+    write_tiny_bundle(tmp_path / "tiny-known", name="tiny-known")
+    assert baseline_bundle(bundle).manifest.name == "tiny-known"
 
 
 def expected_maximum_softmax(image: np.ndarray) -> np.ndarray:
