@@ -6,11 +6,13 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.errors import ConfigError
 from m2a_ros.endpoints import create_sensor_subscription
 from m2a_ros.frame_slot import Arrival, FrameSlots
+from m2a_ros.stamps import StampCheck
 from m2a_ros.statistics import CameraStatistics
 
 REPLACED = "replaced_by_newer"
@@ -45,6 +47,7 @@ class CameraInput:
         self._camera = camera
         self._slots = slots
         self._statistics = statistics
+        self._stamps = StampCheck()
         self._topics = {"raw": f"~/input/{camera}/image", "compressed": f"~/input/{camera}/image/compressed"}
         self._auto = transport == "auto"
         self._transport = "raw" if self._auto else transport
@@ -98,6 +101,9 @@ class CameraInput:
     def _keep_image(self, message: Image | CompressedImage) -> None:
         arrival = Arrival(self._camera, message)
         self._statistics.arrived(arrival.received)
+        stamp_ns, now_ns = Time.from_msg(message.header.stamp).nanoseconds, self._node.get_clock().now().nanoseconds
+        if reason := self._stamps.judge(stamp_ns, now_ns):
+            self._statistics.odd_stamp(reason)
         if self._slots.put(arrival):
             self._statistics.dropped(REPLACED)
 

@@ -26,7 +26,8 @@ def image_to_array(msg: Any) -> np.ndarray:
         msg: the message.
 
     Returns:
-        [H, W] or [H, W, C] in native byte order; shares memory with the message where the layout allows.
+        [H, W] or [H, W, C] in native byte order, [3/2 H, W] for nv12 and nv21; shares memory with the message where
+        the layout allows.
 
     Raises:
         ImageError: unknown encoding, no pixels, or step or data length that do not fit height and width.
@@ -42,13 +43,19 @@ def image_to_array(msg: Any) -> np.ndarray:
             f"image step is {step}, but {width} pixels of '{msg.encoding}' need at least {row_bytes} bytes a row; "
             "the driver's step, width or encoding is wrong",
         )
-    if size != height * step:
+    if layout.semiplanar and (height % 2 or width % 2):
+        raise ImageError(
+            "size_mismatch", f"image is {width}x{height}, but '{msg.encoding}' has chroma for every second pixel only; "
+            "its width and height must be even",
+        )  # fmt: skip
+    rows_sent = height + height // 2 if layout.semiplanar else height
+    if size != rows_sent * step:
         raise ImageError(
             "size_mismatch",
-            f"image data has {size} bytes, expected height * step = {height} * {step} = {height * step}; "
+            f"image data has {size} bytes, expected rows * step = {rows_sent} * {step} = {rows_sent * step}; "
             "the message is cut off or its size fields are wrong",
         )
-    rows = np.frombuffer(msg.data, np.uint8).reshape(height, step)[:, :row_bytes]
+    rows = np.frombuffer(msg.data, np.uint8).reshape(rows_sent, step)[:, :row_bytes]
     big_endian = layout.dtype.itemsize > 1 and bool(msg.is_bigendian)
     dtype = layout.dtype.newbyteorder(">" if big_endian else "<")
     pixels = np.ascontiguousarray(rows).view(dtype)
@@ -115,9 +122,12 @@ def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:
         encoding: the encoding.
 
     Raises:
-        ImageError: the array does not have the dtype and channels of the encoding, or has no pixels.
+        ImageError: the array does not have the dtype and channels of the encoding, or has no pixels, or the encoding
+            is one that is only read (nv12, nv21).
     """
     layout = pixel_format(encoding)
+    if layout.semiplanar:
+        raise ImageError("unconvertible", f"images are not written as '{encoding}'; use rgb8 or bgr8")
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or array.dtype != layout.dtype or channels != layout.channels:
         raise ImageError(

@@ -71,6 +71,7 @@ class CameraDiagnostics:
             "seconds_since_last_frame": f"{age:.2f}",
             **{f"dropped.{reason}": count for reason, count in sorted(current.dropped.items())},
             **{f"without_markers.{reason}": count for reason, count in sorted(current.without_markers.items())},
+            **{f"stamps.{reason}": count for reason, count in sorted(current.odd_stamps.items())},
             **{name: f"{value:.2f}" for name, value in current.timings_ms.items()},
             "last_error": current.last_error,
         }
@@ -86,6 +87,11 @@ class CameraDiagnostics:
         bad = sum(count for reason, count in new.items() if reason.startswith(BAD_FRAME_PREFIX))
         broken = sum(count for reason, count in new.items() if reason.endswith("_error"))
         unplaced = sum(view.snapshot.without_markers.values()) - sum(self._before.without_markers.values())
+        odd = [
+            reason
+            for reason, count in sorted(view.snapshot.odd_stamps.items())
+            if count > self._before.odd_stamps.get(reason, 0)
+        ]
         if broken:
             return DiagnosticStatus.ERROR, f"{broken} frames failed: {view.snapshot.last_error}"
         if bad:
@@ -101,6 +107,10 @@ class CameraDiagnostics:
             )
         if unplaced:
             return DiagnosticStatus.WARN, "unknown instances cannot be placed: camera_info is missing or does not fit"
+        if odd:
+            return DiagnosticStatus.WARN, (
+                f"stamps are no use ({', '.join(odd)}): check the driver's stamps, the clocks and use_sim_time"
+            )
         if new.keys() & set(_HARMLESS):
             return DiagnosticStatus.OK, "idle: nobody subscribes to an output"
         return DiagnosticStatus.OK, "running"

@@ -23,6 +23,9 @@ _CHANNELS = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 # OpenCV names a Bayer pattern by the second row's second and third pixels, ROS by the first two of both rows.
 _BAYER = {"bayer_rggb": "BayerBG", "bayer_bggr": "BayerRG", "bayer_gbrg": "BayerGR", "bayer_grbg": "BayerGB"}
 _YUV = {"yuv422": "UYVY", "uyvy": "UYVY", "yuv422_yuy2": "YUY2", "yuyv": "YUY2"}
+# A plane of luma, then one of chroma with half as many rows of the same length. ROS defines nv21; drivers of hardware
+# codecs also send nv12, which has the two chroma bytes the other way round.
+_SEMIPLANAR = {"nv12": "NV12", "nv21": "NV21"}
 
 
 class ImageError(DataError, TypeError):
@@ -47,11 +50,13 @@ class PixelFormat:
         color: ``mono``, ``rgb``, ``bayer_rggb``, ``yuv422`` ...; None for encodings that say nothing about colour.
         dtype: type of one channel, native byte order.
         channels: channels per pixel.
+        semiplanar: whether half as many rows of chroma follow the image's rows.
     """
 
     color: str | None
     dtype: np.dtype
     channels: int
+    semiplanar: bool = False
 
     @property
     def pixel_bytes(self) -> int:
@@ -62,6 +67,7 @@ class PixelFormat:
 def _named_formats() -> dict[str, PixelFormat]:
     byte, word = np.dtype(np.uint8), np.dtype(np.uint16)
     formats = {name: PixelFormat(name, byte, 2) for name in _YUV}
+    formats |= {name: PixelFormat(name, byte, 1, semiplanar=True) for name in _SEMIPLANAR}
     for dtype, bits in ((byte, "8"), (word, "16")):
         formats |= {name + bits: PixelFormat(name, dtype, channels) for name, channels in _CHANNELS.items()}
         formats |= {name + bits: PixelFormat(name, dtype, 1) for name in _BAYER}
@@ -93,7 +99,7 @@ def convert(array: np.ndarray, source: str, target: str) -> np.ndarray:
     """Convert pixels from one encoding to another.
 
     Args:
-        array: [H, W] or [H, W, C] in the dtype of ``source``, native byte order.
+        array: [H, W] or [H, W, C] in the dtype of ``source``, native byte order; nv12 and nv21 are [3/2 H, W].
         source: encoding of ``array``.
         target: encoding to give; between 8 and 16 bits values are scaled by 257, other depths are cast with rounding.
 
@@ -121,8 +127,8 @@ def convert(array: np.ndarray, source: str, target: str) -> np.ndarray:
 def _convert_color(array: np.ndarray, source: str, target: str, what: str) -> np.ndarray:
     if source in _BAYER and target in ("mono", "rgb", "bgr"):
         code = f"{_BAYER[source]}2{_opencv(target)}"
-    elif source in _YUV and target in _CHANNELS:
-        code = f"YUV2{_opencv(target)}_{_YUV[source]}"
+    elif (name := (_YUV | _SEMIPLANAR).get(source)) and target in _CHANNELS:
+        code = f"YUV2{_opencv(target)}_{name}"
     elif source in _CHANNELS and target in _CHANNELS:
         code = f"{_opencv(source)}2{_opencv(target)}"
     else:

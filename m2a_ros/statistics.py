@@ -16,6 +16,7 @@ class Snapshot:
         published: frames whose outputs were published.
         dropped: frames for which nothing was published, by reason.
         without_markers: frames whose markers were not published although somebody listened, by reason.
+        odd_stamps: frames whose stamp is no use, by reason; they are processed all the same.
         last_arrival: ``time.monotonic()`` of the last frame, or None.
         timings_ms: last value of each stage and latency, milliseconds.
         last_error: message of the last bad frame, or empty.
@@ -25,6 +26,7 @@ class Snapshot:
     published: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     without_markers: dict[str, int] = field(default_factory=dict)
+    odd_stamps: dict[str, int] = field(default_factory=dict)
     last_arrival: float | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     last_error: str = ""
@@ -40,6 +42,7 @@ class CameraStatistics:
         self._published = 0
         self._dropped: Counter[str] = Counter()
         self._without_markers: Counter[str] = Counter()
+        self._odd_stamps: Counter[str] = Counter()
         self._last_arrival: float | None = None
         self._timings: dict[str, float] = {}
         self._last_error = ""
@@ -67,10 +70,15 @@ class CameraStatistics:
         with self._lock:
             self._without_markers[reason] += 1
 
+    def odd_stamp(self, reason: str) -> None:
+        """Count a frame whose stamp is no use."""
+        with self._lock:
+            self._odd_stamps[reason] += 1
+
     def snapshot(self) -> Snapshot:
         """The figures now."""
         with self._lock:
             return Snapshot(
-                self._received, self._published, dict(self._dropped), dict(self._without_markers), self._last_arrival,
-                dict(self._timings), self._last_error,
+                self._received, self._published, dict(self._dropped), dict(self._without_markers),
+                dict(self._odd_stamps), self._last_arrival, dict(self._timings), self._last_error,
             )  # fmt: skip

@@ -64,10 +64,12 @@ def test_grey_is_repeated_and_16_bits_are_divided_by_257() -> None:
     np.testing.assert_array_equal(image_to_rgb(packed(grey.astype(np.uint16) * 257, "mono16")), want)
 
 
-@pytest.mark.parametrize("encoding", ["bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"])
-def test_bayer_of_a_plain_colour_gives_that_colour(encoding: str) -> None:
-    color = {"r": 200, "g": 120, "b": 40}
-    pattern = np.array([color[letter] for letter in encoding[6:10]], np.uint8).reshape(2, 2)
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern_name", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_of_a_plain_colour_gives_that_colour(pattern_name: str, bits: int) -> None:
+    color, encoding = {"r": 200, "g": 120, "b": 40}, f"bayer_{pattern_name}{bits}"
+    dtype, scale = (np.uint8, 1) if bits == 8 else (np.uint16, 257)
+    pattern = np.array([scale * color[letter] for letter in pattern_name], dtype).reshape(2, 2)
     rgb = image_to_rgb(packed(np.tile(pattern, (6, 8)), encoding))
     assert (rgb[2:-2, 2:-2] == (200, 120, 40)).all()
 
@@ -79,6 +81,57 @@ def test_yuv422_without_colour_gives_grey(encoding: str, order: tuple[int, int])
     luma_and_chroma = np.stack([np.full((4, 6), 16 + 110, np.uint8), np.full((4, 6), 128, np.uint8)], axis=2)
     rgb = image_to_rgb(packed(luma_and_chroma[..., order], encoding))
     np.testing.assert_allclose(rgb, round(110 * 255 / 219), atol=1)
+
+
+def yuv_limited(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Y, Cb, Cr of an RGB colour as ITU-R BT.601 has it for digital video (16..235, 16..240)."""
+    red, green, blue = color
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    cb, cr = 128 + (blue - luma) / 1.772 * 224 / 255, 128 + (red - luma) / 1.402 * 224 / 255
+    return round(16 + luma * 219 / 255), round(cb), round(cr)
+
+
+@pytest.mark.parametrize("color", [(200, 120, 40), (255, 0, 0), (0, 0, 255), (10, 10, 10)])
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"])
+def test_yuv_of_a_plain_colour_gives_that_colour(encoding: str, padding: int, color: tuple[int, int, int]) -> None:
+    luma, cb, cr = yuv_limited(color)
+    if encoding in ("nv12", "nv21"):
+        chroma = [cb, cr] if encoding == "nv12" else [cr, cb]
+        planes = np.vstack([np.full((4, 6), luma, np.uint8), np.tile(np.array(chroma, np.uint8), (2, 3))])
+        message = packed(planes, encoding, padding)
+        message.height = 4
+    else:
+        pair = [luma, cb, luma, cr] if "yuy" in encoding else [cb, luma, cr, luma]
+        message = packed(np.tile(np.array(pair, np.uint8), (4, 3)).reshape(4, 6, 2), encoding, padding)
+    rgb = image_to_rgb(message)
+    assert rgb.shape == (4, 6, 3)
+    np.testing.assert_allclose(rgb, np.broadcast_to(color, rgb.shape), atol=4)
+
+
+@pytest.mark.parametrize("encoding", ["nv12", "nv21"])
+def test_semiplanar_chroma_belongs_to_its_two_by_two_pixels(encoding: str) -> None:
+    left, right = yuv_limited((255, 0, 0)), yuv_limited((0, 0, 255))
+    luma = np.repeat(np.array([[left[0], left[0], right[0], right[0]]], np.uint8), 2, axis=0)
+    order = (1, 2) if encoding == "nv12" else (2, 1)
+    chroma = np.array([[left[order[0]], left[order[1]], right[order[0]], right[order[1]]]], np.uint8)
+    message = packed(np.vstack([luma, chroma]), encoding)
+    message.height = 2
+    rgb = image_to_rgb(message).astype(int)
+    np.testing.assert_allclose(rgb[:, :2], np.broadcast_to((255, 0, 0), (2, 2, 3)), atol=4)
+    np.testing.assert_allclose(rgb[:, 2:], np.broadcast_to((0, 0, 255), (2, 2, 3)), atol=4)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(3, 4, 18), (4, 3, 18), (4, 4, 16), (4, 4, 25)])
+def test_semiplanar_images_need_even_sizes_and_all_their_rows(height: int, width: int, size: int) -> None:
+    with pytest.raises(ImageError) as caught:
+        image_to_rgb(Message(height, width, "nv12", width, bytes(size)))
+    assert caught.value.reason == "size_mismatch"
+
+
+def test_semiplanar_images_are_read_only() -> None:
+    with pytest.raises(ImageError, match="nv12"):
+        fill_image(Image(), np.zeros((6, 4), np.uint8), "nv12")
 
 
 @pytest.mark.parametrize("padding", [1, 2, 5, 64])
@@ -132,7 +185,7 @@ def test_malformed_images_are_refused_by_reason(change: dict[str, Any], reason: 
 @settings(max_examples=200, deadline=None)
 @given(
     height=st.integers(0, 5), width=st.integers(0, 5), step=st.integers(0, 20), size=st.integers(0, 100),
-    encoding=st.sampled_from(["rgb8", "bgra8", "mono16", "bayer_rggb8", "yuv422", "32FC1", "8UC5", "nonsense"]),
+    encoding=st.sampled_from(["rgb8", "bgra8", "mono16", "bayer_rggb8", "yuv422", "nv21", "32FC1", "8UC5", "nonsense"]),
 )  # fmt: skip
 def test_any_size_fields_give_a_whole_image_or_an_image_error(
     height: int, width: int, step: int, size: int, encoding: str
@@ -142,7 +195,7 @@ def test_any_size_fields_give_a_whole_image_or_an_image_error(
     except ImageError:
         return
     assert rgb.shape == (height, width, 3)
-    assert size == height * step
+    assert size == (height * 3 // 2 if encoding == "nv21" else height) * step
 
 
 @pytest.mark.parametrize("extension", [".png", ".jpg"])

@@ -67,6 +67,16 @@ def test_unplaced_instances_warn() -> None:
     assert values["without_markers.no_camera_info"] == "1"
 
 
+def test_stamps_of_no_use_warn_while_new() -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("c")
+    statistics.odd_stamp("zero")
+    level, message, values = look(diagnostics, statistics)
+    assert level == WARN
+    assert "zero" in message
+    assert values["stamps.zero"] == "1"
+    assert look(diagnostics, statistics)[:2] == (OK, "running")
+
+
 @pytest.mark.parametrize(
     ("state", "problem", "level"),
     [("active", "", OK), ("inactive", "", WARN), ("unconfigured", "", WARN), ("unconfigured", "no model", ERROR)],

@@ -235,6 +235,61 @@ def test_bad_image_is_counted_and_not_answered(bench: Bench, listening: str, kin
     assert bench.node.process.poll() is None
 
 
+@pytest.mark.parametrize("listening", [(f"{OUT}/open_set_mask", Image)], indirect=True)
+def test_resolution_may_change_from_frame_to_frame(bench: Bench, listening: str) -> None:
+    for size in [(96, 128), (192, 256), (50, 200), (96, 128)]:
+        rgb = scene((size[1] // 2, size[0] // 2, size[1] // 2 + 16, size[0] // 2 + 16), size)
+        message = bench.answer(listening, image(rgb, bench.stamp()))
+        np.testing.assert_array_equal(pixels(message), bench.expected(rgb).open_set)
+
+
+@pytest.mark.parametrize("listening", [(f"{OUT}/open_set_mask", Image)], indirect=True)
+@pytest.mark.parametrize("encoding", ["yuyv", "uyvy", "nv12", "nv21", "bayer_rggb8", "bgra8", "mono8"])
+def test_encodings_of_the_field_are_answered(bench: Bench, listening: str, encoding: str) -> None:
+    # Black in each of them; what colours become is tested with the conversions.
+    shape = {"yuyv": (96, 256), "uyvy": (96, 256), "nv12": (144, 128), "nv21": (144, 128), "bgra8": (96, 512)}
+    rows, step = shape.get(encoding, (96, 128))
+    data = np.zeros((rows, step), np.uint8)
+    if encoding in ("yuyv", "uyvy"):
+        luma = 0 if encoding == "yuyv" else 1
+        data[:, luma::2], data[:, 1 - luma :: 2] = 16, 128
+    elif encoding in ("nv12", "nv21"):
+        data[:96], data[96:] = 16, 128
+    message = image(scene(None), bench.stamp())
+    message.encoding, message.step, message.data = encoding, step, data.tobytes()
+    answer = bench.answer(listening, message)
+    black = np.zeros((96, 128, 3), np.uint8)
+    np.testing.assert_array_equal(pixels(answer), bench.expected(black).open_set)
+
+
+@pytest.mark.parametrize("listening", [(f"{OUT}/open_set_mask", Image)], indirect=True)
+@pytest.mark.parametrize(
+    ("stamps", "reason"),
+    [([0], "zero"), ([2_000_000_000], "in_future"), ([2, 1], "jumped_back")],
+    ids=["zero", "future", "back"],
+)
+def test_odd_stamps_are_counted_warned_of_and_answered(
+    bench: Bench, listening: str, stamps: list[int], reason: str
+) -> None:
+    key = f"stamps.{reason}"
+    before = int(bench.listener.status(CAMERA).get(key, 0))
+    for stamp in stamps:
+        message = image(scene(None), stamp)
+        if stamp == 0:
+            message.header.stamp.nanosec = 0
+        bench.answer(listening, message)
+    warned = bench.listener.spin_until(
+        lambda: any(
+            status.name == CAMERA and reason in status.message
+            for array in bench.listener.received["/diagnostics"]
+            for status in array.status
+        )
+    )
+    assert warned
+    assert int(bench.listener.status(CAMERA)[key]) > before
+    assert bench.node.process.poll() is None
+
+
 @pytest.mark.parametrize("listening", [(f"{OUT}/unknown_markers", MarkerArray)], indirect=True)
 @pytest.mark.parametrize("scale", [1, 2], ids=["calibrated in this size", "calibrated in twice the size"])
 def test_markers_stand_on_the_ground_and_are_deleted_when_gone(bench: Bench, listening: str, scale: int) -> None:

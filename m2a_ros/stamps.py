@@ -1,0 +1,33 @@
+"""Stamps that a consumer cannot rely on: told by reason, so that the driver or the clock gets repaired."""
+
+from __future__ import annotations
+
+ZERO, JUMPED_BACK, IN_FUTURE = "zero", "jumped_back", "in_future"
+_FUTURE_NS = 1_000_000_000
+
+
+class StampCheck:
+    """Judges the stamps of one camera's frames in the order of their arrival."""
+
+    def __init__(self) -> None:
+        """Start without a frame."""
+        self._last_ns = 0
+
+    def judge(self, stamp_ns: int, now_ns: int) -> str | None:
+        """What is wrong with a stamp.
+
+        Args:
+            stamp_ns: of the frame, nanoseconds.
+            now_ns: the node's clock, nanoseconds; 0 while it waits for simulated time.
+
+        Returns:
+            ``zero`` (the driver stamps nothing), ``jumped_back`` (before the frame that came last: a bag that starts
+            over, a clock that was set), ``in_future`` (more than a second ahead: the camera's clock is not
+            synchronised, or only one of the two lives in simulated time), or None.
+        """
+        last_ns, self._last_ns = self._last_ns, stamp_ns
+        if stamp_ns == 0:
+            return ZERO
+        if stamp_ns < last_ns:
+            return JUMPED_BACK
+        return IN_FUTURE if 0 < now_ns < stamp_ns - _FUTURE_NS else None
