@@ -14,8 +14,11 @@ from m2a_core.types import check_array
 MULTIPLE = 32
 """The network's input is a multiple of this; what is missing is padded with zeros after normalisation."""
 
-_BYTES_PER_PIXEL = 2600
-"""Peak of network and score maps together, measured with ResNet-50 and 19 classes; see ``needed_bytes``."""
+_NETWORK_BYTES = 1200
+"""Peak memory of the networks per input pixel: ResNet-50 takes 700 (measured), Swin-L 1000 (m2a info); with reserve."""
+
+_CLASS_BYTES = 8
+"""The same of the score maps, per class: S and its resized copy."""
 
 
 class TorchRuntime:
@@ -52,7 +55,8 @@ class TorchRuntime:
         if min(height, width) < MULTIPLE:
             raise DataError(f"image of {height}x{width}: expected at least {MULTIPLE} pixels a side; enlarge it")
         padded = (height + -height % MULTIPLE, width + -width % MULTIPLE)
-        need, free = padded[0] * padded[1] * _BYTES_PER_PIXEL, free_bytes()
+        per_pixel = _NETWORK_BYTES + _CLASS_BYTES * self.model.config.labels.num_classes
+        need, free = padded[0] * padded[1] * per_pixel, free_bytes()
         if free is not None and need > free:
             raise DataError(
                 f"image of {height}x{width}: needs about {need / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are "
