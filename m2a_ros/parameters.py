@@ -23,7 +23,8 @@ MODELS_OWN = -1.0
 TRANSPORTS = ("auto", "raw", "compressed")
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "a string"}
-_TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""What a camera's name must match."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class ParameterSpec:
         limits: smallest and largest value, for numbers.
         choices: allowed values, for strings.
         live: may change while the node is configured; all others need the node unconfigured.
+        required: must not be empty, for strings.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ParameterSpec:
     limits: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    required: bool = False
 
     @property
     def expected(self) -> str:
@@ -57,7 +60,10 @@ class ParameterSpec:
 
 NODE_PARAMETERS = (
     ParameterSpec("autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager."),
-    ParameterSpec("model", DEFAULT_MODEL, "Model bundle: name under engines/, directory, or .onnx beside a manifest."),
+    ParameterSpec(
+        "model", DEFAULT_MODEL, "Model bundle: name under engines/, directory, or .onnx beside a manifest.",
+        required=True,
+    ),
     ParameterSpec("backend", BACKENDS[0], "What runs the network.", choices=BACKENDS),
     ParameterSpec("threads", 0, "CPU threads for one inference; 0 leaves it to the back end (all cores).", (0, 256)),
     ParameterSpec(
@@ -77,7 +83,9 @@ NODE_PARAMETERS = (
         "max_rate", 0.0, "Frames a second and camera to process at most; the rest is dropped; 0 for no limit.",
         (0.0, 1000.0), live=True,
     ),
-    ParameterSpec("base_frame", "base_link", "Frame of the markers: x forward, y left, z up, ground at z = 0."),
+    ParameterSpec(
+        "base_frame", "base_link", "Frame of the markers: x forward, y left, z up, ground at z = 0.", required=True
+    ),
     ParameterSpec(
         "markers.max_distance", 60.0, "Metres from the camera beyond which an unknown instance gets no marker.",
         (1.0, 1000.0), live=True,
@@ -103,7 +111,8 @@ NODE_PARAMETERS = (
 
 _THRESHOLD_MEANINGS = {
     "anomaly": "Score f (Eq. 7) from which a pixel is unknown.",
-    "refined": "Refined score f^r (Eq. 15) from which a pixel is unknown.",
+    "refined": "Refined score f^r (Eq. 15) from which a pixel is the seed of an unknown instance.",
+    "extent": "Refined score f^r (Eq. 15) down to which an unknown instance reaches.",
     "background": "Background score B (Eq. 17) from which a pixel is background.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
     "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",
@@ -190,9 +199,9 @@ class Settings:
             ConfigError: a value that no range can catch is wrong.
         """
         cameras = check_cameras(values["cameras"])
-        for name in ("model", "base_frame"):
-            if not values[name]:
-                raise ConfigError(f"parameter '{name}' is empty; see its description")
+        for spec in NODE_PARAMETERS:
+            if spec.required and not values[spec.name]:
+                raise ConfigError(f"parameter '{spec.name}' is empty, expected {spec.expected}: {spec.description}")
         thresholds = {}
         for spec in THRESHOLD_PARAMETERS:
             value = values[spec.name]
@@ -235,7 +244,7 @@ def check_cameras(cameras: Iterable[str]) -> tuple[str, ...]:
         ConfigError: there is none, one repeats, or one cannot be a part of a topic name.
     """
     names = tuple(cameras)
-    bad = [name for name in names if not _TOPIC_TOKEN.fullmatch(name)]
+    bad = [name for name in names if not TOPIC_TOKEN.fullmatch(name)]
     if not names or bad or len(set(names)) != len(names):
         raise ConfigError(
             f"parameter 'cameras' is {list(names)}; expected at least one name, all different, of letters, digits and "
