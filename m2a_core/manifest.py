@@ -25,7 +25,8 @@ class Thresholds:
     Attributes:
         anomaly: a pixel is unknown where f (Eq. 7) is at least this; chosen at 95 % true-positive rate on validation
             (Sec. 5.1). f can leave [0, 1], and so can this.
-        refined: the same for f^r (Eq. 15).
+        refined: a pixel is the seed of an unknown instance where f^r (Eq. 15) is at least this.
+        extent: an unknown instance reaches as far as f^r is at least this, in [0, 1].
         background: a pixel is background where B (Eq. 17) is at least this, in [0, 1].
         keep_score: a query takes part in the panoptic merge when its top known class has at least this probability.
         overlap: a query's segment is kept when at least this share of its mask is still its own after the merge.
@@ -38,6 +39,7 @@ class Thresholds:
 
     anomaly: float
     refined: float
+    extent: float = 0.5
     background: float = 0.5
     keep_score: float = 0.5
     overlap: float = 0.8

@@ -1,15 +1,13 @@
-"""Choose a model's anomaly threshold on your own frames and store it in the model's manifest.
+"""Choose a model's anomaly thresholds on your own frames and store them in the model's manifest.
 
-With labelled frames: the threshold at which 95 % (--tpr) of the anomalous pixels are found.
+With labelled frames: the threshold of the anomaly score (Eq. 7), from which the open-set mask calls a pixel unknown, at
+which 95 % (--tpr) of the anomalous pixels are found. The seeds of unknown instances stay as they are.
+
 With normal frames only (--frame-fpr RATE): the lowest threshold at which a normal frame raises an alarm with
-probability at
-most RATE. This holds for any distribution of scores as long as new frames are like the given ones: take frames from
-many
-drives, not neighbours of one video, and none that the model was trained on. RATE 0.01 needs at least 99 frames. An
-alarm
-is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model reports.
-
-Both thresholds are set: for the anomaly score (Eq. 7) and for the refined one (Eq. 15).
+probability at most RATE, for the anomaly score and for the seeds of unknown instances (the refined score, Eq. 15).
+This holds for any distribution of scores as long as new frames are like the given ones: take frames from many drives,
+not neighbours of one video, and none that the model was trained on. RATE 0.01 needs at least 99 frames. An alarm is
+--min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model reports.
 
 examples:
   m2a calibrate --model engines/m2a-edge --images val/images --gt val/masks
@@ -90,10 +88,11 @@ def run(args: argparse.Namespace) -> int:
                 f"{100 * guarantee.bound():.2f} %)"
             )
         else:
-            chosen[name] = threshold_at_tpr(scores, args.tpr)
-            print(
-                f"{name:8s} threshold {chosen[name]:.6g}: finds {100 * args.tpr:g} % of {len(scores)} anomalous pixels"
-            )
+            threshold = threshold_at_tpr(scores, args.tpr)
+            print(f"{name:8s} threshold {threshold:.6g}: finds {100 * args.tpr:g} % of {len(scores)} anomalous pixels")
+            # A seed that 95 % of the pixels reach would make every segment border an instance.
+            if name == "anomaly":
+                chosen[name] = threshold
     if normal:
         print(f"this guarantee needs at least {frames_needed(args.frame_fpr)} normal frames; {len(frames)} were given")
     manifest = bundle.manifest

@@ -8,6 +8,7 @@ import numpy as np
 
 from m2a_core.labels import LabelSet
 from m2a_core.manifest import Thresholds
+from m2a_core.openset.candidates import anomaly_candidates
 from m2a_core.openset.components import Component
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import PAPER_COMPONENTS, PAPER_ITERATIONS, mine_unknown
@@ -21,8 +22,8 @@ from m2a_core.types import OpenSetResult, Output, UnknownInstance
 class Candidates(str, Enum):
     """Where unknown instances are looked for.
 
-    ``anomaly``: the refined anomaly score (Eq. 15) reaches its threshold. For driving, where all that belongs to the
-    scene is a known class.
+    ``anomaly``: the refined anomaly score (Eq. 15), see ``candidates``. For driving, where all that belongs to the scene
+    is a known class.
     ``background``: the background (Eq. 17) reaches its threshold; then the paper's steps and hyper-parameters
     (Sec. 6.3). For open-set panoptic segmentation, where unlabelled stuff is normal.
     """
@@ -92,7 +93,7 @@ class OpenSetHead:
         if from_background:
             candidates = net.background[:height, :width] >= limits.background
         else:
-            candidates = net.refined[:height, :width] >= limits.refined
+            candidates = anomaly_candidates(net.refined[:height, :width], limits.refined, limits.extent)
         return mine_unknown(
             candidates,
             _valid_cells(net.query_masks, net, geometry),

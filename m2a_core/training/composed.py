@@ -54,15 +54,15 @@ def compose(frames: Sequence[LabelledImage], unseen: Sequence[Cutout], seed: int
 
 
 def write_composed(images: Sequence[ComposedImage], directory: Path) -> None:
-    """Write ``images/NAME.png`` and ``labels/NAME.png``.
+    """Write ``images/NAME.png`` and ``masks/NAME.png``, the layout of `m2a evaluate --dataset folder`.
 
     Raises:
         DataError: a file cannot be written.
     """
-    for kind in ("images", "labels"):
+    for kind in ("images", "masks"):
         (directory / kind).mkdir(parents=True, exist_ok=True)
     for item in images:
-        for kind, array in (("images", cv2.cvtColor(item.image, cv2.COLOR_RGB2BGR)), ("labels", item.label)):
+        for kind, array in (("images", cv2.cvtColor(item.image, cv2.COLOR_RGB2BGR)), ("masks", item.label)):
             path = directory / kind / f"{item.name}.png"
             if not cv2.imwrite(str(path), array):
                 raise DataError(f"{path}: cannot be written")

@@ -1,0 +1,50 @@
+"""Candidate pixels of unknown instances: seeds, extent, thin structures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m2a_core.openset.candidates import anomaly_candidates
+
+HEIGHT, WIDTH = 360, 480
+
+
+def scene() -> np.ndarray:
+    """A weak blob left, a strong-hearted blob right, a strong thin line below."""
+    refined = np.full((HEIGHT, WIDTH), 0.05, np.float32)
+    refined[100:140, 50:90] = 0.6
+    refined[100:140, 300:340] = 0.6
+    refined[110:130, 310:330] = 0.95
+    refined[300:303, :] = 0.95
+    return refined
+
+
+def test_a_component_counts_where_it_contains_a_seed_and_reaches_to_its_extent() -> None:
+    found = anomaly_candidates(scene(), seed=0.9, extent=0.5)
+    rows, columns = np.nonzero(found)
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (100, 140, 300, 340)
+    # The elliptic opening may round the blob's corners and takes nothing else.
+    assert found.sum() >= 40 * 40 - 4 * 8
+
+
+def test_thin_structures_are_no_candidates_however_high_they_score() -> None:
+    assert not anomaly_candidates(scene(), seed=0.9, extent=0.5)[295:310].any()
+
+
+def test_a_line_does_not_join_an_object_to_its_surroundings() -> None:
+    refined = scene()
+    refined[118:121, 90:300] = 0.95
+    found = anomaly_candidates(refined, seed=0.9, extent=0.5)
+    assert found[120, 320]
+    assert not found[:, 60:280].any()
+
+
+def test_an_extent_above_the_seed_is_the_seed() -> None:
+    np.testing.assert_array_equal(anomaly_candidates(scene(), 0.55, 0.9), anomaly_candidates(scene(), 0.55, 0.55))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_nothing_and_everything(value: float) -> None:
+    found = anomaly_candidates(np.full((HEIGHT, WIDTH), value, np.float32), 0.9, 0.5)
+    assert found.all() if value else not found.any()
