@@ -30,7 +30,7 @@ class Criterion:
                 then the candidates of the importance sampling, then the other points of the mask losses.
         """
         self.config, self.draw = config, draw
-        self.class_weight = torch.ones(num_classes + 1)
+        self.class_weight = torch.ones(num_classes + 1, dtype=torch.float64)
         self.class_weight[-1] = config.no_object
         self.costs = {"ce": config.ce, "bce": config.bce, "dice": config.dice}
 

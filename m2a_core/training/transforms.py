@@ -41,8 +41,8 @@ def augment(
     size = (min(width, round(cut_w * scale_x)), min(height, round(cut_h * scale_y)))
     shrink = cv2.INTER_AREA if scale_y < 1 else cv2.INTER_LINEAR
     small = cv2.resize(image[window], size, interpolation=shrink)
-    ids = cv2.resize(label[window], size, interpolation=cv2.INTER_NEAREST)
-    odd = cv2.resize(outlier[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    ids = cv2.resize(label[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+    odd = cv2.resize(outlier[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
     if rng.random() < cfg.flip:
         small, ids, odd = small[:, ::-1], ids[:, ::-1], odd[:, ::-1]
     small = degrade(color_jitter(small, cfg.color, rng), cfg.degrade, rng)
