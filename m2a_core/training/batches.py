@@ -59,5 +59,7 @@ class Batches:
                 self.mix.add_unknown(image, label, outlier, int(rng.integers(1, 4)), rng)
             image, label, outlier = augment(image, label, outlier, self.data.augment, rng)
             images.append(image)
-            targets.append(make_target(label, outlier, self.labels, self.data.min_component, self.data.max_segments))
+            targets.append(
+                make_target(label, outlier, self.labels, self.data.min_component, self.data.max_segments, frame.partial)
+            )
         return normalise(images), targets

@@ -18,6 +18,7 @@ from m2a_core.training.batches import Batches
 from m2a_core.training.composed import compose
 from m2a_core.training.config import TrainConfig
 from m2a_core.training.datasets import load_camvid, load_cutouts
+from m2a_core.training.idd_lite import load_idd_lite
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.trainer import Trainer
 from m2a_core.training.validation import validate
@@ -69,6 +70,9 @@ def build_trainer(config: TrainConfig, config_dir: Path, data_root: Path, out: P
             f"{data_root / 'camvid'}: {len(train)} frames to train on and {len(held)} held apart; both need at least "
             "one: check data.splits and data.held_apart"
         )
+    mix = AnomalyMix(seen, cut_known_objects(train))
+    if config.data.idd_stride > 0:
+        train += load_idd_lite(data_root / "idd_lite", config.data.idd_stride)
     count = config.validation.frames or len(held)
     some = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))]
     check = functools.partial(
@@ -81,6 +85,5 @@ def build_trainer(config: TrainConfig, config_dir: Path, data_root: Path, out: P
     torch.manual_seed(config.seed)
     model = build_model(model_config)
     load_pretrained_backbone(model.backbone)
-    mix = AnomalyMix(seen, cut_known_objects(train))
     batches = Batches(train, mix, model_config.labels, config.data, config.seed)
     return Trainer(config, model, model_config.labels, batches, out, check)

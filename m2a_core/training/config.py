@@ -44,6 +44,7 @@ class AugmentConfig:
         aspect: largest random change of the aspect ratio (1 = none).
         flip: probability of a left-right flip.
         rare_crop: probability that the crop is centred on a random class instead of a random pixel.
+        road_paint: probability that stripes in yellow or white are painted on the road, which stays road.
         letterbox: probability that the whole frame is shrunk into the crop with padding right or below.
         color: strength of brightness, contrast, saturation and hue jitter, 0..1.
         degrade: probability of each of blur, noise and JPEG compression of the whole image.
@@ -54,6 +55,7 @@ class AugmentConfig:
     aspect: float = 1.1
     flip: float = 0.5
     rare_crop: float = 0.5
+    road_paint: float = 0.0
     letterbox: float = 0.1
     color: float = 0.4
     degrade: float = 0.2
@@ -71,6 +73,7 @@ class DataConfig:
     """What is trained on and what is held apart.
 
     Attributes:
+        idd_stride: every how many-th IDD-lite training frame joins, with road and sky alone labelled; 0 = none.
         splits: CamVid split to stride: ``{train: 1, val: 5}`` takes every train frame and every fifth val frame.
         held_apart: share of the end of each ``train`` sequence kept for validation.
         min_component: connected components of things below this area (pixels of the crop) are ignored.
@@ -79,6 +82,7 @@ class DataConfig:
         augment: image augmentation.
     """
 
+    idd_stride: int = 0
     splits: dict[str, int] = field(default_factory=lambda: {"train": 1})
     held_apart: float = 0.13
     min_component: int = 20

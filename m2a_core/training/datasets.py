@@ -28,12 +28,14 @@ class LabelledImage:
         sequence: the drive it is from.
         image: uint8 [H, W, 3], RGB.
         label: uint8 [H, W], class id or 255 = void.
+        partial: void hides objects of known classes, so that a query without a partner is not "no object".
     """
 
     name: str
     sequence: str
     image: np.ndarray
     label: np.ndarray
+    partial: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from m2a_core.training.matcher import match
 from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes, uniform_points
 from m2a_core.training.targets import IGNORE, Target
 
+UNKNOWN_CLASS = -100
+"""Class target of queries of which nothing is known; the cross-entropy leaves them out."""
+
 
 class Criterion:
     """Weighted sum of all losses of a stage."""
@@ -78,6 +81,8 @@ class Criterion:
         assigned = torch.full(class_logits.shape[:3], no_object, dtype=torch.int64, device=class_logits.device)
         bce = dice = class_logits.new_zeros(())
         for b, target in enumerate(targets):
+            if target.partial:
+                assigned[:, b] = UNKNOWN_CLASS
             if len(target.classes) == 0:
                 continue
             masks = torch.stack([m[b] for _, m in heads])  # [L, Q, h, w]

@@ -28,16 +28,23 @@ class Target:
         segments: int64 [H, W], segment id in 0..N-1, -1 = void.
         label: int64 [H, W], class id, 255 = void.
         outlier: bool [H, W], pixels of pasted unknown objects.
+        partial: void hides known objects: a query without a segment is not taught to be "no object".
     """
 
     classes: Tensor
     segments: Tensor
     label: Tensor
     outlier: Tensor
+    partial: bool = False
 
 
 def make_target(
-    label: np.ndarray, outlier: np.ndarray, labels: LabelSet, min_component: int, max_segments: int
+    label: np.ndarray,
+    outlier: np.ndarray,
+    labels: LabelSet,
+    min_component: int,
+    max_segments: int,
+    partial: bool = False,
 ) -> Target:
     """Split a label map into segments: one per stuff class, one per connected component of a thing.
 
@@ -47,6 +54,7 @@ def make_target(
         labels: the classes.
         min_component: smaller components of things become void.
         max_segments: of more segments than this (the network's queries), the smallest become void.
+        partial: as in `Target`.
 
     Returns:
         The target.
@@ -77,4 +85,5 @@ def make_target(
         torch.from_numpy(segments),
         torch.from_numpy(kept.astype(np.int64)),
         torch.from_numpy(outlier),
+        partial,
     )

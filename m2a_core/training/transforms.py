@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from m2a_core.labels import CAMVID11
 from m2a_core.preprocess import PADDING_COLOR
 from m2a_core.training.config import AugmentConfig
 from m2a_core.training.targets import IGNORE
@@ -26,6 +27,8 @@ def augment(
         The same three at the crop's size; padding is the mean colour, void and no outlier.
     """
     height, width = cfg.crop
+    if rng.random() < cfg.road_paint:
+        image = paint_road(image, label, rng)
     if rng.random() < cfg.letterbox:
         scale_y = scale_x = min(height / image.shape[0], width / image.shape[1]) * rng.uniform(0.6, 1.0)
     else:
@@ -73,6 +76,37 @@ def _start(full: int, cut: int, focus: int | None, rng: np.random.Generator) -> 
     if focus is None:
         return int(rng.integers(0, full - cut + 1))
     return int(np.clip(focus - rng.integers(cut // 4, max(cut // 4 + 1, 3 * cut // 4)), 0, full - cut))
+
+
+def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Paint one to three stripes on the road of a frame, running towards a vanishing point.
+
+    CamVid's markings are white, thin and British; those of other countries must not look like lost objects.
+
+    Args:
+        image: uint8 [H, W, 3], RGB; left as it is.
+        label: uint8 [H, W], class id or 255.
+        rng: source of randomness.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    height, width = label.shape
+    vanishing = np.array([width * rng.uniform(0.3, 0.7), height * rng.uniform(0.35, 0.5)])
+    cover = np.zeros(label.shape, np.uint8)
+    for _ in range(int(rng.integers(1, 4))):
+        foot = np.array([width * rng.uniform(-0.3, 1.3), height])
+        far, near = np.sort(rng.uniform(0.1, 1.1, 2))
+        half = width * rng.uniform(0.004, 0.02)
+        corners = [vanishing + t * (foot + (side, 0.0) - vanishing) for t, side in
+                   ((far, -half), (far, half), (near, half), (near, -half))]  # fmt: skip
+        cv2.fillPoly(cover, [np.rint(corners).astype(np.int32)], 255)
+    color = np.array([rng.uniform(190, 255), rng.uniform(150, 235), rng.uniform(20, 120)])
+    if rng.random() < 0.4:
+        color = np.full(3, rng.uniform(180, 255))
+    alpha = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)[..., None] / 255
+    alpha *= rng.uniform(0.4, 0.95) * (label == CAMVID11.road)[..., None]
+    return np.rint(image + alpha * (color - image)).astype(np.uint8)
 
 
 def color_jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,57 @@
+"""IDD-lite as more road: Indian streets of which only road and sky have CamVid's classes; the rest is void."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from m2a_core.errors import DataError
+from m2a_core.images import read_image
+from m2a_core.labels import CAMVID11
+from m2a_core.training.datasets import LabelledImage
+from m2a_core.training.targets import IGNORE
+
+SIZE = (480, 300)
+"""Width, height the frames are brought to: the 320x227 files look squeezed from a wider camera image."""
+
+
+def load_idd_lite(root: Path, stride: int) -> list[LabelledImage]:
+    """Read every ``stride``-th training frame.
+
+    Real obstacles that the data set's ``objects`` mark are void: they are no road.
+
+    Args:
+        root: folder with ``images/train``, ``labels_camvid11/train`` and ``objects/train``.
+        stride: 1 = all frames.
+
+    Returns:
+        Frames with partial labels.
+
+    Raises:
+        DataError: a file is missing or malformed.
+    """
+    paths = sorted((root / "images" / "train").glob("*.jpg"))[::stride]
+    if not paths:
+        raise DataError(f"{root / 'images' / 'train'}: no frames; give the folder that holds 'idd_lite'")
+    frames = []
+    for path in paths:
+        image = read_image(path)
+        label = _ids(root / "labels_camvid11" / "train" / f"{path.stem}.png", image)
+        label = np.where(label >= CAMVID11.num_classes, IGNORE, label).astype(np.uint8)
+        objects = root / "objects" / "train" / f"{path.stem}.png"
+        if objects.exists():
+            label[_ids(objects, image) > 0] = IGNORE
+        image = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC)
+        label = cv2.resize(label, SIZE, interpolation=cv2.INTER_NEAREST)
+        frames.append(LabelledImage(path.stem, path.stem.split("_")[0], image, label, partial=True))
+    return frames
+
+
+def _ids(path: Path, image: np.ndarray) -> np.ndarray:
+    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if ids is None or ids.dtype != np.uint8 or ids.shape != image.shape[:2]:
+        got = "nothing readable" if ids is None else f"{ids.dtype} {list(ids.shape)}"
+        raise DataError(f"{path}: expected 8-bit ids {list(image.shape[:2])}, got {got}")
+    return ids
