@@ -220,8 +220,9 @@ class _Reader:
 
     def _value(self, data: dict[str, Any], key: str, kind: type) -> Any:
         value = data[key]
-        kinds = (int, float) if kind is float else (kind,)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+        # JSON writes whole floats as integers; True is an int to Python, never a number here.
+        fits = type(value) in (int, float) if kind is float else type(value) is kind
+        if not fits:
             raise EngineError(f"{self.source}: '{key}' is {value!r}, expected {kind.__name__}")
         return float(value) if kind is float else value
 

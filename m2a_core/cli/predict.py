@@ -29,7 +29,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -159,8 +159,8 @@ def _predict(perception: Perception | CheckpointPerception, path: Path, out: Pat
     _write(out / f"{path.stem}_overlay.jpg", lambda file: file.write(overlay))
 
 
-def _arrays(result: OpenSetResult, network: NetworkOutput | None) -> dict[str, np.ndarray]:
-    arrays = {output.value: getattr(result, output.value) for output in Output}
+def _arrays(result: OpenSetResult, network: NetworkOutput | None) -> dict[str, Any]:
+    arrays: dict[str, Any] = {output.value: getattr(result, output.value) for output in Output}
     if network is not None:
         arrays |= {"class_logits": network.class_logits, "mask_logits": network.mask_logits}
     return arrays
