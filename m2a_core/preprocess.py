@@ -63,9 +63,10 @@ class Geometry:
         """
         if stride == 1 and self.valid == self.original:
             return np.ascontiguousarray(ids[: self.valid[0], : self.valid[1]])
+        # In whole numbers: a centre on the border of two cells must not depend on rounding.
         rows, cols = (
-            np.minimum(((np.arange(n) + 0.5) * (scale / stride)).astype(np.intp), size - 1)
-            for n, scale, size in zip(self.original, self.scale, ids.shape, strict=True)
+            np.minimum((2 * np.arange(n) + 1) * valid // (2 * n * stride), size - 1)
+            for n, valid, size in zip(self.original, self.valid, ids.shape, strict=True)
         )
         return np.take(np.take(ids, rows, axis=0), cols, axis=1)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,8 +81,8 @@ def test_labels_stay_labels_and_come_from_the_cell_under_the_pixel(original, inp
     assert back.dtype == ids.dtype
     row = np.random.default_rng(seed).integers(original[0])
     col = np.random.default_rng(seed + 1).integers(original[1])
-    cell_y = int((row + 0.5) * geometry.valid[0] / original[0] / stride)
-    cell_x = int((col + 0.5) * geometry.valid[1] / original[1] / stride)
+    cell_y = int((int(row) + Fraction(1, 2)) * geometry.valid[0] / original[0] / stride)
+    cell_x = int((int(col) + Fraction(1, 2)) * geometry.valid[1] / original[1] / stride)
     assert back[row, col] == ids[min(cell_y, shape[0] - 1), min(cell_x, shape[1] - 1)]
 
 
