@@ -9,12 +9,12 @@ The unknown's own id is in the map; 255 (unlabelled) is not.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from std_msgs.msg import String
 
 from m2a_core.labels import UNKNOWN_NAME, LabelSet
+from m2a_ros.output_spec import class_map_json
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -32,9 +32,8 @@ def label_info_message(labels: LabelSet, threshold: float) -> Any:
     Returns:
         ``vision_msgs/LabelInfo`` or its ``std_msgs/String`` stand-in.
     """
-    names = (*labels.names, UNKNOWN_NAME)
     if LabelInfo is None:
-        class_map = [{"class_id": i, "class_name": name} for i, name in enumerate(names)]
-        return String(data=json.dumps({"class_map": class_map, "threshold": threshold}))
+        return String(data=class_map_json(labels, threshold))
+    names = (*labels.names, UNKNOWN_NAME)
     classes = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(names)]
     return LabelInfo(class_map=classes, threshold=threshold)

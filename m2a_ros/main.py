@@ -1,4 +1,4 @@
-"""Console script ``m2a``: the core commands and those that need ROS."""
+"""Console script ``m2a``: the core commands and those that speak ROS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 from m2a_core.cli import main as core
 
-COMMANDS = {**core.COMMANDS, "demo": "m2a_ros.demo.command"}
+COMMANDS = {
+    **core.COMMANDS,
+    "demo": "m2a_ros.demo.command",
+    "replay": "m2a_ros.replay.command",
+    "bag": "m2a_ros.bag.command",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

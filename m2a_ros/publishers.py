@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -19,34 +16,10 @@ from m2a_core.types import OpenSetResult, Output
 from m2a_ros.conversions import fill_image, fill_jpeg
 from m2a_ros.endpoints import create_output_publisher
 from m2a_ros.label_info import label_info_message
+from m2a_ros.output_spec import MAPS
 
 TIMING_TOPICS = ("processing_time_ms", "pipeline_latency_ms", "cyclic_time_ms")
 
-
-@dataclass(frozen=True)
-class MapOutput:
-    """An output that is an image.
-
-    Attributes:
-        topic: last part of its topic.
-        output: what must be computed for it.
-        encoding: of the message.
-        convert: from the result's map to the message's array.
-    """
-
-    topic: str
-    output: Output
-    encoding: str
-    convert: Callable[[np.ndarray], np.ndarray]
-
-
-MAPS = (
-    # f sums over queries and can leave [0, 1] by a little; readers are promised [0, 1].
-    MapOutput("anomaly_map", Output.ANOMALY, "32FC1", lambda anomaly: np.clip(anomaly, 0.0, 1.0)),
-    MapOutput("open_set_mask", Output.OPEN_SET, "mono8", lambda ids: ids),
-    MapOutput("panoptic", Output.PANOPTIC, "16UC1", lambda ids: ids.astype(np.uint16)),
-    MapOutput("unknown_instances", Output.UNKNOWN_INSTANCES, "16UC1", lambda ids: ids),
-)
 
 _OVERLAY_NEEDS = frozenset({Output.OPEN_SET, Output.UNKNOWN_INSTANCES})
 

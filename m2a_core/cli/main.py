@@ -27,7 +27,10 @@ COMMANDS: Mapping[str, str] = {
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
-_EXTRAS = {"torch": "train", "onnx": "export", "onnxslim": "export", "safetensors": "train", "rclpy": "ros"}
+_EXTRAS = {
+    "torch": "train", "onnx": "export", "onnxslim": "export", "safetensors": "train", "rclpy": "ros",
+    "rosbags": "replay",
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None, commands: Mapping[str, str] = COMMANDS) -> int:

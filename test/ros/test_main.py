@@ -13,5 +13,5 @@ def test_m2a_lists_core_and_ros_commands_without_loading_ros_or_torch() -> None:
         "print('loaded', sorted({'rclpy', 'torch'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    for word in ("predict", "export", "demo", "code 0", "loaded []"):
+    for word in ("predict", "export", "demo", "replay", "bag", "code 0", "loaded []"):
         assert word in run.stdout, run.stdout + run.stderr

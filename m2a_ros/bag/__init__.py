@@ -1,0 +1,1 @@
+"""Looking at bags and making them; needs neither ROS nor rclpy."""

@@ -1,0 +1,106 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from m2a_core.errors import DataError
+from m2a_ros.replay.part import OUTPUT
+
+_KEY = "rosbag2_bagfile_information"
+_TIME = "nanoseconds_since_epoch"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; a killed process leaves the old one or the new one."""
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented; as ``write_text``."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary path with the same ending; becomes ``path`` when the block ends well."""
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DataError: it cannot be read or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); give another --out or delete the folder") from error
+
+
+def join_bags(parts: list[Path], bag: Path) -> None:
+    """Make one bag, split into files, of the parts' bags; linked where the file system can, else copied.
+
+    Args:
+        parts: finished parts, in order.
+        bag: the bag's folder; must not exist.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unfinished = bag.with_name(f".{bag.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    joined: dict[str, Any] = {}
+    for number, part in enumerate(parts):
+        information = yaml.safe_load((part / OUTPUT / "metadata.yaml").read_text(encoding="utf-8"))[_KEY]
+        if not information["message_count"] and (joined or part is not parts[-1]):
+            continue
+        name = f"{bag.name}_{number}.mcap"
+        _link(part / OUTPUT / information["relative_file_paths"][0], unfinished / name)
+        information["files"][0]["path"] = name
+        information["relative_file_paths"] = [name]
+        joined = _join(joined, information) if joined else information
+    (unfinished / "metadata.yaml").write_text(yaml.safe_dump({_KEY: joined}, sort_keys=False), encoding="utf-8")
+    os.replace(unfinished, bag)
+
+
+def _join(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    starts = [info["starting_time"][_TIME] for info in (first, second)]
+    ends = [start + info["duration"]["nanoseconds"] for start, info in zip(starts, (first, second), strict=True)]
+    topics = {topic["topic_metadata"]["name"]: dict(topic) for topic in first["topics_with_message_count"]}
+    for topic in second["topics_with_message_count"]:
+        known = topics.setdefault(topic["topic_metadata"]["name"], {**topic, "message_count": 0})
+        known["message_count"] += topic["message_count"]
+    return {
+        **first,
+        "relative_file_paths": first["relative_file_paths"] + second["relative_file_paths"],
+        "files": first["files"] + second["files"],
+        "starting_time": {_TIME: min(starts)},
+        "duration": {"nanoseconds": max(ends) - min(starts)},
+        "message_count": first["message_count"] + second["message_count"],
+        "topics_with_message_count": list(topics.values()),
+    }
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,179 @@
+"""ROS 2 bags, read without ROS: whatever is wrong with one ends in a ``DataError`` that names it.
+
+Only ``sensor_msgs`` types are decoded, with their definitions of ROS 2 Kilted, which are those of Humble to Kilted; a
+bag that recorded another definition of one (by its REP-2011 type hash) is refused. Types of any other topic do not
+matter, known or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from m2a_core.errors import DataError
+
+IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "CameraInfo"))
+IMAGE_TYPES = (IMAGE, COMPRESSED)
+STORAGE_SUFFIXES = (".mcap", ".db3")
+TYPESTORE = get_typestore(Stores.ROS2_KILTED)
+
+_HASH_BLOCK = 1 << 22
+_REPAIR = "if the recorder was killed, mend it with `ros2 bag reindex` or `mcap recover`"
+_Value = TypeVar("_Value")
+
+
+class UndecodableMessage(DataError):
+    """The bytes of a message are none of its type."""
+
+
+class Bag:
+    """An open bag; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the bag.
+
+        Args:
+            path: bag folder with its ``metadata.yaml``, or a storage file (.mcap, .db3).
+
+        Raises:
+            DataError: no such bag, no bag at all, damaged, cut short, or without ``metadata.yaml``.
+        """
+        self.path = path
+        _check_kind(path)
+        self._reader: Reader = self._guard(lambda: Reader(path), "is no readable bag")
+        self._guard(self._reader.open, "is no readable bag")
+
+    def __enter__(self) -> Bag:
+        """The bag itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the bag."""
+        self._reader.close()
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Topics with type and message count."""
+        return list(self._reader.connections)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first message to the last."""
+        return max(0, self._reader.duration - 1) / 1e9
+
+    @property
+    def distribution(self) -> str:
+        """Name of the ROS distribution that recorded the bag, or an empty string where it does not say."""
+        return self._reader.ros_distro or ""
+
+    def messages(self, connections: list[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
+        """Topic, time of recording in nanoseconds, and serialised message, by time of recording.
+
+        Raises:
+            DataError: the bag is damaged, or holds fewer messages than it says: it was cut short.
+        """
+        if not connections:
+            return
+        expected, count = sum(connection.msgcount for connection in connections), 0
+        source = self._guard(lambda: iter(self._reader.messages(connections)), "cannot be read")
+        while True:
+            item = self._guard(lambda: next(source, None), f"is damaged after {count} of {expected} messages")
+            if item is None:
+                break
+            count += 1
+            yield item
+        if count != expected:
+            raise DataError(
+                f"bag {self.path}: holds {count} messages on {sorted({c.topic for c in connections})}, but its index "
+                f"says {expected}: it was cut short or mixed up; {_REPAIR}"
+            )
+
+    def first(self, connection: Connection) -> Any:
+        """First message on a topic, decoded.
+
+        Raises:
+            DataError: as ``messages`` and ``decode``, or the topic is empty.
+        """
+        for _, _, data in self.messages([connection]):
+            return decode(data, connection.msgtype)
+        raise DataError(f"bag {self.path}: no message on {connection.topic}")
+
+    def check_definition(self, connection: Connection) -> None:
+        """Make sure that a topic's recorded type is the one that is decoded.
+
+        Raises:
+            DataError: its hash is another.
+        """
+        want = TYPESTORE.hash_rihs01(connection.msgtype)
+        if connection.digest and connection.digest != want:
+            raise DataError(
+                f"bag {self.path}: topic {connection.topic} was recorded with another definition of "
+                f"{connection.msgtype} (hash {connection.digest}, expected {want}); "
+                "record it with ROS 2 Humble to Kilted"
+            )
+
+    def _guard(self, call: Callable[[], _Value], what: str) -> _Value:
+        try:
+            return call()
+        except PermissionError as error:
+            raise DataError(f"bag {self.path}: no permission to read it") from error
+        except Exception as error:
+            # On damaged files the parser fails in many ways, down to SQLite's, zstd's and struct's own errors.
+            raise DataError(f"bag {self.path} {what} ({type(error).__name__}: {error}); {_REPAIR}") from error
+
+
+def decode(data: bytes, msgtype: str) -> Any:
+    """Decode a serialised message.
+
+    Raises:
+        UndecodableMessage: the bytes are no such message.
+    """
+    try:
+        return TYPESTORE.deserialize_cdr(data, msgtype)
+    except Exception as error:
+        # The generated parser indexes into the bytes: any of several built-in errors.
+        raise UndecodableMessage(f"{len(data)} bytes are no {msgtype} ({type(error).__name__}: {error})") from error
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256, hex, over the names and contents of a bag's files.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file() and _belongs(p))
+    try:
+        for file in files:
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            with file.open("rb") as stream:
+                while block := stream.read(_HASH_BLOCK):
+                    digest.update(block)
+    except OSError as error:
+        raise DataError(f"bag {path}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
+
+
+def _belongs(file: Path) -> bool:
+    """Whether a file in a bag's folder is part of the bag; storage files may end in a compressor's name."""
+    return file.name == "metadata.yaml" or not set(STORAGE_SUFFIXES).isdisjoint(file.suffixes)
+
+
+def _check_kind(path: Path) -> None:
+    if not path.exists():
+        raise DataError(f"bag {path}: no such file or folder")
+    if path.is_dir():
+        if not (path / "metadata.yaml").is_file():
+            inside = sorted(p.name for p in path.iterdir() if p.suffix in STORAGE_SUFFIXES)
+            advice = f"give its file instead ({', '.join(inside)}), or run" if inside else "give a bag; to mend one run"
+            raise DataError(f"bag {path}: the folder has no metadata.yaml; {advice} `ros2 bag reindex`")
+    elif path.suffix == ".bag":
+        raise DataError(f"bag {path}: a ROS 1 bag; convert it with `rosbags-convert --src {path} --dst {path.stem}`")
+    elif path.suffix not in STORAGE_SUFFIXES:
+        raise DataError(f"bag {path}: expected a bag folder or a {' or '.join(STORAGE_SUFFIXES)} file")

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m2a_ros.main import main
+from test.tiny_bundle import write_tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+class Replay:
+    """What a replay left."""
+
+    def __init__(self, code: int, out: Path) -> None:
+        self.code = code
+        self.out = out
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        return self._lines("frames.jsonl")
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        return self._lines("problems.jsonl")
+
+    @property
+    def hashes(self) -> list[str]:
+        return [frame["hash"] for frame in self.frames]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.out / "summary.json").read_text())
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.out / name).read_text().splitlines()]
+
+
+@pytest.fixture
+def replay(tiny: Path, tmp_path: Path) -> Callable[..., Replay]:
+    """Run ``m2a replay``: ``replay(bag, ..., "--option", out="folder")``."""
+
+    def run(*arguments: object, out: str = "out") -> Replay:
+        folder = tmp_path / out
+        call = ["replay", *map(str, arguments), "--mode", "offline", "--model", str(tiny), "--out", str(folder)]
+        return Replay(main([*call, "--threads", "1"]), folder)
+
+    return run

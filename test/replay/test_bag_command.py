@@ -1,0 +1,95 @@
+"""m2a bag info and m2a bag make."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+from m2a_core.compose.clip import load_clip
+from m2a_ros.main import main
+from m2a_ros.resources import shared_file
+from test.replay.bags import TOPIC, compressed, drive, raw, scene, write_bag
+
+
+def test_info_says_what_is_usable_and_what_is_missing(tmp_path, capsys):
+    messages = [raw(scene(0), i) for i in range(5)]
+    messages += [compressed(scene(0), 0), raw(scene(0), 0, "/cam/front/depth", encoding="32FC1")]
+    bag = write_bag(tmp_path / "a", messages)
+    assert main(["bag", "info", str(bag), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["messages"] == 7
+    assert found["cameras"] == {
+        TOPIC: {
+            "camera": "cam_front", "type": "sensor_msgs/msg/Image", "messages": 5, "rate_hz": 25.0, "size": "128x96",
+            "encoding": "rgb8", "camera_info": None, "problem": None,
+        }
+    }  # fmt: skip
+    assert set(found["unusable"]) == {TOPIC + "/compressed", "/cam/front/depth"}
+    assert any("/cam/front/camera_info" in sentence for sentence in found["missing"])
+    assert main(["bag", "info", str(bag)]) == 0
+    text = capsys.readouterr().out
+    for word in (f"{TOPIC} as camera 'cam_front': 5 images, 25.0 Hz, 128x96 rgb8", "32FC1", "missing:"):
+        assert word in text
+
+
+def test_info_of_a_bag_without_camera_ends_with_code_1(tmp_path, capsys):
+    bag = write_bag(tmp_path / "a", [raw(scene(0), 0, "/depth/image", encoding="32FC1")])
+    assert main(["bag", "info", str(bag)]) == 1
+    text = capsys.readouterr().out
+    assert "usable:\n  nothing" in text
+    assert "/depth/image: no camera image: encoding '32FC1'" in text
+
+
+def test_info_of_a_bag_cut_short_is_an_error(tmp_path, capsys):
+    bag = drive(tmp_path / "a", 30)
+    file = bag / "a.mcap"
+    file.write_bytes(file.read_bytes()[:-50])
+    assert main(["bag", "info", str(bag)]) == 2
+    assert str(bag) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("storage", "transport"), [("mcap", "raw"), ("sqlite3", "compressed")])
+def test_made_bag_holds_the_clip_and_its_ground_truth(tmp_path, capsys, storage, transport):
+    out = tmp_path / "made"
+    call = ["bag", "make", "--out", str(out), "--storage", storage, "--transport", transport, "--frames", "2"]
+    assert main(call) == 0
+    clip = load_clip(shared_file("config/demo/clip.yaml").parent)
+    masks = sorted((out / "truth").iterdir())
+    assert len(masks) == 2
+    with AnyReader([out / "bag"]) as reader:
+        images, infos = [], []
+        for connection, _, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            (infos if connection.msgtype.endswith("CameraInfo") else images).append(message)
+    for i, (message, info, mask) in enumerate(zip(images, infos, masks, strict=True)):
+        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        assert (mask.name, info.header) == (f"{stamp}.png", message.header)
+        assert np.array_equal(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED), clip.truth(i))
+        if transport == "raw":
+            rgb = message.data.reshape(clip.camera.height, clip.camera.width, 3)
+            assert np.array_equal(rgb, clip.image(i))
+        else:
+            rgb = cv2.imdecode(message.data, cv2.IMREAD_COLOR)[..., ::-1]
+            assert np.abs(rgb.astype(int) - clip.image(i)).mean() < 5
+        assert info.k.tolist() == [clip.camera.focal, 0, clip.camera.center[0], 0, clip.camera.focal,
+                                   clip.camera.center[1], 0, 0, 1]  # fmt: skip
+    assert main(call) == 2
+    assert "already" in capsys.readouterr().err
+
+
+def test_made_bag_is_replayed_against_its_ground_truth(replay, tmp_path):
+    out = tmp_path / "made"
+    assert main(["bag", "make", "--out", str(out), "--frames", "2"]) == 0
+    done = replay(out / "bag", "--gt", out / "truth")
+    assert (done.code, done.summary["truth"]["frames_scored"]) == (0, 2)
+    assert done.summary["truth"]["pixel"]["n_anomaly"] > 0
+
+
+@pytest.mark.parametrize("frames", ["0", "1000"])
+def test_number_of_frames_outside_the_clip_is_an_error(tmp_path, capsys, frames):
+    assert main(["bag", "make", "--out", str(tmp_path / "made"), "--frames", frames]) == 2
+    assert f"--frames {frames}" in capsys.readouterr().err
