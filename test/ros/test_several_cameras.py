@@ -93,6 +93,7 @@ def cameras(domain: int, tmp_path: Path) -> Iterator[Cameras]:
     made.close()
 
 
+@pytest.mark.slow
 def test_every_camera_gets_its_turn_and_a_dead_one_delays_nobody(cameras: Cameras) -> None:
     assert cameras.ask_calm(), cameras.node.log
     cameras.start_flood()

@@ -1,0 +1,144 @@
+"""What the ROS side of the node costs: CPU per frame, lost frames, memory, the share of a frame that is no inference.
+
+Camera, node and listener are processes of their own over DDS; the listener subscribes to every output. Sides:
+
+- ``constant``: the node with the network and its heads replaced by one constant result. Wanted: <= 12 ms of CPU per
+  1080p frame (all threads of the process, DDS included) and no loss at 30 Hz.
+- ``usual``: the same result published by a plain rclpy node that assigns arrays to ``msg.data``.
+- ``model``: the node with a model bundle. Wanted: <= 15 % of the frame time is not inference.
+
+    python benchmarks/ros_overhead.py --rate 30 --frames 900                    # constant and usual, with their ratio
+    python benchmarks/ros_overhead.py --side constant --rate 60 --frames 20000  # memory over a long run
+    python benchmarks/ros_overhead.py --side model --rate 5 --frames 100
+
+Each side prints one line of JSON. ``cpu_ms_per_frame`` is the CPU time of the node's process over the measured frames,
+timers and discovery included, by frame answered; ``received`` the frames that reached the node (sent minus received got
+lost on the way, received minus answered was replaced by a newer frame); ``rss_mib`` its memory before and after;
+``outputs`` what the listener got on each topic; ``reached_hz`` the rate that the camera kept up. The usual way takes
+seconds per frame: it answers few, and is judged by those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from m2a_ros.dds import profile_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDES = ("constant", "usual", "model")
+WARM_UP_ROUNDS = 60
+
+
+class Child:
+    """A process of the benchmark that answers lines of text, as ``benchmarks/ros_overhead_roles.py`` does."""
+
+    def __init__(self, role: str, args: argparse.Namespace, log: Path) -> None:
+        """Start ``role``, its messages going to ``log``."""
+        command = [sys.executable, "-m", "benchmarks.ros_overhead_roles", role, str(args.height), str(args.width)]
+        environment = {
+            **os.environ, **profile_environment({}), "PYTHONPATH": str(ROOT), "ROS_DOMAIN_ID": str(args.domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        }  # fmt: skip
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [*command, args.model], cwd=ROOT, env=environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
+
+    def ask(self, line: str) -> dict[str, float]:
+        """Send a line and wait for the answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"a process of the benchmark ended with code {self.process.wait()}")
+        found: dict[str, float] = json.loads(answer)
+        return found
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    line = next(row for row in Path(f"/proc/{pid}/status").read_text().splitlines() if row.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def measure(side: str, args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Run one side."""
+    children: list[Child] = []
+    try:
+        for role in (side, "listener", "camera"):
+            children.append(Child(role, args, folder / f"{side}.{role}.log"))
+        node, listener, camera = children
+        for _ in range(WARM_UP_ROUNDS):
+            camera.ask(f"{args.rate} {max(1, round(args.rate))}")
+            if listener.ask("report")["anomaly_map"]:
+                break
+        else:
+            raise SystemExit(f"no answer; node log:\n{(folder / f'{side}.{side}.log').read_text()}")
+        listener.ask("settle")
+        before, cpu, memory = listener.ask("reset"), cpu_seconds(node.process.pid), resident_mib(node.process.pid)
+        sent = camera.ask(f"{args.rate} {args.frames}")
+        found = listener.ask("settle")
+        used = cpu_seconds(node.process.pid) - cpu
+        answered = int(found["anomaly_map"])
+        return {
+            "side": side, "size": f"{args.width}x{args.height}", "rate_hz": args.rate, "reached_hz": sent["rate_hz"],
+            "sent": int(sent["sent"]), **({} if side == "usual" else {"received": int(found["received"])}),
+            "answered": answered, "warm_up_answers": int(before["anomaly_map"]),
+            "cpu_ms_per_frame": round(1e3 * used / max(1, answered), 2),
+            "rss_mib": [round(memory, 1), round(resident_mib(node.process.pid), 1)],
+            "outputs": {name: int(found[name]) for name in found if name != "received" and not name.endswith("_ms")},
+            **({"not_inference_share": round(found["not_inference_ms"] / found["frame_ms"], 4)}
+               if side == "model" and found["frame_ms"] else {}),
+        }  # fmt: skip
+    finally:
+        for child in reversed(children):
+            child.stop()
+
+
+def main() -> None:
+    """Run the sides and print their figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", choices=SIDES, action="append", help="repeatable; default: constant and usual")
+    parser.add_argument("--rate", type=float, default=30.0, help="frames a second")
+    parser.add_argument("--frames", type=int, default=900)
+    parser.add_argument("--height", type=int, default=1080)
+    parser.add_argument("--width", type=int, default=1920)
+    parser.add_argument("--model", default="m2a-edge", help="bundle of the side 'model'")
+    parser.add_argument("--domain", type=int, default=97, help="ROS domain to be alone in")
+    args = parser.parse_args()
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for side in args.side or ("constant", "usual"):
+            results[side] = measure(side, args, Path(folder))
+            print(json.dumps(results[side]), flush=True)
+    if {"constant", "usual"} <= results.keys():
+        ours, theirs = (float(str(results[side]["cpu_ms_per_frame"])) for side in ("constant", "usual"))
+        print(f"CPU per frame, the usual way : the node = {theirs / ours:.1f} : 1")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The processes of ``ros_overhead.py``: camera, listener and the nodes it compares. Not meant to be started by hand."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from visualization_msgs.msg import Marker, MarkerArray
+
+from m2a_core.labels import CAMVID11
+from m2a_core.manifest import Manifest, Thresholds
+from m2a_core.overlay import draw_overlay
+from m2a_core.types import OpenSetResult, UnknownInstance
+
+IN, OUT, DEBUG = "/m2a/input/front", "/m2a/output/front", "/m2a/debug/front"
+MAPS = {"anomaly_map": "32FC1", "open_set_mask": "mono8", "panoptic": "16UC1", "unknown_instances": "16UC1"}
+OUTPUTS = {
+    **{name: (f"{OUT}/{name}", Image) for name in MAPS},
+    "unknown_markers": (f"{OUT}/unknown_markers", MarkerArray),
+    "overlay": (f"{DEBUG}/overlay", Image),
+    "overlay_compressed": (f"{DEBUG}/overlay/compressed", CompressedImage),
+}
+SETTLE_S = 1.0
+
+
+def constant_result(height: int, width: int) -> OpenSetResult:
+    """A result with three unknown instances on the road."""
+    rng = np.random.default_rng(0)
+    ids = np.zeros((height, width), np.uint16)
+    instances = []
+    for number in (1, 2, 3):
+        x0, y0 = width * number // 5, height * 3 // 5
+        x1, y1 = x0 + max(2, width // 20), y0 + max(2, height // 10)
+        ids[y0:y1, x0:x1] = number
+        contour = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.int32)
+        bbox, contact = (x0, y0, x1, y1), ((x0 + x1) / 2, float(y1))
+        instances.append(UnknownInstance(number, 0.9, (x1 - x0) * (y1 - y0), bbox, contour, contact))
+    open_set = rng.integers(0, CAMVID11.num_classes, (height, width), np.uint8)
+    return OpenSetResult(
+        anomaly=rng.random((height, width), np.float32), open_set=open_set,
+        panoptic=open_set.astype(np.int32) * 256, unknown_instances=ids, instances=tuple(instances),
+    )  # fmt: skip
+
+
+class ConstantEngine:
+    """Stands for the node's engine and for its perception: no network, no heads."""
+
+    size = (1080, 1920)
+
+    def __init__(self, settings: Any) -> None:
+        self._result = constant_result(*self.size)
+        self.manifest = Manifest(
+            name="constant", onnx_file="none.onnx", onnx_sha256=64 * "0", input_size=(512, 1024), num_queries=100,
+            labels=CAMVID11, thresholds=Thresholds(0.5, 0.5), mean=(0, 0, 0), std=(1, 1, 1), license="none",
+        )  # fmt: skip
+
+    def perception(self, settings: Any) -> ConstantEngine:
+        """Itself, whatever the thresholds."""
+        return self
+
+    def infer(self, frame: Any, wanted: Any) -> OpenSetResult:
+        """The constant result."""
+        return self._result
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class UsualNode(Node):
+    """The outputs of the node, published as most Python nodes do it."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__("m2a")
+        self._result = constant_result(height, width)
+        self._outputs = {name: self.create_publisher(kind, topic, 1) for name, (topic, kind) in OUTPUTS.items()}
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(Image, f"{IN}/image", self._answer, qos)
+
+    def _answer(self, message: Image) -> None:
+        image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+        result = self._result
+        overlay = draw_overlay(image, result, CAMVID11)
+        maps = (result.anomaly, result.open_set, result.panoptic.astype(np.uint16), result.unknown_instances)
+        pictures = [*zip(MAPS, MAPS.values(), maps, strict=True), ("overlay", "rgb8", overlay)]
+        for name, encoding, array in pictures:
+            output = Image(header=message.header, height=message.height, width=message.width, encoding=encoding)
+            output.step = array.strides[0]
+            output.data = array.reshape(-1).view(np.uint8)
+            self._outputs[name].publish(output)
+        jpeg = cv2.imencode(".jpg", cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))[1]
+        self._outputs["overlay_compressed"].publish(
+            CompressedImage(header=message.header, format="jpeg", data=jpeg.ravel())
+        )
+        markers = [Marker(header=message.header, id=instance.id) for instance in result.instances]
+        self._outputs["unknown_markers"].publish(MarkerArray(markers=markers))
+
+
+class Listener:
+    """Counts what comes on every output, and collects the times that the node reports."""
+
+    def __init__(self) -> None:
+        self._node = rclpy.create_node("listener")
+        self._counts: Counter[str] = Counter()
+        self._times: list[tuple[float, float]] = []
+        self._received = self._received_before = 0
+        for name, (topic, kind) in OUTPUTS.items():
+            self._node.create_subscription(kind, topic, lambda _, name=name: self._counts.update([name]), 5)
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._keep_times, 5)
+        threading.Thread(target=self._spin, daemon=True).start()
+
+    def _spin(self) -> None:
+        with suppress(KeyboardInterrupt, ExternalShutdownException):
+            rclpy.spin(self._node)
+
+    def _keep_times(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            self._received = int(values.get("received", self._received))
+            if "network_ms" in values:
+                self._times.append((float(values["network_ms"]), float(values["processing_time_ms"])))
+
+    def answer(self, line: str) -> dict[str, float]:
+        """Obey ``report``, ``settle`` (report once nothing more comes) or ``reset``."""
+        if line == "settle":
+            seen = -1
+            while seen != self._counts.total():
+                seen = self._counts.total()
+                time.sleep(SETTLE_S)
+        report: dict[str, float] = {name: self._counts[name] for name in OUTPUTS}
+        report["frame_ms"] = median([frame for _, frame in self._times] or [0.0])
+        report["not_inference_ms"] = median([frame - network for network, frame in self._times] or [0.0])
+        report["received"] = self._received - self._received_before
+        if line == "reset":
+            self._received_before = self._received
+            self._counts.clear()
+            self._times.clear()
+        return report
+
+
+class Camera:
+    """Sends the same picture again and again with a camera_info, at a rate."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._node = rclpy.create_node("camera")
+        self._images = self._node.create_publisher(Image, f"{IN}/image", 1)
+        self._infos = self._node.create_publisher(CameraInfo, f"{IN}/camera_info", 1)
+        pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+        self._image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+        self._image.data.frombytes(pixels.tobytes())
+        matrix = [float(width), 0.0, width / 2, 0.0, float(width), height / 2, 0.0, 0.0, 1.0]
+        self._info = CameraInfo(height=height, width=width, k=matrix)
+
+    def answer(self, line: str) -> dict[str, float]:
+        """Obey ``RATE COUNT``."""
+        rate, count = line.split()
+        start = time.monotonic()
+        for number in range(int(count)):
+            time.sleep(max(0.0, start + number / float(rate) - time.monotonic()))
+            self._image.header.stamp = self._info.header.stamp = self._node.get_clock().now().to_msg()
+            self._infos.publish(self._info)
+            self._images.publish(self._image)
+        elapsed = max(time.monotonic() - start, 1e-9)
+        return {"sent": int(count), "rate_hz": round((int(count) - 1) / elapsed, 2)}
+
+
+def obey(worker: Listener | Camera) -> None:
+    """Answer every line on standard input with one of JSON."""
+    for line in sys.stdin:
+        print(json.dumps(worker.answer(line.strip())), flush=True)
+
+
+def main() -> None:
+    """Be the process that the first argument names: role, height, width, model."""
+    role, height, width, model = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    ros = ["--ros-args", "-p", "mounting.front.height:=1.5", "-p", "diagnostics.period:=0.1"]
+    if role in ("constant", "model"):
+        import m2a_ros.node
+        from m2a_ros.node_process import run
+
+        if role == "constant":
+            ConstantEngine.size = (height, width)
+            m2a_ros.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
+        run([sys.argv[0], *ros, "-p", f"model:={model}"])
+        return
+    rclpy.init(args=[])
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    if role == "usual":
+        rclpy.spin(UsualNode(height, width))
+    else:
+        obey(Listener() if role == "listener" else Camera(height, width))
+
+
+if __name__ == "__main__":
+    main()
