@@ -52,8 +52,9 @@ def _blend_classes(image: np.ndarray, ids: np.ndarray, labels: LabelSet) -> np.n
     colors[labels.unknown_id], opacity[labels.unknown_id] = UNKNOWN_COLOR, _UNKNOWN_OPACITY
     opacity[UNLABELLED] = 0
     # out = a * color + (1 - a) * image, with both per-class factors looked up in 8 bits.
-    paint = np.rint(colors * opacity).astype(np.uint8)[ids]
-    keep = np.rint(255 * np.repeat(1 - opacity, 3, axis=1)).astype(np.uint8)[ids]
+    # OpenCV's table look-up takes a small part of the time of NumPy's indexing.
+    paint = cv2.applyColorMap(ids, np.rint(colors * opacity).astype(np.uint8)[:, None])
+    keep = cv2.applyColorMap(ids, np.rint(255 * np.repeat(1 - opacity, 3, axis=1)).astype(np.uint8)[:, None])
     return cv2.add(cv2.multiply(image, keep, scale=1 / 255), paint)
 
 
