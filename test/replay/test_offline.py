@@ -148,7 +148,7 @@ def test_what_is_no_camera_image_is_left_out_and_said(replay, tmp_path, capsys):
 
 
 def test_killed_replay_goes_on_and_ends_as_one_that_was_not(replay, tiny, tmp_path):
-    bag = drive(tmp_path / "drive", 260)
+    bag = drive(tmp_path / "drive", 120)
     whole = replay(bag, out="whole")
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "m2a_ros.main", "replay", str(bag), "--model", str(tiny), "--threads", "1"]
@@ -162,13 +162,13 @@ def test_killed_replay_goes_on_and_ends_as_one_that_was_not(replay, tiny, tmp_pa
     assert not (out / "frames.jsonl").exists()
     part = (out / ".work" / "drive" / "000000" / "frames.jsonl").read_text()
     resumed = replay(bag, out="killed")
-    assert (resumed.code, len(resumed.frames)) == (0, 260)
+    assert (resumed.code, len(resumed.frames)) == (0, 120)
     assert resumed.hashes == whole.hashes
     # Latencies and all: what was finished was not evaluated again.
     assert (resumed.out / "frames.jsonl").read_text().startswith(part)
     assert resumed.summary["hash"] == whole.summary["hash"]
     with AnyReader([out / "drive" / "bag"]) as reader:
-        assert {c.topic: c.msgcount for c in reader.connections}["/m2a/output/cam_front/panoptic"] == 260
+        assert {c.topic: c.msgcount for c in reader.connections}["/m2a/output/cam_front/panoptic"] == 120
 
 
 def test_finished_replay_is_not_done_again(replay, tmp_path, capsys):
