@@ -3,8 +3,8 @@
 The composed set (held-apart frames with objects of unseen kinds) is written to OUT/composed, so that any method and the
 exported graph can be measured on it too:
 
-  python benchmarks/edge_validation.py --weights runs/m2a-edge/m2a-edge.safetensors --out out/validation
-  m2a evaluate --dataset folder --root out/validation/composed --model m2a-edge --score anomaly --json out/composed.json
+python benchmarks/edge_validation.py --weights runs/m2a-edge/m2a-edge.safetensors --out out/validation
+m2a evaluate --dataset folder --root out/validation/composed --model m2a-edge --score anomaly --json out/composed.json
 """
 
 from __future__ import annotations
