@@ -31,7 +31,8 @@ class Cost:
         by_part: the same for backbone, pixel decoder and transformer decoder.
         sampling: multiply-adds of the bilinear samples in deformable attention, which ``multiply_adds`` leaves out.
         weight_bytes: parameters and buffers in float32.
-        activation_bytes: peak of tensors alive at once beside the weights, in float32; without an allocator's waste.
+        activation_bytes: peak of tensors alive at once beside the weights, in float32; without an allocator's waste
+            and without what an operator uses inside itself (convolutions, deformable attention).
     """
 
     model: str

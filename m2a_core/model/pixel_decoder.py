@@ -34,7 +34,7 @@ class DeformableAttention(nn.Module):
     def __init__(self, dim: int, heads: int, levels: int, points: int) -> None:
         """Make the projections, initialised so that heads look in different directions (Deformable DETR, App. A.4)."""
         super().__init__()
-        self.heads, self.levels, self.points = heads, levels, points
+        self.heads, self.points = heads, points
         self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
         self.attention_weights = nn.Linear(dim, heads * levels * points)
         self.value_proj = nn.Linear(dim, dim)
@@ -52,28 +52,22 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(
-        self, query: torch.Tensor, reference: torch.Tensor, source: torch.Tensor, shapes: Shapes
-    ) -> torch.Tensor:
+    def forward(self, query: torch.Tensor, source: torch.Tensor, shapes: Shapes) -> torch.Tensor:
         """Attend.
 
         Args:
-            query: float [B, T, dim].
-            reference: float [T, 2], x and y of every query in [0, 1].
+            query: float [B, S, dim], one for every cell of every level.
             source: float [B, S, dim].
             shapes: (height, width) of each level.
 
         Returns:
-            float [B, T, dim].
+            float [B, S, dim].
         """
-        batch, length, dim = query.shape
-        value = self.value_proj(source).view(batch, -1, self.heads, dim // self.heads)
-        offsets = self.sampling_offsets(query).view(batch, length, self.heads, self.levels, self.points, 2)
-        weights = self.attention_weights(query).view(batch, length, self.heads, self.levels * self.points)
-        weights = weights.softmax(-1).view(batch, length, self.heads, self.levels, self.points)
-        size = torch.tensor([(w, h) for h, w in shapes], dtype=query.dtype, device=query.device)
-        locations = reference[None, :, None, None, None, :] + offsets / size[None, None, None, :, None, :]
-        return self.output_proj(ms_deform_attn(value, shapes, locations, weights))
+        value = self.value_proj(source).unflatten(-1, (self.heads, -1))
+        # One product for both: the operator takes offsets and logits side by side.
+        weight = torch.cat((self.sampling_offsets.weight, self.attention_weights.weight))
+        bias = torch.cat((self.sampling_offsets.bias, self.attention_weights.bias))
+        return self.output_proj(ms_deform_attn(value, F.linear(query, weight, bias), shapes, self.points))
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -89,11 +83,9 @@ class DeformableEncoderLayer(nn.Module):
         self.linear2 = nn.Linear(config.encoder_ffn, dim)
         self.norm2 = nn.LayerNorm(dim)
 
-    def forward(
-        self, source: torch.Tensor, position: torch.Tensor, reference: torch.Tensor, shapes: Shapes
-    ) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, position: torch.Tensor, shapes: Shapes) -> torch.Tensor:
         """Apply the layer to float [B, S, dim]."""
-        source = self.norm1(source + self.attention(source + position, reference, source, shapes))
+        source = self.norm1(source + self.attention(source + position, source, shapes))
         return self.norm2(source + self.linear2(F.relu(self.linear1(source))))
 
 
@@ -165,9 +157,8 @@ class PixelDecoder(nn.Module):
             ],
             1,
         )
-        reference = _reference_points(shapes, source)
         for layer in self.layers:
-            source = layer(source, position, reference, shapes)
+            source = layer(source, position, shapes)
 
         out = []
         for rows, (h, w) in zip(source.split([h * w for h, w in shapes], 1), shapes, strict=True):
@@ -177,12 +168,3 @@ class PixelDecoder(nn.Module):
             coarse = F.interpolate(out[-1], size=fine.shape[-2:], mode="bilinear", align_corners=False)
             out.append(output(fine + coarse))
         return PixelFeatures(self.mask_features(out[-1]), out[: self.decoder_levels])
-
-
-def _reference_points(shapes: Shapes, like: torch.Tensor) -> torch.Tensor:
-    points = []
-    for h, w in shapes:
-        y = (torch.arange(h, dtype=like.dtype, device=like.device) + 0.5) / h
-        x = (torch.arange(w, dtype=like.dtype, device=like.device) + 0.5) / w
-        points.append(torch.stack((x[None, :].expand(h, w), y[:, None].expand(h, w)), -1).flatten(0, 1))
-    return torch.cat(points)

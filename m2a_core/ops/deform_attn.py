@@ -1,6 +1,11 @@
-"""Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021, Eq. 3).
+"""Multi-scale deformable self-attention (Zhu et al., Deformable DETR, ICLR 2021, Eq. 3) as ``m2a::ms_deform_attn``.
 
-Shape legend: B batch, S keys of all levels together, N heads, D channels a head, T queries, L levels, P points.
+Shape legend: B batch, S keys of all levels together (each key is a query too), N heads, D channels a head, L levels,
+P points.
+
+The operator is fused: it takes the raw linear projection of the queries and does softmax, reference points and sampling
+itself, so that a kernel reads and writes nothing but its inputs and its result. What is registered here is the
+reference implementation, made of PyTorch operators; it serves every device that has no kernel of its own.
 """
 
 from __future__ import annotations
@@ -10,104 +15,168 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from m2a_core.ops.taps import bilinear_taps, projection_gradient, split_projection
+
 Shapes = Sequence[tuple[int, int]]
 
 
-def ms_deform_attn(
-    value: torch.Tensor, spatial_shapes: Shapes, sampling_locations: torch.Tensor, attention_weights: torch.Tensor
-) -> torch.Tensor:
-    """Sum bilinear samples of every level, weighted; samples outside a level are zero.
-
-    Each sample is a weighted sum of four rows of ``value``, so the whole operator is one ``embedding_bag``: no
-    intermediate of the size of all samples, forward or backward.
+def ms_deform_attn(value: torch.Tensor, projection: torch.Tensor, shapes: Shapes, points: int) -> torch.Tensor:
+    """Every key attends to L * P bilinear samples around its own place; samples outside a level are zero.
 
     Args:
         value: float [B, S, N, D], rows of level 0 first, each level row-major.
-        spatial_shapes: (height, width) of each level, S = sum of height * width.
-        sampling_locations: float [B, T, N, L, P, 2], x then y, in [0, 1] inside a level (pixel centre of column c of
-            a level of width w: (c + 0.5) / w).
-        attention_weights: float [B, T, N, L, P], summing to 1 over L * P.
+        projection: float [B, S, 3 * N * L * P] of the same type: offsets [N, L, P, 2] (x then y, in cells of the
+            level sampled), then attention logits [N, L * P].
+        shapes: (height, width) of each level, S = sum of height * width.
+        points: P.
 
     Returns:
-        float [B, T, N * D].
+        float [B, S, N * D].
+
+    Raises:
+        ValueError: the shapes or types do not fit each other.
     """
     if torch.compiler.is_exporting():
-        # ONNX has no embedding bag; GridSample is its own operator there, which runtimes have kernels for.
-        return ms_deform_attn_grid_sample(value, spatial_shapes, sampling_locations, attention_weights)
-    batch, keys, heads, dim = value.shape
-    queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
-    indices, weights = bilinear_taps(spatial_shapes, keys, sampling_locations, attention_weights)
-    sampled = F.embedding_bag(
-        indices.reshape(batch * queries * heads, -1),
-        value.reshape(batch * keys * heads, dim),
-        per_sample_weights=weights.reshape(batch * queries * heads, -1),
-        mode="sum",
-    )
-    assert indices.shape[-1] == 4 * len(spatial_shapes) * points
-    return sampled.view(batch, queries, heads * dim)
-
-
-def bilinear_taps(
-    spatial_shapes: Shapes, keys: int, sampling_locations: torch.Tensor, attention_weights: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of the flattened value [B*S*N, D] that each (batch, query, head) sums, and their weights.
-
-    Args:
-        spatial_shapes: (height, width) of each level.
-        keys: S.
-        sampling_locations: float [B, T, N, L, P, 2].
-        attention_weights: float [B, T, N, L, P].
-
-    Returns:
-        int64 and float [B, T, N, 4*L*P]; a tap outside its level has weight 0 and points to a valid row.
-    """
-    batch, _, heads = sampling_locations.shape[:3]
-    device, dtype = sampling_locations.device, sampling_locations.dtype
-    size_yx = torch.tensor(spatial_shapes, device=device)
-    counts = [h * w for h, w in spatial_shapes]
-    start = torch.tensor([sum(counts[:i]) for i in range(len(counts))], device=device).view(-1, 1)
-    width, height = size_yx[:, 1].view(-1, 1), size_yx[:, 0].view(-1, 1)
-
-    x = sampling_locations[..., 0] * width.to(dtype) - 0.5
-    y = sampling_locations[..., 1] * height.to(dtype) - 0.5
-    x0, y0 = x.floor(), y.floor()
-    fx, fy = x - x0, y - y0
-    # Far-away points must not overflow the integer conversion; clamped ones stay outside and keep weight 0.
-    x0 = torch.minimum(x0.clamp(min=-2), width.to(dtype)).long()
-    y0 = torch.minimum(y0.clamp(min=-2), height.to(dtype)).long()
-
-    head = torch.arange(heads, device=device).view(1, 1, heads, 1, 1)
-    image = torch.arange(batch, device=device).view(batch, 1, 1, 1, 1)
-    indices, weights = [], []
-    for dy in (0, 1):
-        for dx in (0, 1):
-            xi, yi = x0 + dx, y0 + dy
-            inside = (xi >= 0) & (xi < width) & (yi >= 0) & (yi < height)
-            tap = (fx if dx else 1 - fx) * (fy if dy else 1 - fy) * attention_weights
-            weights.append(torch.where(inside, tap, torch.zeros_like(tap)))
-            row = start + torch.where(inside, yi * width + xi, torch.zeros_like(xi))
-            indices.append((image * keys + row) * heads + head)
-    return torch.stack(indices, -1).flatten(3), torch.stack(weights, -1).flatten(3)
+        # ONNX has neither this operator nor an embedding bag; GridSample is its own, which runtimes have kernels for.
+        return ms_deform_attn_grid_sample(value, projection, shapes, points)
+    return _operator(value, projection, [n for shape in shapes for n in shape], points)
 
 
 def ms_deform_attn_grid_sample(
-    value: torch.Tensor, spatial_shapes: Shapes, sampling_locations: torch.Tensor, attention_weights: torch.Tensor
+    value: torch.Tensor, projection: torch.Tensor, shapes: Shapes, points: int
 ) -> torch.Tensor:
     """The same operator as a composition of ``grid_sample``: the portable body of the exported graph.
 
     Arguments and result as `ms_deform_attn`.
     """
-    batch, _, heads, dim = value.shape
-    queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
-    grids = (2 * sampling_locations - 1).transpose(1, 2).flatten(0, 1)
+    batch, keys, heads, dim = value.shape
+    offsets, weights = split_projection(projection, heads, len(shapes), points)
+    size = torch.tensor([(w, h) for h, w in shapes], dtype=value.dtype, device=value.device)
+    reference = reference_points(shapes, value)[None, :, None, None, None, :]
+    grids = (2 * (reference + offsets / size[:, None, :]) - 1).transpose(1, 2).flatten(0, 1)
     sampled = []
     start = 0
-    for level, (h, w) in enumerate(spatial_shapes):
+    for level, (h, w) in enumerate(shapes):
         rows = value[:, start : start + h * w].permute(0, 2, 3, 1).reshape(batch * heads, dim, h, w)
         start += h * w
         sampled.append(
             F.grid_sample(rows, grids[:, :, level], mode="bilinear", padding_mode="zeros", align_corners=False)
         )
-    weights = attention_weights.transpose(1, 2).reshape(batch * heads, 1, queries, len(spatial_shapes) * points)
+    weights = weights.transpose(1, 2).reshape(batch * heads, 1, keys, len(shapes) * points)
     out = (torch.stack(sampled, dim=-2).flatten(-2) * weights).sum(-1)
-    return out.view(batch, heads * dim, queries).transpose(1, 2)
+    return out.view(batch, heads * dim, keys).transpose(1, 2)
+
+
+def reference_points(shapes: Shapes, like: torch.Tensor) -> torch.Tensor:
+    """Centre of every key's cell.
+
+    Args:
+        shapes: (height, width) of each level.
+        like: gives type and device.
+
+    Returns:
+        float [S, 2], x and y, in (0, 1).
+    """
+    points = []
+    for h, w in shapes:
+        y = (torch.arange(h, dtype=like.dtype, device=like.device) + 0.5) / h
+        x = (torch.arange(w, dtype=like.dtype, device=like.device) + 0.5) / w
+        points.append(torch.stack((x[None, :].expand(h, w), y[:, None].expand(h, w)), -1).flatten(0, 1))
+    return torch.cat(points)
+
+
+@torch.library.custom_op("m2a::ms_deform_attn", mutates_args=())
+def _operator(
+    value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
+) -> torch.Tensor:
+    """`ms_deform_attn`; spatial_shapes is (height, width) of each level in a row."""
+    shapes = _checked(value, projection, spatial_shapes, points)
+    batch, keys, heads, dim = value.shape
+    rows, raw = _full_precision(value).reshape(-1, dim), _full_precision(projection)
+    if not rows.numel():
+        return value.new_zeros(batch, keys, heads * dim)
+    taps = bilinear_taps(raw, heads, shapes, points, reference_points(shapes, raw))
+    # Each sample is a weighted sum of four rows, so one embedding bag is the whole sum: nothing of the size of all
+    # samples times D exists at any time, forward or backward.
+    bags = F.embedding_bag(taps.rows, rows, per_sample_weights=taps.weights, mode="sum")
+    return bags.view(batch, keys, heads * dim).to(value.dtype)
+
+
+@_operator.register_fake
+def _operator_fake(
+    value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
+) -> torch.Tensor:
+    _checked(value, projection, spatial_shapes, points)
+    return value.new_empty(value.shape[0], value.shape[1], value.shape[2] * value.shape[3])
+
+
+@torch.library.custom_op("m2a::ms_deform_attn_backward", mutates_args=())
+def _backward_operator(
+    grad: torch.Tensor, value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of value and projection; the samples' places and weights are computed again rather than kept."""
+    shapes = _checked(value, projection, spatial_shapes, points)
+    heads, dim = value.shape[2:]
+    rows, raw = _full_precision(value).reshape(-1, dim), _full_precision(projection)
+    if not rows.numel():
+        return torch.zeros_like(value), torch.zeros_like(projection)
+    taps = bilinear_taps(raw, heads, shapes, points, reference_points(shapes, raw))
+    grad_bags = _full_precision(grad).reshape(-1, dim)
+    bags, per_bag = taps.rows.shape
+    indices, weights = taps.rows.flatten(), taps.weights.flatten()
+    bag = torch.arange(bags, dtype=indices.dtype, device=grad.device)
+    first, bag_of = bag * per_bag, bag.repeat_interleave(per_bag)
+    # What autograd calls for an embedding bag; asked for by name, the bag itself need not be summed once more.
+    grad_rows = torch.ops.aten._embedding_bag_dense_backward(
+        grad_bags, indices, bag_of, first, first, len(rows), False, 0, weights
+    )
+    grad_taps = torch.ops.aten._embedding_bag_per_sample_weights_backward(grad_bags, rows, indices, first, bag_of, 0)
+    grad_raw = projection_gradient(taps, grad_taps)
+    return grad_rows.view(value.shape).to(value.dtype), grad_raw.view(projection.shape).to(projection.dtype)
+
+
+@_backward_operator.register_fake
+def _backward_operator_fake(
+    grad: torch.Tensor, value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.empty_like(value), torch.empty_like(projection)
+
+
+def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+    value, projection, ctx.spatial_shapes, ctx.points = inputs
+    ctx.save_for_backward(value, projection)
+
+
+def _backward(ctx, grad):  # type: ignore[no-untyped-def]
+    value, projection = ctx.saved_tensors
+    return *_backward_operator(grad, value, projection, ctx.spatial_shapes, ctx.points), None, None
+
+
+_operator.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _full_precision(x: torch.Tensor) -> torch.Tensor:
+    """Half precision cannot place a sample in a level wider than some hundred cells."""
+    return x if x.dtype == torch.float64 else x.to(torch.float32)
+
+
+def _checked(
+    value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
+) -> list[tuple[int, int]]:
+    """Levels as pairs, or ValueError."""
+    shapes = list(zip(spatial_shapes[::2], spatial_shapes[1::2], strict=True))
+    if value.dim() != 4 or projection.dim() != 3 or points < 1 or not shapes:
+        raise ValueError(
+            f"ms_deform_attn: expected value [B, S, N, D], projection [B, S, 3NLP], at least one level and one point; "
+            f"got {tuple(value.shape)}, {tuple(projection.shape)}, levels {shapes}, {points} points"
+        )
+    keys = sum(h * w for h, w in shapes)
+    expected = (value.shape[0], keys, 3 * value.shape[2] * len(shapes) * points)
+    if value.shape[1] != keys or tuple(projection.shape) != expected:
+        raise ValueError(
+            f"ms_deform_attn: levels {shapes} have {keys} keys, so projection must be {expected}; got value "
+            f"{tuple(value.shape)} and projection {tuple(projection.shape)}"
+        )
+    if value.dtype != projection.dtype or not value.dtype.is_floating_point:
+        raise ValueError(f"ms_deform_attn: value is {value.dtype}, projection {projection.dtype}; give both one type")
+    return shapes
