@@ -18,6 +18,7 @@ from m2a_core.errors import CheckpointError
 from m2a_core.training.config import StageConfig
 
 CHECKPOINT_FORMAT = 1
+_INSTEAD = "bring a whole one back, or start anew in another folder"
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
@@ -91,14 +92,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: missing, corrupt or of another format.
     """
     try:
-        # What is no archive never reaches the unpickler, whose errors on garbage have no end.
-        if not zipfile.is_zipfile(path):
-            raise CheckpointError(
-                f"checkpoint {path}: missing, cut short or no checkpoint; start anew without --resume"
-            )
+        # Torch takes damaged tensors as they are, and its unpickler's errors on garbage have no end.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"checkpoint {path}: damaged ({damaged}); {_INSTEAD}")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"checkpoint {path}: cannot be read ({error})") from error
+    except (OSError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be read ({error}); {_INSTEAD}") from error
     found = state.get("format") if isinstance(state, dict) else None
     if found != CHECKPOINT_FORMAT:
         raise CheckpointError(f"checkpoint {path}: expected format {CHECKPOINT_FORMAT} of m2a train, got {found}")
