@@ -9,7 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from test.training.synthetic import write_data_root  # noqa: E402
+from m2a_core.model import MODELS  # noqa: E402
+from m2a_core.training import build  # noqa: E402
+from test.training.synthetic import TINY, write_data_root  # noqa: E402
 
 SIBLING_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -20,6 +22,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tiny_in_zoo(monkeypatch) -> None:
+    """Configurations may name the tiny network; its backbone stays random."""
+    monkeypatch.setitem(MODELS, "tiny", TINY)
+    monkeypatch.setattr(build, "load_pretrained_backbone", lambda backbone: None)
 
 
 @pytest.fixture(scope="session")

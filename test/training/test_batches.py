@@ -8,7 +8,6 @@ import torch
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels import CAMVID11
-from m2a_core.model import MODELS
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, PADDING_COLOR
 from m2a_core.training.batches import Batches
 from m2a_core.training.build import build_trainer
@@ -17,7 +16,7 @@ from m2a_core.training.datasets import LabelledImage, load_camvid, load_cutouts
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.targets import IGNORE
 from m2a_core.training.transforms import augment
-from test.training.synthetic import CAR, ROAD, SIZE, TINY, cutout, frames, train_config
+from test.training.synthetic import CAR, ROAD, SIZE, cutout, frames, train_config
 
 PLAIN = AugmentConfig(
     crop=(96, 128), scale=(1.0, 1.0), aspect=1.0, rare_crop=0.0, letterbox=0.0, color=0.0, degrade=0.0
@@ -107,8 +106,7 @@ def test_no_batch_shows_a_held_apart_frame_kind_or_object():
     assert greenest(train, unseen) > 100
 
 
-def test_the_built_run_trains_on_nothing_that_it_validates_with(data_root, tmp_path, monkeypatch):
-    monkeypatch.setitem(MODELS, "tiny", TINY)
+def test_the_built_run_trains_on_nothing_that_it_validates_with(data_root, tmp_path, tiny_in_zoo):
     path = data_root / "config" / "train.yaml"
     config = load_config(path)
     trainer = build_trainer(config, path.parent, data_root, tmp_path)
@@ -150,8 +148,7 @@ def test_the_built_run_trains_on_nothing_that_it_validates_with(data_root, tmp_p
         ({"data": {"max_segments": 9, "splits": {"test": 1}}}, DataError, "only train and val may be trained on"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused(data_root, tmp_path, monkeypatch, changes, error, message):
-    monkeypatch.setitem(MODELS, "tiny", TINY)
+def test_a_run_that_cannot_be_is_refused(data_root, tmp_path, tiny_in_zoo, changes, error, message):
     data = {"max_segments": 12, "validation_kinds": "kinds.yaml", **changes.pop("data", {})}
     with pytest.raises(error, match=message):
         build_trainer(train_config(data=data, **changes), data_root / "config", data_root, tmp_path)

@@ -1,0 +1,296 @@
+"""The loop: exact resume, signals, stages, and runs that break."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from m2a_core.errors import CheckpointError
+from m2a_core.model import build_model
+from m2a_core.training.batches import Batches
+from m2a_core.training.state import load_checkpoint
+from m2a_core.training.trainer import Trainer, TrainingError
+from test.training.synthetic import STAGES, TINY, tiny_trainer, train_config
+
+TOTAL = 8
+"""Steps of both stages; the first has 4."""
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing is saved after it."""
+
+
+def call_before(trainer: Trainer, total_step: int, action) -> None:
+    """Have the batches call ``action`` before a step, counted over the stages."""
+    get = trainer.batches.get
+
+    def spy(stage, stage_index, step):
+        if 4 * stage_index + step == total_step:
+            action()
+        return get(stage, stage_index, step)
+
+    trainer.batches.get = spy
+
+
+def die() -> None:
+    raise Killed
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def flatten(value, path=""):
+    """Every tensor and number of a nested checkpoint by its path."""
+    if isinstance(value, dict | list | tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from flatten(inner, f"{path}/{key}")
+    else:
+        yield path, value
+
+
+def assert_same_run(one: Trainer, other: Trainer) -> None:
+    states = [dict(flatten(load_checkpoint(t.checkpoint))) for t in (one, other)]
+    assert states[0].keys() == states[1].keys()
+    for path, value in states[0].items():
+        same = torch.equal(value, states[1][path]) if isinstance(value, torch.Tensor) else value == states[1][path]
+        assert same, path
+    for name in ("model", "average", "pixel_head"):
+        for (key, a), b in zip(
+            getattr(one, name).state_dict().items(), getattr(other, name).state_dict().values(), strict=True
+        ):
+            assert torch.equal(a, b), f"{name}.{key}"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Trainer:
+    torch.set_num_threads(1)
+    trainer = tiny_trainer(tmp_path_factory.mktemp("whole"))
+    assert trainer.run()
+    return trainer
+
+
+def test_training_moves_every_part_but_the_frozen_backbone(uninterrupted):
+    torch.manual_seed(uninterrupted.config.seed)
+    start = build_model(TINY).state_dict()
+    trained = uninterrupted.model.state_dict()
+    for key, before in start.items():
+        if key.startswith("backbone."):
+            assert torch.equal(before, trained[key]), key
+    for part in ("pixel_decoder.", "transformer_decoder.query_features", "transformer_decoder.mask_head",
+                 "transformer_decoder.class_head"):  # fmt: skip
+        assert any(not torch.equal(before, trained[k]) for k, before in start.items() if k.startswith(part)), part
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7])
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp_path, step):
+    """Kills between two checkpoints (every 2 steps), right after the change of stage, and in the last stage."""
+    killed = tiny_trainer(tmp_path)
+    call_before(killed, step, die)
+    with pytest.raises(Killed):
+        killed.run()
+    resumed = tiny_trainer(tmp_path)
+    if resumed.checkpoint.exists():
+        resumed.resume()
+    done = 4 * resumed.progress.stage + resumed.progress.step
+    assert done == step // 2 * 2, "what was lost is at most what lies after the last checkpoint"
+    assert resumed.run()
+    assert_same_run(resumed, uninterrupted)
+
+
+@pytest.mark.parametrize("step", [0, 2, 3, 5])
+def test_sigterm_finishes_the_step_saves_and_the_resumed_run_is_exact(uninterrupted, tmp_path, step):
+    before = signal.getsignal(signal.SIGTERM)
+    stopped = tiny_trainer(tmp_path)
+    call_before(stopped, step, terminate)
+    assert stopped.run() is False
+    assert signal.getsignal(signal.SIGTERM) is before
+
+    resumed = tiny_trainer(tmp_path)
+    resumed.resume()
+    assert 4 * resumed.progress.stage + resumed.progress.step == step + 1
+    assert resumed.run() is True
+    assert_same_run(resumed, uninterrupted)
+
+
+def test_sigterm_in_the_very_last_step_is_a_finished_run(uninterrupted, tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    call_before(trainer, TOTAL - 1, terminate)
+    assert trainer.run() is True
+    assert_same_run(trainer, uninterrupted)
+
+
+def test_a_process_killed_by_the_system_resumes_exactly(uninterrupted, tmp_path):
+    script = (
+        "import os, signal, sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
+        "from test.training.synthetic import tiny_trainer\n"
+        "from test.training.test_trainer import call_before\n"
+        "trainer = tiny_trainer(Path(sys.argv[1]))\n"
+        "call_before(trainer, 5, lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "trainer.run()"
+    )
+    repository = Path(__file__).resolve().parents[2]
+    process = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=repository, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+    )  # fmt: skip
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    resumed = tiny_trainer(tmp_path)
+    resumed.resume()
+    assert (resumed.progress.stage, resumed.progress.step) == (1, 0)
+    assert resumed.run()
+    assert_same_run(resumed, uninterrupted)
+
+
+def test_another_seed_gives_other_weights(uninterrupted, tmp_path):
+    """Equality above is not the equality of runs that learn nothing."""
+    other = tiny_trainer(tmp_path, train_config(seed=2))
+    assert other.run()
+    with pytest.raises(AssertionError):
+        assert_same_run(other, uninterrupted)
+
+
+def test_the_outlier_stage_starts_from_the_averaged_weights(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    seen = {}
+
+    def look() -> None:
+        seen["model"] = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+        seen["average"] = {k: v.clone() for k, v in trainer.average.state_dict().items()}
+        seen["steps"] = len(trainer.optimizer.state)
+
+    call_before(trainer, 4, look)
+    last = {}
+    call_before(trainer, 3, lambda: last.update(model={k: v.clone() for k, v in trainer.model.state_dict().items()}))
+    trainer.run()
+    assert all(torch.equal(v, seen["average"][k]) for k, v in seen["model"].items())
+    assert any(not torch.equal(v, seen["average"][k]) for k, v in last["model"].items())
+    assert seen["steps"] == 0, "the optimiser starts anew"
+
+
+def test_a_trained_backbone_moves_at_its_own_rate(tmp_path):
+    stage = STAGES[0] | {"freeze_backbone": False, "backbone_lr": 0.1, "iterations": 1, "warmup": 0}
+    trainer = tiny_trainer(tmp_path, train_config(stages=[stage]))
+    before = {k: v.clone() for k, v in trainer.model.backbone.state_dict().items()}
+    trainer.run()
+    after = trainer.model.backbone.state_dict()
+    assert not torch.equal(after["stem.conv.weight"], before["stem.conv.weight"])
+    # The first step of Adam is the rate itself, a tenth of the heads' 1e-3, less near its epsilon.
+    step = (after["stem.conv.weight"] - before["stem.conv.weight"] * (1 - 1e-4 * 0.05)).abs().max()
+    assert 2e-5 < float(step) < 1.01e-4
+    for key in before:
+        if "running" in key:
+            assert torch.equal(after[key], before[key]), "batch statistics stay those of ImageNet"
+
+
+def test_every_step_and_validation_is_logged(uninterrupted):
+    lines = (uninterrupted.out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    train = [r for r in records if r["kind"] == "train"]
+    assert [(r["stage"], r["step"]) for r in train] == [(s, i) for s in ("known", "outlier") for i in (1, 2, 3, 4)]
+    for r in train:
+        assert {"loss", "ce", "bce", "dice", "pixel", "grad_norm", "lr", "seconds"} <= r.keys()
+        assert ("contrastive" in r) == (r["stage"] == "outlier")
+        parts = 2 * r["ce"] + 5 * r["bce"] + 5 * r["dice"] + r["pixel"] + r.get("contrastive", 0)
+        assert r["loss"] == pytest.approx(parts, rel=1e-4)
+    assert [r["lr"] for r in train[:2]] == pytest.approx([5e-4, 1e-3])
+    checks = [(r["stage"], r["step"]) for r in records if r["kind"] == "validation"]
+    assert checks == [("known", 3), ("known", 4), ("outlier", 3), ("outlier", 4)]
+    assert list((uninterrupted.out / "tensorboard").iterdir())
+
+
+def broken_batches(trainer: Trainer, total_step: int) -> None:
+    get = trainer.batches.get
+
+    def spoiled(stage, stage_index, step):
+        images, targets = get(stage, stage_index, step)
+        if 4 * stage_index + step == total_step:
+            images[0, 0, 3, 5] = float("nan")
+        return images, targets
+
+    trainer.batches.get = spoiled
+
+
+def test_a_loss_that_is_no_number_stops_with_the_batch_saved_and_the_old_checkpoint_whole(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    broken_batches(trainer, 3)
+    contents = {}
+    call_before(trainer, 3, lambda: contents.update(before=trainer.checkpoint.read_bytes()))
+    with pytest.raises(TrainingError) as caught:
+        trainer.run()
+    message = str(caught.value)
+    path = tmp_path / "bad_batch_0_3.pt"
+    assert "the loss is not finite" in message
+    assert str(path) in message
+    assert str(trainer.checkpoint) in message
+    batch = torch.load(path, weights_only=True)
+    assert torch.isnan(batch["images"]).sum() == 1
+    assert batch["images"].shape == (2, 3, 64, 96)
+    assert batch["labels"].shape == batch["outlier"].shape == (2, 64, 96)
+    assert trainer.checkpoint.read_bytes() == contents["before"]
+    state = load_checkpoint(trainer.checkpoint)
+    assert (state["stage"], state["step"]) == (0, 2)
+    assert all(torch.isfinite(v).all() for v in state["model"].values())
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    trainer.model.transformer_decoder.query_features.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(TrainingError, match="the gradient is not finite"):
+        trainer.run()
+    assert all(torch.isfinite(v).all() for v in trainer.model.state_dict().values())
+    assert (tmp_path / "bad_batch_0_0.pt").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_stops_the_run_and_keeps_the_old_one(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    contents = {}
+
+    def block() -> None:
+        contents["before"] = trainer.checkpoint.read_bytes()
+        (tmp_path / "checkpoint.partial").mkdir()
+
+    call_before(trainer, 3, block)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: cannot be written"):
+        trainer.run()
+    assert trainer.checkpoint.read_bytes() == contents["before"]
+    (tmp_path / "checkpoint.partial").rmdir()
+    resumed = tiny_trainer(tmp_path)
+    resumed.resume()
+    assert (resumed.progress.stage, resumed.progress.step) == (0, 2)
+
+
+def test_a_checkpoint_of_another_network_is_refused(uninterrupted, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(uninterrupted.checkpoint.read_bytes())
+    trainer = tiny_trainer(tmp_path)
+    trainer.pixel_head = torch.nn.Conv2d(16, 5, 1)
+    with pytest.raises(CheckpointError, match="does not fit the network"):
+        trainer.resume()
+
+
+def test_a_resumed_run_takes_the_rates_of_its_configuration(tmp_path):
+    stopped = tiny_trainer(tmp_path)
+    call_before(stopped, 1, terminate)
+    stopped.run()
+    faster = [STAGES[0] | {"lr": 5e-3, "weight_decay": 0.2}, STAGES[1]]
+    resumed = tiny_trainer(tmp_path, train_config(stages=faster))
+    resumed.resume()
+    assert {g["peak"] for g in resumed.optimizer.param_groups} == {5e-3}
+    assert {g["weight_decay"] for g in resumed.optimizer.param_groups} == {0.0, 0.2}
+    assert len(resumed.optimizer.state) > 50
+
+
+def test_a_finished_run_resumes_to_nothing(uninterrupted):
+    trainer = tiny_trainer(uninterrupted.out)
+    trainer.batches = Batches([], None, None, None, 0)
+    trainer.resume()
+    assert trainer.run()
+    assert_same_run(trainer, uninterrupted)
