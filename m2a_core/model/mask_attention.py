@@ -44,7 +44,10 @@ class Attention(nn.Module):
             projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projection, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
-        mask = None if attend is None else attend[:, None]
+        mask = None
+        if attend is not None:
+            # Added, not chosen: for a boolean mask the exported graph would guard every row against being empty.
+            mask = torch.zeros_like(attend, dtype=query.dtype).masked_fill(~attend, -torch.inf)[:, None]
         return self.out_proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
 
 

@@ -50,10 +50,15 @@ def ms_deform_attn_grid_sample(
     Arguments and result as `ms_deform_attn`.
     """
     batch, keys, heads, dim = value.shape
-    offsets, weights = split_projection(projection, heads, len(shapes), points)
+    levels = len(shapes)
+    _, weights = split_projection(projection, heads, levels, points)
+    # Written over whole rows of the projection: runtimes are slow at broadcasting along a last axis of two.
+    columns = heads * levels * points * 2
     size = torch.tensor([(w, h) for h, w in shapes], dtype=value.dtype, device=value.device)
-    reference = reference_points(shapes, value)[None, :, None, None, None, :]
-    grids = (2 * (reference + offsets / size[:, None, :]) - 1).transpose(1, 2).flatten(0, 1)
+    scale = (2 / size)[None, :, None, :].expand(heads, levels, points, 2).reshape(columns)
+    centre = (2 * reference_points(shapes, value) - 1).repeat(1, columns // 2)
+    grids = (projection[..., :columns] * scale + centre).view(batch, keys, heads, levels, points, 2)
+    grids = grids.transpose(1, 2).flatten(0, 1)
     sampled = []
     start = 0
     for level, (h, w) in enumerate(shapes):
