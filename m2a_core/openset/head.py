@@ -22,8 +22,8 @@ from m2a_core.types import OpenSetResult, Output, UnknownInstance
 class Candidates(str, Enum):
     """Where unknown instances are looked for.
 
-    ``anomaly``: the refined anomaly score (Eq. 15), see ``candidates``. For driving, where all that belongs to the scene
-    is a known class.
+    ``anomaly``: the refined anomaly score (Eq. 15), see ``candidates``. For driving, where all that belongs to the
+    scene is a known class.
     ``background``: the background (Eq. 17) reaches its threshold; then the paper's steps and hyper-parameters
     (Sec. 6.3). For open-set panoptic segmentation, where unlabelled stuff is normal.
     """
