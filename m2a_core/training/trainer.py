@@ -165,27 +165,26 @@ class Trainer:
     def _run_stage(self, stage: StageConfig, writer: SummaryWriter) -> None:
         criterion = Criterion(self.labels.num_classes, stage.loss)
         offset = sum(s.iterations for s in self.config.stages[: self.progress.stage])
-        bar = tqdm(total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True)
         self.model.train()
         # Frozen or not, batch statistics of a handful of crops are worse than those of ImageNet.
         self.model.backbone.eval()
-        while self.progress.step < stage.iterations and not self.stop:
-            began = time.perf_counter()
-            parts = self._step(stage, criterion)
-            self.progress.step += 1
-            done = self.progress.step
-            record = {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts}
-            self._log("train", record, writer, offset + done)
-            bar.update()
-            bar.set_postfix(loss=f"{parts['loss']:.2f}", refresh=False)
-            if done % self.config.validation.every == 0 or done == stage.iterations:
-                measured = self.validate(self.average)
-                self._log("validation", {"stage": stage.name, "step": done, **measured}, writer, offset + done)
-                shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not k.startswith("iou_"))
-                tqdm.write(f"{stage.name} {done}: {shown}")
-            if done % self.config.checkpoint_every == 0:
-                self.save()
-        bar.close()
+        with tqdm(total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True) as bar:
+            while self.progress.step < stage.iterations and not self.stop:
+                began = time.perf_counter()
+                parts = self._step(stage, criterion)
+                self.progress.step += 1
+                done = self.progress.step
+                record = {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts}
+                self._log("train", record, writer, offset + done)
+                bar.update()
+                bar.set_postfix(loss=f"{parts['loss']:.2f}", refresh=False)
+                if done % self.config.validation.every == 0 or done == stage.iterations:
+                    measured = self.validate(self.average)
+                    self._log("validation", {"stage": stage.name, "step": done, **measured}, writer, offset + done)
+                    shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not k.startswith("iou_"))
+                    tqdm.write(f"{stage.name} {done}: {shown}")
+                if done % self.config.checkpoint_every == 0:
+                    self.save()
         if self.progress.step >= stage.iterations:
             self.progress = Progress(self.progress.stage + 1, 0)
             self.optimizer = None

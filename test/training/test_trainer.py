@@ -44,6 +44,7 @@ def die() -> None:
 
 
 def terminate() -> None:
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "SIGTERM would end the tests"
     os.kill(os.getpid(), signal.SIGTERM)
 
 
