@@ -98,6 +98,8 @@ def _session_options(threads: int | None) -> ort.SessionOptions:
     # Left to itself, ONNX Runtime takes one thread per physical core: half of two hyper-threads, at 0.6 of the speed.
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
+    # Spinning threads take the cores that the camera driver and the rest of the vehicle need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.use_deterministic_compute = True
     options.log_severity_level = 3
     return options
