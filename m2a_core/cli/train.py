@@ -1,23 +1,31 @@
 """Train a network from a configuration file; needs the 'train' extra.
 
 The configuration names the model, the data and the stages: the known classes first (Sec. 3 of the paper), then the
-outlier stage with pasted objects (Sec. 4.3). DATA_ROOT holds camvid/ (images, labels, frames.csv) and outliers/ (RGBA
-cut-outs, train.csv). CamVid's test split is refused.
+outlier stage with pasted objects (Sec. 4.3). DATA_ROOT holds the data sets as distributed: for m2a-edge camvid/
+(images, labels, frames.csv) and outliers/ (RGBA cut-outs, train.csv); for the paper's recipes see docs/training.md.
+CamVid's test split is refused.
 
 OUT receives
   checkpoint.pt        everything that --resume needs; replaced in one piece, so a kill or a full disk costs nothing
   MODEL.safetensors    the averaged weights at the end, for `m2a export`; with MODEL.safetensors.sha256
   metrics.jsonl        one line per step (losses, gradient norm, rate) and per validation (mIoU, AuPRC, FPR95)
-  tensorboard/         the same for TensorBoard
+  tensorboard/         the same for TensorBoard, if it is installed (extra 'tensorboard')
   config.yaml          the configuration
 
-A run that was killed and resumed gives the same weights as one that was not. Ctrl-C or SIGTERM save a checkpoint first;
-the exit code is then 3. A loss that is not finite stops the run and saves the batch as OUT/bad_batch_STAGE_STEP.pt.
+A run that was killed and resumed gives the same weights as one that was not (on the CPU bit for bit). Ctrl-C or SIGTERM
+save a checkpoint first; the exit code is then 3. A loss that is not finite stops the run and saves the batch as
+OUT/bad_batch_STAGE_STEP.pt. A frame that cannot be read stops it, too, with a checkpoint; --check finds such frames
+before: it reads every file, counts classes, draws eight training samples into OUT/check.jpg and ends with code 2 if
+something is broken.
+
+Under torchrun the processes share each batch; the result is that of one process, up to rounding.
 
 examples:
-  m2a train --config config/training/m2a-edge.yaml --data-root /data --dry-run     # checks the data, trains nothing
-  m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first
-  m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first --resume
+  m2a train --config config/training/edge-plus.yaml --data-root /data --check       # reads every file, trains nothing
+  m2a train --config config/training/edge-plus.yaml --data-root /data --dry-run     # one batch of each stage, and stop
+  m2a train --config config/training/edge-plus.yaml --data-root /data --out runs/first
+  m2a train --config config/training/edge-plus.yaml --data-root /data --out runs/first --resume
+  torchrun --nproc_per_node=2 --no-python m2a train --config config/training/as-cityscapes.yaml --data-root /data
   tensorboard --logdir runs/first/tensorboard
 """
 
@@ -27,9 +35,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from m2a_core.training.config import TrainConfig
     from m2a_core.training.trainer import Trainer
 
 HELP = "train a network (needs the 'train' extra)"
@@ -39,12 +48,15 @@ EXIT_STOPPED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, help="e.g. config/training/m2a-edge.yaml")
+    parser.add_argument("--config", type=Path, required=True, help="e.g. config/training/edge-plus.yaml")
     parser.add_argument("--data-root", type=Path, default=Path("../shared/data"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/NAME")
     parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint, if there is one")
     parser.add_argument("--threads", type=int, help="CPU threads, in place of the configuration's")
-    parser.add_argument("--dry-run", action="store_true", help="read and check the data, make one batch, and stop")
+    parser.add_argument("--cpu", action="store_true", help="leave GPUs alone")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--dry-run", action="store_true", help="read the data, make one batch of each stage, and stop")
+    only.add_argument("--check", action="store_true", help="read every file of the data, report, and stop")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,37 +65,70 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from m2a_core.model import MODELS
     from m2a_core.training.build import build_trainer
     from m2a_core.training.config import load_config
+    from m2a_core.training.engine import Engine
     from m2a_core.training.weights import save_weights
 
     config = load_config(args.config)
     out = args.out or Path("runs") / config.name
+    if args.check:
+        return _check(config, args, out)
     if (out / "checkpoint.pt").exists() and not args.resume and not args.dry_run:
         raise ConfigError(f"{out} holds a run: add --resume to continue it, or name another folder with --out")
     threads = args.threads if args.threads is not None else config.threads
     if threads > 0:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    trainer = build_trainer(config, args.config.parent, args.data_root, out)
+    engine = Engine(config.precision, args.cpu)
+    trainer = build_trainer(config, args.config.parent, args.data_root, out, engine)
     if args.dry_run:
         _describe(trainer)
         return 0
     if args.resume and trainer.checkpoint.exists():
         trainer.resume()
-        print(f"resumed at stage {trainer.progress.stage}, step {trainer.progress.step}")
+        if engine.is_main:
+            print(f"resumed at stage {trainer.progress.stage}, step {trainer.progress.step}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.yaml").write_text(args.config.read_text(encoding="utf-8"), encoding="utf-8")
+        if engine.is_main:
+            (out / "config.yaml").write_text(args.config.read_text(encoding="utf-8"), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from error
     done = trainer.run()
-    notes = {"run": config.name, "stages_done": str(trainer.progress.stage), "step": str(trainer.progress.step)}
-    path = out / f"{config.model}.safetensors"
-    digest = save_weights(trainer.average.state_dict(), MODELS[config.model], path, notes)
-    print(f"{path} sha256 {digest}")
+    if engine.is_main:
+        notes = {"run": config.name, "stages_done": str(trainer.progress.stage), "step": str(trainer.progress.step)}
+        path = out / f"{config.model}.safetensors"
+        digest = save_weights(trainer.result(), trainer.model.config, path, notes)
+        print(f"{path} sha256 {digest}")
     return 0 if done else EXIT_STOPPED
+
+
+def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
+    """Read every file; 0 when all is well."""
+    from m2a_core.training.build import build_batches, network_of
+    from m2a_core.training.check import check_frames, write_contact_sheet
+    from m2a_core.training.sources import Sources, open_outliers, open_sources
+
+    network = network_of(config)
+    sources = open_sources(config.data, args.data_root, network.labels)
+    broken = 0
+    for what, frames in (("train", sources.train), ("validation", sources.held)):
+        report = check_frames(frames, network.labels, what)
+        print(f"{what}: " + "\n".join(report.lines(network.labels)))
+        broken += len(report.broken)
+    if broken:
+        raise DataError(f"{args.data_root}: {broken} frames are broken, see above; mend them or leave them out")
+    seen, unseen = open_outliers(config.data, args.data_root, args.config.parent)
+    kinds = len({cutout.kind for cutout in seen})
+    print(f"outliers: {len(seen)} of {kinds} kinds to train on, {len(unseen)} others to validate with")
+    stages = config.stages
+    index = max(range(len(stages)), key=lambda i: (stages[i].outlier_prob, stages[i].known_paste_prob))
+    some = Sources(sources.train[:: max(1, len(sources.train) // 64)], sources.held, sources.in_memory)
+    sheet = out / "check.jpg"
+    write_contact_sheet(build_batches(config, network, some, seen), stages[index], index, sheet)
+    print(f"{sheet}: eight samples of stage {stages[index].name}")
+    return 0
 
 
 def _describe(trainer: Trainer) -> None:

@@ -58,13 +58,33 @@ def compose_frame(
     Returns:
         The frame uint8 [H, W, 3], the truth uint8 [H, W] (0 known, 1 anomaly, 255 void) and what is seen.
     """
+    frame, truth, _, sightings = compose_layers(image, cutouts, camera, pose, look, bonnet, seed)
+    return frame, truth, sightings
+
+
+def compose_layers(
+    image: np.ndarray,
+    cutouts: list[Cutout],
+    camera: GroundCamera,
+    pose: Pose,
+    look: Look,
+    bonnet: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Sighting]]:
+    """As ``compose_frame``, with instance ids.
+
+    Returns:
+        Third, before what is seen: uint16 [H, W], an object's number in ``cutouts``, from 1, where the truth is 1;
+        else 0.
+    """
     canvas = image.astype(np.float32)
     truth = np.full(image.shape[:2], KNOWN, np.uint8)
     grain = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, look.grain, image.shape), (0, 0), 0.7)
-    placed = [(c, p) for c in cutouts if (p := c.place(camera, pose)) is not None]
-    placed.sort(key=lambda pair: -float(pair[1][2][1]))
-    owner = np.zeros(image.shape[:2], np.int32)
-    for number, (cutout, _) in enumerate(placed, start=1):
+    numbered = enumerate(cutouts, start=1)
+    placed = [(number, c, p) for number, c in numbered if (p := c.place(camera, pose)) is not None]
+    placed.sort(key=lambda entry: -float(entry[2][2][1]))
+    owner = np.zeros(image.shape[:2], np.uint16)
+    for number, cutout, _ in placed:
         draw_shadow(canvas, cutout, camera, pose, look)
         alpha = draw_cutout(canvas, cutout, camera, pose, look)
         if alpha is None:
@@ -78,10 +98,10 @@ def compose_frame(
     truth[bonnet] = VOID
     owner[bonnet] = 0
     sightings = []
-    for number, (cutout, (foot, _, road)) in enumerate(placed, start=1):
+    for number, cutout, (foot, _, road) in placed:
         ys, xs = np.nonzero(owner == number)
         if len(xs):
             bbox = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
             position = (float(foot[0]), float(foot[1]))
             sightings.append(Sighting(cutout.name, float(road[0]), float(road[1]), position, bbox, len(xs)))
-    return np.clip(np.round(canvas), 0, 255).astype(np.uint8), truth, sightings
+    return np.clip(np.round(canvas), 0, 255).astype(np.uint8), truth, owner, sightings

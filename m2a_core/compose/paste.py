@@ -88,10 +88,17 @@ def load_cutout(
     raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if raw is None or raw.ndim != 3 or raw.shape[2] != 4 or not (raw[..., 3] > 127).any():
         raise DataError(f"{path}: expected a PNG with red, green, blue and a non-empty alpha channel")
-    ys, xs = np.nonzero(raw[..., 3] > 127)
-    raw = raw[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].astype(np.float32)
+    return make_cutout(cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA), name, position, height, look, brightness)
+
+
+def make_cutout(
+    rgba: np.ndarray, name: str, position: tuple[float, float], height: float, look: Look, brightness: float = 1.0
+) -> Cutout:
+    """Trim the rim of a picture, uint8 [h, w, 4], RGBA, and match its colours; the rest as ``load_cutout``."""
+    ys, xs = np.nonzero(rgba[..., 3] > 127)
+    raw = rgba[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].astype(np.float32)
     alpha = raw[..., 3:] / 255
-    rgb = raw[..., 2::-1]
+    rgb = raw[..., :3]
     grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     rgb = grey[..., None] + look.saturation * (rgb - grey[..., None])
     mean = float((grey * alpha[..., 0]).sum() / alpha.sum())
@@ -100,8 +107,8 @@ def load_cutout(
     # Sun from the left behind the camera, and less light from below: what the cars in the clip show.
     h, w = grey.shape
     light = np.linspace(1.08, 0.86, w, dtype=np.float32)[None, :] * np.linspace(1.05, 0.8, h, dtype=np.float32)[:, None]
-    rgba = np.concatenate([np.clip(rgb * light[..., None], 0, 255) * alpha, alpha], axis=2)
-    return Cutout(name, rgba.astype(np.float32), position, (height * w / h, height))
+    premultiplied = np.concatenate([np.clip(rgb * light[..., None], 0, 255) * alpha, alpha], axis=2)
+    return Cutout(name, premultiplied.astype(np.float32), position, (height * w / h, height))
 
 
 def draw_shadow(image: np.ndarray, cutout: Cutout, camera: GroundCamera, pose: Pose, look: Look) -> None:

@@ -23,8 +23,11 @@ or, as repacked by others,
 ROOT/original/NAME.png and ROOT/labels/NAME.png"""
 
 FISHYSCAPES_STATIC = """\
-ROOT/original/NAME.png
-ROOT/labels/NAME.png     (0 known, 1 anomaly, 255 void)"""
+ROOT/fs_val_v3/NNNN_NAME_labels.png     (0 known, 1 anomaly, 255 void)
+ROOT/fs_val_v3/NNNN_*rgb.npz     (what is added to the image)
+ROOT/leftImg8bit/val/CITY/NAME_leftImg8bit.png     (of Cityscapes)
+or, as repacked by others,
+ROOT/original/NAME.png and ROOT/labels/NAME.png"""
 
 SMIYC = """\
 ROOT/images/NAME.{jpg,webp}
@@ -79,33 +82,30 @@ def lost_and_found(root: Path, split: str = "test") -> Dataset:
         lambda p: root / "gtCoarse" / split / p.parent.name / f"{p.stem.removesuffix(suffix)}_gtCoarse_labelIds.png",
         lambda p: p.stem.removesuffix(suffix),
     )
-    return Dataset("lost_and_found", samples, "obstacle", {1: 0, **dict.fromkeys(range(2, 201), 1)})
+    values = {1: 0, **dict.fromkeys(range(2, 201), 1)}
+    return Dataset("lost_and_found", samples, "obstacle", values, by_benchmark=True)
 
 
 def fishyscapes_laf(root: Path) -> Dataset:
     """Fishyscapes Lost and Found validation (Blum et al., IJCV 2021): 100 frames; https://fishyscapes.com."""
     labels = root / "fishyscapes_lostandfound"
-    if not labels.is_dir():
-        return Dataset("fishyscapes_laf", _original_labels(root, FISHYSCAPES_LAF, "Fishyscapes L&F"), anomaly=_PLAIN)
-    pool = {
-        path.stem.removesuffix("_leftImg8bit"): path for path in pictures(root / "leftImg8bit", "*/*/*_leftImg8bit.*")
-    }
-    samples = []
-    for path in sorted(labels.glob("*_labels.png")):
-        name = path.stem.removesuffix("_labels").partition("_")[2]
-        if name not in pool:
-            raise DataError(
-                f"Fishyscapes L&F: {path.name} has no image {name}_leftImg8bit.png; expected layout:\n{FISHYSCAPES_LAF}"
-            )
-        samples.append(Sample(name, pool[name], path))
-    if not samples:
-        raise DataError(f"Fishyscapes L&F: no *_labels.png in {labels}; expected layout:\n{FISHYSCAPES_LAF}")
-    return Dataset("fishyscapes_laf", tuple(samples), anomaly=_PLAIN)
+    if labels.is_dir():
+        samples = _fishyscapes(root, labels, FISHYSCAPES_LAF, "Fishyscapes L&F", overlays=False)
+    else:
+        samples = _original_labels(root, FISHYSCAPES_LAF, "Fishyscapes L&F")
+    return Dataset("fishyscapes_laf", samples, anomaly=_PLAIN)
 
 
 def fishyscapes_static(root: Path) -> Dataset:
-    """Fishyscapes Static validation (Blum et al., IJCV 2021): 30 frames; https://fishyscapes.com."""
-    samples = _original_labels(root, FISHYSCAPES_STATIC, "Fishyscapes Static")
+    """Fishyscapes Static validation (Blum et al., IJCV 2021): 30 frames; https://fishyscapes.com.
+
+    As distributed it is what to add to Cityscapes images; the latest of the versions that are there is taken.
+    """
+    versions = sorted(path for path in root.glob("fs_val_v*") if path.is_dir())
+    if versions:
+        samples = _fishyscapes(root, versions[-1], FISHYSCAPES_STATIC, "Fishyscapes Static", overlays=True)
+    else:
+        samples = _original_labels(root, FISHYSCAPES_STATIC, "Fishyscapes Static")
     return Dataset("fishyscapes_static", samples, anomaly=_PLAIN)
 
 
@@ -128,10 +128,11 @@ def smiyc(root: Path, track: str, split: str = "validation") -> Dataset:
         found = tuple(Sample(p.stem, p, labels_of(p) if labels_of(p).is_file() else None) for p in images)
         if not found:
             raise DataError(f"{what}: no images found; expected layout:\n{SMIYC}")
-        return Dataset(f"smiyc_{track}", found, track, _PLAIN)
+        return Dataset(f"smiyc_{track}", found, track, _PLAIN, by_benchmark=True)
     left_out = tuple(f"validation_{n}" for n in (19, *range(21, 30))) if track == "obstacle" else ()
     images = [path for path in images if path.stem.startswith("validation") and not path.stem.startswith(left_out)]
-    return Dataset(f"smiyc_{track}", paired(what, SMIYC, images, labels_of, lambda p: p.stem), track, _PLAIN)
+    samples = paired(what, SMIYC, images, labels_of, lambda p: p.stem)
+    return Dataset(f"smiyc_{track}", samples, track, _PLAIN, by_benchmark=True)
 
 
 def folder(root: Path) -> Dataset:
@@ -147,6 +148,24 @@ def folder(root: Path) -> Dataset:
         lambda p: p.stem,
     )
     return Dataset("folder", samples, anomaly=_PLAIN)
+
+
+def _fishyscapes(root: Path, labels: Path, layout: str, what: str, overlays: bool) -> tuple[Sample, ...]:
+    """Frames of the distributed form: label files name the images of another data set."""
+    suffix = "_leftImg8bit"
+    pool = {path.stem.removesuffix(suffix): path for path in pictures(root / "leftImg8bit", f"*/*/*{suffix}.*")}
+    samples = []
+    for path in sorted(labels.glob("*_labels.png")):
+        number, _, name = path.stem.removesuffix("_labels").partition("_")
+        if name not in pool:
+            raise DataError(f"{what}: {path.name} has no image {name}{suffix}.png; expected layout:\n{layout}")
+        overlay = next(iter(sorted(labels.glob(f"{number}_*rgb.npz"))), None) if overlays else None
+        if overlays and overlay is None:
+            raise DataError(f"{what}: {path.name} has no {number}_*rgb.npz beside it; expected layout:\n{layout}")
+        samples.append(Sample(name, pool[name], path, overlay=overlay))
+    if not samples:
+        raise DataError(f"{what}: no *_labels.png in {labels}; expected layout:\n{layout}")
+    return tuple(samples)
 
 
 def _original_labels(root: Path, layout: str, what: str) -> tuple[Sample, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.evaluation.files import read_labels
+from m2a_core.evaluation.files import load_array, read_labels
+from m2a_core.images import read_image
 
 VOID = 255
 
@@ -23,12 +24,31 @@ class Sample:
         image: the picture.
         labels: its ground truth; None where the benchmark keeps it.
         group: subset that is scored by itself (StreetHazards' towns), else "".
+        overlay: .npz whose array ``rgb``, integer [H, W, 3], is added to the picture; None where it is whole.
     """
 
     name: str
     image: Path
     labels: Path | None
     group: str = ""
+    overlay: Path | None = None
+
+    def picture(self) -> np.ndarray:
+        """Read the frame: uint8 [H, W, 3], RGB.
+
+        Raises:
+            DataError: a file is missing or damaged, or the overlay does not fit the picture.
+        """
+        image = read_image(self.image)
+        if self.overlay is None:
+            return image
+        added = load_array(self.overlay, "rgb")
+        if added.shape != image.shape or added.dtype.kind not in "iuf":
+            raise DataError(
+                f"{self.overlay}: overlay is {added.dtype.name} {list(added.shape)}, its image {self.image} is "
+                f"{list(image.shape)}: same size needed"
+            )
+        return np.clip(image + added.astype(np.int64), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,7 @@ class Dataset:
         classes: stored label value -> class name, every other value is void; None without classes.
         panoptic: reads a sample's segments; None without them.
         unknown: names of classes that count as unknown objects.
+        by_benchmark: the benchmark's published pixel figures are those of the SMIYC code.
     """
 
     name: str
@@ -69,6 +90,7 @@ class Dataset:
     classes: Mapping[int, str] | None = None
     panoptic: Callable[[Sample], PanopticTruth] | None = None
     unknown: frozenset[str] = frozenset()
+    by_benchmark: bool = False
 
     def anomaly_truth(self, sample: Sample) -> np.ndarray:
         """Ground truth uint8 [H, W]: 0 known, 1 anomaly, 255 void.

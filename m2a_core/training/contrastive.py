@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from m2a_core.training.config import LossConfig
+
+TINY = 1e-6
+"""Below every count but zero, where the sum over it is zero, too."""
 
 
 def class_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
@@ -22,7 +27,19 @@ def class_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
     return torch.einsum("bqk,bqhw->bkhw", class_logits.softmax(-1)[..., :-1], mask_logits.sigmoid())
 
 
-def outlier_loss(class_logits: Tensor, mask_logits: Tensor, outlier: Tensor, known: Tensor, cfg: LossConfig) -> Tensor:
+def itself(value: Tensor) -> Tensor:
+    """The value: what a count is, shared with no other process."""
+    return value
+
+
+def outlier_loss(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    outlier: Tensor,
+    known: Tensor,
+    cfg: LossConfig,
+    share: Callable[[Tensor], Tensor] = itself,
+) -> Tensor:
     """Outlier loss of one head.
 
     ``printed`` is Eq. 13 as it stands: l_N = -max S, known l_N^2, outlier max(0, m - l_N)^2; both terms push max S to
@@ -37,6 +54,7 @@ def outlier_loss(class_logits: Tensor, mask_logits: Tensor, outlier: Tensor, kno
         outlier: bool [B, H, W], M_OOD.
         known: bool [B, H, W], pixels of known classes.
         cfg: variant, margin and resolution.
+        share: mean of counts over the processes of a run.
 
     Returns:
         Scalar.
@@ -52,12 +70,11 @@ def outlier_loss(class_logits: Tensor, mask_logits: Tensor, outlier: Tensor, kno
     else:
         value = -top if cfg.contrastive == "printed" else 1.0 - top
         per_known, per_outlier = value.square(), (cfg.margin - value).clamp(min=0).square()
-    loss = _mean(per_known, known)
-    if bool(outlier.any()):
-        loss = loss + _mean(per_outlier, outlier)
-    return 0.5 * loss
+    sums, counts = zip(*((_sum(per_known, known), _sum(per_outlier, outlier))), strict=True)
+    return 0.5 * (torch.stack(sums) / share(torch.stack(counts)).clamp(min=TINY)).sum()
 
 
-def _mean(values: Tensor, where: Tensor) -> Tensor:
+def _sum(values: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over the pixels that count, and their number."""
     weights = where.to(values.dtype)
-    return (values * weights).sum() / weights.sum().clamp(min=1.0)
+    return (values * weights).sum(), weights.sum()

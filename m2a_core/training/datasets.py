@@ -1,9 +1,11 @@
-"""Training data held in memory: CamVid with 11 classes and the RGBA outlier cut-outs."""
+"""Training data: frames, read early or late, CamVid with 11 classes, and the RGBA outlier cut-outs."""
 
 from __future__ import annotations
 
 import csv
+import functools
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ class LabelledImage:
         image: uint8 [H, W, 3], RGB.
         label: uint8 [H, W], class id or 255 = void.
         partial: void hides objects of known classes, so that a query without a partner is not "no object".
+        instances: int32 [H, W], number of the instance of a thing, 0 where there is none; None without instances.
     """
 
     name: str
@@ -36,6 +39,38 @@ class LabelledImage:
     image: np.ndarray
     label: np.ndarray
     partial: bool = False
+    instances: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """A frame that can be read.
+
+    Attributes:
+        name: unique in its data set.
+        read: gives the frame, or raises `DataError` naming the file.
+    """
+
+    name: str
+    read: Callable[[], LabelledImage]
+
+
+class FramesOnDisk(Sequence[LabelledImage]):
+    """Frames read anew each time they are asked for: data sets that no memory holds."""
+
+    def __init__(self, sources: Sequence[FrameSource]) -> None:
+        """Take the sources."""
+        self.sources = sources
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.sources)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def] # int or slice, as Sequence has it
+        """Read one frame; a slice reads nothing yet."""
+        if isinstance(index, slice):
+            return FramesOnDisk(self.sources[index])
+        return self.sources[index].read()
 
 
 @dataclass(frozen=True)
@@ -97,12 +132,30 @@ def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> Label
     return LabelledImage(name, sequence, image, label)
 
 
+def camvid_sources(
+    root: Path, splits: dict[str, int], held_apart: float
+) -> tuple[list[FrameSource], list[FrameSource]]:
+    """List CamVid's frames; arguments, result and errors as `load_camvid`, but nothing is read yet."""
+    if not set(splits) <= {"train", "val"}:
+        raise DataError(f"CamVid splits {sorted(splits)}: only train and val may be trained on")
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in _rows(root / "frames.csv", {"split", "sequence", "name"}):
+        groups[row["split"], row["sequence"]].append(row["name"])
+    train: list[FrameSource] = []
+    held: list[FrameSource] = []
+    for (split, sequence), names in sorted(groups.items()):
+        if split not in splits:
+            continue
+        kept = len(names) - (round(len(names) * held_apart) if split == "train" else 0)
+        for part, chosen in ((train, names[: kept : splits[split]]), (held, names[kept:])):
+            part += [FrameSource(n, functools.partial(load_camvid_frame, root, split, n, sequence)) for n in chosen]
+    return train, held
+
+
 def load_camvid(
     root: Path, splits: dict[str, int], held_apart: float
 ) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Read the frames to train on and the frames held apart.
-
-    Neighbouring frames look alike, so validation frames are the contiguous end of each sequence of ``train``.
+    """Read CamVid into memory.
 
     Args:
         root: folder of CamVid.
@@ -115,19 +168,8 @@ def load_camvid(
     Raises:
         DataError: the test split is asked for, or a file is missing or malformed.
     """
-    if not set(splits) <= {"train", "val"}:
-        raise DataError(f"CamVid splits {sorted(splits)}: only train and val may be trained on")
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in _rows(root / "frames.csv", {"split", "sequence", "name"}):
-        groups[row["split"], row["sequence"]].append(row["name"])
-    train, held = [], []
-    for (split, sequence), names in sorted(groups.items()):
-        if split not in splits:
-            continue
-        kept = len(names) - (round(len(names) * held_apart) if split == "train" else 0)
-        train += [load_camvid_frame(root, split, n, sequence) for n in names[: kept : splits[split]]]
-        held += [load_camvid_frame(root, split, n, sequence) for n in names[kept:]]
-    return train, held
+    train, held = camvid_sources(root, splits, held_apart)
+    return [source.read() for source in train], [source.read() for source in held]
 
 
 def load_cutouts(root: Path, validation_kinds: Path) -> tuple[list[Cutout], list[Cutout]]:

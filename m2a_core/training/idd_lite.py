@@ -1,7 +1,12 @@
-"""IDD-lite as more road: Indian streets of which only road and sky have CamVid's classes; the rest is void."""
+"""IDD-lite as more road: Indian streets of which road and sky have CamVid's classes.
+
+Its vehicles are cars or cycles, its far objects buildings or trees: labels that leave a choice. Living things and
+roadside objects hold animals and rubbish, which must not be learnt as known, and stay void with the rest.
+"""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import cv2
@@ -10,43 +15,54 @@ import numpy as np
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
 from m2a_core.labels import CAMVID11
-from m2a_core.training.datasets import LabelledImage
+from m2a_core.training.datasets import FrameSource, LabelledImage
 from m2a_core.training.targets import IGNORE
 
+CHOICE_OF = {3: 200, 5: 201}
+"""IDD-lite's vehicles and far objects as keys of `CHOICES`."""
 SIZE = (480, 300)
 """Width, height the frames are brought to: the 320x227 files look squeezed from a wider camera image."""
 
 
-def load_idd_lite(root: Path, stride: int) -> list[LabelledImage]:
-    """Read every ``stride``-th training frame.
+def idd_lite_sources(root: Path, stride: int) -> list[FrameSource]:
+    """List every ``stride``-th training frame.
 
     Real obstacles that the data set's ``objects`` mark are void: they are no road.
 
     Args:
-        root: folder with ``images/train``, ``labels_camvid11/train`` and ``objects/train``.
+        root: folder with ``images/train``, ``labels/train``, ``labels_camvid11/train`` and ``objects/train``.
         stride: 1 = all frames.
 
     Returns:
         Frames with partial labels.
 
     Raises:
-        DataError: a file is missing or malformed.
+        DataError: there are none.
     """
     paths = sorted((root / "images" / "train").glob("*.jpg"))[::stride]
     if not paths:
         raise DataError(f"{root / 'images' / 'train'}: no frames; give the folder that holds 'idd_lite'")
-    frames = []
-    for path in paths:
-        image = read_image(path)
-        label = _ids(root / "labels_camvid11" / "train" / f"{path.stem}.png", image)
-        label = np.where(label >= CAMVID11.num_classes, IGNORE, label).astype(np.uint8)
-        objects = root / "objects" / "train" / f"{path.stem}.png"
-        if objects.exists():
-            label[_ids(objects, image) > 0] = IGNORE
-        image = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC)
-        label = cv2.resize(label, SIZE, interpolation=cv2.INTER_NEAREST)
-        frames.append(LabelledImage(path.stem, path.stem.split("_")[0], image, label, partial=True))
-    return frames
+    return [FrameSource(path.stem, functools.partial(_read, root, path)) for path in paths]
+
+
+def load_idd_lite(root: Path, stride: int) -> list[LabelledImage]:
+    """Read the frames of `idd_lite_sources` into memory; arguments and errors as there, and of malformed files."""
+    return [source.read() for source in idd_lite_sources(root, stride)]
+
+
+def _read(root: Path, path: Path) -> LabelledImage:
+    image = read_image(path)
+    label = _ids(root / "labels_camvid11" / "train" / f"{path.stem}.png", image)
+    label = np.where(label >= CAMVID11.num_classes, IGNORE, label).astype(np.uint8)
+    coarse = _ids(root / "labels" / "train" / f"{path.stem}.png", image)
+    for source, choice in CHOICE_OF.items():
+        label[coarse == source] = choice
+    objects = root / "objects" / "train" / f"{path.stem}.png"
+    if objects.exists():
+        label[_ids(objects, image) > 0] = IGNORE
+    image = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC)
+    label = cv2.resize(label, SIZE, interpolation=cv2.INTER_NEAREST)
+    return LabelledImage(path.stem, path.stem.split("_")[0], image, label, partial=True)
 
 
 def _ids(path: Path, image: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from m2a_core.training.choices import choice_loss
 from m2a_core.training.config import LossConfig
-from m2a_core.training.contrastive import outlier_loss
+from m2a_core.training.contrastive import TINY, itself, outlier_loss
 from m2a_core.training.matcher import match
 from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes, uniform_points
 from m2a_core.training.targets import IGNORE, Target
@@ -22,7 +23,11 @@ class Criterion:
     """Weighted sum of all losses of a stage."""
 
     def __init__(
-        self, num_classes: int, config: LossConfig, draw: Callable[[int, Tensor], Tensor] = uniform_points
+        self,
+        num_classes: int,
+        config: LossConfig,
+        draw: Callable[[int, Tensor], Tensor] = uniform_points,
+        share: Callable[[Tensor], Tensor] = itself,
     ) -> None:
         """Keep the configuration.
 
@@ -31,14 +36,20 @@ class Criterion:
             config: weights, sampling and outlier loss.
             draw: gives the points of an image, called as ``draw(count, like)`` in this order: those of the matching,
                 then the candidates of the importance sampling, then the other points of the mask losses.
+            share: mean of a count over the processes of a run; each process' loss is its own sum divided by it, so
+                that the mean of the gradients is that of the whole batch.
         """
-        self.config, self.draw = config, draw
+        self.config, self.draw, self.share = config, draw, share
         self.class_weight = torch.ones(num_classes + 1, dtype=torch.float64)
         self.class_weight[-1] = config.no_object
         self.costs = {"ce": config.ce, "bce": config.bce, "dice": config.dice}
 
     def __call__(
-        self, heads: Sequence[tuple[Tensor, Tensor]], targets: Sequence[Target], pixel_logits: Tensor | None = None
+        self,
+        heads: Sequence[tuple[Tensor, Tensor]],
+        targets: Sequence[Target],
+        pixel_logits: Tensor | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
         """Compute the loss of a batch.
 
@@ -46,47 +57,62 @@ class Criterion:
             heads: class logits [B, Q, K+1] and mask logits [B, Q, h, w] of every supervised head, the final one last.
             targets: B targets.
             pixel_logits: float [B, K, h, w] of the training-only per-pixel head, or None.
+            seeds: of each image's points; None: points are drawn from the generator as it is.
 
         Returns:
             The weighted sum over heads, and the unweighted parts (sums over heads) for the log.
         """
         cfg = self.config
         class_logits = torch.stack([c for c, _ in heads])  # [L, B, Q, K+1]
-        class_targets, bce, dice = self._mask_losses(heads, class_logits, targets)
-        ce = torch.stack(
-            [
-                F.cross_entropy(c.transpose(1, 2), t, self.class_weight.to(c))
-                for c, t in zip(class_logits, class_targets, strict=True)
-            ]
-        ).sum()
+        class_targets, bce, dice = self._mask_losses(heads, class_logits, targets, seeds)
+        class_weight = self.class_weight.to(class_logits)
+        counted = class_targets != UNKNOWN_CLASS
+        weights = (class_weight[class_targets * counted] * counted).sum((1, 2))
+        sums = [
+            F.cross_entropy(c.transpose(1, 2), t, class_weight, reduction="sum")
+            for c, t in zip(class_logits, class_targets, strict=True)
+        ]
+        ce = (torch.stack(sums) / self.share(weights).clamp(min=TINY)).sum()
         parts = {"ce": ce, "bce": bce, "dice": dice}
         total = cfg.ce * parts["ce"] + cfg.bce * bce + cfg.dice * dice
         if pixel_logits is not None:
             parts["pixel"] = self._pixel_loss(pixel_logits, targets)
             total = total + cfg.pixel_aux * parts["pixel"]
+        if cfg.choice > 0:
+            parts["choice"] = choice_loss(*heads[-1], targets, pixel_logits, self.share)
+            total = total + cfg.choice * parts["choice"]
         if cfg.contrastive != "none":
             outlier = torch.stack([t.outlier for t in targets])
             void = torch.stack([t.label for t in targets]) == IGNORE
             known = ~outlier if cfg.void_is_known else ~(outlier | void)
-            terms = [outlier_loss(c, m, outlier, known, cfg) for c, m in heads]
+            terms = [outlier_loss(c, m, outlier, known, cfg, self.share) for c, m in heads]
             parts["contrastive"] = torch.stack(terms).sum()
             total = total + cfg.contrastive_weight * parts["contrastive"]
         return total, {k: float(v.detach()) for k, v in parts.items()}
 
     def _mask_losses(
-        self, heads: Sequence[tuple[Tensor, Tensor]], class_logits: Tensor, targets: Sequence[Target]
+        self,
+        heads: Sequence[tuple[Tensor, Tensor]],
+        class_logits: Tensor,
+        targets: Sequence[Target],
+        seeds: Sequence[int] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Match, then mask losses: class targets [L, B, Q], bce and dice summed over heads and per segment."""
         queries, no_object = class_logits.shape[2], class_logits.shape[3] - 1
         assigned = torch.full(class_logits.shape[:3], no_object, dtype=torch.int64, device=class_logits.device)
         bce = dice = class_logits.new_zeros(())
+        if not any(len(t.classes) for t in targets):
+            # Processes must agree on what has a gradient, and another one's images may have segments.
+            bce = dice = torch.stack([masks.sum() for _, masks in heads]).sum() * 0.0
         for b, target in enumerate(targets):
             if target.partial:
                 assigned[:, b] = UNKNOWN_CLASS
             if len(target.classes) == 0:
                 continue
+            if seeds is not None:
+                torch.manual_seed(seeds[b])
             masks = torch.stack([m[b] for _, m in heads])  # [L, Q, h, w]
-            planes = segment_planes(target.segments, len(target.classes), masks.dtype)
+            planes = segment_planes(target.segments, len(target.classes), masks.dtype, target.void_is_background)
             with torch.no_grad():
                 points = self.draw(self.config.num_points, masks).unsqueeze(0)
                 sampled = sample_logits(masks.detach().flatten(0, 1).unsqueeze(0), points)
@@ -103,7 +129,7 @@ class Criterion:
             rows = torch.arange(len(heads), device=query.device).unsqueeze(1)
             image_bce, image_dice = self._matched_losses(masks[rows, query], target, planes)
             bce, dice = bce + image_bce, dice + image_dice
-        num_masks = max(1, sum(len(t.classes) for t in targets))
+        num_masks = self.share(class_logits.new_tensor(float(sum(len(t.classes) for t in targets)))).clamp(min=TINY)
         return assigned, bce / num_masks, dice / num_masks
 
     def _matched_losses(self, masks: Tensor, target: Target, planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +141,8 @@ class Criterion:
             # All masks of an image share the candidates, each chooses its own: as random, and a third of the time.
             candidates = self.draw(int(cfg.num_points * cfg.oversample), masks)
             uncertainty = -sample_logits(flat.detach().unsqueeze(0), candidates.unsqueeze(0))[0].abs()
-            uncertainty[:, is_void(target.segments, candidates)] = -torch.inf
+            if not target.void_is_background:
+                uncertainty[:, is_void(target.segments, candidates)] = -torch.inf
             chosen = int(cfg.num_points * cfg.importance)
             top = candidates[uncertainty.topk(chosen, dim=1, sorted=False).indices]
             others = self.draw(cfg.num_points - chosen, masks).expand(heads * count, -1, -1)
@@ -136,5 +163,5 @@ class Criterion:
         label = torch.stack([t.label for t in targets])
         stride = label.shape[-1] // logits.shape[-1]
         label = label[:, stride // 2 :: stride, stride // 2 :: stride]
-        valid = (label != IGNORE).sum().clamp(min=1)
+        valid = self.share((label != IGNORE).sum().to(logits.dtype)).clamp(min=TINY)
         return F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / valid

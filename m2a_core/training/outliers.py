@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.labels import CAMVID11
+from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.targets import IGNORE
 
@@ -20,31 +20,10 @@ CAMERA_HEIGHT = 1.4
 """Assumed, in metres: pixels per metre on the ground at a row = (row - horizon) / CAMERA_HEIGHT."""
 
 
-@dataclass(frozen=True)
-class BlendConfig:
-    """How a pasted object is fitted to its surroundings; ranges are drawn uniformly.
-
-    Attributes:
-        match: share of the colour mean and contrast taken over from the surroundings.
-        blur: sigma of the object's blur, pixels.
-        edge: sigma of the alpha's blur, pixels.
-        noise: sigma of added noise, grey levels.
-        shadow: probability of a soft shadow under the object.
-        texture_swap: probability that the object is filled with another cut-out's texture.
-        on_road: probability that it stands on road or pavement.
-    """
-
-    match: tuple[float, float] = (0.0, 0.7)
-    blur: tuple[float, float] = (0.0, 1.2)
-    edge: tuple[float, float] = (0.0, 1.2)
-    noise: tuple[float, float] = (0.0, 6.0)
-    shadow: float = 0.35
-    texture_swap: float = 0.1
-    on_road: float = 0.75
-
-
 TRAIN_BLEND = BlendConfig()
-VALIDATION_BLEND = BlendConfig((0.3, 0.5), (0.4, 0.9), (0.4, 0.8), (1.0, 3.0), 0.0, 0.0, 1.0)
+VALIDATION_BLEND = BlendConfig(
+    match=(0.3, 0.5), blur=(0.4, 0.9), edge=(0.4, 0.8), noise=(1.0, 3.0), shadow=0.0, texture_swap=0.0, on_road=1.0
+)
 """As Fishyscapes Static: brightness matched, blurred, on or near the road."""
 
 
@@ -81,11 +60,13 @@ def cut_known_objects(frames: Sequence[LabelledImage], min_area: int = 150, max_
     return objects
 
 
-def _place(label: np.ndarray, on_road: float, rng: np.random.Generator) -> tuple[int, int, bool]:
+def _place(
+    label: np.ndarray, on_road: float, ground: Sequence[int], rng: np.random.Generator
+) -> tuple[int, int, bool]:
     """Foot x, y of a new object and whether it stands on the ground."""
     height, width = label.shape
     if rng.random() < on_road:
-        rows, cols = np.nonzero(np.isin(label[int(HORIZON * height) + 8 :], ROAD_LIKE))
+        rows, cols = np.nonzero(np.isin(label[int(HORIZON * height) + 8 :], ground))
         if len(rows):
             # Rows first, so that far road, which has few pixels, is not starved of objects.
             row = rng.choice(np.unique(rows))
@@ -135,6 +116,7 @@ def paste(
         blend: how it is fitted in.
         rng: source of randomness.
     """
+    mode = blend.modes[0] if len(blend.modes) == 1 else blend.modes[int(rng.integers(len(blend.modes)))]
     factor = size / max(rgba.shape[:2])
     wh = (max(3, round(rgba.shape[1] * factor)), max(3, round(rgba.shape[0] * factor)))
     scaled = cv2.resize(rgba, wh, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
@@ -152,8 +134,10 @@ def paste(
     blur, edge = rng.uniform(*blend.blur), rng.uniform(*blend.edge)
     if blur > 0.2:
         pixels = cv2.GaussianBlur(pixels, (0, 0), blur)
-    if edge > 0.2:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), edge)
+    if mode == "hard":
+        alpha = (alpha > 0.5).astype(np.float32)
+    elif mode == "gaussian" or edge > 0.2:
+        alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(1.5, 3.0) if mode == "gaussian" else edge)
     window = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
     alpha, pixels = alpha[window], pixels[window]
     if rng.random() < blend.shadow:
@@ -162,6 +146,8 @@ def paste(
         cv2.ellipse(shade, (foot[0], foot[1] - 1), axes, 0, 0, 360, float(rng.uniform(0.2, 0.6)), -1)
         shade = cv2.GaussianBlur(shade, (0, 0), max(1.0, w / 16))
         image[:] = (image * (1 - shade[..., None])).astype(np.uint8)
+    if mode == "poisson":
+        pixels = _seamless(pixels, alpha, region)
     region[:] = (alpha[..., None] * pixels + (1 - alpha[..., None]) * region).astype(np.uint8)
     covered, touched = alpha > 0.5, (alpha > 0.1) & (alpha <= 0.5)
     label[y0:y1, x0:x1][covered] = IGNORE if value is None else value
@@ -170,17 +156,38 @@ def paste(
     outlier[y0:y1, x0:x1][touched] = False
 
 
+def _seamless(pixels: np.ndarray, alpha: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """The object with its own gradients and the surroundings' colours at its edge (Perez et al., SIGGRAPH 2003)."""
+    mask = (alpha > 0.05).astype(np.uint8) * 255
+    inner = mask[1:-1, 1:-1]
+    # seamlessClone needs a border around the mask, and centres its bounding box.
+    if not inner.any() or mask[[0, -1]].any() or mask[:, [0, -1]].any():
+        return pixels
+    x, y, width, height = cv2.boundingRect(mask)
+    source = np.rint(pixels).astype(np.uint8)
+    center = (x + width // 2, y + height // 2)
+    return cv2.seamlessClone(source, np.ascontiguousarray(region), mask, center, cv2.NORMAL_CLONE).astype(np.float32)
+
+
 class AnomalyMix:
     """Pastes unknown and known objects into road frames."""
 
-    def __init__(self, unknown: Sequence[Cutout], known: Sequence[Cutout], blend: BlendConfig = TRAIN_BLEND) -> None:
+    def __init__(
+        self,
+        unknown: Sequence[Cutout],
+        known: Sequence[Cutout],
+        blend: BlendConfig = TRAIN_BLEND,
+        ground: Sequence[int] = ROAD_LIKE,
+    ) -> None:
         """Take the objects.
 
         Args:
             unknown: outlier cut-outs.
             known: cut-outs of known things, may be empty.
             blend: how objects are fitted in.
+            ground: class ids that objects can stand on.
         """
+        self.ground = tuple(ground)
         self.unknown = [(erode_alpha(c.rgba), c) for c in unknown]
         self.known = [(c.rgba, c) for c in known]
         self.blend = blend
@@ -210,9 +217,9 @@ class AnomalyMix:
                 rgba = rgba[:, ::-1]
             if rng.random() < 0.3:
                 rgba = _rotate(rgba, float(rng.uniform(-40, 40)))
-            x, y, grounded = _place(label, self.blend.on_road, rng)
+            x, y, grounded = _place(label, self.blend.on_road, self.ground, rng)
             if grounded:
-                metres = np.exp(rng.uniform(np.log(0.25), np.log(1.8)))
+                metres = np.exp(rng.uniform(*np.log(self.blend.metres)))
                 size = np.clip((y - HORIZON * height) / CAMERA_HEIGHT * metres, 8, 0.55 * height)
             else:
                 size = np.exp(rng.uniform(np.log(10), np.log(0.4 * height)))
@@ -234,7 +241,7 @@ class AnomalyMix:
         horizon = HORIZON * image.shape[0]
         for _ in range(count):
             rgba, cutout = self.known[rng.integers(len(self.known))]
-            x, y, grounded = _place(label, 0.9, rng)
+            x, y, grounded = _place(label, 0.9, self.ground, rng)
             size = float(max(rgba.shape[:2]))
             old = int(cutout.name.split("@")[0]) - horizon
             factor = (y - horizon) / old if grounded and old > 5 else 1.0

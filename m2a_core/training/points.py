@@ -28,19 +28,21 @@ def sample_logits(maps: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(maps, 2.0 * points.unsqueeze(2) - 1.0, align_corners=False).squeeze(3)
 
 
-def segment_planes(segments: Tensor, num_segments: int, dtype: torch.dtype) -> Tensor:
+def segment_planes(segments: Tensor, num_segments: int, dtype: torch.dtype, void_counts: bool = False) -> Tensor:
     """One mask per segment beside the mask of void pixels, for `sample_planes`.
 
     Args:
         segments: int64 [H, W], segment id in 0..N-1, or -1 where void.
         num_segments: N.
         dtype: of the masks, that of the points to sample them at.
+        void_counts: void pixels are outside of every mask instead of unknown.
 
     Returns:
         float [N, 2, H, W].
     """
     own = segments == torch.arange(num_segments, device=segments.device).view(-1, 1, 1)
-    return torch.stack([own, (segments < 0).expand_as(own)], 1).to(dtype)
+    void = torch.zeros_like(segments, dtype=torch.bool) if void_counts else segments < 0
+    return torch.stack([own, void.expand_as(own)], 1).to(dtype)
 
 
 def sample_planes(planes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,23 +8,31 @@ import math
 import os
 import pickle
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from m2a_core.errors import CheckpointError
-from m2a_core.training.config import StageConfig
+from m2a_core.training.config import STEPS_AT, StageConfig
+from m2a_core.training.targets import Target
 
 CHECKPOINT_FORMAT = 1
 _INSTEAD = "bring a whole one back, or start anew in another folder"
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
-    """Factor on the peak rate at a step: linear warm-up, then cosine down to ``min_lr``."""
+    """Factor on the peak rate at a step: linear warm-up, then the stage's schedule."""
     if step < stage.warmup:
         return (step + 1) / stage.warmup
+    if stage.schedule == "constant":
+        return 1.0
+    if stage.schedule == "steps":
+        return float(0.1 ** sum(step >= at * stage.iterations for at in STEPS_AT))
+    if stage.schedule == "poly":
+        return float((1 - step / stage.iterations) ** 0.9)
     share = (step - stage.warmup) / max(1, stage.iterations - stage.warmup)
     return stage.min_lr + (1 - stage.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
@@ -83,6 +91,25 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise CheckpointError(f"checkpoint {path}: cannot be written ({error}); the previous one is kept") from error
+
+
+def save_bad_batch(path: Path, images: Tensor, targets: Sequence[Target]) -> str:
+    """Save the batch that broke a run, if there is space for it.
+
+    Args:
+        path: the file.
+        images: float [B, 3, H, W].
+        targets: B targets, of which label and outlier maps are kept.
+
+    Returns:
+        In words where the batch is.
+    """
+    labels, outlier = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "outlier"))
+    try:
+        torch.save({"images": images, "labels": labels, "outlier": outlier}, path)
+    except (OSError, RuntimeError) as error:
+        return f"the batch could not be saved ({error})"
+    return f"the batch is in {path}"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

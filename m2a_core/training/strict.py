@@ -11,6 +11,41 @@ from m2a_core.errors import ConfigError
 T = TypeVar("T")
 
 
+def require(fits: bool, name: str, expected: str, got: object) -> None:
+    """Check a value.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    if not fits:
+        raise ConfigError(f"{name}: expected {expected}, got {got!r}")
+
+
+def require_shares(config: object, *names: str) -> None:
+    """Check that fields are numbers from 0 to 1; raises `ConfigError`."""
+    for name in names:
+        value = getattr(config, name)
+        require(0 <= value <= 1, name, "a number from 0 to 1", value)
+
+
+def require_counts(config: object, *names: str) -> None:
+    """Check that fields are at least 1; raises `ConfigError`."""
+    for name in names:
+        value = getattr(config, name)
+        require(value >= 1, name, "at least 1", value)
+
+
+def require_choice(config: object, name: str, choices: tuple[str, ...]) -> None:
+    """Check that a field is one of some words; raises `ConfigError`."""
+    value = getattr(config, name)
+    require(value in choices, name, f"one of {', '.join(choices)}", value)
+
+
+def require_size(name: str, size: tuple[int, int]) -> None:
+    """Check that height and width are positive multiples of 32; raises `ConfigError`."""
+    require(all(n > 0 and n % 32 == 0 for n in size), name, "multiples of 32", list(size))
+
+
 def _convert(kind: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -14,29 +13,30 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from m2a_core.errors import CheckpointError, M2aError
+from m2a_core.errors import CheckpointError, ConfigError, DataError
 from m2a_core.labels import LabelSet
-from m2a_core.model.backbones.fold import fold_batch_norm
 from m2a_core.model.mask2anomaly import Mask2Anomaly
-from m2a_core.training.batches import Batches
+from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.config import StageConfig, TrainConfig
+from m2a_core.training.engine import Engine
+from m2a_core.training.errors import TrainingError
+from m2a_core.training.log import RunLog
 from m2a_core.training.losses import Criterion
+from m2a_core.training.network import TrainedNetwork
 from m2a_core.training.state import (
     average_of,
     learning_rate,
     load_checkpoint,
     parameter_groups,
+    save_bad_batch,
     save_checkpoint,
     update_average,
 )
 from m2a_core.training.targets import Target
 
-
-class TrainingError(M2aError):
-    """Training cannot go on."""
+__all__ = ["Progress", "Trainer", "TrainingError"]
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Trainer:
         batches: Batches,
         out: Path,
         validate: Callable[[nn.Module], dict[str, float]],
+        engine: Engine | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -72,14 +73,28 @@ class Trainer:
             batches: source of batches.
             out: folder for ``checkpoint.pt``, ``metrics.jsonl`` and TensorBoard files.
             validate: measures a network.
+            engine: processes and devices; None = this process, on the CPU.
+
+        Raises:
+            ConfigError: a batch cannot be shared evenly among the processes.
         """
+        self.engine = engine or Engine(config.precision, cpu=True)
+        for stage in config.stages:
+            if stage.batch_size % self.engine.world:
+                raise ConfigError(
+                    f"stage '{stage.name}': batch_size {stage.batch_size} cannot be shared by {self.engine.world} "
+                    "processes; it is that of all together: choose a multiple"
+                )
         self.config, self.model, self.batches, self.out, self.validate = config, model, batches, out, validate
         self.labels = labels
         self.pixel_head = nn.Conv2d(model.config.mask_dim, labels.num_classes, 1)
+        for module in (self.model, self.pixel_head):
+            module.to(self.engine.device)
         self.average = average_of(model)
+        self.first_backbone = {name: x.clone() for name, x in model.backbone.state_dict().items()}
         self.progress = Progress()
-        self.optimizer: torch.optim.Optimizer | None = None
-        self.folded: nn.Module | None = None
+        self.optimizer: Any = None
+        self.network: nn.Module | None = None
         self.stop = False
         self.checkpoint = out / "checkpoint.pt"
 
@@ -98,20 +113,34 @@ class Trainer:
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
                 self._start_stage(self.config.stages[self.progress.stage])
                 self._load_optimizer(state["optimizer"])
+                if self.engine.scaler is not None and state.get("scaler") is not None:
+                    self.engine.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"checkpoint {self.checkpoint}: does not fit the network or the stage: {error}"
             ) from error
 
     def _load_optimizer(self, state: dict[str, Any]) -> None:
-        assert self.optimizer is not None
         configured = [{key: group[key] for key in ("peak", "weight_decay")} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state)
         for group, settings in zip(self.optimizer.param_groups, configured, strict=True):
             group.update(settings)
 
+    def result(self) -> dict[str, Tensor]:
+        """The averaged weights, with the backbone `TrainConfig.backbone_share` of the way from where the run began."""
+        weights = {name: x.detach().clone() for name, x in self.average.state_dict().items()}
+        for name, first in self.first_backbone.items():
+            if first.is_floating_point():
+                weights[f"backbone.{name}"].lerp_(first.to(self.engine.device), 1 - self.config.backbone_share)
+        return weights
+
     def save(self) -> None:
-        """Write ``checkpoint.pt`` in one piece."""
+        """Write ``checkpoint.pt`` in one piece; in all processes but the main one, wait for that."""
+        if self.engine.is_main:
+            self._save()
+        self.engine.wait()
+
+    def _save(self) -> None:
         optimizer = None if self.optimizer is None else self.optimizer.state_dict()
         save_checkpoint(
             self.checkpoint,
@@ -122,6 +151,7 @@ class Trainer:
                 "average": self.average.state_dict(),
                 "pixel_head": self.pixel_head.state_dict(),
                 "optimizer": optimizer,
+                "scaler": None if self.engine.scaler is None else self.engine.scaler.state_dict(),
             },
         )
 
@@ -134,19 +164,25 @@ class Trainer:
         Raises:
             TrainingError: loss or gradient is not finite; the batch is saved beside the checkpoint.
             CheckpointError: a checkpoint cannot be written; the one before it is left whole.
+            DataError: a frame cannot be read; a checkpoint is written first.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        writer = SummaryWriter(str(self.out / "tensorboard"))
+        log = RunLog(self.out, self.engine.is_main)
         try:
-            while self.progress.stage < len(self.config.stages) and not self.stop:
+            while self.progress.stage < len(self.config.stages) and not self._stopping():
                 stage = self.config.stages[self.progress.stage]
                 if self.progress.step == 0:
                     self._start_stage(stage)
-                self._run_stage(stage, writer)
+                self._run_stage(stage, log)
             self.save()
+        except DataError:
+            # A frame on disk broke: nothing of its step has happened yet, and the steps before it must not be lost.
+            if self.engine.is_main:
+                self._save()
+            raise
         finally:
-            writer.close()
+            log.close()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         return self.progress.stage == len(self.config.stages)
@@ -154,35 +190,42 @@ class Trainer:
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stop = True
 
+    def _stopping(self) -> bool:
+        self.stop = self.engine.any(self.stop)
+        return self.stop
+
     def _start_stage(self, stage: StageConfig) -> None:
         if self.progress.step == 0 and self.progress.stage > 0:
             self.model.load_state_dict(self.average.state_dict())
         self.model.backbone.requires_grad_(not stage.freeze_backbone)
-        self.folded = fold_batch_norm(self.model.backbone) if stage.freeze_backbone else None
         groups = parameter_groups(self.model, self.pixel_head, stage)
-        self.optimizer = torch.optim.AdamW(groups, lr=stage.lr, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=stage.lr, fused=True)
+        head = self.pixel_head if stage.loss.pixel_aux > 0 else None
+        network = TrainedNetwork(self.model, head, stage.freeze_backbone)
+        self.network, self.optimizer = self.engine.prepare(network, optimizer)
 
-    def _run_stage(self, stage: StageConfig, writer: SummaryWriter) -> None:
-        criterion = Criterion(self.labels.num_classes, stage.loss)
+    def _run_stage(self, stage: StageConfig, log: RunLog) -> None:
+        criterion = Criterion(self.labels.num_classes, stage.loss, share=self.engine.mean)
         offset = sum(s.iterations for s in self.config.stages[: self.progress.stage])
-        self.model.train()
-        # Frozen or not, batch statistics of a handful of crops are worse than those of ImageNet.
-        self.model.backbone.eval()
-        with tqdm(total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True) as bar:
-            while self.progress.step < stage.iterations and not self.stop:
+        batches = in_order(
+            self.batches, stage, self.progress.stage, self.progress.step, self.engine.rank, self.engine.world,
+            self.config.workers,
+        )  # fmt: skip
+        with tqdm(
+            total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True,
+            disable=not self.engine.is_main,
+        ) as bar:  # fmt: skip
+            while self.progress.step < stage.iterations and not self._stopping():
                 began = time.perf_counter()
-                parts = self._step(stage, criterion)
+                parts = self._step(stage, criterion, *next(batches))
                 self.progress.step += 1
                 done = self.progress.step
-                record = {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts}
-                self._log("train", record, writer, offset + done)
+                log.add("train", {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts},
+                        offset + done)  # fmt: skip
                 bar.update()
                 bar.set_postfix(loss=f"{parts['loss']:.2f}", refresh=False)
                 if done % self.config.validation.every == 0 or done == stage.iterations:
-                    measured = self.validate(self.average)
-                    self._log("validation", {"stage": stage.name, "step": done, **measured}, writer, offset + done)
-                    shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not k.startswith("iou_"))
-                    tqdm.write(f"{stage.name} {done}: {shown}")
+                    self._validate(stage, done, log, offset)
                 if done % self.config.checkpoint_every == 0:
                     self.save()
         if self.progress.step >= stage.iterations:
@@ -190,47 +233,48 @@ class Trainer:
             self.optimizer = None
             self.save()
 
-    def _step(self, stage: StageConfig, criterion: Criterion) -> dict[str, float]:
-        assert self.optimizer is not None
-        step = self.progress.step
-        torch.manual_seed(((self.config.seed * 16 + self.progress.stage) << 32) + step)
+    def _validate(self, stage: StageConfig, done: int, log: RunLog, offset: int) -> None:
+        if self.engine.is_main:
+            measured = self.validate(self.average)
+            log.add("validation", {"stage": stage.name, "step": done, **measured}, offset + done)
+            shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not k.startswith("iou_"))
+            tqdm.write(f"{stage.name} {done}: {shown}")
+        self.engine.wait()
+
+    def _step(
+        self, stage: StageConfig, criterion: Criterion, images: Tensor, targets: list[Target]
+    ) -> dict[str, float]:
+        assert self.network is not None
+        step, device = self.progress.step, self.engine.device
         rate = learning_rate(stage, step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        images, targets = self.batches.get(stage, self.progress.stage, step)
-        if self.folded is None:
-            output = self.model(images)
-        else:
-            with torch.no_grad():
-                features = self.folded(images.contiguous(memory_format=torch.channels_last))
-            output = self.model.decode({name: x.contiguous() for name, x in features.items()})
-        heads = [*output.aux, (output.class_logits, output.mask_logits)]
-        pixel = self.pixel_head(output.mask_features) if stage.loss.pixel_aux > 0 else None
-        loss, parts = criterion(heads, targets, pixel)
-        if not math.isfinite(float(loss.detach())):
+        heads, pixel = self.network(images.to(device))
+        # Every image's points have a seed of their own, so that they do not depend on which process has the image.
+        first = self.engine.rank * len(targets)
+        start = ((self.config.seed * 16 + self.progress.stage) << 32) + step
+        seeds = [(start << 10) + first + i for i in range(len(targets))]
+        loss, parts = criterion(heads, [t.to(device) for t in targets], pixel, seeds)
+        values = torch.tensor([float(loss.detach()), *parts.values()], dtype=torch.float64, device=device)
+        total, *means = self.engine.mean(values).tolist()
+        parts = dict(zip(parts, means, strict=True))
+        if not math.isfinite(total):
             self._give_up("loss", images, targets, parts)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.engine.backward(loss)
         parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, stage.clip_grad if stage.clip_grad > 0 else math.inf)
-        if not math.isfinite(float(norm)):
+        norm = self.engine.clip(parameters, stage.clip_grad if stage.clip_grad > 0 else math.inf)
+        if not math.isfinite(float(norm)) and not self.engine.overflows:
             self._give_up("gradient", images, targets, parts)
         self.optimizer.step()
         update_average(self.average, self.model, stage.ema, step if self.progress.stage == 0 else step + 1000)
-        return {"loss": float(loss.detach()), **parts, "grad_norm": float(norm), "lr": stage.lr * rate}
+        return {"loss": total, **parts, "grad_norm": float(norm), "lr": stage.lr * rate}
 
     def _give_up(self, what: str, images: Tensor, targets: list[Target], parts: dict[str, float]) -> NoReturn:
-        path = self.out / f"bad_batch_{self.progress.stage}_{self.progress.step}.pt"
-        labels, outlier = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "outlier"))
-        torch.save({"images": images, "labels": labels, "outlier": outlier}, path)
+        part = "" if self.engine.world == 1 else f"_rank{self.engine.rank}"
+        path = self.out / f"bad_batch_{self.progress.stage}_{self.progress.step}{part}.pt"
+        where = save_bad_batch(path, images, targets)
         raise TrainingError(
-            f"stage {self.progress.stage}, step {self.progress.step}: the {what} is not finite ({parts}); the batch is "
-            f"in {path}, the last good weights in {self.checkpoint}; lower the learning rate or look at the batch"
+            f"stage {self.progress.stage}, step {self.progress.step}: the {what} is not finite ({parts}); {where}, "
+            f"the last good weights in {self.checkpoint}; lower the learning rate or look at the batch"
         )
-
-    def _log(self, kind: str, record: dict[str, Any], writer: SummaryWriter, step: int) -> None:
-        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"kind": kind, **record}) + "\n")
-        for key, value in record.items():
-            if isinstance(value, float):
-                writer.add_scalar(f"{kind}/{key}", value, step)

@@ -12,8 +12,13 @@ from m2a_core.training.targets import IGNORE
 
 
 def augment(
-    image: np.ndarray, label: np.ndarray, outlier: np.ndarray, cfg: AugmentConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    image: np.ndarray,
+    label: np.ndarray,
+    outlier: np.ndarray,
+    cfg: AugmentConfig,
+    rng: np.random.Generator,
+    instances: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Augment one frame and cut the training crop.
 
     Args:
@@ -22,9 +27,10 @@ def augment(
         outlier: bool [H0, W0].
         cfg: what to do.
         rng: source of randomness.
+        instances: int32 [H0, W0], or None.
 
     Returns:
-        The same three at the crop's size; padding is the mean colour, void and no outlier.
+        The same four at the crop's size; padding is the mean colour, void, no outlier and no instance.
     """
     height, width = cfg.crop
     if rng.random() < cfg.road_paint:
@@ -32,7 +38,9 @@ def augment(
     if rng.random() < cfg.letterbox:
         scale_y = scale_x = min(height / image.shape[0], width / image.shape[1]) * rng.uniform(0.6, 1.0)
     else:
-        scale = np.exp(rng.uniform(*np.log(cfg.scale)))
+        scale = rng.uniform(*cfg.scale) if cfg.scale_draw == "uniform" else np.exp(rng.uniform(*np.log(cfg.scale)))
+        if cfg.scale_base == "crop":
+            scale *= min(height / image.shape[0], width / image.shape[1])
         stretch = np.exp(rng.uniform(-1, 1) * np.log(cfg.aspect) / 2)
         scale_y, scale_x = scale / stretch, scale * stretch
     # The crop is cut at the source's resolution first: scaling pixels that are thrown away costs most of the time.
@@ -41,13 +49,16 @@ def augment(
     y = _start(image.shape[0], cut_h, None if focus is None else focus[0], rng)
     x = _start(image.shape[1], cut_w, None if focus is None else focus[1], rng)
     window = (slice(y, y + cut_h), slice(x, x + cut_w))
-    size = (min(width, round(cut_w * scale_x)), min(height, round(cut_h * scale_y)))
+    size = (max(1, min(width, round(cut_w * scale_x))), max(1, min(height, round(cut_h * scale_y))))
     shrink = cv2.INTER_AREA if scale_y < 1 else cv2.INTER_LINEAR
     small = cv2.resize(image[window], size, interpolation=shrink)
     ids = cv2.resize(label[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     odd = cv2.resize(outlier[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    # The nearest pixels by index: OpenCV resizes no 32-bit integers. The same pixels as INTER_NEAREST_EXACT takes.
+    parts = None if instances is None else _nearest(instances[window], size)
     if rng.random() < cfg.flip:
         small, ids, odd = small[:, ::-1], ids[:, ::-1], odd[:, ::-1]
+        parts = None if parts is None else parts[:, ::-1]
     small = degrade(color_jitter(small, cfg.color, rng), cfg.degrade, rng)
     out = np.empty((height, width, 3), np.uint8)
     out[:] = PADDING_COLOR
@@ -55,7 +66,20 @@ def augment(
     out_outlier = np.zeros((height, width), bool)
     valid = (slice(0, size[1]), slice(0, size[0]))
     out[valid], out_label[valid], out_outlier[valid] = small, ids, odd.astype(bool)
-    return out, out_label, out_outlier
+    out_instances = None
+    if parts is not None:
+        out_instances = np.zeros((height, width), np.int32)
+        out_instances[valid] = parts
+    return out, out_label, out_outlier, out_instances
+
+
+def _nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest neighbour to (width, height), at pixel centres."""
+    rows, cols = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
+        for new, old in zip(size[::-1], ids.shape, strict=True)
+    )
+    return ids[rows][:, cols]
 
 
 def _focus(label: np.ndarray, outlier: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:

@@ -17,6 +17,9 @@ from m2a_core.training.composed import ComposedImage
 from m2a_core.training.contrastive import class_scores
 from m2a_core.training.datasets import LabelledImage
 
+VOID_CLASS = "void"
+"""Name of the class that the Void-train baseline learns."""
+
 
 def normalise(images: Sequence[np.ndarray]) -> Tensor:
     """uint8 [H, W, 3] images to float32 [B, 3, H, W], as the exported graph does it."""
@@ -38,12 +41,13 @@ def predict_scores(model: nn.Module, image: np.ndarray, input_size: tuple[int, i
         float [K, H, W].
     """
     boxed, geometry = Letterbox(input_size).apply(image)
-    output = model(normalise([boxed]))
+    device = next(model.parameters()).device
+    output = model(normalise([boxed]).to(device))
     masks = F.interpolate(output.mask_logits, size=input_size, mode="bilinear", align_corners=False)
     scores = class_scores(output.class_logits, masks)[..., : geometry.valid[0], : geometry.valid[1]]
     if geometry.valid != geometry.original:
         scores = F.interpolate(scores, size=geometry.original, mode="bilinear", align_corners=False)
-    return scores[0]
+    return scores[0].cpu()
 
 
 def validate(
@@ -55,7 +59,9 @@ def validate(
 ) -> dict[str, float]:
     """Measure a network.
 
-    ``anomaly_*`` rank by f = 1 - max S (Eq. 7), ``msp_*`` by 1 - max softmax(S), the maximum-softmax baseline.
+    ``anomaly_*`` rank by f = 1 - max S (Eq. 7), ``msp_*`` by 1 - max softmax(S), the maximum-softmax baseline. A
+    network with a class for void (Void-train) ranks by that class' S instead of f, and its other classes are the known
+    ones.
 
     Args:
         model: the network; its mode is restored.
@@ -70,14 +76,17 @@ def validate(
     """
     was_training = model.training
     model.eval()
-    confusion = Confusion(labels.num_classes)
+    known = labels.names[:-1] if labels.names[-1] == VOID_CLASS else labels.names
+    confusion = Confusion(len(known))
     for frame in frames:
-        guess = predict_scores(model, frame.image, input_size).argmax(0).to(torch.uint8)
+        guess = predict_scores(model, frame.image, input_size)[: len(known)].argmax(0).to(torch.uint8)
         confusion.update(guess.numpy(), frame.label)
     rankings = {"anomaly": PixelMetrics(), "msp": PixelMetrics()}
     for item in composed:
         scores = predict_scores(model, item.image, input_size)
-        rankings["anomaly"].update((1 - scores.amax(0)).numpy(), item.label)
+        of_void, scores = scores[len(known) :], scores[: len(known)]
+        anomaly = of_void[0] if len(of_void) else 1 - scores.amax(0)
+        rankings["anomaly"].update(anomaly.numpy(), item.label)
         rankings["msp"].update((1 - scores.softmax(0).amax(0)).numpy(), item.label)
     model.train(was_training)
     iou = confusion.iou()
@@ -85,4 +94,4 @@ def validate(
     for name, metrics in rankings.items():
         measured = metrics.compute()
         result |= {f"{name}_auprc": measured.auprc, f"{name}_fpr95": measured.fpr95}
-    return result | {f"iou_{name}": float(value) for name, value in zip(labels.names, iou, strict=True)}
+    return result | {f"iou_{name}": float(value) for name, value in zip(known, iou, strict=True)}

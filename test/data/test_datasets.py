@@ -12,6 +12,7 @@ import pytest
 
 from m2a_core.data.catalog import DATASETS, open_dataset
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.images import read_image
 
 Tree = Callable[[Path], None]
 
@@ -44,6 +45,16 @@ def fishyscapes_laf(root: Path) -> None:
 def original_labels(root: Path) -> None:
     picture(root / "original/0000.png")
     mask(root / "labels/0000.png", [0, 1, 255, 0])
+
+
+def fishyscapes_static(root: Path) -> None:
+    name = "frankfurt_000000_000294"
+    picture(root / f"leftImg8bit/val/frankfurt/{name}_leftImg8bit.png")
+    mask(root / f"fs_val_v3/0007_{name}_labels.png", [0, 1, 255, 0])
+    for version, value in ((2, 1), (3, 7)):
+        overlay = root / f"fs_val_v{version}/0007_{name}_rgb.npz"
+        overlay.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(overlay, rgb=np.full((4, 6, 3), (-300, 0, value), np.int16))
 
 
 def smiyc_anomaly(root: Path) -> None:
@@ -109,7 +120,7 @@ ANOMALY: dict[str, tuple[Tree, list[int]]] = {
     "road_anomaly": (road_anomaly, [0, 0, 1, 255]),
     "lost_and_found": (lost_and_found, [255, 0, 1, 1]),
     "fishyscapes_laf": (fishyscapes_laf, [0, 1, 255, 0]),
-    "fishyscapes_static": (original_labels, [0, 1, 255, 0]),
+    "fishyscapes_static": (fishyscapes_static, [0, 1, 255, 0]),
     "smiyc_anomaly": (smiyc_anomaly, [0, 1, 255, 0]),
     "smiyc_obstacle": (smiyc_obstacle, [0, 1, 255, 0]),
     "folder": (folder, [0, 1, 255, 0]),
@@ -190,7 +201,7 @@ def test_an_empty_root_is_answered_with_the_expected_layout(name: str, tmp_path:
         open_dataset(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", [n for n in ANOMALY if n != "fishyscapes_laf"])
+@pytest.mark.parametrize("name", [n for n in ANOMALY if not n.startswith("fishyscapes")])
 def test_a_missing_label_file_is_named(name: str, tmp_path: Path) -> None:
     ANOMALY[name][0](tmp_path)
     sample = open_dataset(name, tmp_path).samples[-1]
@@ -205,6 +216,31 @@ def test_a_missing_image_of_fishyscapes_is_named(tmp_path: Path) -> None:
     next((tmp_path / "leftImg8bit").rglob("*.png")).unlink()
     with pytest.raises(DataError, match="000030_labels.png has no image"):
         open_dataset("fishyscapes_laf", tmp_path)
+
+
+def test_objects_of_fishyscapes_static_are_added_to_the_cityscapes_image(tmp_path: Path) -> None:
+    fishyscapes_static(tmp_path)
+    (sample,) = open_dataset("fishyscapes_static", tmp_path).samples
+    expected = np.minimum(read_image(sample.image).astype(int) + (0, 0, 7), 255)
+    expected[..., 0] = 0
+    assert (sample.picture() == expected).all()
+    np.savez(tmp_path / "fs_val_v3/0007_frankfurt_000000_000294_rgb.npz", rgb=np.zeros((2, 2, 3)))
+    with pytest.raises(DataError, match=r"overlay is float64 \[2, 2, 3\], its image .* is \[4, 6, 3\]"):
+        sample.picture()
+
+
+def test_an_incomplete_fishyscapes_static_names_what_is_missing(tmp_path: Path) -> None:
+    fishyscapes_static(tmp_path)
+    (tmp_path / "fs_val_v3/0007_frankfurt_000000_000294_rgb.npz").unlink()
+    with pytest.raises(DataError, match=r"has no 0007_\*rgb.npz beside it; expected layout"):
+        open_dataset("fishyscapes_static", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fishyscapes_static", "fishyscapes_laf"])
+def test_fishyscapes_as_repacked_by_others(name: str, tmp_path: Path) -> None:
+    original_labels(tmp_path)
+    dataset = open_dataset(name, tmp_path)
+    assert dataset.anomaly_truth(dataset.samples[0]).tolist() == [[0, 1, 255, 0]]
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:

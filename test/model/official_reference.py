@@ -176,6 +176,12 @@ def random_state(shapes: dict[str, list[int]], seed: int = 0) -> dict[str, torch
     return state
 
 
+def _centres(h: int, w: int, dtype: torch.dtype) -> torch.Tensor:
+    """Centres of the cells of a level, row by row: [h * w, 2], x and y in (0, 1)."""
+    y, x = torch.meshgrid(torch.arange(h, dtype=dtype), torch.arange(w, dtype=dtype), indexing="ij")
+    return torch.stack(((x + 0.5) / w, (y + 0.5) / h), -1).reshape(h * w, 2)
+
+
 class Reference:
     """The official forward pass; ``masks_used`` keeps every attention mask (True = hidden) for tests to look at."""
 
@@ -231,12 +237,7 @@ class Reference:
         value = self.linear(f"{name}.value_proj", source).reshape(batch, tokens, heads, dim // heads)
         offsets = self.linear(f"{name}.sampling_offsets", query).reshape(batch, tokens, heads, 3, 4, 2)
         weights = self.linear(f"{name}.attention_weights", query).reshape(batch, tokens, heads, 12).softmax(-1)
-        centre = torch.cat(
-            [
-                torch.tensor([((x + 0.5) / w, (y + 0.5) / h) for y in range(h) for x in range(w)], dtype=query.dtype)
-                for h, w in shapes
-            ]
-        )
+        centre = torch.cat([_centres(h, w, query.dtype) for h, w in shapes])
         out = torch.zeros_like(value)
         start = 0
         for level, (h, w) in enumerate(shapes):

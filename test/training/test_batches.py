@@ -162,7 +162,7 @@ def test_augmentation_moves_image_label_and_outliers_together():
     cfg = AugmentConfig(crop=(64, 96), color=0.0, degrade=0.0, letterbox=0.3)
     off = {"car": [], "outlier": []}
     for seed in range(60):
-        out, ids, where = augment(image, label, outlier, cfg, np.random.default_rng(seed))
+        out, ids, where, _ = augment(image, label, outlier, cfg, np.random.default_rng(seed))
         assert out.shape == (64, 96, 3)
         assert ids.shape == where.shape == (64, 96)
         red, blue = out[..., 0].astype(int) - out[..., 2] > 80, out[..., 2].astype(int) - out[..., 0] > 80
@@ -178,7 +178,7 @@ def test_augmentation_moves_image_label_and_outliers_together():
 def test_padding_is_the_mean_colour_void_and_no_outlier():
     image, label = np.full((96, 128, 3), 250, np.uint8), np.full((96, 128), ROAD, np.uint8)
     cfg = AugmentConfig(crop=(64, 96), letterbox=1.0, color=0.0, degrade=0.0)
-    out, ids, where = augment(image, label, np.ones((96, 128), bool), cfg, np.random.default_rng(0))
+    out, ids, where, _ = augment(image, label, np.ones((96, 128), bool), cfg, np.random.default_rng(0))
     padding = ids == IGNORE
     assert 0 < padding.mean() < 0.8
     assert (out[padding] == PADDING_COLOR).all()
@@ -192,8 +192,8 @@ def test_colour_and_degradation_change_the_picture_alone():
     still = AugmentConfig(crop=(96, 128), scale=(1, 1), aspect=1, flip=0, letterbox=0, color=0, degrade=0)
     vivid = AugmentConfig(crop=(96, 128), scale=(1, 1), aspect=1, flip=0, letterbox=0, color=1.0, degrade=1.0)
     nothing = np.zeros(label.shape, bool)
-    same, ids, _ = augment(image, label, nothing, still, np.random.default_rng(0))
-    other, other_ids, _ = augment(image, label, nothing, vivid, np.random.default_rng(0))
+    same, ids, *_ = augment(image, label, nothing, still, np.random.default_rng(0))
+    other, other_ids, *_ = augment(image, label, nothing, vivid, np.random.default_rng(0))
     np.testing.assert_array_equal(same, image)
     np.testing.assert_array_equal(ids, label)
     np.testing.assert_array_equal(other_ids, label)

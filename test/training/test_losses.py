@@ -47,7 +47,8 @@ def striped_target(classes: list[int], void_columns: int = 0) -> Target:
         end = SIZE[1] - void_columns if i == len(classes) - 1 else (i + 1) * width
         segments[:, i * width : end], label[:, i * width : end] = i, class_id
     outlier = np.zeros(SIZE, bool)
-    return Target(torch.tensor(classes, dtype=torch.int64), *map(torch.from_numpy, (segments, label, outlier)))
+    maps = map(torch.from_numpy, (segments, label, outlier, np.zeros(SIZE, np.int64)))
+    return Target(torch.tensor(classes, dtype=torch.int64), *maps)
 
 
 def planes_of(target: Target) -> np.ndarray:

@@ -17,7 +17,7 @@ from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.targets import IGNORE
 from test.training.synthetic import write_rows
 
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "training" / "m2a-edge.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "training" / "edge-plus.yaml"
 
 
 @pytest.fixture(scope="module")

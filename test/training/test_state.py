@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import resource
 
@@ -16,10 +17,14 @@ from m2a_core.training.state import (
     learning_rate,
     load_checkpoint,
     parameter_groups,
+    save_bad_batch,
     save_checkpoint,
     update_average,
 )
+from m2a_core.training.targets import Target
 
+NOTHING = torch.zeros(1, 1, dtype=torch.int64)
+EMPTY = Target(torch.zeros(0), NOTHING, NOTHING, NOTHING, NOTHING)
 STAGE = StageConfig("s", iterations=100, lr=2e-4, warmup=10, min_lr=0.05, weight_decay=0.05, backbone_lr=0.1)
 
 
@@ -39,6 +44,26 @@ def test_without_warm_up_the_first_step_takes_the_peak():
 
 def test_a_warm_up_longer_than_the_stage_only_rises():
     assert [learning_rate(StageConfig("s", iterations=2, warmup=4), i) for i in range(2)] == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", {10: 1.0, 99: 1.0}),
+        ("poly", {10: 0.9**0.9, 50: 0.5**0.9, 99: 0.01**0.9}),
+        ("steps", {10: 1.0, 88: 1.0, 89: 0.1, 96: 0.1, 97: 0.01}),
+    ],
+)
+def test_other_schedules_follow_the_same_warm_up(schedule, expected):
+    stage = dataclasses.replace(STAGE, schedule=schedule)
+    assert [learning_rate(stage, step) for step in (0, 9)] == pytest.approx([0.1, 1.0])
+    assert {step: learning_rate(stage, step) for step in expected} == pytest.approx(expected)
+
+
+def test_a_batch_that_cannot_be_saved_hides_no_error(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    assert "could not be saved" in save_bad_batch(tmp_path / "file" / "b.pt", torch.zeros(1), [EMPTY])
+    assert save_bad_batch(tmp_path / "b.pt", torch.zeros(1), [EMPTY]) == f"the batch is in {tmp_path / 'b.pt'}"
 
 
 def small_network() -> nn.Sequential:

@@ -15,6 +15,7 @@ import torch
 from m2a_core.errors import CheckpointError
 from m2a_core.model import build_model
 from m2a_core.training.batches import Batches
+from m2a_core.training.log import RunLog
 from m2a_core.training.state import load_checkpoint
 from m2a_core.training.trainer import Trainer, TrainingError
 from test.training.synthetic import STAGES, TINY, tiny_trainer, train_config
@@ -267,6 +268,34 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_run_and_keeps_the_old_one
     resumed = tiny_trainer(tmp_path)
     resumed.resume()
     assert (resumed.progress.stage, resumed.progress.step) == (0, 2)
+
+
+def test_a_checkpoint_from_before_there_was_loss_scaling_resumes(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    call_before(trainer, 2, terminate)
+    trainer.run()
+    state = load_checkpoint(trainer.checkpoint)
+    del state["scaler"]
+    torch.save(state, trainer.checkpoint)
+    resumed = tiny_trainer(tmp_path)
+    resumed.resume()
+    assert (resumed.progress.stage, resumed.progress.step) == (0, 3)
+
+
+def test_a_log_that_cannot_be_written_stops_in_words(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl: cannot be written .* free some space.*--resume"):
+        trainer.run()
+
+
+def test_without_tensorboard_a_run_logs_its_lines_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    log = RunLog(tmp_path, enabled=True)
+    log.add("train", {"loss": 1.5}, 1)
+    log.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"kind": "train", "loss": 1.5}
 
 
 def test_a_checkpoint_of_another_network_is_refused(uninterrupted, tmp_path):

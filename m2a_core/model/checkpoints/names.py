@@ -157,7 +157,8 @@ def _refuse(path: str, source: str, *problems: list[str]) -> None:
         if found:
             more = f"\n    ... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             lines.append(f"  {title} ({len(found)}):\n    " + "\n    ".join(found[:_SHOWN]) + more)
-    raise CheckpointError(
-        f"{path}: does not fit as {source}; use the model whose backbone and classes it was trained with\n"
-        + "\n".join(lines)
-    )
+    *shapes, bad = problems
+    what, advice = f"does not fit as {source}", "use the model whose backbone and classes it was trained with"
+    if bad and not any(shapes):
+        what, advice = "holds tensors that cannot be used", "fetch it again or train it anew"
+    raise CheckpointError(f"{path}: {what}; {advice}\n" + "\n".join(lines))

@@ -1,0 +1,181 @@
+"""What a run trains on: data set, targets, augmentation, pasted objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from m2a_core.training.strict import require, require_choice, require_counts, require_shares
+
+DATASETS = ("camvid", "cityscapes", "streethazards", "coco_panoptic")
+SEGMENTS = ("component", "class", "instance")
+VOID_RULES = ("ignore", "background", "class")
+SCALE_BASES = ("image", "crop")
+SCALE_DRAWS = ("log", "uniform")
+BLEND_MODES = ("alpha", "hard", "gaussian", "poisson")
+OUTLIER_SOURCES = ("cutouts", "coco", "none")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Image augmentation.
+
+    Attributes:
+        crop: height, width of the training crop in pixels; batches are padded to multiples of 32 with zeros after
+            normalisation, which are void.
+        scale: smallest and largest random scale.
+        scale_base: 1 is the size of the ``image``, or the size at which it just fits the ``crop`` (detectron2's
+            ``ResizeScale``, the large-scale jittering of COCO recipes).
+        scale_draw: ``log``-uniform, or ``uniform`` as in large-scale jittering (Ghiasi et al., CVPR 2021).
+        aspect: largest random change of the aspect ratio (1 = none).
+        flip: probability of a left-right flip.
+        rare_crop: probability that the crop is centred on a random class instead of a random pixel.
+        road_paint: probability that stripes in yellow or white are painted on the road, which stays road.
+        letterbox: probability that the whole frame is shrunk into the crop with padding right or below.
+        color: strength of brightness, contrast, saturation and hue jitter, 0..1.
+        degrade: probability of each of blur, noise and JPEG compression of the whole image.
+    """
+
+    crop: tuple[int, int] = (288, 384)
+    scale: tuple[float, float] = (0.5, 2.0)
+    scale_base: str = "image"
+    scale_draw: str = "log"
+    aspect: float = 1.1
+    flip: float = 0.5
+    rare_crop: float = 0.5
+    road_paint: float = 0.0
+    letterbox: float = 0.1
+    color: float = 0.4
+    degrade: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require(min(self.crop) >= 32, "crop", "height and width of at least 32", list(self.crop))
+        require(0 < self.scale[0] <= self.scale[1], "scale", "0 < smallest <= largest", list(self.scale))
+        require_choice(self, "scale_base", SCALE_BASES)
+        require_choice(self, "scale_draw", SCALE_DRAWS)
+        require(self.aspect >= 1, "aspect", "at least 1", self.aspect)
+        require_shares(self, "flip", "rare_crop", "road_paint", "letterbox", "color", "degrade")
+
+
+@dataclass(frozen=True)
+class BlendConfig:
+    """How a pasted object is fitted to its surroundings; ranges are drawn uniformly.
+
+    Attributes:
+        match: share of the colour mean and contrast taken over from the surroundings.
+        blur: sigma of the object's blur, pixels.
+        edge: sigma of the alpha's blur, pixels; ``hard`` and ``gaussian`` have their own.
+        noise: sigma of added noise, grey levels.
+        shadow: probability of a soft shadow under the object.
+        texture_swap: probability that the object is filled with another cut-out's texture.
+        on_road: probability that it stands on road or pavement.
+        metres: smallest and largest length of the longer side of an object on the road, for the row it stands in.
+        modes: one is drawn per object: ``alpha`` (its own soft edge), ``hard`` (cut at half its alpha), ``gaussian``
+            (a wide soft edge of 1.5 to 3 pixels), ``poisson`` (gradients of the object on the surroundings' colours,
+            OpenCV's ``seamlessClone``; objects at the frame's edge fall back to alpha).
+    """
+
+    match: tuple[float, float] = (0.0, 0.7)
+    blur: tuple[float, float] = (0.0, 1.2)
+    edge: tuple[float, float] = (0.0, 1.2)
+    noise: tuple[float, float] = (0.0, 6.0)
+    shadow: float = 0.35
+    texture_swap: float = 0.1
+    on_road: float = 0.75
+    metres: tuple[float, float] = (0.25, 1.8)
+    modes: tuple[str, ...] = ("alpha",)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        good = len(self.modes) > 0 and set(self.modes) <= set(BLEND_MODES)
+        require(good, "modes", f"some of {', '.join(BLEND_MODES)}", list(self.modes))
+        require_shares(self, "shadow", "texture_swap", "on_road")
+        for name in ("match", "blur", "edge", "noise", "metres"):
+            low, high = getattr(self, name)
+            least_is_open = name == "metres"
+            require(0 <= low <= high and (low > 0 or not least_is_open), name, "0 <= smallest <= largest", [low, high])
+
+
+@dataclass(frozen=True)
+class OutlierConfig:
+    """Where pasted unknown objects come from (AnomalyMix, Sec. 4.3).
+
+    Attributes:
+        source: ``cutouts`` (RGBA files with a list, ``ROOT/train.csv``), ``coco`` (images with instance masks) or
+            ``none`` (nothing is pasted, and no ranking of anomalies is validated).
+        root: folder, relative to the data root.
+        images: of ``coco``: folder of the images, relative to ``root``.
+        annotations: of ``coco``: instance annotations, relative to ``root``.
+        count: of ``coco``: images that give one object each; the tenth of it comes on top, for validation.
+        exclude: of ``coco``: categories that are known classes and must not be taught as unknown.
+        subset: seed of the choice: another one draws other images (Table 9).
+        limit: of ``cutouts``: so many are drawn for training; 0 = all.
+    """
+
+    source: str = "cutouts"
+    root: str = "outliers"
+    images: str = "train2017"
+    annotations: str = "annotations/instances_train2017.json"
+    count: int = 300
+    exclude: tuple[str, ...] = ()
+    subset: int = 0
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_choice(self, "source", OUTLIER_SOURCES)
+        require_counts(self, "count")
+        require(self.subset >= 0, "subset", "0 or more", self.subset)
+        require(self.limit >= 0, "limit", "0 or more", self.limit)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on and what is held apart.
+
+    Attributes:
+        dataset: ``camvid``, ``cityscapes``, ``streethazards`` or ``coco_panoptic``; all but CamVid are read from disk
+            step by step, train split and validation split as distributed.
+        root: its folder, relative to the data root; empty = the data set's name.
+        segments: what one target mask is: of things a connected ``component`` (CamVid has no instances), of every
+            class one mask (``class``, the semantic recipes of Mask2Former) or an ``instance`` (panoptic data).
+        void: unlabelled pixels: left out of the losses (``ignore``), outside of every mask (``background``, as in
+            Mask2Former, so that removed classes of a K-split are background) or a class of their own (``class``,
+            the Void-train baseline of Table 4; the network gets one class more).
+        idd_stride: every how many-th IDD-lite training frame joins, with road and sky labelled and vehicles and what is
+            far left open between two classes each; 0 = none.
+        splits: CamVid split to stride: ``{train: 1, val: 5}`` takes every train frame and every fifth val frame.
+        held_apart: share of the end of each ``train`` sequence of CamVid kept for validation.
+        min_component: connected components of things below this area (pixels of the crop) are ignored.
+        max_segments: of more segments in a crop, the smallest are ignored; at most the network's queries.
+        validation_kinds: YAML file listing the outlier kinds never trained on, relative to the configuration file.
+        outliers: where pasted unknown objects come from.
+        blend: how they are fitted in.
+        augment: image augmentation.
+    """
+
+    dataset: str = "camvid"
+    root: str = ""
+    segments: str = "component"
+    void: str = "ignore"
+    idd_stride: int = 0
+    splits: dict[str, int] = field(default_factory=lambda: {"train": 1})
+    held_apart: float = 0.13
+    min_component: int = 20
+    max_segments: int = 50
+    validation_kinds: str = "outlier_validation_kinds.yaml"
+    outliers: OutlierConfig = field(default_factory=OutlierConfig)
+    blend: BlendConfig = field(default_factory=BlendConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_choice(self, "dataset", DATASETS)
+        require_choice(self, "segments", SEGMENTS)
+        require_choice(self, "void", VOID_RULES)
+        instances = self.segments != "instance" or self.dataset == "coco_panoptic"
+        require(instances, "segments", "component or class: only coco_panoptic holds instances", self.segments)
+        require(self.idd_stride == 0 or self.dataset == "camvid", "idd_stride", "0 without camvid", self.idd_stride)
+        require(all(stride >= 1 for stride in self.splits.values()), "splits", "strides of at least 1", self.splits)
+        require_shares(self, "held_apart")
+        require_counts(self, "max_segments")

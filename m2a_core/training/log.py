@@ -1,0 +1,58 @@
+"""The log of a run: one JSON line per step and validation, and the same for TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from m2a_core.training.errors import TrainingError
+
+
+class RunLog:
+    """Writes ``metrics.jsonl`` and ``tensorboard/``."""
+
+    def __init__(self, out: Path, enabled: bool) -> None:
+        """Open the log.
+
+        Args:
+            out: folder of the run; must exist.
+            enabled: False in all processes but the main one.
+        """
+        self.path, self.enabled = out / "metrics.jsonl", enabled
+        self.writer: Any = None
+        if enabled:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ModuleNotFoundError:
+                return
+            self.writer = SummaryWriter(str(out / "tensorboard"))
+
+    def add(self, kind: str, record: dict[str, Any], step: int) -> None:
+        """Add a record.
+
+        Args:
+            kind: ``train`` or ``validation``.
+            record: values by name.
+            step: over all stages.
+
+        Raises:
+            TrainingError: the file cannot be written.
+        """
+        if not self.enabled:
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"kind": kind, **record}) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"{self.path}: cannot be written ({error.strerror}); free some space, then go on with --resume"
+            ) from error
+        for key, value in record.items():
+            if self.writer is not None and isinstance(value, float):
+                self.writer.add_scalar(f"{kind}/{key}", value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.writer is not None:
+            self.writer.close()

@@ -1,0 +1,122 @@
+"""The data of a run by its configuration: frames to train on and to validate with, and objects to paste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from m2a_core.errors import DataError
+from m2a_core.labels import CAMVID11, CITYSCAPES19, STREETHAZARDS12, LabelSet
+from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
+from m2a_core.training.data_config import DataConfig
+from m2a_core.training.datasets import Cutout, FramesOnDisk, FrameSource, LabelledImage, camvid_sources, load_cutouts
+from m2a_core.training.idd_lite import idd_lite_sources
+from m2a_core.training.road_sets import cityscapes_sources, streethazards_sources
+from m2a_core.training.validation import VOID_CLASS
+
+_LABELS = {"camvid": CAMVID11, "cityscapes": CITYSCAPES19, "streethazards": STREETHAZARDS12}
+_GROUND = ("road", "road line", "pavement", "sidewalk", "pavement-merged")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Frames that can be read.
+
+    Attributes:
+        train: frames to train on.
+        held: frames to validate with.
+        in_memory: they are few and small enough to be held in memory.
+    """
+
+    train: list[FrameSource]
+    held: list[FrameSource]
+    in_memory: bool
+
+    def open(self, frames: Sequence[FrameSource]) -> Sequence[LabelledImage]:
+        """Some of the frames, read now or when they are asked for."""
+        return [source.read() for source in frames] if self.in_memory else FramesOnDisk(frames)
+
+
+def fits(labels: LabelSet, dataset: str) -> bool:
+    """Whether a network's classes are those of a data set; COCO's may lack the classes that a K-split removed."""
+    if dataset == "coco_panoptic":
+        return labels.name.startswith("coco_panoptic")
+    return labels == _LABELS[dataset]
+
+
+def open_sources(data: DataConfig, root: Path, labels: LabelSet) -> Sources:
+    """List the frames of a run.
+
+    Args:
+        data: which data set, and where in ``root``.
+        root: the data root.
+        labels: the classes of the network.
+
+    Raises:
+        DataError: a list or a folder is missing or malformed, or nothing is left to train on or to validate with.
+    """
+    folder = root / (data.root or data.dataset)
+    match data.dataset:
+        case "camvid":
+            train, held = camvid_sources(folder, data.splits, data.held_apart)
+        case "cityscapes":
+            train, held = cityscapes_sources(folder, "train"), cityscapes_sources(folder, "val")
+        case "streethazards":
+            train, held = streethazards_sources(folder, "training"), streethazards_sources(folder, "validation")
+        case _:
+            train, held = (coco_panoptic_sources(folder, split, labels) for split in ("train2017", "val2017"))
+    if not train or not held:
+        raise DataError(
+            f"{folder}: {len(train)} frames to train on and {len(held)} held apart; both need at least "
+            "one: check data.splits and data.held_apart"
+        )
+    if data.idd_stride > 0:
+        train = train + idd_lite_sources(root / "idd_lite", data.idd_stride)
+    return Sources(train, held, data.dataset == "camvid")
+
+
+def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[Cutout], list[Cutout]]:
+    """Read the objects to paste.
+
+    Args:
+        data: where they are.
+        root: the data root.
+        config_dir: folder that ``data.validation_kinds`` is relative to.
+
+    Returns:
+        Objects to train on and others to validate with.
+
+    Raises:
+        DataError: files are missing or malformed, or one side is left empty.
+    """
+    outliers = data.outliers
+    if outliers.source == "none":
+        return [], []
+    folder = root / outliers.root
+    if outliers.source == "coco":
+        return load_coco_cutouts(
+            folder / outliers.images, folder / outliers.annotations, outliers.count, outliers.exclude, outliers.subset
+        )
+    seen, unseen = load_cutouts(folder, config_dir / data.validation_kinds)
+    if outliers.limit:
+        order = np.random.default_rng([outliers.subset, 0x0B1E]).permutation(len(seen))
+        seen = [seen[i] for i in sorted(order[: outliers.limit])]
+    return seen, unseen
+
+
+def ground_ids(labels: LabelSet) -> tuple[int, ...]:
+    """Ids of the classes that objects stand on."""
+    return tuple(i for i, name in enumerate(labels.names) if name in _GROUND)
+
+
+def with_void(labels: LabelSet) -> LabelSet:
+    """A label set with void as one more class, for the Void-train baseline of Table 4."""
+    return replace(
+        labels,
+        name=f"{labels.name}_void",
+        names=(*labels.names, VOID_CLASS),
+        colors=(*labels.colors, (0, 0, 0)),
+    )

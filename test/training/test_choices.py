@@ -1,0 +1,76 @@
+"""Coarse labels: set-valued targets, their loss, and where IDD-lite has them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, softmax
+
+from m2a_core.labels import CAMVID11
+from m2a_core.training.choices import LEAST, choice_loss
+from m2a_core.training.idd_lite import load_idd_lite
+from m2a_core.training.targets import CHOICES, IGNORE, Target, make_target
+
+K, HEIGHT, WIDTH = CAMVID11.num_classes, 16, 24
+
+
+def target_with(label: np.ndarray) -> Target:
+    return make_target(label, np.zeros(label.shape, bool), CAMVID11, min_component=1, max_segments=9)
+
+
+def label_with_choices() -> np.ndarray:
+    label = np.full((HEIGHT, WIDTH), 3, np.uint8)
+    label[:4], label[4:8, :12], label[12:, 20:] = 201, 200, IGNORE
+    return label
+
+
+def test_a_set_is_void_to_everything_but_its_own_loss():
+    target = target_with(label_with_choices())
+    assert target.classes.tolist() == [3]
+    assert torch.equal(target.label == IGNORE, torch.from_numpy(label_with_choices() != 3))
+    expected = np.where(label_with_choices() == 3, 0, label_with_choices()) % IGNORE
+    assert np.array_equal(target.choice.numpy(), expected)
+    assert torch.equal(target.segments == -1, target.label == IGNORE)
+
+
+def test_the_loss_is_the_mean_log_likelihood_of_the_sets():
+    rng = np.random.default_rng(3)
+    class_logits, mask_logits = rng.normal(0, 2, (2, 6, K + 1)), rng.normal(0, 2, (2, 6, HEIGHT // 4, WIDTH // 4))
+    pixel_logits = rng.normal(0, 2, (2, K, HEIGHT // 4, WIDTH // 4))
+    label = label_with_choices()
+    targets = [target_with(np.full_like(label, 3)), target_with(label)]
+    got = choice_loss(*map(torch.from_numpy, (class_logits, mask_logits)), targets, torch.from_numpy(pixel_logits))
+
+    scores = np.einsum("qk,qhw->khw", softmax(class_logits[1], -1)[:, :-1], expit(mask_logits[1]))
+    expected, count = 0.0, 0
+    for y, x in np.ndindex(HEIGHT // 4, WIDTH // 4):
+        members = CHOICES.get(int(label[4 * y + 2, 4 * x + 2]))
+        if members:
+            count += 1
+            for score in (scores, softmax(pixel_logits[1], 0)):
+                expected -= np.log(min(1.0, score[list(members), y, x].sum() + LEAST))
+    assert count == 9
+    assert float(got) == pytest.approx(expected / count, abs=1e-12)
+
+
+def test_without_sets_there_is_nothing_to_learn():
+    logits = torch.zeros(1, 6, K + 1), torch.zeros(1, 6, HEIGHT // 4, WIDTH // 4)
+    assert float(choice_loss(*logits, [target_with(np.full((HEIGHT, WIDTH), 3, np.uint8))])) == 0
+
+
+def test_idd_lite_leaves_vehicles_and_far_things_open_and_living_things_and_marked_objects_void(tmp_path):
+    coarse = np.repeat(np.arange(7, dtype=np.uint8), 2)[None].repeat(10, 0)
+    camvid = np.select([coarse == 0, coarse == 6], [3, 0], 11).astype(np.uint8)
+    objects = np.zeros_like(coarse)
+    objects[:, 6] = 1
+    for folder, array in (("labels", coarse), ("labels_camvid11", camvid), ("objects", objects)):
+        (tmp_path / folder / "train").mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / "train" / "0_1.png"), array)
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "images" / "train" / "0_1.jpg"), np.zeros((10, 14, 3), np.uint8))
+    (frame,) = load_idd_lite(tmp_path, 1)
+    at = [int(frame.label[150, round((c + 0.5) * 480 / 14)]) for c in range(14)]
+    assert at == [3, 3, 255, 255, 255, 255, 255, 200, 255, 255, 201, 201, 0, 0]
+    assert frame.partial
