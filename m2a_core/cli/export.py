@@ -52,6 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refinement", choices=("paper", "official"), default="paper", help="variant of Eq. 15 (default: %(default)s)"
     )
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "mixed"), default="fp32",
+        help="of the graph's tensors; mixed: half precision but for norms, softmax and the open-set maps "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N",
+        help="the graph takes 1 to N images, each batch size proven on the frames (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--full-masks", action="store_true", help="also give every query's mask at the input's size")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,15 +73,21 @@ def run(args: argparse.Namespace) -> int:
 
     from m2a_core.export.bundle_writer import export_bundle
     from m2a_core.export.network import ExportedNetwork
+    from m2a_core.export.onnx_export import ExportOptions
     from m2a_core.export.weights import load_trained
     from m2a_core.openset.refinement import Refinement
+    from m2a_core.runtime.parity import Parity
 
+    options = ExportOptions(args.precision, args.batch)
     frames = [read_image(path) for path in paths[:: max(1, len(paths) // _VERIFY_FRAMES)][:_VERIFY_FRAMES]]
     model, trained = load_trained(args.weights, args.model)
-    network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement))
-    report = export_bundle(network, args.weights, frames, args.out, notes, trained)
+    network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement), args.full_masks)
+    report = export_bundle(network, args.weights, frames, args.out, notes, trained, options)
     print(f"verified on {len(frames)} frames:")
-    for entry in report:
+    if isinstance(report, Parity):
+        print(f"  rank correlation {report.rank_correlation:.5f}  AuPRC loss {report.auprc_loss:.5f}  "
+              f"same class {report.argmax_agreement:.3%}  max error {report.max_error:.1e}")  # fmt: skip
+    for entry in () if isinstance(report, Parity) else report:
         print(f"  {entry.name:14} max error {entry.max_error:.1e}  90 % within {entry.typical_error:.1e}  "
               f"equal {entry.equal:.3%}")  # fmt: skip
     print(f"written to {args.out}")

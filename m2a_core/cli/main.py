@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, str] = {
     "evaluate": "m2a_core.cli.evaluate",
     "calibrate": "m2a_core.cli.calibrate",
     "export": "m2a_core.cli.export",
+    "quantize": "m2a_core.cli.quantize",
+    "build-engine": "m2a_core.cli.build_engine",
     "convert": "m2a_core.cli.convert",
     "info": "m2a_core.cli.info",
 }
@@ -28,8 +30,8 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 _EXTRAS = {
-    "torch": "train", "onnx": "export", "onnxslim": "export", "safetensors": "train", "rclpy": "ros",
-    "rosbags": "replay",
+    "accelerate": "train", "torch": "train", "onnx": "export", "onnx_ir": "trt", "onnxslim": "export",
+    "safetensors": "train", "rclpy": "ros", "rosbags": "replay",
 }  # fmt: skip
 
 

@@ -15,11 +15,12 @@ from m2a_core.bundle import load_bundle, sha256_of
 from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
-from m2a_core.export.onnx_export import build_onnx
-from m2a_core.export.verify import Agreement, verify
+from m2a_core.export.onnx_export import PLAIN, ExportOptions, build_onnx
+from m2a_core.export.verify import Agreement, verify, verify_batches, verify_precision
 from m2a_core.manifest import FILE_NAME, Manifest
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from m2a_core.runtime.factory import create_runtime
+from m2a_core.runtime.onnx_runtime import OnnxRuntime
+from m2a_core.runtime.parity import Parity
 
 
 def export_bundle(
@@ -29,7 +30,8 @@ def export_bundle(
     out: Path,
     notes: BundleNotes,
     trained: dict[str, str],
-) -> list[Agreement]:
+    options: ExportOptions = PLAIN,
+) -> list[Agreement] | Parity:
     """Write the bundle of a network.
 
     The graph is written beside ``out``, loaded the way a vehicle loads it, compared with PyTorch, and moved into place.
@@ -42,9 +44,10 @@ def export_bundle(
         out: the bundle's directory; its last part is the bundle's name.
         notes: for the manifest.
         trained: metadata of the weights; run and step go into the graph's.
+        options: precision and batch of the graph.
 
     Returns:
-        How the graph agrees with PyTorch.
+        How the graph agrees with PyTorch: output by output in single precision, else in the quantities that matter.
 
     Raises:
         ExportError: the graph cannot be made, disagrees with PyTorch, or cannot be written.
@@ -57,10 +60,12 @@ def export_bundle(
         "m2a.model": network.model.config.name,
         "m2a.weights_sha256": weights_digest,
         "m2a.input_size": "x".join(map(str, network.input_size)),
+        "m2a.num_queries": str(network.model.config.num_queries),
+        "m2a.classes": ",".join(network.model.config.labels.names),
         "m2a.version": __version__,
         **{f"m2a.trained.{key}": trained[key] for key in ("run", "step") if key in trained},
     }
-    graph = build_onnx(network, metadata)
+    graph = build_onnx(network, metadata, options)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.") as temporary:
@@ -69,15 +74,27 @@ def export_bundle(
             manifest = _manifest(name, network, notes, sha256_of(staged / f"{name}.onnx"))
             (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
             shutil.copyfile(weights, staged / f"{name}.safetensors")
-            runtime = create_runtime(load_bundle(staged))
-            report = verify(runtime, network, frames)
-            runtime.close()
+            report = _verify(OnnxRuntime(load_bundle(staged)), network, frames, options)
             out.mkdir(exist_ok=True)
             # The manifest comes last: until then the old one's hash refuses the new graph.
             for file in (f"{name}.safetensors", f"{name}.onnx", FILE_NAME):
                 (staged / file).replace(out / file)
     except OSError as error:
         raise ExportError(f"{out}: cannot write the bundle ({error})") from error
+    return report
+
+
+def _verify(
+    runtime: OnnxRuntime, network: ExportedNetwork, frames: Sequence[np.ndarray], options: ExportOptions
+) -> list[Agreement] | Parity:
+    report: list[Agreement] | Parity
+    if options.precision == "fp32":
+        report = verify(runtime, network, frames)
+    else:
+        report = verify_precision(runtime, network, frames, options.precision)
+    if options.max_batch > 1:
+        verify_batches(runtime, frames, options.max_batch)
+    runtime.close()
     return report
 
 

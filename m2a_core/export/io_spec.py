@@ -36,3 +36,6 @@ RAW_OUTPUTS = (
     TensorSpec("mask_logits", "float32", ("B", "Q", "h", "w"), "M"),
 )
 """Opt-in outputs for evaluation."""
+
+FULL_MASKS = TensorSpec("full_masks", "bool", ("B", "Q", "H", "W"), "sigmoid(upsampled M) >= 0.5")
+"""Opt-in output for users that want every query's mask at the input's size."""

@@ -24,6 +24,7 @@ class ExportedNetwork(nn.Module):
         input_size: H, W of the images, multiples of 4.
         score_order: see ``OpenSetGraph``.
         refinement: which definition of Eq. 15.
+        full_masks: also give ``io_spec.FULL_MASKS``.
 
     Raises:
         ConfigError: a side is not a positive multiple of 4.
@@ -38,6 +39,7 @@ class ExportedNetwork(nn.Module):
         input_size: tuple[int, int],
         score_order: ScoreOrder = "fast",
         refinement: Refinement = Refinement.PAPER,
+        full_masks: bool = False,
     ) -> None:
         super().__init__()
         if min(input_size) < NETWORK_MULTIPLE or any(n % MASK_STRIDE for n in input_size):
@@ -46,6 +48,7 @@ class ExportedNetwork(nn.Module):
                 f"multiples of {MASK_STRIDE}, the stride of the masks"
             )
         self.input_size = input_size
+        self.full_masks = full_masks
         self.pad_bottom, self.pad_right = (-n % NETWORK_MULTIPLE for n in input_size)
         self.model = model
         self.heads = OpenSetGraph(model.config.labels, score_order, refinement)
@@ -59,13 +62,15 @@ class ExportedNetwork(nn.Module):
             image: uint8 [B, H, W, 3], RGB.
 
         Returns:
-            The tensors of ``io_spec.OUTPUTS`` and ``io_spec.RAW_OUTPUTS``, in that order.
+            The tensors of ``io_spec.OUTPUTS`` and ``io_spec.RAW_OUTPUTS``, in that order, then ``io_spec.FULL_MASKS``
+            where asked for.
         """
         normalised = (image.permute(0, 3, 1, 2).to(torch.float32) - self.mean) * self.scale
         out = self.model(F.pad(normalised, (0, self.pad_right, 0, self.pad_bottom)))
         # Upsampling reaches one cell beyond the image; the rest of the padding cannot be seen.
         h, w = (n // MASK_STRIDE for n in self.input_size)
-        maps = self.heads(out.class_logits, out.mask_logits[..., : h + 1, : w + 1], self.input_size)
+        seen = out.mask_logits[..., : h + 1, : w + 1]
+        maps = self.heads(out.class_logits, seen, self.input_size)
         anomaly, refined, semantic, background, winning_query, query_masks, class_probs = maps
         return (
             anomaly,
@@ -77,4 +82,5 @@ class ExportedNetwork(nn.Module):
             class_probs,
             out.class_logits,
             out.mask_logits[..., :h, :w],
+            *((self.heads.full_masks(seen, self.input_size),) if self.full_masks else ()),
         )

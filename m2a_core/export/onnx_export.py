@@ -1,30 +1,60 @@
-"""PyTorch network -> one self-contained ONNX graph of fixed size."""
+"""PyTorch network -> one self-contained ONNX graph of fixed image size."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import onnx
 import torch
 
-from m2a_core.errors import ExportError
-from m2a_core.export.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
+from m2a_core.errors import ConfigError, ExportError
+from m2a_core.export.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.export.network import ExportedNetwork
+from m2a_core.export.portable import attach_body
+from m2a_core.export.precision import PRECISIONS, Precision, convert
+from m2a_core.export.tracing import strip_notes, trace
 
 OPSET = 18
 """GridSample and ReduceMax with axes as input are in it; ONNX Runtime 1.17 and TensorRT 10 read it."""
 
+MAX_BATCH = 64
 
-def build_onnx(network: ExportedNetwork, metadata: dict[str, str]) -> onnx.ModelProto:
-    """Export for one image of the network's input size; constants folded, weights inside.
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a graph is written.
+
+    Attributes:
+        precision: see ``m2a_core.export.precision``.
+        max_batch: 1 fixes the batch at one image; N admits 1 to N.
+
+    Raises:
+        ConfigError: an unknown precision or a batch out of range.
+    """
+
+    precision: Precision = "fp32"
+    max_batch: int = 1
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision '{self.precision}': expected one of {', '.join(PRECISIONS)}")
+        if not 1 <= self.max_batch <= MAX_BATCH:
+            raise ConfigError(f"batch {self.max_batch}: expected 1 to {MAX_BATCH} images")
+
+
+PLAIN = ExportOptions()
+
+
+def build_onnx(network: ExportedNetwork, metadata: dict[str, str], options: ExportOptions = PLAIN) -> onnx.ModelProto:
+    """Export for images of the network's input size; constants folded, weights inside.
+
+    The deformable attention is one node with a portable body (``m2a_core.export.portable``).
 
     Args:
         network: in evaluation mode.
-        metadata: what goes into the graph's ``metadata_props``.
+        metadata: what goes into the graph's ``metadata_props``, beside ``m2a.precision`` and ``m2a.max_batch``.
+        options: precision and batch.
 
     Returns:
         A checked graph with the tensors of ``io_spec``.
@@ -32,23 +62,17 @@ def build_onnx(network: ExportedNetwork, metadata: dict[str, str]) -> onnx.Model
     Raises:
         ExportError: the exporter met an operation it cannot express, or its result fails ONNX's checker.
     """
-    image = torch.zeros(1, *network.input_size, 3, dtype=torch.uint8)
+    image = torch.zeros(options.max_batch, *network.input_size, 3, dtype=torch.uint8)
+    outputs = OUTPUTS + RAW_OUTPUTS + ((FULL_MASKS,) if network.full_masks else ())
     try:
-        with torch.no_grad(), _quiet():
-            program = torch.onnx.export(
-                network.eval(),
-                (image,),
-                dynamo=True,
-                optimize=True,
-                opset_version=OPSET,
-                input_names=[INPUT.name],
-                output_names=[spec.name for spec in OUTPUTS + RAW_OUTPUTS],
-                verbose=False,
-            )
-        assert program is not None
-        graph = program.model_proto
-        _strip(graph)
-        for key, value in metadata.items():
+        graph = trace(
+            network.eval(), (image,), (INPUT.name,), [spec.name for spec in outputs], OPSET, options.max_batch
+        )
+        strip_notes(graph)
+        attach_body(graph, OPSET, options.max_batch)
+        graph = convert(graph, options.precision)
+        stated = {**metadata, "m2a.precision": options.precision, "m2a.max_batch": str(options.max_batch)}
+        for key, value in stated.items():
             graph.metadata_props.add(key=key, value=value)
         onnx.checker.check_model(graph, full_check=True)
     except (
@@ -59,29 +83,3 @@ def build_onnx(network: ExportedNetwork, metadata: dict[str, str]) -> onnx.Model
             f"'{network.model.config.name}': cannot be exported to ONNX opset {OPSET}: {error.__cause__ or error}"
         ) from error
     return graph
-
-
-def _strip(graph: onnx.ModelProto) -> None:
-    """Drop the exporter's notes on every node: Python stack traces with paths of this machine."""
-    del graph.metadata_props[:]
-    graph.graph.ClearField("metadata_props")
-    graph.doc_string = ""
-    body = graph.graph
-    for items in (body.node, body.initializer, body.value_info, body.input, body.output):
-        for item in items:
-            item.doc_string = ""
-            item.ClearField("metadata_props")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and deprecation notes, which no user can act on, off the screen."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

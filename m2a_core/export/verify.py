@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from m2a_core.errors import ExportError
-from m2a_core.export.io_spec import OUTPUTS, RAW_OUTPUTS
+from m2a_core.export.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import Runtime
+from m2a_core.runtime.base import NetworkOutput, Runtime
+from m2a_core.runtime.onnx_runtime import OnnxRuntime
+from m2a_core.runtime.parity import TOLERANCES, Parity, compare
 
 MAX_ERROR = 5e-3
 """Largest difference of a float output anywhere. Masks gate the attention, so rounding can flip single cells."""
@@ -64,36 +66,92 @@ def verify(runtime: Runtime, network: ExportedNetwork, frames: Sequence[np.ndarr
     if not frames:
         raise ExportError("verification: expected at least one frame, got none; pass real images")
     letterbox = Letterbox(network.input_size)
-    per_frame = [_compare(runtime, network, letterbox.apply(frame)[0]) for frame in frames]
-    report = [
-        Agreement(
-            entries[0].name,
-            max(e.max_error for e in entries),
-            max(e.typical_error for e in entries),
-            min(e.equal for e in entries),
-        )
-        for entries in zip(*per_frame, strict=True)
-    ]
-    failed = [entry for entry in report if not entry.passes]
-    if failed:
-        shown = "; ".join(
-            f"{e.name}: max error {e.max_error:.2g}, 90 % within {e.typical_error:.2g}, equal {e.equal:.4%}"
-            for e in failed
-        )
+    report = _worst([_compare(runtime, network, letterbox.apply(frame)[0]) for frame in frames])
+    if any(not entry.passes for entry in report):
         raise ExportError(
-            f"the exported graph disagrees with PyTorch on {len(frames)} frames ({shown}); allowed are {MAX_ERROR}, "
-            f"{TYPICAL_ERROR} and {MIN_AGREEMENT:.1%}. Nothing was written; check the versions of torch and onnxruntime"
+            f"the exported graph disagrees with PyTorch on {len(frames)} frames ({_shown(report)}); allowed are "
+            f"{MAX_ERROR}, {TYPICAL_ERROR} and {MIN_AGREEMENT:.1%}. Nothing was written; check the versions of "
+            "torch and onnxruntime"
+        )
+    return report
+
+
+def verify_precision(
+    runtime: Runtime, network: ExportedNetwork, frames: Sequence[np.ndarray], precision: str
+) -> Parity:
+    """Compare a loaded graph of reduced precision with its single-precision source.
+
+    Args:
+        runtime: the graph.
+        network: its source, in evaluation mode.
+        frames: uint8 [H, W, 3] each, any size; at least one.
+        precision: of the graph; names the tolerance.
+
+    Raises:
+        ExportError: no frames, or the graph is out of tolerance.
+    """
+    if not frames:
+        raise ExportError("verification: expected at least one frame, got none; pass real images")
+    letterbox = Letterbox(network.input_size)
+    images = [letterbox.apply(frame)[0] for frame in frames]
+    parity = compare([runtime.infer(image) for image in images], [_reference(network, image) for image in images])
+    violations = parity.violations(TOLERANCES[precision])
+    if violations:
+        raise ExportError(
+            f"the graph in precision '{precision}' is too far from PyTorch on {len(frames)} frames "
+            f"({'; '.join(violations)}). Nothing was written; export with precision 'mixed' or 'fp32'"
+        )
+    return parity
+
+
+def verify_batches(runtime: OnnxRuntime, frames: Sequence[np.ndarray], max_batch: int) -> list[Agreement]:
+    """Compare every batch size with one image at a time.
+
+    Args:
+        runtime: a graph that takes 1 to ``max_batch`` images.
+        frames: uint8 [H, W, 3] each, any size; at least one, repeated where a batch needs more.
+        max_batch: the largest batch.
+
+    Returns:
+        One entry per output, the worst of all batch sizes.
+
+    Raises:
+        ExportError: a batch gives other results than its images alone.
+    """
+    letterbox = Letterbox(runtime.input_size)
+    images = [letterbox.apply(frames[i % len(frames)])[0] for i in range(max_batch)]
+    alone = [runtime.infer(image, raw=True) for image in images]
+    entries: list[list[Agreement]] = []
+    for size in range(2, max_batch + 1):
+        # The last images, so that the order within the batch differs from size to size.
+        together = runtime.infer_batch(np.stack(images[-size:]), raw=True)
+        entries += [_agreements(want, have) for want, have in zip(alone[-size:], together, strict=True)]
+    report = _worst(entries)
+    if any(not entry.passes for entry in report):
+        raise ExportError(
+            f"the exported graph gives other results for batches than for single images ({_shown(report)}); nothing "
+            "was written: export with batch 1"
         )
     return report
 
 
 def _compare(runtime: Runtime, network: ExportedNetwork, image: np.ndarray) -> list[Agreement]:
+    return _agreements(_reference(network, image), runtime.infer(image, raw=True))
+
+
+def _reference(network: ExportedNetwork, image: np.ndarray) -> NetworkOutput:
+    specs = OUTPUTS + RAW_OUTPUTS + ((FULL_MASKS,) if network.full_masks else ())
     with torch.no_grad():
-        expected = network(torch.from_numpy(image)[None])
-    got = runtime.infer(image, raw=True)
+        tensors = network(torch.from_numpy(image)[None])
+    return NetworkOutput(**{spec.name: t[0].numpy() for spec, t in zip(specs, tensors, strict=True)})
+
+
+def _agreements(want_all: NetworkOutput, have_all: NetworkOutput) -> list[Agreement]:
     report = []
-    for spec, tensor in zip(OUTPUTS + RAW_OUTPUTS, expected, strict=True):
-        want, have = tensor[0].numpy(), getattr(got, spec.name)
+    for spec in (*OUTPUTS, *RAW_OUTPUTS, FULL_MASKS):
+        want, have = getattr(want_all, spec.name), getattr(have_all, spec.name)
+        if want is None:
+            continue
         if spec.dtype == "float32":
             # NaN compares as an infinite error, so that it fails.
             difference = np.nan_to_num(np.abs(want - have), nan=np.inf)
@@ -104,3 +162,23 @@ def _compare(runtime: Runtime, network: ExportedNetwork, image: np.ndarray) -> l
         else:
             report.append(Agreement(spec.name, 0.0, 0.0, float((want == have).mean())))
     return report
+
+
+def _worst(per_frame: Sequence[list[Agreement]]) -> list[Agreement]:
+    return [
+        Agreement(
+            entries[0].name,
+            max(e.max_error for e in entries),
+            max(e.typical_error for e in entries),
+            min(e.equal for e in entries),
+        )
+        for entries in zip(*per_frame, strict=True)
+    ]
+
+
+def _shown(report: Sequence[Agreement]) -> str:
+    return "; ".join(
+        f"{e.name}: max error {e.max_error:.2g}, 90 % within {e.typical_error:.2g}, equal {e.equal:.4%}"
+        for e in report
+        if not e.passes
+    )

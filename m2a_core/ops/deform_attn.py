@@ -4,8 +4,9 @@ Shape legend: B batch, S keys of all levels together (each key is a query too), 
 P points.
 
 The operator is fused: it takes the raw linear projection of the queries and does softmax, reference points and sampling
-itself, so that a kernel reads and writes nothing but its inputs and its result. What is registered here is the
-reference implementation, made of PyTorch operators; it serves every device that has no kernel of its own.
+itself, so that a kernel reads and writes nothing but its inputs and its result. The implementation here, made of
+PyTorch operators, is the reference and serves every device that has no kernel of its own; `m2a_core.ops.cuda` has the
+GPU's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from m2a_core.ops.arguments import checked_shapes
+from m2a_core.ops.cuda import cuda_backward, cuda_forward
+from m2a_core.ops.onnx_node import ms_deform_attn_node
 from m2a_core.ops.taps import bilinear_taps, projection_gradient, split_projection
 
 Shapes = Sequence[tuple[int, int]]
@@ -37,8 +41,7 @@ def ms_deform_attn(value: torch.Tensor, projection: torch.Tensor, shapes: Shapes
         ValueError: the shapes or types do not fit each other.
     """
     if torch.compiler.is_exporting():
-        # ONNX has neither this operator nor an embedding bag; GridSample is its own, which runtimes have kernels for.
-        return ms_deform_attn_grid_sample(value, projection, shapes, points)
+        return ms_deform_attn_node(value, projection, shapes, points)
     return _operator(value, projection, [n for shape in shapes for n in shape], points)
 
 
@@ -90,12 +93,11 @@ def reference_points(shapes: Shapes, like: torch.Tensor) -> torch.Tensor:
     return torch.cat(points)
 
 
-@torch.library.custom_op("m2a::ms_deform_attn", mutates_args=())
-def _operator(
+def _reference(
     value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
 ) -> torch.Tensor:
     """`ms_deform_attn`; spatial_shapes is (height, width) of each level in a row."""
-    shapes = _checked(value, projection, spatial_shapes, points)
+    shapes = checked_shapes(value, projection, spatial_shapes, points)
     batch, keys, heads, dim = value.shape
     rows, raw = _full_precision(value).reshape(-1, dim), _full_precision(projection)
     if not rows.numel():
@@ -107,20 +109,23 @@ def _operator(
     return bags.view(batch, keys, heads * dim).to(value.dtype)
 
 
+_operator = torch.library.custom_op("m2a::ms_deform_attn", _reference, mutates_args=())
+_operator.register_kernel("cuda")(cuda_forward(_reference))
+
+
 @_operator.register_fake
 def _operator_fake(
     value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
 ) -> torch.Tensor:
-    _checked(value, projection, spatial_shapes, points)
+    checked_shapes(value, projection, spatial_shapes, points)
     return value.new_empty(value.shape[0], value.shape[1], value.shape[2] * value.shape[3])
 
 
-@torch.library.custom_op("m2a::ms_deform_attn_backward", mutates_args=())
-def _backward_operator(
+def _backward_reference(
     grad: torch.Tensor, value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Gradients of value and projection; the samples' places and weights are computed again rather than kept."""
-    shapes = _checked(value, projection, spatial_shapes, points)
+    shapes = checked_shapes(value, projection, spatial_shapes, points)
     heads, dim = value.shape[2:]
     rows, raw = _full_precision(value).reshape(-1, dim), _full_precision(projection)
     if not rows.numel():
@@ -138,6 +143,10 @@ def _backward_operator(
     grad_taps = torch.ops.aten._embedding_bag_per_sample_weights_backward(grad_bags, rows, indices, first, bag_of, 0)
     grad_raw = projection_gradient(taps, grad_taps)
     return grad_rows.view(value.shape).to(value.dtype), grad_raw.view(projection.shape).to(projection.dtype)
+
+
+_backward_operator = torch.library.custom_op("m2a::ms_deform_attn_backward", _backward_reference, mutates_args=())
+_backward_operator.register_kernel("cuda")(cuda_backward(_backward_reference))
 
 
 @_backward_operator.register_fake
@@ -163,25 +172,3 @@ _operator.register_autograd(_backward, setup_context=_setup_context)
 def _full_precision(x: torch.Tensor) -> torch.Tensor:
     """Half precision cannot place a sample in a level wider than some hundred cells."""
     return x if x.dtype == torch.float64 else x.to(torch.float32)
-
-
-def _checked(
-    value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
-) -> list[tuple[int, int]]:
-    """Levels as pairs, or ValueError."""
-    shapes = list(zip(spatial_shapes[::2], spatial_shapes[1::2], strict=True))
-    if value.dim() != 4 or projection.dim() != 3 or points < 1 or not shapes:
-        raise ValueError(
-            f"ms_deform_attn: expected value [B, S, N, D], projection [B, S, 3NLP], at least one level and one point; "
-            f"got {tuple(value.shape)}, {tuple(projection.shape)}, levels {shapes}, {points} points"
-        )
-    keys = sum(h * w for h, w in shapes)
-    expected = (value.shape[0], keys, 3 * value.shape[2] * len(shapes) * points)
-    if value.shape[1] != keys or tuple(projection.shape) != expected:
-        raise ValueError(
-            f"ms_deform_attn: levels {shapes} have {keys} keys, so projection must be {expected}; got value "
-            f"{tuple(value.shape)} and projection {tuple(projection.shape)}"
-        )
-    if value.dtype != projection.dtype or not value.dtype.is_floating_point:
-        raise ValueError(f"ms_deform_attn: value is {value.dtype}, projection {projection.dtype}; give both one type")
-    return shapes

@@ -24,6 +24,7 @@ class NetworkOutput:
         class_probs: float32 [Q, K+1], softmax(C), last = no object.
         class_logits: float32 [Q, K+1], C; None unless asked for.
         mask_logits: float32 [Q, h, w], M; None unless asked for.
+        full_masks: bool [Q, H, W], every query's mask at the input's size; None unless asked for and in the graph.
     """
 
     anomaly: np.ndarray
@@ -35,6 +36,7 @@ class NetworkOutput:
     class_probs: np.ndarray
     class_logits: np.ndarray | None = None
     mask_logits: np.ndarray | None = None
+    full_masks: np.ndarray | None = None
 
 
 class Runtime(Protocol):
@@ -50,7 +52,7 @@ class Runtime(Protocol):
 
         Args:
             image: uint8 [H, W, 3], RGB, at ``input_size``.
-            raw: also give ``class_logits`` and ``mask_logits``.
+            raw: also give ``class_logits`` and ``mask_logits``, and ``full_masks`` where the graph has them.
 
         Raises:
             DataError: the image is not uint8 [H, W, 3] at the input size.

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from m2a_core.bundle import ModelBundle
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, EngineError, InferenceError
 from m2a_core.runtime.base import Runtime
 
-BACKENDS = ("onnxruntime",)
+BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
 
 
-def create_runtime(bundle: ModelBundle, backend: str = "onnxruntime", threads: int | None = None) -> Runtime:
+def create_runtime(
+    bundle: ModelBundle,
+    backend: str = "onnxruntime",
+    threads: int | None = None,
+    engine: Path | None = None,
+    device: int = 0,
+) -> Runtime:
     """Load a bundle's network.
 
     Args:
         bundle: a checked bundle.
         backend: one of ``BACKENDS``.
         threads: CPU threads for one inference; None leaves it to the back end (all cores).
+        engine: for TensorRT: the engine's file; None: beside the graph.
+        device: for TensorRT: index of the GPU.
 
     Raises:
         ConfigError: the back end is unknown or ``threads`` is below 1.
@@ -27,4 +38,35 @@ def create_runtime(bundle: ModelBundle, backend: str = "onnxruntime", threads: i
         from m2a_core.runtime.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(bundle, threads)
+    if backend in ("tensorrt", "tensorrt_rtx"):
+        from m2a_core.runtime.trt_runtime import TensorRtRuntime
+
+        return TensorRtRuntime(bundle, backend, engine, device)
     raise ConfigError(f"back end '{backend}': expected one of {', '.join(BACKENDS)}")
+
+
+def create_runtime_or_fall_back(
+    bundle: ModelBundle, backend: str, fallback: str, warn: Callable[[str], object], threads: int | None = None
+) -> tuple[Runtime, str]:
+    """Load a bundle's network; where its back end cannot, take another, if one is configured.
+
+    Args:
+        bundle: a checked bundle.
+        backend: one of ``BACKENDS``.
+        fallback: another of them, or empty: the error stands.
+        warn: told why, when the other is taken.
+        threads: see ``create_runtime``.
+
+    Returns:
+        The runtime and the name of the back end that it is of.
+
+    Raises:
+        ConfigError, EngineError, InferenceError: see ``create_runtime``; of the last back end tried.
+    """
+    try:
+        return create_runtime(bundle, backend, threads), backend
+    except (EngineError, InferenceError) as error:
+        if fallback in ("", backend):
+            raise
+        warn(f"FALLING BACK from {backend} to {fallback}, which may be many times slower: {error}")
+    return create_runtime(bundle, fallback, threads), fallback

@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from m2a_core.bundle import ModelBundle
 from m2a_core.errors import EngineError, InferenceError
-from m2a_core.export.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
+from m2a_core.export.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
 from m2a_core.runtime.base import NetworkOutput
 from m2a_core.types import check_array
 
@@ -52,24 +52,45 @@ class OnnxRuntime:
         self.input_size = manifest.input_size
         self._check("input", (INPUT,), self._session.get_inputs(), sizes)
         self._check("output", OUTPUTS, self._session.get_outputs(), sizes)
-        has_raw = {o.name for o in self._session.get_outputs()} >= {spec.name for spec in RAW_OUTPUTS}
-        if has_raw:
-            self._check("output", RAW_OUTPUTS, self._session.get_outputs(), sizes)
-        self._has_raw = has_raw
+        names = {o.name for o in self._session.get_outputs()}
+        self._raw: tuple[TensorSpec, ...] = RAW_OUTPUTS if names >= {spec.name for spec in RAW_OUTPUTS} else ()
+        if self._raw and FULL_MASKS.name in names:
+            self._raw += (FULL_MASKS,)
+        self._check("output", self._raw, self._session.get_outputs(), sizes)
 
     def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
         """Run the network; see ``Runtime.infer``."""
         check_array("network input", image, np.uint8, (*self.input_size, 3))
-        if raw and not self._has_raw:
+        return self._run(image[None], raw)[0]
+
+    def infer_batch(self, images: np.ndarray, raw: bool = False) -> list[NetworkOutput]:
+        """Run the network on several images at once, where the graph was exported for it.
+
+        Args:
+            images: uint8 [B, H, W, 3], RGB, at ``input_size``.
+            raw: as ``Runtime.infer``.
+
+        Raises:
+            DataError: the images are not uint8 [B, H, W, 3] at the input size.
+            InferenceError: the back end failed, also because the graph takes no such batch.
+        """
+        check_array("network input", images, np.uint8, (None, *self.input_size, 3))
+        return self._run(images, raw)
+
+    def _run(self, images: np.ndarray, raw: bool) -> list[NetworkOutput]:
+        if raw and not self._raw:
             raise EngineError(
                 f"{self._path}: the graph has no outputs {[s.name for s in RAW_OUTPUTS]}; export it anew to get them"
             )
-        names = [spec.name for spec in OUTPUTS + (RAW_OUTPUTS if raw else ())]
+        names = [spec.name for spec in OUTPUTS + (self._raw if raw else ())]
         try:
-            values = self._session.run(names, {INPUT.name: np.ascontiguousarray(image)[None]})
+            values = self._session.run(names, {INPUT.name: np.ascontiguousarray(images)})
         except (RuntimeError, ValueError) + _ort_errors() as error:
             raise InferenceError(f"{self._path}: ONNX Runtime failed on a frame ({_first_line(error)})") from error
-        return NetworkOutput(**{name: value[0] for name, value in zip(names, values, strict=True)})
+        return [
+            NetworkOutput(**{name: value[i] for name, value in zip(names, values, strict=True)})
+            for i in range(len(images))
+        ]
 
     def close(self) -> None:
         """Free the session."""
@@ -85,7 +106,9 @@ class OnnxRuntime:
                     f"{self._path}: no {kind} named '{spec.name}' ({spec.meaning}); the graph has {sorted(tensors)}. "
                     "It is not an m2a graph: export one with `m2a export`"
                 )
-            if arg.type != _ORT_DTYPES[spec.dtype] or list(arg.shape) != shape:
+            # A graph for batches calls its first axis by a name.
+            found_shape = [1, *arg.shape[1:]] if arg.shape and isinstance(arg.shape[0], str) else list(arg.shape)
+            if arg.type != _ORT_DTYPES[spec.dtype] or found_shape != shape:
                 raise EngineError(
                     f"{self._path}: {kind} '{spec.name}' is {arg.type} {arg.shape}, the manifest and the contract "
                     f"expect {_ORT_DTYPES[spec.dtype]} {shape}; the manifest belongs to another graph: export anew"

@@ -22,7 +22,7 @@ LABELS = LabelSet(
 )
 SMALL = ModelConfig(
     name="small", labels=LABELS, backbone="efficientnet_lite0", hidden_dim=32, num_heads=2, num_queries=5,
-    encoder_levels=("res5", "res4"), encoder_layers=1, encoder_ffn=32, encoder_points=2, fpn_conv="separable",
+    encoder_levels=("res5", "res4"), encoder_layers=1, encoder_ffn=32, encoder_points=4, fpn_conv="separable",
     decoder_layers=2, decoder_levels=2, decoder_ffn=32, mask_dim=32,
 )  # fmt: skip
 SIZE = (72, 104)

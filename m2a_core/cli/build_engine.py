@@ -1,0 +1,87 @@
+"""Build a TensorRT engine of an exported graph, with m2a's plugin for the deformable attention, and verify it.
+
+OUT is written with OUT.json, which says what the engine was made of and for, and OUT.reference.npz, the frames that its
+first load on a GPU is compared with. An engine that is there and fits is kept; one that does not is named and refused
+unless --rebuild is given. Without a GPU, --backend tensorrt_rtx builds for the --capability given, and the engine is
+marked "not verified on device" until a vehicle first loads it.
+
+examples:
+  m2a build-engine engines/m2a-edge/m2a-edge.onnx --precision fp16 --frames drive/
+  m2a build-engine m2a-edge.onnx --backend tensorrt_rtx --capability sm89 --frames drive/ --out /tmp/edge.engine
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from m2a_core.cli.predict import find_images
+from m2a_core.errors import ConfigError
+from m2a_core.images import read_image
+
+HELP = "build a TensorRT engine of an exported graph"
+
+_FRAMES = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("onnx", type=Path, metavar="ONNX", help="graph of `m2a export` or `m2a quantize`")
+    parser.add_argument(
+        "--frames", nargs="+", required=True, metavar="IMAGE",
+        help=f"real images for the parity gate: files, directories or patterns; {_FRAMES} of them are used",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), default="fp16",
+        help="fp16 keeps norms, softmax and the open-set maps in single precision; int8 needs a graph of "
+        "`m2a quantize` (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--size", metavar="HxW", help="size the graph must have been exported for")
+    parser.add_argument(
+        "--batch", default="1", metavar="N,...", help="batch sizes to tune for, e.g. 1,2,4 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--backend", choices=("tensorrt", "tensorrt_rtx"), default="tensorrt", help="(default: %(default)s)"
+    )
+    parser.add_argument("--capability", metavar="SM", help="GPU to build for, e.g. sm89; default: the GPU here")
+    parser.add_argument("--device", type=int, default=0, metavar="N", help="index of the GPU (default: %(default)s)")
+    parser.add_argument("--plugin", type=Path, metavar="SO", help="plugin library; default: built once and kept")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="the engine; default: beside ONNX")
+    parser.add_argument("--rebuild", action="store_true", help="replace an engine that is another than asked for")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, verify, write."""
+    from m2a_core.cli.export import parse_size
+    from m2a_core.runtime.trt_runtime import default_engine
+    from m2a_core.trt.builder import BuildRequest, build_engine
+
+    batches = parse_batches(args.batch)
+    size = parse_size(args.size) if args.size else None
+    paths = find_images(args.frames)
+    frames = [read_image(path) for path in paths[:: max(1, len(paths) // _FRAMES)][:_FRAMES]]
+    plugin = args.plugin
+    if plugin is None:
+        from m2a_core.trt.plugin_build import ensure_plugin
+
+        plugin = ensure_plugin()
+    out = args.out or default_engine(args.onnx)
+    request = BuildRequest(
+        onnx=args.onnx, out=out, plugin=plugin, frames=frames, precision=args.precision, input_size=size,
+        batches=batches, backend=args.backend, capability=args.capability, device=args.device, rebuild=args.rebuild,
+    )  # fmt: skip
+    build_engine(request, print)
+    print(f"written to {out}")
+    return 0
+
+
+def parse_batches(text: str) -> tuple[int, ...]:
+    """Read ``N,N,...``.
+
+    Raises:
+        ConfigError: not whole numbers with commas between.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"batch '{text}': expected whole numbers with commas between, such as 1,2,4") from error

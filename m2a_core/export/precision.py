@@ -1,0 +1,77 @@
+"""Single-precision graph -> strongly typed half precision: each tensor's type is in the graph, none left to a builder.
+
+* ``fp32``: as traced.
+* ``fp16``: everything is half precision, but the outputs' types, which are those of ``io_spec``.
+* ``mixed``: the network's layers are half precision; normalisation of the image, norms, softmax and the open-set maps
+  (everything outside the network proper) stay in single precision.
+
+In all of them the deformable attention places its samples in single precision, whatever type it reads and writes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import onnx
+import onnx_ir
+from onnx import helper
+
+Precision = Literal["fp32", "fp16", "mixed"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+NETWORK_SCOPE = "model"
+"""Attribute of the exported module that is the network; the names of its nodes begin so."""
+
+_SENSITIVE = ("Softmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization")
+
+
+def convert(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
+    """The graph in another precision; inputs and outputs keep their types.
+
+    Args:
+        graph: in single precision.
+        precision: see the module.
+    """
+    if precision == "fp32":
+        return graph
+    # The converter knows the type of a tensor by its name and looks at no function: both are put back afterwards.
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    functions = list(graph.functions)
+    blocked = [] if precision == "fp16" else [n.name for n in graph.graph.node if not n.name.startswith(NETWORK_SCOPE)]
+    metadata = [(entry.key, entry.value) for entry in graph.metadata_props]
+    half = convert_float_to_float16(
+        graph,
+        keep_io_types=True,
+        disable_shape_infer=True,
+        op_block_list=[] if precision == "fp16" else list(_SENSITIVE),
+        node_block_list=blocked,
+    )
+    # It appends its casts at the end.
+    model = onnx_ir.from_proto(half)
+    model.graph.sort()
+    half = onnx_ir.to_proto(model)
+    del half.functions[:], half.metadata_props[:]
+    for function in functions:
+        copy = half.functions.add()
+        copy.CopyFrom(function)
+        _in_full_precision(copy)
+    # The converter's notes on types are stale where it added casts.
+    del half.graph.value_info[:]
+    half = onnx.shape_inference.infer_shapes(half, strict_mode=True)
+    for key, value in metadata:
+        half.metadata_props.add(key=key, value=value)
+    return half
+
+
+def _in_full_precision(function: onnx.FunctionProto) -> None:
+    """Let a body take and give half precision while it computes in single precision, as the plugin does."""
+    for i, name in enumerate(function.input):
+        wide = f"{name}_float32"
+        for node in function.node:
+            node.input[:] = [wide if used == name else used for used in node.input]
+        function.node.insert(i, helper.make_node("Cast", [name], [wide], to=onnx.TensorProto.FLOAT))
+    (result,) = function.output
+    for node in function.node:
+        node.output[:] = [f"{result}_float32" if made == result else made for made in node.output]
+    function.node.append(helper.make_node("CastLike", [f"{result}_float32", function.input[0]], [result]))

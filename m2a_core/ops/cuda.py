@@ -1,0 +1,89 @@
+"""The kernels as CUDA implementation of ``m2a::ms_deform_attn``, compiled for the GPU at hand when first needed.
+
+What the kernels are not built for (types, head widths, points) the reference implementation serves; machines without a
+CUDA compiler, too, which is said in a warning.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+
+from m2a_core.errors import EngineError
+from m2a_core.ops.arguments import checked_shapes
+from m2a_core.ops.compile import build_cuda
+from m2a_core.ops.kernel_library import KernelLibrary, supported
+
+Forward = Callable[[torch.Tensor, torch.Tensor, Sequence[int], int], torch.Tensor]
+Backward = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, Sequence[int], int], tuple[torch.Tensor, torch.Tensor]
+]
+
+
+def cuda_forward(reference: Forward) -> Forward:
+    """Implementation for CUDA tensors.
+
+    Args:
+        reference: serves what the kernels cannot.
+
+    Returns:
+        A function of the operator's arguments.
+    """
+
+    def forward(
+        value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
+    ) -> torch.Tensor:
+        # The kernel trusts what it is told: sizes that do not fit would be read beyond the tensors' ends.
+        checked_shapes(value, projection, spatial_shapes, points)
+        library = _library_for(value, spatial_shapes, points)
+        if library is None:
+            return reference(value, projection, spatial_shapes, points)
+        with torch.cuda.device(value.device):
+            return library.forward(value, projection, spatial_shapes, points, _stream(value))
+
+    return forward
+
+
+def cuda_backward(reference: Backward) -> Backward:
+    """The same for ``m2a::ms_deform_attn_backward``."""
+
+    def backward(
+        grad: torch.Tensor, value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # The kernel trusts what it is told: sizes that do not fit would be read beyond the tensors' ends.
+        checked_shapes(value, projection, spatial_shapes, points)
+        expected = (*value.shape[:2], value.shape[2] * value.shape[3])
+        if (grad.shape, grad.dtype, grad.device) != (expected, value.dtype, value.device):
+            raise ValueError(
+                f"ms_deform_attn_backward: value is {tuple(value.shape)}, {value.dtype} on {value.device}, so the "
+                f"gradient cannot be {tuple(grad.shape)}, {grad.dtype} on {grad.device}"
+            )
+        library = _library_for(value, spatial_shapes, points)
+        if library is None:
+            return reference(grad, value, projection, spatial_shapes, points)
+        with torch.cuda.device(value.device):
+            return library.backward(grad, value, projection, spatial_shapes, points, _stream(value))
+
+    return backward
+
+
+def _stream(value: torch.Tensor) -> int:
+    return torch.cuda.current_stream(value.device).cuda_stream
+
+
+def _library_for(value: torch.Tensor, spatial_shapes: Sequence[int], points: int) -> KernelLibrary | None:
+    if not supported(value, spatial_shapes, points):
+        return None
+    return _compiled(torch.cuda.get_device_capability(value.device))
+
+
+@functools.cache
+def _compiled(capability: tuple[int, int]) -> KernelLibrary | None:
+    try:
+        return KernelLibrary(build_cuda(capability))
+    except EngineError as error:
+        warnings.warn(f"{error}; PyTorch's own operators serve instead, which is slower", stacklevel=2)
+        return None

@@ -1,0 +1,79 @@
+"""TensorRT behind the interface of every back end; see ``trt_engine`` for what happens on the GPU.
+
+Not verified on hardware: no machine with TensorRT and a GPU has run this module yet; see docs/tensorrt.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from m2a_core.bundle import ModelBundle
+from m2a_core.errors import EngineError
+from m2a_core.runtime.base import NetworkOutput
+from m2a_core.runtime.parity import Parity
+from m2a_core.runtime.trt_engine import TensorRtEngine
+from m2a_core.trt.engine_manifest import load_checked
+
+_LOG = logging.getLogger("m2a.trt")
+
+
+class TensorRtRuntime:
+    """An engine of a bundle's graph. Each has a stream of its own: give every group of cameras one."""
+
+    def __init__(self, bundle: ModelBundle, backend: str, engine: Path | None = None, device: int = 0) -> None:
+        """Check, load and, on the first load on a device, compare with ONNX Runtime's results.
+
+        Args:
+            bundle: a checked bundle.
+            backend: ``tensorrt`` or ``tensorrt_rtx``.
+            engine: the engine's file; None: beside the graph, as ``m2a build-engine`` writes it.
+            device: index of the GPU.
+
+        Raises:
+            EngineError: the engine is missing, damaged, of another graph, back end, plugin or GPU, or out of tolerance.
+        """
+        path = engine or default_engine(bundle.onnx_path)
+        key = load_checked(path).key
+        if key.onnx_sha256 != bundle.manifest.onnx_sha256 or key.backend != backend:
+            raise EngineError(
+                f"{path}: built by {key.backend} from the graph with SHA-256 {key.onnx_sha256[:12]}..., wanted "
+                f"{backend} and {bundle.manifest.onnx_sha256[:12]}... of {bundle.onnx_path}; build it with "
+                "`m2a build-engine`"
+            )
+        from m2a_core.trt.plugin_build import ensure_plugin
+
+        self._engine = TensorRtEngine(path, ensure_plugin(), device)
+        self.input_size = key.input_size
+        if not self._engine.manifest.verified:
+            self._verify(path)
+
+    def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
+        """Run the network; see ``Runtime.infer``."""
+        return self._engine.infer(image[None], raw)[0]
+
+    def infer_batch(self, images: np.ndarray, raw: bool = False) -> list[NetworkOutput]:
+        """Run the network on several images at once; see ``TensorRtEngine.infer``."""
+        return self._engine.infer(images, raw)
+
+    def close(self) -> None:
+        """Free everything on the GPU."""
+        self._engine.close()
+
+    def _verify(self, path: Path) -> None:
+        from m2a_core.trt.verification import verify_loaded
+
+        _LOG.warning("%s: first load on this device, comparing it with ONNX Runtime's results", path)
+        try:
+            parity: Parity = verify_loaded(self._engine).parity
+        except BaseException:
+            self._engine.close()
+            raise
+        _LOG.warning("%s: verified on device, rank correlation %.4f", path, parity.rank_correlation)
+
+
+def default_engine(onnx_path: Path) -> Path:
+    """Where the engine of a graph lies unless said otherwise."""
+    return onnx_path.with_suffix(".engine")

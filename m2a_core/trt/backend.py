@@ -1,0 +1,189 @@
+"""One thin adapter over ``tensorrt`` and ``tensorrt_rtx``: what differs between them is here and nowhere else."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from m2a_core.errors import ConfigError, EngineError
+from m2a_core.trt.contract import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+
+TENSORRT, TENSORRT_RTX = "tensorrt", "tensorrt_rtx"
+BACKENDS = (TENSORRT, TENSORRT_RTX)
+
+_INSTALL = {
+    TENSORRT: "it comes with JetPack and with NVIDIA's containers; a virtual environment sees it when made with "
+    "--system-site-packages",
+    TENSORRT_RTX: "pip install 'm2a_ros[trt]'",
+}
+_LOG = logging.getLogger("m2a.trt")
+_LINKS: list[tempfile.TemporaryDirectory[str]] = []
+"""Kept until the process ends: the parser looks its links up late."""
+
+
+class Backend:
+    """A loaded TensorRT.
+
+    Attributes:
+        name: one of ``BACKENDS``.
+        trt: its Python module.
+        messages: errors that TensorRT logged since ``take_errors`` was last called.
+    """
+
+    def __init__(self, name: str, trt: Any) -> None:
+        """Wrap an imported module."""
+        self.name = name
+        self.trt = trt
+        self.messages: list[str] = []
+        self.logger = _make_logger(trt, self.messages)
+
+    @property
+    def version(self) -> str:
+        """Version of TensorRT."""
+        return str(self.trt.__version__)
+
+    def take_errors(self) -> str:
+        """What went wrong since the last call, in TensorRT's words, joined."""
+        text = "; ".join(dict.fromkeys(self.messages)) or "TensorRT gave no reason"
+        self.messages.clear()
+        return text
+
+    def load_plugin(self, library: Path) -> None:
+        """Register our plugin; where the process has one already, that one stays.
+
+        Raises:
+            EngineError: the library is missing, does not load or holds no such plugin.
+        """
+        if not library.is_file():
+            raise EngineError(f"{library}: no such plugin library; leave it out to have it built, or name another")
+        if self._creator() is not None:
+            return
+        handle = self.trt.get_plugin_registry().load_library(str(library))
+        if handle is None or self._creator() is None:
+            raise EngineError(
+                f"{library}: {self.name} {self.version} does not load plugin {OP_TYPE} version {PLUGIN_VERSION} from "
+                f"it ({self.take_errors()}); build the plugin anew on this machine"
+            )
+
+    def compute_capabilities(self) -> dict[str, Any]:
+        """Architectures that this TensorRT can build for without having the GPU, by name such as ``sm89``."""
+        values = getattr(self.trt, "ComputeCapability", None)
+        if values is None:
+            return {}
+        return {name.lower(): value for name, value in values.__members__.items() if name.startswith("SM")}
+
+    def architecture(self, capability: str | None, gpu: str | None) -> str:
+        """The architecture that an engine will be for.
+
+        Args:
+            capability: asked for, such as ``sm89``; None: the GPU that is here.
+            gpu: architecture of the GPU that is here, or None.
+
+        Raises:
+            ConfigError: none given and no GPU here, or this TensorRT cannot build for it.
+        """
+        known = self.compute_capabilities()
+        if capability is None and gpu is None:
+            raise ConfigError(
+                f"no GPU here: {self.name} cannot tell what to build for; name one with --capability "
+                f"({', '.join(known) or 'which needs --backend ' + TENSORRT_RTX})"
+            )
+        if capability not in (None, gpu, *known):
+            expected = ", ".join(known) or f"the GPU that is here ({gpu or 'there is none'})"
+            raise ConfigError(f"capability '{capability}': {self.name} {self.version} builds for {expected}")
+        return capability or gpu or ""
+
+    def aim(self, config: Any, architecture: str) -> None:
+        """Let a builder's configuration build for an architecture, where it does not go by the GPU that is here."""
+        known = self.compute_capabilities()
+        if architecture in known:
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(known[architecture], 0)
+
+    def _creator(self) -> Any:
+        before = len(self.messages)
+        creator = self.trt.get_plugin_registry().get_creator(OP_TYPE, PLUGIN_VERSION, PLUGIN_NAMESPACE)
+        # Not finding it is an answer here, no error.
+        del self.messages[before:]
+        return creator
+
+
+def load_backend(name: str) -> Backend:
+    """Import a TensorRT.
+
+    Args:
+        name: one of ``BACKENDS``.
+
+    Raises:
+        ConfigError: another name.
+        EngineError: it is not installed, or does not load.
+    """
+    if name not in BACKENDS:
+        raise ConfigError(f"back end '{name}': expected one of {', '.join(BACKENDS)}")
+    if name == TENSORRT_RTX and name not in sys.modules:
+        _link_unversioned_library()
+    try:
+        trt = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise EngineError(f"{name} is installed but cannot be imported ({error})") from error
+        raise EngineError(f"{name} is not installed: {_INSTALL[name]}") from error
+    except ImportError as error:
+        raise EngineError(f"{name} is installed but cannot be imported ({error})") from error
+    return Backend(name, trt)
+
+
+def _link_unversioned_library() -> None:
+    """Let the ONNX parser of the tensorrt_rtx wheel find the library by the name that it looks up with a plugin.
+
+    The wheel has libtensorrt_rtx.so.1 alone, the parser opens libtensorrt_rtx.so beside itself and, not finding it,
+    ends the process. Loaded through links in a directory of our own, it finds the name there; nothing installed is
+    touched.
+    """
+    spec = importlib.util.find_spec("tensorrt_rtx_libs")
+    if spec is None or spec.origin is None:
+        return
+    libraries = sorted(Path(spec.origin).parent.glob("libtensorrt*.so*"))
+    if not libraries or any(path.name == "libtensorrt_rtx.so" for path in libraries):
+        return
+    links = tempfile.TemporaryDirectory(prefix="m2a-tensorrt-rtx-")
+    _LINKS.append(links)
+    for library in libraries:
+        for name in (library.name, library.name.split(".so")[0] + ".so"):
+            link = Path(links.name, name)
+            if not link.exists():
+                link.symlink_to(library)
+    # The core library first: the parser needs it.
+    for library in sorted(libraries, key=lambda path: "onnxparser" in path.name):
+        ctypes.CDLL(str(Path(links.name, library.name)))
+
+
+def _make_logger(trt: Any, messages: list[str]) -> Any:
+    """A logger that keeps errors for messages of our own; warnings go to Python's logging."""
+    errors = (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR)
+
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in errors:
+                messages.append(msg)
+                _LOG.debug("%s", msg)
+            elif severity == trt.ILogger.Severity.WARNING:
+                _LOG.info("%s", msg)
+
+    return Logger()
+
+
+def shown(names: Sequence[str], limit: int = 4) -> str:
+    """Names in a row, the first few of many."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

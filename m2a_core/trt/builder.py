@@ -1,0 +1,194 @@
+"""Exported graph -> engine with manifest and reference: keyed, checked, and refused where it is out of tolerance."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from m2a_core.bundle import sha256_of
+from m2a_core.errors import ConfigError, EngineError
+from m2a_core.export.io_spec import INPUT, OUTPUTS
+from m2a_core.preprocess import Letterbox
+from m2a_core.runtime.base import NetworkOutput
+from m2a_core.runtime.cuda import gpu_architecture
+from m2a_core.runtime.parity import TOLERANCES, Parity, Tolerance, compare
+from m2a_core.trt.backend import TENSORRT, load_backend, shown
+from m2a_core.trt.compiler import Target, check_precision, compile_engine
+from m2a_core.trt.contract import OP_TYPE, PLUGIN_VERSION
+from m2a_core.trt.engine_manifest import (
+    NOT_VERIFIED,
+    EngineKey,
+    EngineManifest,
+    load_checked,
+    manifest_path,
+    reference_path,
+)
+from m2a_core.trt.reference import save_reference
+from m2a_core.trt.source import SourceGraph, for_parser, read_source
+from m2a_core.trt.verification import verify_on_device
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What is asked of a build.
+
+    Attributes:
+        onnx: graph of `m2a export` or `m2a quantize`.
+        out: the engine; manifest and reference lie beside it.
+        plugin: the plugin's library.
+        frames: uint8 [H, W, 3] each, real images of any size, for the parity gate; at least one.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        input_size: H, W that the graph must have; None takes the graph's.
+        batches: batch sizes to tune for.
+        backend: ``tensorrt`` or ``tensorrt_rtx``.
+        capability: architecture to build for; None: that of the GPU here.
+        device: index of the GPU.
+        rebuild: replace an engine that is another than asked for.
+    """
+
+    onnx: Path
+    out: Path
+    plugin: Path
+    frames: Sequence[np.ndarray]
+    precision: str = "fp16"
+    input_size: tuple[int, int] | None = None
+    batches: tuple[int, ...] = (1,)
+    backend: str = TENSORRT
+    capability: str | None = None
+    device: int = 0
+    rebuild: bool = False
+
+
+def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineManifest:
+    """Build an engine, or find that the one there is it.
+
+    Args:
+        request: what to build.
+        say: takes lines for the user.
+
+    Returns:
+        The engine's manifest.
+
+    Raises:
+        ConfigError: the request does not fit the graph, the back end or the machine.
+        EngineError: the graph is not ours, an engine of another key is there, the build fails, or its result is out of
+            tolerance; what was there stays.
+    """
+    if not request.frames:
+        raise ConfigError("parity gate: expected at least one real frame, got none; name images with --frames")
+    request = replace(request, batches=tuple(sorted(request.batches)))
+    source = read_source(request.onnx)
+    source.check(request.input_size, request.batches, request.precision)
+    backend = load_backend(request.backend)
+    backend.load_plugin(request.plugin)
+    gpu = gpu_architecture(request.device)
+    architecture = backend.architecture(request.capability, gpu)
+    check_precision(backend, request.precision, architecture)
+    key = EngineKey(
+        onnx_sha256=source.sha256,
+        plugin_sha256=sha256_of(request.plugin),
+        backend=backend.name,
+        version=backend.version,
+        architecture=architecture,
+        precision=request.precision,
+        input_size=source.input_size,
+        batches=request.batches,
+    )
+    if request.out.exists() and not request.rebuild:
+        return _existing(request.out, key, say)
+    say(f"{backend.name} {backend.version}, plugin {OP_TYPE} version {PLUGIN_VERSION} from {request.plugin}")
+
+    images = [Letterbox(source.input_size).apply(frame)[0] for frame in request.frames]
+    reference = run_graph(source.path.read_bytes(), images)
+    graph = source.for_engine(request.precision)
+    tolerance = TOLERANCES["mixed" if request.precision == "fp16" else request.precision]
+    parity = _graph_parity(source, graph.SerializeToString(), images, reference, request.precision, tolerance)
+
+    start = time.monotonic()
+    target = Target(architecture, request.precision, source.input_size, request.batches, dynamic=source.max_batch > 1)
+    # Without a GPU there is nothing to time on, and TensorRT for RTX fails when given a cache.
+    cache = request.out.with_suffix(".timing") if backend.name == TENSORRT and gpu else None
+    engine = compile_engine(backend, for_parser(graph), request.plugin, source.plugin_nodes, target, cache)
+    seconds = time.monotonic() - start
+    say(f"plugin {OP_TYPE} replaced {len(engine.plugin_layers)} layers: {shown(engine.plugin_layers)}")
+    say(f"built for {architecture} in {seconds:.0f} s, {len(engine.data) / 2**20:.1f} MiB")
+
+    staged = request.out.with_name(f".{os.getpid()}.{request.out.name}")
+    try:
+        request.out.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(engine.data)
+        save_reference(reference_path(staged), images, reference)
+        digests = sha256_of(staged), sha256_of(reference_path(staged))
+        manifest = EngineManifest(key, *digests, engine.plugin_layers, parity, NOT_VERIFIED, seconds)
+        manifest.save(manifest_path(staged))
+        if gpu == architecture:
+            manifest = verify_on_device(staged, request.plugin, request.device)
+        # The manifest comes last: until then the old one's hash refuses the new engine.
+        for path_of in (reference_path, Path, manifest_path):
+            path_of(staged).replace(path_of(request.out))
+    except OSError as error:
+        raise EngineError(f"{request.out}: cannot write the engine ({error})") from error
+    finally:
+        for path_of in (reference_path, Path, manifest_path):
+            path_of(staged).unlink(missing_ok=True)
+    say(f"{manifest.verification}: {describe(manifest.parity)}")
+    return manifest
+
+
+def run_graph(graph: bytes, images: Sequence[np.ndarray]) -> list[NetworkOutput]:
+    """What ONNX Runtime says of images at the network's size, one at a time."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    names = [spec.name for spec in OUTPUTS]
+    results = []
+    for image in images:
+        values = session.run(names, {INPUT.name: image[None]})
+        results.append(NetworkOutput(**{name: value[0] for name, value in zip(names, values, strict=True)}))
+    return results
+
+
+def describe(parity: Parity) -> str:
+    """A parity in one line."""
+    return (
+        f"{parity.frames} frames against ONNX Runtime: rank correlation {parity.rank_correlation:.4f}, AuPRC loss "
+        f"{parity.auprc_loss:.4f}, same class {parity.argmax_agreement:.2%}, max error {parity.max_error:.3f}"
+    )
+
+
+def _existing(out: Path, key: EngineKey, say: Callable[[str], None]) -> EngineManifest:
+    manifest = load_checked(out)
+    differences = manifest.key.differences(key)
+    if differences:
+        raise EngineError(
+            f"{out}: an engine is there but not the one asked for: {'; '.join(differences)}. "
+            "Build it anew with --rebuild, or name another --out"
+        )
+    say(f"{out}: up to date, {manifest.verification}")
+    return manifest
+
+
+def _graph_parity(
+    source: SourceGraph,
+    graph: bytes,
+    images: Sequence[np.ndarray],
+    reference: Sequence[NetworkOutput],
+    precision: str,
+    tolerance: Tolerance,
+) -> Parity:
+    """The part of the gate that needs no GPU: has the precision alone broken the network?"""
+    parity = compare(run_graph(graph, images), reference)
+    violations = parity.violations(tolerance)
+    if violations:
+        raise EngineError(
+            f"{source.path}: in precision {precision} the graph is out of tolerance before it is built "
+            f"({'; '.join(violations)}); nothing was written: build with another precision"
+        )
+    return parity

@@ -1,0 +1,183 @@
+"""What is written beside an engine: what it was made of, for what, and what is known of its results.
+
+JSON <-> frozen dataclasses, strict both ways, like the bundle's manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from m2a_core.bundle import sha256_of
+from m2a_core.errors import EngineError
+from m2a_core.runtime.parity import Parity
+
+FORMAT_VERSION = 1
+NOT_VERIFIED = "not verified on device"
+VERIFIED = "verified on device"
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that decides whether an engine is the one that is wanted.
+
+    Attributes:
+        onnx_sha256: of the graph as exported.
+        plugin_sha256: of the plugin library.
+        backend: ``tensorrt`` or ``tensorrt_rtx``.
+        version: of TensorRT.
+        architecture: of the GPU, such as ``sm87``.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        input_size: H, W of the images, in pixels.
+        batches: batch sizes that it is tuned for, ascending; the last is the largest that it takes.
+    """
+
+    onnx_sha256: str
+    plugin_sha256: str
+    backend: str
+    version: str
+    architecture: str
+    precision: str
+    input_size: tuple[int, int]
+    batches: tuple[int, ...]
+
+    def differences(self, wanted: EngineKey) -> list[str]:
+        """What is not as wanted, in words; empty where the engine is the one."""
+        return [
+            f"{f.name} is {_short(getattr(self, f.name))}, wanted {_short(getattr(wanted, f.name))}"
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(wanted, f.name)
+        ]
+
+
+@dataclass(frozen=True)
+class EngineManifest:
+    """Description of an engine.
+
+    Attributes:
+        key: what it is.
+        engine_sha256: of the engine's file.
+        reference_sha256: of the file of frames and expected results that the first load verifies with.
+        plugin_layers: layers that the plugin replaced.
+        parity: of the graph that the engine was built from, or, once verified on a device, of the engine; against the
+            exported graph in ONNX Runtime.
+        verification: ``VERIFIED`` or ``NOT_VERIFIED``.
+        build_seconds: how long the build took.
+    """
+
+    key: EngineKey
+    engine_sha256: str
+    reference_sha256: str
+    plugin_layers: tuple[str, ...]
+    parity: Parity
+    verification: str
+    build_seconds: float
+
+    @property
+    def verified(self) -> bool:
+        """Whether the engine itself, not its graph alone, was compared with its reference."""
+        return self.verification == VERIFIED
+
+    def to_json(self) -> str:
+        """The manifest as JSON text."""
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write atomically: a crash leaves the old manifest or the new one.
+
+        Raises:
+            EngineError: it cannot be written.
+        """
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            staged.write_text(self.to_json(), encoding="utf-8")
+            staged.replace(path)
+        except OSError as error:
+            raise EngineError(f"{path}: cannot write the engine's manifest ({error})") from error
+
+    @classmethod
+    def load(cls, path: Path) -> EngineManifest:
+        """Read a manifest.
+
+        Raises:
+            EngineError: missing, not JSON, of another format version, a key missing, unknown or of a wrong kind.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{path}: cannot read the engine's manifest ({error}); {_REBUILD}") from error
+        version = data.get("format_version") if isinstance(data, dict) else None
+        if version != FORMAT_VERSION:
+            raise EngineError(f"{path}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; {_REBUILD}")
+        try:
+            del data["format_version"]
+            key = data.pop("key")
+            key |= {"input_size": _integers(key["input_size"], 2), "batches": _integers(key["batches"])}
+            parity = Parity(**{name: _number(value) for name, value in data.pop("parity").items()})
+            layers = tuple(str(name) for name in data.pop("plugin_layers"))
+            manifest = cls(key=EngineKey(**key), parity=parity, plugin_layers=layers, **data)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise EngineError(f"{path}: keys do not fit ({error}); {_REBUILD}") from error
+        texts = [f for f in (*asdict(manifest.key).items(), *vars(manifest).items()) if f[0] not in _NO_TEXT]
+        wrong = [name for name, value in texts if not isinstance(value, str)]
+        if wrong or manifest.verification not in (VERIFIED, NOT_VERIFIED):
+            raise EngineError(f"{path}: {wrong or 'verification'} is not what an engine's manifest holds; {_REBUILD}")
+        return manifest
+
+
+_NO_TEXT = {"input_size", "batches", "key", "parity", "plugin_layers", "build_seconds"}
+_REBUILD = "build the engine anew with `m2a build-engine --rebuild`"
+
+
+def manifest_path(engine: Path) -> Path:
+    """Where an engine's manifest lies."""
+    return engine.with_name(engine.name + ".json")
+
+
+def reference_path(engine: Path) -> Path:
+    """Where an engine's frames and expected results lie."""
+    return engine.with_name(engine.name + ".reference.npz")
+
+
+def load_checked(engine: Path) -> EngineManifest:
+    """Read an engine's manifest and verify the files' SHA-256, before anything of the engine is looked at.
+
+    Raises:
+        EngineError: a file is missing, cut short or another one than the manifest describes.
+    """
+    if not engine.is_file():
+        raise EngineError(f"{engine}: no such engine; build it on this machine with `m2a build-engine`")
+    manifest = EngineManifest.load(manifest_path(engine))
+    expected = {engine: manifest.engine_sha256, reference_path(engine): manifest.reference_sha256}
+    for path, digest in expected.items():
+        if not path.is_file():
+            raise EngineError(f"{path}: the engine's manifest needs this file but there is none; {_REBUILD}")
+        found = sha256_of(path)
+        if found != digest:
+            raise EngineError(
+                f"{path}: SHA-256 is {found}, the manifest says {digest}; the file is cut short, damaged or another "
+                f"one: {_REBUILD}"
+            )
+    return manifest
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 else text
+
+
+def _integers(values: Any, count: int | None = None) -> tuple[int, ...]:
+    if not isinstance(values, list) or any(type(v) is not int for v in values) or len(values) != (count or len(values)):
+        raise TypeError(f"expected whole numbers, got {values!r}")
+    return tuple(values)
+
+
+def _number(value: Any) -> Any:
+    if type(value) not in (int, float):
+        raise TypeError(f"expected a number, got {value!r}")
+    return value

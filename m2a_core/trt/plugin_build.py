@@ -1,0 +1,110 @@
+"""Building ``libm2a_trt_plugin.so`` with CMake, once per source, compiler and headers."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from m2a_core.errors import EngineError
+from m2a_core.ops.compile import CACHE, CSRC, find_nvcc
+
+LIBRARY = "libm2a_trt_plugin.so"
+SOURCE = Path(__file__).resolve().parent / "csrc"
+DOWNLOADED_HEADERS = CACHE / "tensorrt-headers"
+"""Where ``python -m m2a_core.trt.headers`` may put them, and where they are then found."""
+
+_HEADER = "NvInferRuntime.h"
+_LOG = logging.getLogger("m2a.trt")
+
+
+def ensure_plugin(cache: Path = CACHE, headers: Path | None = None, architectures: Iterable[int] = ()) -> Path:
+    """The plugin library, built now unless it has been before.
+
+    Args:
+        cache: folder of the results.
+        headers: folder of TensorRT's headers; None looks where `find_headers` does.
+        architectures: such as 87; empty for every one that CMakeLists.txt names and the compiler knows.
+
+    Returns:
+        Path of ``libm2a_trt_plugin.so``.
+
+    Raises:
+        EngineError: CMake, the CUDA compiler or the headers are missing, or the build failed; its words are in the
+            message.
+    """
+    headers = find_headers() if headers is None else headers
+    if not (headers / _HEADER).is_file():
+        raise EngineError(f"'{headers}': expected TensorRT's headers there, found no {_HEADER}")
+    nvcc, cmake = find_nvcc(), shutil.which("cmake")
+    missing = [name for name, found in (("nvcc (CUDA toolkit)", nvcc), ("cmake", cmake)) if found is None]
+    if nvcc is None or cmake is None:
+        raise EngineError(f"the TensorRT plugin is built from source and needs {' and '.join(missing)}: install them")
+    targets = ";".join(str(number) for number in architectures)
+    library = cache / f"plugin-{_key(nvcc, headers, targets)}" / LIBRARY
+    if library.is_file():
+        return library
+    _LOG.info("building %s (once, about half a minute) ...", LIBRARY)
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=library.parent, prefix="build-")
+    except OSError as error:
+        raise EngineError(f"'{cache}': cannot be written ({error.strerror}); the plugin is kept there") from error
+    with scratch as folder:
+        _run(
+            [
+                cmake, "-S", str(SOURCE), "-B", folder, f"-DTENSORRT_INCLUDE_DIR={headers}",
+                f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DM2A_CUDA_ARCHITECTURES={targets}",
+            ]
+        )  # fmt: skip
+        _run([cmake, "--build", folder])
+        # Two processes may build at once; each then finds a whole file.
+        os.replace(Path(folder) / LIBRARY, library)
+    return library
+
+
+def find_headers() -> Path:
+    """Folder of TensorRT's headers: the system's, the downloaded ones, those of an installed kernel-lens wheel.
+
+    Raises:
+        EngineError: none; the message says how to get them.
+    """
+    machine = sysconfig.get_config_var("MULTIARCH") or ""
+    places = [
+        *(Path(place) for place in (f"/usr/include/{machine}", "/usr/include", "/usr/local/include")),
+        *(Path(place) for place in ("/usr/local/tensorrt/include", "/opt/tensorrt/include")),
+        DOWNLOADED_HEADERS,
+    ]
+    spec = importlib.util.find_spec("kernel_lens")
+    if spec is not None and spec.submodule_search_locations:
+        places.append(Path(spec.submodule_search_locations[0]) / "include" / "tensorrt")
+    for place in places:
+        if (place / _HEADER).is_file():
+            return place
+    raise EngineError(
+        "no headers of TensorRT: JetPack and NVIDIA's containers have them; elsewhere get them with: "
+        f"{Path(sys.executable).name} -m m2a_core.trt.headers {DOWNLOADED_HEADERS}"
+    )
+
+
+def _key(nvcc: Path, headers: Path, targets: str) -> str:
+    version = subprocess.run([str(nvcc), "--version"], capture_output=True, check=False).stdout
+    sources = [path for folder in (SOURCE, CSRC) for path in sorted(folder.iterdir())]
+    sources += sorted(headers.glob("NvInfer*.h"))
+    return hashlib.sha256(b"|".join([targets.encode(), version, *(p.read_bytes() for p in sources)])).hexdigest()[:16]
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        # A compiler's first complaint is the cause of the rest.
+        said = done.stderr.strip()[:2000] or done.stdout.strip()[-2000:]
+        raise EngineError(f"the TensorRT plugin could not be built: {' '.join(command[:2])} failed:\n{said}")

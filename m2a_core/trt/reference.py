@@ -1,0 +1,53 @@
+"""Frames and what ONNX Runtime says of them, kept beside an engine to compare its first load on a device with."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from m2a_core.errors import EngineError
+from m2a_core.runtime.base import NetworkOutput
+
+_KEPT = ("anomaly", "refined", "semantic", "background", "winning_query", "query_masks", "class_probs")
+
+
+def save_reference(path: Path, images: Sequence[np.ndarray], outputs: Sequence[NetworkOutput]) -> None:
+    """Write frames and results.
+
+    Args:
+        path: the file, .npz.
+        images: uint8 [H, W, 3] each, at the network's input size.
+        outputs: of the reference, one per image.
+
+    Raises:
+        EngineError: it cannot be written.
+    """
+    arrays = {name: np.stack([getattr(output, name) for output in outputs]) for name in _KEPT}
+    staged = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        np.savez_compressed(staged, images=np.stack(images), **arrays)  # type: ignore[arg-type]
+        staged.replace(path)
+    except OSError as error:
+        raise EngineError(f"{path}: cannot write the reference frames ({error})") from error
+
+
+def load_reference(path: Path) -> tuple[np.ndarray, list[NetworkOutput]]:
+    """Read what ``save_reference`` wrote.
+
+    Returns:
+        Images uint8 [F, H, W, 3], and the results of each.
+
+    Raises:
+        EngineError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            images = data["images"]
+            arrays = {name: data[name] for name in _KEPT}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise EngineError(f"{path}: cannot read the engine's reference frames ({error})") from error
+    return images, [NetworkOutput(**{name: arrays[name][i] for name in _KEPT}) for i in range(len(images))]

@@ -1,0 +1,231 @@
+"""Exported graph -> engine, in a real TensorRT (TensorRT for RTX, which builds without a GPU)."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import onnx
+import pytest
+
+from m2a_core.bundle import load_bundle, sha256_of
+from m2a_core.errors import ConfigError, EngineError
+from m2a_core.ops.compile import find_nvcc
+from m2a_core.runtime import parity
+from m2a_core.runtime.cuda import gpu_architecture
+from m2a_core.runtime.factory import create_runtime
+from m2a_core.trt.backend import BACKENDS, load_backend
+from m2a_core.trt.builder import BuildRequest, build_engine
+from m2a_core.trt.engine_manifest import NOT_VERIFIED, EngineManifest, manifest_path, reference_path
+from m2a_core.trt.plugin_build import ensure_plugin, find_headers
+from m2a_core.trt.reference import load_reference
+from m2a_core.trt.source import read_source
+from test.export.conftest import SIZE, pictures
+
+
+@pytest.fixture(scope="module")
+def plugin() -> Path:
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("no TensorRT for RTX: pip install 'm2a_ros[trt]'")
+    if find_nvcc() is None or shutil.which("cmake") is None:
+        pytest.skip("no nvcc or no cmake: the plugin cannot be built")
+    try:
+        headers = find_headers()
+    except EngineError as error:
+        pytest.skip(str(error))
+    # Kept between runs: compiling takes longer than all tests here, and the folder's entries are named by contents.
+    return ensure_plugin(Path(tempfile.gettempdir(), f"m2a-test-plugin-{os.getuid()}"), headers, architectures=(89,))
+
+
+@pytest.fixture(scope="module")
+def request_for(exported, plugin, tmp_path_factory):
+    """Makes a request; what is not said is what the built engine was made with."""
+    out = tmp_path_factory.mktemp("engine") / "small.engine"
+    standard = BuildRequest(
+        onnx=exported / "small-bundle.onnx", out=out, plugin=plugin, frames=pictures(2), backend="tensorrt_rtx",
+        capability="sm89",
+    )  # fmt: skip
+    return lambda **changes: dataclasses.replace(standard, **changes)
+
+
+@pytest.fixture(scope="module")
+def built(request_for) -> tuple[EngineManifest, list[str], Path]:
+    said: list[str] = []
+    request = request_for()
+    return build_engine(request, said.append), said, request.out
+
+
+def test_log_names_the_plugin_and_the_layers_it_replaced(built):
+    manifest, said, _ = built
+    assert any("plugin MSDeformAttn version 1 from" in line for line in said)
+    (layer,) = manifest.plugin_layers
+    assert layer.startswith("model.pixel_decoder.layers.0.attention/")
+    assert any(f"replaced 1 layers: {layer}" in line for line in said)
+
+
+def test_manifest_says_what_the_engine_was_made_of_and_that_no_device_has_verified_it(built, exported, plugin):
+    manifest, said, out = built
+    key = manifest.key
+    assert key.onnx_sha256 == load_bundle(exported).manifest.onnx_sha256
+    assert key.plugin_sha256 == sha256_of(plugin)
+    assert (key.backend, key.architecture, key.precision) == ("tensorrt_rtx", "sm89", "fp16")
+    assert (key.input_size, key.batches) == (SIZE, (1,))
+    assert manifest.engine_sha256 == sha256_of(out)
+    assert EngineManifest.load(manifest_path(out)) == manifest
+    if gpu_architecture(0) != "sm89":
+        assert manifest.verification == NOT_VERIFIED
+        assert any(line.startswith(NOT_VERIFIED) for line in said)
+
+
+def test_reference_holds_the_frames_and_what_onnx_runtime_says_of_them(built, exported):
+    images, outputs = load_reference(reference_path(built[2]))
+    runtime = create_runtime(load_bundle(exported), threads=1)
+    for image, output in zip(images, outputs, strict=True):
+        assert abs(runtime.infer(image).anomaly - output.anomaly).max() < 1e-4
+
+
+def test_engine_that_is_there_and_fits_is_kept(built, request_for):
+    before = built[2].stat().st_mtime_ns
+    said: list[str] = []
+    assert build_engine(request_for(), said.append) == built[0]
+    assert built[2].stat().st_mtime_ns == before
+    assert "up to date" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"precision": "fp32"}, "precision is fp16, wanted fp32"),
+        ({"capability": "sm120"}, "architecture is sm89, wanted sm120"),
+    ],
+)
+def test_engine_that_does_not_fit_is_refused_with_the_difference_named(built, request_for, changes, difference):
+    with pytest.raises(EngineError, match=f"not the one asked for: {difference}.*--rebuild"):
+        build_engine(request_for(**changes), print)
+    assert sha256_of(built[2]) == built[0].engine_sha256
+
+
+def test_engine_cannot_be_loaded_where_there_is_no_gpu_for_it(built, exported, plugin, monkeypatch):
+    if gpu_architecture(0) == "sm89":
+        pytest.skip("this machine has the GPU that the engine is for")
+    monkeypatch.setattr("m2a_core.trt.plugin_build.ensure_plugin", lambda: plugin)
+    with pytest.raises(EngineError, match="cannot run here: it is for sm89, "):
+        create_runtime(load_bundle(exported), "tensorrt_rtx", engine=built[2])
+
+
+@pytest.mark.parametrize("keep", [0, 100, -1])
+def test_engine_cut_short_is_refused_before_it_is_loaded(built, exported, tmp_path, keep):
+    copy = tmp_path / "cut.engine"
+    for path_of in (Path, manifest_path, reference_path):
+        shutil.copyfile(path_of(built[2]), path_of(copy))
+    copy.write_bytes(copy.read_bytes()[:keep])
+    with pytest.raises(EngineError, match=r"cut\.engine: SHA-256 is .*cut short, damaged"):
+        create_runtime(load_bundle(exported), "tensorrt_rtx", engine=copy)
+
+
+def test_nothing_is_written_where_the_precision_breaks_the_network(request_for, tmp_path, monkeypatch):
+    strict = dataclasses.replace(parity.TOLERANCES["mixed"], max_error=0.0)
+    monkeypatch.setitem(parity.TOLERANCES, "mixed", strict)
+    with pytest.raises(EngineError, match="out of tolerance before it is built .*max_error"):
+        build_engine(request_for(out=tmp_path / "x" / "a.engine"), print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def changed(path: Path, to: Path, change) -> Path:
+    model = onnx.load(path)
+    change(model)
+    onnx.save(model, to)
+    return to
+
+
+def other_plugin_version(model: onnx.ModelProto) -> None:
+    (node,) = [n for n in model.graph.node if n.domain]
+    next(a for a in node.attribute if a.name == "plugin_version").s = b"9"
+
+
+def test_plugin_that_is_not_there_is_named(request_for, exported, tmp_path):
+    foreign = changed(exported / "small-bundle.onnx", tmp_path / "version9.onnx", other_plugin_version)
+    with pytest.raises(EngineError, match="does not take the graph: .*MSDeformAttn.*Plugin not found"):
+        build_engine(request_for(onnx=foreign, out=tmp_path / "a.engine"), print)
+    with pytest.raises(EngineError, match=r"none\.so: no such plugin library"):
+        build_engine(request_for(plugin=tmp_path / "none.so", out=tmp_path / "a.engine"), print)
+
+
+def test_library_without_the_plugin_is_refused(request_for, tmp_path):
+    backend = load_backend("tensorrt_rtx")
+    if backend._creator() is not None:
+        backend._creator = lambda: None  # type: ignore[method-assign]
+    text = tmp_path / "text.so"
+    text.write_text("no library")
+    with pytest.raises(EngineError, match=r"text\.so: tensorrt_rtx .* does not load plugin MSDeformAttn"):
+        backend.load_plugin(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"capability": "sm87"}, ConfigError, "capability 'sm87': tensorrt_rtx .* builds for .*sm89"),
+        ({"precision": "fp32", "capability": "sm75"}, EngineError, "precision fp32: .* no single-precision .* sm75"),
+        ({"input_size": (96, 128)}, ConfigError, "exported for 72x104, not 96x128"),
+        ({"batches": (1, 4)}, ConfigError, "exported for batches up to 1, asked for 4; export it with"),
+        ({"batches": (0,)}, ConfigError, r"batch \[0\]"),
+        ({"precision": "int8"}, ConfigError, "its tensors are fp32, .* no int8 engine .*m2a quantize"),
+        ({"frames": []}, ConfigError, "at least one real frame"),
+        ({"backend": "onnx"}, ConfigError, "back end 'onnx': expected one of tensorrt, tensorrt_rtx"),
+    ],
+)
+def test_request_that_cannot_be_met_is_refused_in_words(request_for, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        build_engine(request_for(out=tmp_path / "a.engine", **changes), print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_gpu_the_capability_must_be_named(request_for, tmp_path):
+    if gpu_architecture(0) is not None:
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="no GPU here: .*--capability"):
+        build_engine(request_for(out=tmp_path / "a.engine", capability=None), print)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_tensorrt_that_is_not_installed_is_named_with_where_it_comes_from(name):
+    if importlib.util.find_spec(name) is not None:
+        assert load_backend(name).version
+    else:
+        with pytest.raises(EngineError, match=f"{name} is not installed: (it comes with JetPack|pip install)"):
+            load_backend(name)
+
+
+def foreign_producer(model: onnx.ModelProto) -> None:
+    del model.metadata_props[:]
+    model.producer_name = "another exporter"
+
+
+def composed_attention(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain:
+            node.op_type, node.domain = "Identity", ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (foreign_producer, "made by 'another exporter', not by this m2a's export .*metadata: none"),
+        (composed_attention, "no node m2a::MSDeformAttn in it; .*GridSample"),
+    ],
+)
+def test_graph_that_is_not_ours_is_refused(exported, tmp_path, change, message):
+    with pytest.raises(EngineError, match=message):
+        read_source(changed(exported / "small-bundle.onnx", tmp_path / "foreign.onnx", change))
+
+
+def test_file_that_is_no_graph_is_refused(tmp_path):
+    (tmp_path / "text.onnx").write_text("no graph")
+    with pytest.raises(EngineError, match="text.onnx: not a readable ONNX file"):
+        read_source(tmp_path / "text.onnx")
+    with pytest.raises(EngineError, match="no such ONNX file"):
+        read_source(tmp_path / "none.onnx")

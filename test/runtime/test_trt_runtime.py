@@ -1,0 +1,204 @@
+"""What of the TensorRT runtime can be seen without a GPU: its checks. Inference has run on no hardware yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2a_core.bundle import ModelBundle, load_bundle, sha256_of
+from m2a_core.errors import EngineError, InferenceError
+from m2a_core.runtime.cuda import call, gpu_architecture
+from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
+from m2a_core.runtime.onnx_runtime import OnnxRuntime
+from m2a_core.runtime.parity import Parity
+from m2a_core.runtime.trt_engine import check_fits
+from m2a_core.trt.engine_manifest import (
+    NOT_VERIFIED,
+    EngineKey,
+    EngineManifest,
+    load_checked,
+    manifest_path,
+    reference_path,
+)
+from m2a_core.trt.reference import load_reference, save_reference
+from test.tiny_bundle import write_tiny_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path) -> ModelBundle:
+    return load_bundle(write_tiny_bundle(tmp_path / "tiny"))
+
+
+@pytest.fixture
+def plugin(tmp_path) -> Path:
+    path = tmp_path / "plugin.so"
+    path.write_bytes(b"a plugin")
+    return path
+
+
+@pytest.fixture
+def engine(bundle, plugin) -> Path:
+    """Files that hold together but no engine."""
+    path = bundle.onnx_path.with_suffix(".engine")
+    path.write_bytes(b"an engine")
+    image = np.zeros((96, 128, 3), np.uint8)
+    save_reference(reference_path(path), [image], [OnnxRuntime(bundle, threads=1).infer(image)])
+    key = EngineKey(
+        bundle.manifest.onnx_sha256, sha256_of(plugin), "tensorrt_rtx", "1.0", "sm89", "fp16", (96, 128), (1, 2)
+    )
+    digests = sha256_of(path), sha256_of(reference_path(path))
+    EngineManifest(key, *digests, ("a layer",), Parity(1, 1.0, 0.0, 1.0, 0.0), NOT_VERIFIED, 1.5).save(
+        manifest_path(path)
+    )
+    return path
+
+
+def test_manifest_and_reference_come_back_as_written(engine, bundle):
+    manifest = load_checked(engine)
+    assert manifest.key.batches == (1, 2)
+    assert not manifest.verified
+    images, outputs = load_reference(reference_path(engine))
+    expected = OnnxRuntime(bundle, threads=1).infer(images[0])
+    assert np.array_equal(outputs[0].anomaly, expected.anomaly)
+    assert np.array_equal(outputs[0].query_masks, expected.query_masks)
+
+
+def test_missing_engine_is_named(bundle):
+    with pytest.raises(
+        EngineError, match=r"\.engine: no such engine; build it on this machine with `m2a build-engine`"
+    ):
+        create_runtime(bundle, "tensorrt")
+
+
+@pytest.mark.parametrize("path_of", [Path, reference_path])
+@pytest.mark.parametrize("change", ["cut", "other", "gone"])
+def test_damaged_file_is_refused_by_its_hash(engine, bundle, path_of, change):
+    path = path_of(engine)
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-3] + (b"xyz" if change == "other" else b""))
+    with pytest.raises(EngineError, match="SHA-256 is|no such engine|needs this file"):
+        create_runtime(bundle, "tensorrt_rtx")
+
+
+def test_engine_of_another_graph_or_back_end_is_refused(engine, bundle):
+    with pytest.raises(EngineError, match="built by tensorrt_rtx .* wanted tensorrt "):
+        create_runtime(bundle, "tensorrt")
+    other = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, onnx_sha256="0" * 64))
+    with pytest.raises(EngineError, match=r"from the graph with SHA-256 .* wanted tensorrt_rtx and 000000000000\.\.\."):
+        create_runtime(other, "tensorrt_rtx")
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "message"),
+    [
+        ("1.0", "sm120", "it is for sm89, the GPU here is sm120"),
+        ("1.0", None, "it is for sm89, here is no GPU"),
+        ("2.0", "sm89", "it was built with tensorrt_rtx 1.0, here is 2.0"),
+    ],
+)
+def test_engine_for_another_machine_is_refused_with_the_difference(engine, plugin, version, gpu, message):
+    manifest = load_checked(engine)
+    check_fits(manifest, engine, plugin, "1.0", "sm89")
+    with pytest.raises(EngineError, match=f"cannot run here: {message}"):
+        check_fits(manifest, engine, plugin, version, gpu)
+
+
+def test_missing_or_other_plugin_is_refused(engine, plugin):
+    manifest = load_checked(engine)
+    plugin.write_bytes(b"another plugin")
+    with pytest.raises(EngineError, match="is another one than it was built with"):
+        check_fits(manifest, engine, plugin, "1.0", "sm89")
+    plugin.unlink()
+    with pytest.raises(EngineError, match="its plugin library is missing"):
+        check_fits(manifest, engine, plugin, "1.0", "sm89")
+
+
+def without_precision(data):
+    del data["key"]["precision"]
+
+
+def with_a_key_too_many(data):
+    data["speed"] = 1
+
+
+def of_another_format(data):
+    data["format_version"] = 2
+
+
+def with_text_for_numbers(data):
+    data["key"]["batches"] = "1,2"
+
+
+def with_a_word_of_its_own(data):
+    data["verification"] = "surely"
+
+
+def with_a_number_for_text(data):
+    data["key"]["version"] = 1.0
+
+
+def with_text_in_the_parity(data):
+    data["parity"]["max_error"] = "small"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_precision, with_a_key_too_many, of_another_format, with_text_for_numbers, with_a_word_of_its_own,
+        with_a_number_for_text, with_text_in_the_parity,
+    ],
+)  # fmt: skip
+def test_manifest_that_does_not_fit_is_refused(engine, change):
+    path = manifest_path(engine)
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(EngineError, match=r"engine\.json: .*--rebuild"):
+        load_checked(engine)
+
+
+def test_manifest_that_is_no_json_is_refused(engine):
+    manifest_path(engine).write_text("{")
+    with pytest.raises(EngineError, match="cannot read the engine's manifest"):
+        load_checked(engine)
+
+
+def test_reference_with_objects_in_it_is_refused(engine):
+    np.savez(reference_path(engine), images=np.array([{}], dtype=object))
+    with pytest.raises(EngineError, match="cannot read the engine's reference frames"):
+        load_reference(reference_path(engine))
+
+
+def test_cuda_without_a_gpu_is_a_named_error():
+    if importlib.util.find_spec("cuda") is None:
+        with pytest.raises(EngineError, match=r"pip install 'm2a_ros\[trt\]'"):
+            call("cudaMalloc", 16)
+    elif gpu_architecture(0) is None:
+        with pytest.raises(InferenceError, match="cudaMalloc failed: cudaError"):
+            call("cudaMalloc", 16)
+    assert gpu_architecture(99) is None
+
+
+def test_fall_back_only_where_configured_and_loudly(bundle):
+    said: list[str] = []
+    with pytest.raises(EngineError, match="no such engine"):
+        create_runtime_or_fall_back(bundle, "tensorrt", "", said.append)
+    assert said == []
+    runtime, used = create_runtime_or_fall_back(bundle, "tensorrt", "onnxruntime", said.append, threads=1)
+    assert used == "onnxruntime"
+    assert isinstance(runtime, OnnxRuntime)
+    assert "FALLING BACK from tensorrt to onnxruntime" in said[0]
+    assert "no such engine" in said[0]
+
+
+def test_back_end_that_works_is_kept_without_a_word(bundle):
+    said: list[str] = []
+    assert create_runtime_or_fall_back(bundle, "onnxruntime", "tensorrt", said.append, threads=1)[1] == "onnxruntime"
+    assert said == []
