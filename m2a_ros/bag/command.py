@@ -1,10 +1,14 @@
 """Look at ROS 2 bags, and make one with ground truth, without ROS.
 
 info: which topics m2a can evaluate and which not, and what is missing. The exit code is 1 if there is no camera.
-make: the shipped driving clip with composed objects as a bag: DIR/bag, and DIR/truth/STAMP_NS.png for
-      `m2a replay --gt`.
+make: objects with ground truth composed into a recorded bag (--from), or the shipped driving clip with its objects as a
+      bag: DIR/bag, and DIR/truth/STAMP_NS.png for `m2a replay --gt`. The bag itself holds the labels, too:
+      /m2a/truth/CAMERA/anomaly_labels for `m2a replay --gt-topic`, /m2a/truth/CAMERA/instance_ids for
+      `m2a replay --gt-instances-topic`. Objects keep their place on the road: by odometry or GNSS of the bag, else by
+      the road's texture. All other messages, stamps and frames stay as they are.
 
 For example:
+  m2a bag make --from drive_0.mcap --every 30 --out drive_0_objects
   m2a bag info drive_0.mcap
   m2a bag make --out demo_bag && m2a replay demo_bag/bag --gt demo_bag/truth --out results
 """
@@ -15,13 +19,13 @@ import argparse
 import json
 from pathlib import Path
 
-from m2a_core.errors import DataError
+from m2a_core.errors import ConfigError, DataError
 
 HELP = "look at ROS 2 bags (info), or make one with ground truth (make)"
 
 STORAGES = ("mcap", "sqlite3")
 TRANSPORTS = ("raw", "compressed")
-_NO_CAMERA = 1
+_NO_CAMERA = _INCOMPLETE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +34,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info = actions.add_parser("info", help="what is usable for m2a and what is missing")
     info.add_argument("bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
     info.add_argument("--json", action="store_true", help="print JSON")
-    make = actions.add_parser("make", help="the shipped driving clip as a bag, with ground truth")
+    make = actions.add_parser("make", help="a bag with objects and ground truth")
     make.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; must not hold a bag")
     make.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default: %(default)s")
-    make.add_argument("--transport", choices=TRANSPORTS, default=TRANSPORTS[0], help="default: %(default)s")
-    make.add_argument("--frames", type=int, metavar="N", help="only the first N frames (default: all)")
+    clip = make.add_argument_group("of the shipped clip")
+    clip.add_argument("--transport", choices=TRANSPORTS, help=f"default: {TRANSPORTS[0]}")
+    clip.add_argument("--frames", type=int, metavar="N", help="only the first N frames (default: all)")
+    recorded = make.add_argument_group("of a recorded bag")
+    recorded.add_argument("--from", dest="source", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    recorded.add_argument("--topic", metavar="TOPIC[=CAMERA]", help="its camera (default: the only one)")
+    recorded.add_argument(
+        "--objects", type=Path, metavar="DIR", help="PNGs with alpha (default: shapes that m2a draws)"
+    )
+    recorded.add_argument(
+        "--every", type=float, default=25.0, metavar="METRES", help="between objects (default: %(default)g)"
+    )
+    recorded.add_argument(
+        "--mounting", action="append", default=[], metavar="height=M[,pitch=RAD]",
+        help="where the camera sits (default: /tf_static of the bag, else 1.5 m above the road)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,13 +63,34 @@ def run(args: argparse.Namespace) -> int:
         found = describe(args.bag)
         print(json.dumps(found, indent=2) if args.json else in_words(found))
         return 0 if found["cameras"] else _NO_CAMERA
+    if args.source is not None:
+        return _compose(args)
     from m2a_ros.bag.make import make_bag
     from m2a_ros.resources import shared_file
 
     clip = shared_file("config/demo/clip.yaml").parent
     try:
-        count = make_bag(clip, args.out, args.storage, args.transport, args.frames)
+        count = make_bag(clip, args.out, args.storage, args.transport or TRANSPORTS[0], args.frames)
     except OSError as error:
         raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(f"{count} frames written to {args.out / 'bag'}, their ground truth to {args.out / 'truth'}")
     return 0
+
+
+def _compose(args: argparse.Namespace) -> int:
+    from m2a_ros.bag.compose import compose_bag
+
+    if args.transport is not None or args.frames is not None:
+        raise ConfigError("--transport and --frames are of the shipped clip; a recorded bag (--from) stays as it is")
+    try:
+        made = compose_bag(
+            args.source, args.out, args.storage, args.topic, args.objects, args.every, tuple(args.mounting)
+        )
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
+    print(f"{made.images} images with {made.objects} objects on the road written to {args.out / 'bag'}")
+    for note in made.notes:
+        print(f"  {note}")
+    if made.skipped:
+        print(f"  NOT composed: {made.skipped} images that cannot be decoded; copied as they are, without ground truth")
+    return _INCOMPLETE if made.skipped else 0

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from m2a_core.errors import ConfigError
 from m2a_ros.conversions import compressed_to_rgb, image_to_rgb
 from m2a_ros.encodings import ImageError
-from m2a_ros.replay.cameras import CameraTopic, Choice, NoCamera, camera_info_topic, choose
-from m2a_ros.replay.reader import CAMERA_INFO, COMPRESSED, Bag, UndecodableMessage
+from m2a_ros.replay.cameras import TRUTH_NAMES, CameraTopic, Choice, NoCamera, camera_info_topic, choose
+from m2a_ros.replay.reader import CAMERA_INFO, COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
+from m2a_ros.review.geometry import FIX, ODOMETRY, read_intrinsics, read_mounting
+
+CALIBRATED = "calibrated"
+_JUMP_S = 1.0
+_GAP = 3.0
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -21,7 +29,8 @@ def describe(path: Path) -> dict[str, Any]:
 
     Returns:
         ``path``, ``distribution``, ``duration_s``, ``messages``, ``cameras`` (by topic), ``unusable`` (image topic ->
-        reason), ``other_topics`` (topic -> type) and ``missing`` (sentences).
+        reason), ``positions`` and ``truth`` (topic -> type), ``clock`` (topics of simulated time), ``usable_for`` (what
+        m2a can do with the bag -> whether), ``other_topics`` (topic -> type) and ``missing`` (sentences).
 
     Raises:
         DataError: the bag cannot be read.
@@ -35,12 +44,23 @@ def describe(path: Path) -> dict[str, Any]:
             choice = Choice((), error.skipped if isinstance(error, NoCamera) else {})
         infos = {c.topic for c in bag.connections if c.msgtype == CAMERA_INFO and c.msgcount}
         cameras = {topic.topic: _camera(bag, topic, infos) for topic in choice.used}
+        positions = _of_type(bag, (ODOMETRY, FIX))
+        truth = {t: kind for t, kind in _of_type(bag, IMAGE_TYPES).items() if t.rpartition("/")[2] in TRUTH_NAMES}
+        if not positions:
+            missing.append(
+                f"no {ODOMETRY} and no {FIX}, so events are on no map and composed objects follow the texture"
+            )
         for topic, camera in cameras.items():
+            missing += [f"{topic}: {sentence}" for sentence in _clock(camera["stamps"])]
+            if camera["camera_info"] and camera["calibration"] != CALIBRATED:
+                missing.append(f"{topic}: {camera['calibration']}")
+            if camera["camera_info"] and not camera["mounting"]:
+                missing.append(f"{topic}: /tf_static does not say where it sits; give --mounting height=METRES")
             if not camera["camera_info"]:
                 missing.append(f"{topic}: no {camera_info_topic(topic)}, so nothing can be placed on the ground")
             if camera["problem"]:
                 missing.append(f"{topic}: the first image cannot be used: {camera['problem']}")
-        known = cameras.keys() | choice.skipped.keys()
+        known = cameras.keys() | choice.skipped.keys() | positions.keys()
         return {
             "path": str(path),
             "distribution": bag.distribution,
@@ -48,6 +68,15 @@ def describe(path: Path) -> dict[str, Any]:
             "messages": sum(c.msgcount for c in bag.connections),
             "cameras": cameras,
             "unusable": dict(choice.skipped),
+            "positions": positions,
+            "truth": truth,
+            "clock": sorted(_of_type(bag, ("rosgraph_msgs/msg/Clock",))),
+            "usable_for": {
+                "replay": bool(cameras),
+                "distances": any(c["calibration"] == CALIBRATED and c["mounting"] for c in cameras.values()),
+                "map": bool(positions),
+                "ground truth": bool(truth),
+            },
             "other_topics": {c.topic: c.msgtype for c in bag.connections if c.topic not in known},
             "missing": missing,
         }
@@ -62,8 +91,15 @@ def in_words(found: Mapping[str, Any]) -> str:
             f"  {topic} as camera '{camera['camera']}': {camera['messages']} images, {camera['rate_hz']:.1f} Hz, "
             f"{camera['size']} {camera['encoding']}"
         )
+        lines.append(f"    {camera['calibration'] or 'no camera_info'}; mounting {camera['mounting'] or 'unknown'}")
     if not found["cameras"]:
         lines.append("  nothing")
+    lines += [f"  {topic} ({kind}): the map, and the place of composed objects" for topic, kind in
+              found["positions"].items()]  # fmt: skip
+    lines += [f"  {topic}: ground truth, for --gt-topic or --gt-instances-topic" for topic in found["truth"]]
+    lines.append(
+        "good for: " + ", ".join(f"{use} {'yes' if can else 'NO'}" for use, can in found["usable_for"].items())
+    )
     if found["unusable"]:
         lines += ["not usable:", *(f"  {topic}: {reason}" for topic, reason in found["unusable"].items())]
     if found["missing"]:
@@ -85,6 +121,13 @@ def _camera(bag: Bag, topic: CameraTopic, infos: set[str]) -> dict[str, Any]:
     except (ImageError, UndecodableMessage) as error:
         problem = str(error)
     info = camera_info_topic(topic.topic)
+    calibration = mounting = None
+    if info in infos and size:
+        width, height = map(int, size.split("x"))
+        intrinsics = read_intrinsics(bag, topic, (width, height))
+        calibration = intrinsics if isinstance(intrinsics, str) else CALIBRATED
+        placed = read_mounting(bag, message.header.frame_id)
+        mounting = None if placed is None else f"{placed.height:.2f} m above the ground"
     return {
         "camera": topic.camera,
         "type": connection.msgtype,
@@ -93,5 +136,43 @@ def _camera(bag: Bag, topic: CameraTopic, infos: set[str]) -> dict[str, Any]:
         "size": size,
         "encoding": encoding,
         "camera_info": info if info in infos else None,
+        "calibration": calibration,
+        "mounting": mounting,
+        "stamps": _stamps(bag, topic),
         "problem": problem or None,
     }
+
+
+def _of_type(bag: Bag, kinds: Sequence[str]) -> dict[str, str]:
+    return {c.topic: c.msgtype for c in bag.connections if c.msgtype in kinds and c.msgcount}
+
+
+def _stamps(bag: Bag, topic: CameraTopic) -> dict[str, int]:
+    """What is odd about the stamps of a camera's images: all of them are read, none is decoded."""
+    stamps, recorded = [], []
+    for _, time, data in bag.messages(list(topic.connections)):
+        if len(data) >= 12:
+            # CDR: four bytes, of which the second says little endian, then the header's stamp.
+            sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+            stamps.append(sec * 1_000_000_000 + nanosec)
+            recorded.append(time)
+    steps = [after - before for before, after in pairwise(stamps)]
+    forward = [step for step in steps if step > 0]
+    usual = median(forward) if forward else 0
+    offsets = [time - stamp for time, stamp in zip(recorded, stamps, strict=True)]
+    return {
+        "going_back": sum(step < 0 for step in steps),
+        "repeated": len(stamps) - len(set(stamps)),
+        "gaps": sum(step > _GAP * usual for step in forward),
+        "jumps": sum(abs(after - before) > _JUMP_S * 1e9 for before, after in pairwise(offsets)),
+    }
+
+
+def _clock(stamps: Mapping[str, int]) -> list[str]:
+    words = {
+        "going_back": "stamps go back in time",
+        "repeated": "stamps are there more than once",
+        "gaps": f"steps of more than {_GAP:g} times the usual one: images are missing",
+        "jumps": f"jumps of more than {_JUMP_S:g} s between the stamps and the recorder's clock",
+    }
+    return [f"{stamps[key]} {text}" for key, text in words.items() if stamps[key]]

@@ -1,10 +1,13 @@
-"""A composed clip as a bag with ground truth: images, ``camera_info``, and a mask per stamp."""
+"""A composed clip as a bag with ground truth: images, ``camera_info``, labels, instance ids, and a mask per stamp."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+import zlib
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,16 +17,21 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from m2a_core.compose.clip import load_clip
+from m2a_core.compose.composer import ANOMALY, Sighting
 from m2a_core.compose.ground import GroundCamera
 from m2a_core.errors import ConfigError
 from m2a_ros.conversions import fill_image, fill_jpeg
+from m2a_ros.replay.cameras import TRUTH_NAMES
 from m2a_ros.replay.reader import CAMERA_INFO, COMPRESSED, IMAGE, TYPESTORE
+from m2a_ros.review.geometry import TF
 
 FRAME_ID = "front_camera_optical"
 IMAGE_TOPIC = "/camera/front/image_raw"
 INFO_TOPIC = "/camera/front/camera_info"
+TRUTH_TOPIC = "/m2a/truth/{camera}/{name}"
+CAMERA = "camera_front"
 FIRST_STAMP_NS = 1_700_000_000_000_000_000
-_STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
 def make_bag(clip_folder: Path, out: Path, storage: str, transport: str, frames: int | None = None) -> int:
@@ -54,18 +62,30 @@ def make_bag(clip_folder: Path, out: Path, storage: str, transport: str, frames:
     unfinished = out / ".partial"
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / "truth").mkdir(parents=True)
-    with Writer(unfinished / "bag", version=9, storage_plugin=_STORAGE[storage]) as writer:
+    with Writer(unfinished / "bag", version=9, storage_plugin=STORAGE[storage]) as writer:
         compressed = transport == "compressed"
         kind = COMPRESSED if compressed else IMAGE
         images = writer.add_connection(IMAGE_TOPIC + "/compressed" * compressed, kind, typestore=TYPESTORE)
         infos = writer.add_connection(INFO_TOPIC, CAMERA_INFO, typestore=TYPESTORE)
+        masks, ids = (
+            writer.add_connection(TRUTH_TOPIC.format(camera=CAMERA, name=name), IMAGE, typestore=TYPESTORE)
+            for name in TRUTH_NAMES
+        )
+        mounting = writer.add_connection("/tf_static", TF, typestore=TYPESTORE)
+        writer.write(mounting, FIRST_STAMP_NS, TYPESTORE.serialize_cdr(_mounting(clip.camera), TF))
         for i in range(count):
             stamp = FIRST_STAMP_NS + round(i * 1e9 / clip.frame_rate)
             header = _header(stamp)
             info, image = _info(clip.camera, header), _image(clip.image(i), header, kind)
             writer.write(infos, stamp, TYPESTORE.serialize_cdr(info, CAMERA_INFO))
             writer.write(images, stamp, TYPESTORE.serialize_cdr(image, kind))
-            done, png = cv2.imencode(".png", clip.truth(i))
+            truth = clip.truth(i)
+            for target, values, encoding in (
+                (masks, truth, "mono8"), (ids, _instances(truth, clip.sightings[i]), "16UC1"),
+            ):  # fmt: skip
+                message = raw_image(header, values, encoding)
+                writer.write(target, stamp, TYPESTORE.serialize_cdr(message, IMAGE))
+            done, png = cv2.imencode(".png", truth)
             assert done
             (unfinished / "truth" / f"{stamp}.png").write_bytes(png.tobytes())
     for name in ("truth", "bag"):
@@ -74,19 +94,58 @@ def make_bag(clip_folder: Path, out: Path, storage: str, transport: str, frames:
     return count
 
 
-def _header(stamp_ns: int) -> Any:
+def _header(stamp_ns: int, frame_id: str = FRAME_ID) -> Any:
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=FRAME_ID)
+    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
 
 
 def _image(rgb: np.ndarray, header: Any, kind: str) -> Any:
+    return encoded(header, rgb) if kind == COMPRESSED else raw_image(header, rgb, "rgb8")
+
+
+def raw_image(header: Any, pixels: np.ndarray, encoding: str) -> Any:
+    """A ``sensor_msgs/Image`` of pixels [H, W] or [H, W, C] that have the encoding's dtype and channels."""
     filled = SimpleNamespace(data=array("B"))
-    if kind == COMPRESSED:
-        fill_jpeg(filled, rgb)
-    else:
-        fill_image(filled, rgb, "rgb8")
-    return TYPESTORE.types[kind](header=header, **{**vars(filled), "data": np.frombuffer(filled.data, np.uint8)})
+    fill_image(filled, pixels, encoding)
+    return TYPESTORE.types[IMAGE](header=header, **{**vars(filled), "data": np.frombuffer(filled.data, np.uint8)})
+
+
+def encoded(header: Any, rgb: np.ndarray, png: bool = False) -> Any:
+    """A ``sensor_msgs/CompressedImage``, JPEG or PNG, of uint8 [H, W, 3], RGB."""
+    if png:
+        done, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        assert done
+        return TYPESTORE.types[COMPRESSED](header=header, format="png", data=data.ravel())
+    filled = SimpleNamespace(data=array("B"))
+    fill_jpeg(filled, rgb)
+    return TYPESTORE.types[COMPRESSED](header=header, **{**vars(filled), "data": np.frombuffer(filled.data, np.uint8)})
+
+
+def _instances(truth: np.ndarray, sightings: Sequence[Sighting]) -> np.ndarray:
+    """Ids, uint16 [H, W], of the clip's objects: the nearest one whose box holds the pixel."""
+    ids = np.zeros(truth.shape, np.uint16)
+    for sighting in sorted(sightings, key=lambda s: -s.ahead):
+        x0, y0, x1, y1 = sighting.bbox
+        # The name's digest keeps an object's id over the clip, whichever objects are seen beside it.
+        ids[y0:y1, x0:x1] = zlib.crc32(sighting.name.encode()) % 65_535 + 1
+    return np.where(truth == ANOMALY, ids, 0).astype(np.uint16)
+
+
+def _mounting(camera: GroundCamera) -> Any:
+    """Where the clip's camera sits: above the origin of ``base_link``, pitched."""
+    types = TYPESTORE.types
+    half = camera.pitch / 2
+    # Optical frame in the body's axes, (x, y, z, w) = (-1, 1, -1, 1) / 2, turned about the body's y axis by the pitch.
+    c, s = math.cos(half) / 2, math.sin(half) / 2
+    rotation = types["geometry_msgs/msg/Quaternion"](x=-c - s, y=c + s, z=-c + s, w=c - s)
+    move = types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=camera.above_road)
+    transform = types["geometry_msgs/msg/TransformStamped"](
+        header=_header(FIRST_STAMP_NS, "base_link"),
+        child_frame_id=FRAME_ID,
+        transform=types["geometry_msgs/msg/Transform"](translation=move, rotation=rotation),
+    )
+    return types[TF](transforms=[transform])
 
 
 def _info(camera: GroundCamera, header: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rosbags.interfaces import Connection
@@ -14,9 +14,13 @@ from m2a_ros.encodings import ImageError
 from m2a_ros.output_spec import MAPS
 from m2a_ros.replay.reader import COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
 
+TRUTH_NAMES = ("anomaly_labels", "instance_ids")
+"""Last part of the topics of labels and instance ids that ``m2a bag make`` writes: ``/m2a/truth/<camera>/...``."""
+
 _COMPRESSED_END = "/compressed"
 _IMAGE_NAMES = ("image", "image_raw", "image_color", "image_mono", "image_rect", "image_rect_color")
 _OWN_OUTPUTS = {spec.topic for spec in MAPS} | {"overlay"}
+_TRUTH = "ground truth"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NO_COLOUR = ("unknown_encoding", "unconvertible")
 
@@ -94,13 +98,14 @@ def camera_name(topic: str) -> str:
     return name if _NAME.fullmatch(name) else f"camera_{name}"
 
 
-def choose(bag: Bag, wanted: Mapping[str, str]) -> Choice:
+def choose(bag: Bag, wanted: Mapping[str, str], labels: Collection[str] = ()) -> Choice:
     """Choose the image topics to evaluate.
 
     Args:
         bag: the bag.
         wanted: topic -> camera, or empty for every image topic that holds colour or grey images. Of a camera that is
             there both raw and compressed, raw is taken, as the node does.
+        labels: topics that hold ground truth.
 
     Raises:
         DataError: a wanted topic is missing or no image topic, or the bag is damaged.
@@ -116,7 +121,7 @@ def choose(bag: Bag, wanted: Mapping[str, str]) -> Choice:
             bag.check_definition(images[topic][0])
         skipped = dict.fromkeys(sorted(images.keys() - wanted.keys()), "not named by --topic")
         return Choice(tuple(CameraTopic(topic, name, images[topic]) for topic, name in wanted.items()), skipped)
-    reasons = {topic: _why_not(bag, topic, images) for topic in sorted(images)}
+    reasons = {topic: _TRUTH if topic in labels else _why_not(bag, topic, images) for topic in sorted(images)}
     used: dict[str, CameraTopic] = {}
     for topic, reason in reasons.items():
         if reason is None:
@@ -155,6 +160,8 @@ def _why_not(bag: Bag, topic: str, images: Mapping[str, Sequence[Connection]]) -
         return "no messages"
     if plain.rpartition("/")[2] in _OWN_OUTPUTS:
         return "an output of m2a"
+    if plain.rpartition("/")[2] in TRUTH_NAMES:
+        return _TRUTH
     bag.check_definition(filled)
     try:
         message = bag.first(filled)

@@ -1,18 +1,28 @@
-"""Replay ROS 2 bags through the model, every frame, without ROS, and say what came out of it.
+"""Replay ROS 2 bags through the model or through the real node, and say what came out of it.
 
-Mode offline: each image goes through the node's own conversions and model, in the bag's order; nothing is dropped, and
-two runs on one machine give the same hashes. BAG is a bag folder or a storage file, MCAP or SQLite, raw or compressed
+Modes:
+  offline    every image through the node's own conversions and model, without ROS; nothing is dropped, and two runs on
+             one machine give the same hashes
+  lockstep   every image through the real node over DDS, one after the other; gives the hashes of offline
+  realtime   the bag at its own pace (times --rate) with /clock: losses by reason, latency, age, memory of the node
+  peak       the highest rate at which the node loses less than 5 %
+BAG is a bag folder or a storage file, MCAP or SQLite, raw or compressed
 images, any number of cameras.
 
 DIR then holds
   frames.jsonl       one object per evaluated frame: stamp_ns, frame_id, camera, hash (SHA-256 over the published
                      arrays), latencies_ms by stage, unknown_instances (count)
   problems.jsonl     one object per image that could not be evaluated, with its reason
-  summary.json       versions, hashes of bags and model, counts, latencies, and with --gt the pixel metrics
+  summary.json       versions, hashes of bags and model, counts, latencies, and with --gt the metrics
+  report.html        what a person wants to see of it, in one file
   BAG/bag            output bag (MCAP): the node's maps, overlay and label_info under /m2a
   BAG/overlay_CAMERA.mp4
-A killed replay goes on where it stopped when called again with the same arguments. The exit code is 0 if everything was
+A killed replay goes on where it stopped when called again with the same arguments; several bags can be evaluated by
+several processes (--workers) or a Ray cluster (--engine ray). The exit code is 0 if everything was
 evaluated, 1 if an image or a ground-truth mask was not (see summary.json), 2 on an error such as a bag cut short.
+
+`m2a replay compare A_DIR B_DIR --out DIR` compares two finished replays with ground truth, frame by frame: whether B is
+better than A, with bootstrap intervals over stretches of --segment seconds.
 
 For example:
   m2a replay drive_0.mcap --mode offline --out results
@@ -22,21 +32,28 @@ For example:
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 
 from m2a_core.bundle import DEFAULT_MODEL
-from m2a_core.errors import DataError
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.runtime.factory import BACKENDS
+from m2a_ros.replay.mode_settings import ModeSettings
+from m2a_ros.review import options
 
 HELP = "replay ROS 2 bags through the model, every frame, reproducibly"
 
+MODES = ("offline", "lockstep", "realtime", "peak")
 _INCOMPLETE = 1
+_COMPARE = "compare"
+_MIN_TRIAL = 21
+ENGINES = ("local", "ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
-    parser.add_argument("--mode", choices=("offline",), default="offline", help="default: %(default)s")
+    parser.add_argument("bags", nargs="+", type=_bag_path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    parser.add_argument("--mode", choices=MODES, default=MODES[0], help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument(
         "--topic", action="append", default=[], metavar="TOPIC[=CAMERA]",
@@ -44,24 +61,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "named after the topic)",
     )  # fmt: skip
     parser.add_argument(
-        "--gt", type=Path, metavar="DIR",
-        help="ground truth: DIR/STAMP_NS.png, or DIR/CAMERA/STAMP_NS.png for several cameras (0 known, 1 anomaly, "
-        "255 void)",
-    )  # fmt: skip
-    parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH",
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS",
+        help="lockstep: an image without an answer for so long counts as lost (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rate", type=float, default=1.0, metavar="R",
+        help="realtime: pace, 1 for the bag's own, 2 for twice as fast (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trial-frames", type=int, default=60, metavar="N", help="peak: images in a trial (default: %(default)d)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, metavar="N", help="peak: how often to search (default: %(default)d)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, default=ENGINES[0],
+        help="offline: who evaluates several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, metavar="N",
+        help="offline: bags at a time (default: 1, in this process; with Ray the cluster's CPUs)",
+    )  # fmt: skip
+    options.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay, sum up and print."""
+    if args.bags[0] == Path(_COMPARE):
+        return _compare(args)
     from m2a_ros.replay.session import Request, replay
 
+    if args.mode != "offline":
+        import_module("rclpy")  # Its absence is said here, not in the log of a child process.
     request = Request(
-        tuple(args.bags), args.mode, args.out, tuple(args.topic), args.gt, args.model, args.backend, args.threads
+        tuple(args.bags),
+        args.mode,
+        args.out,
+        tuple(args.topic),
+        options.request_of(args),
+        args.model,
+        args.backend,
+        args.threads,
+        _settings(args),
+        args.engine,
+        _workers(args),
     )
     try:
         outcome = replay(request)
@@ -69,3 +118,39 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(outcome.text)
     return 0 if outcome.complete else _INCOMPLETE
+
+
+def _settings(args: argparse.Namespace) -> ModeSettings:
+    for name, value in (("--timeout", args.timeout), ("--rate", args.rate), ("--repeats", args.repeats)):
+        if not value > 0:
+            raise ConfigError(f"{name} {value:g}: expected a number above 0")
+    if args.trial_frames < _MIN_TRIAL:
+        # With fewer, one lost image would be more than the loss that is looked for.
+        raise ConfigError(f"--trial-frames {args.trial_frames}: expected at least {_MIN_TRIAL}")
+    return ModeSettings(args.timeout, args.rate, args.trial_frames, args.repeats)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from m2a_ros.review.compare_page import run_compare
+
+    try:
+        print(run_compare(args.bags[1:], args.out, args.segment))
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
+    return 0
+
+
+def _bag_path(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text}: bags are read from folders; mount the bucket, or copy the bag first")
+    return Path(text)
+
+
+def _workers(args: argparse.Namespace) -> int | None:
+    if args.workers is not None and args.workers < 1:
+        raise ConfigError(f"--workers {args.workers}: expected at least 1")
+    if args.mode != MODES[0] and (args.engine != ENGINES[0] or (args.workers or 1) > 1):
+        raise ConfigError(f"--mode {args.mode} evaluates one bag after another: nodes beside each other would disturb "
+                          "what is measured; leave out --engine and --workers")  # fmt: skip
+    workers: int | None = args.workers
+    return workers

@@ -1,15 +1,16 @@
 """Results of a stretch of a bag, in a folder that is there as a whole or not at all: so a killed replay can go on.
 
-A part holds ``frames.jsonl``, ``problems.jsonl``, ``part.json`` and ``out/``, a bag (MCAP) of the node's messages.
+A part holds ``frames.jsonl``, ``problems.jsonl``, ``tracks.jsonl`` (boxes of the unknown instances), ``part.json`` and
+``out/``, a bag (MCAP) of the node's messages.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from array import array
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,15 +29,14 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from m2a_core.labels import LabelSet
-from m2a_core.overlay import draw_overlay
-from m2a_core.types import Frame, OpenSetResult
-from m2a_ros.conversions import fill_image, fill_jpeg
+from m2a_ros.conversions import JPEG_FORMAT, fill_image
 from m2a_ros.output_spec import MAPS, class_map_json
-from m2a_ros.replay.frames import Loaded, Problem
+from m2a_ros.replay.answer import Answer, map_topic, overlay_topic
+from m2a_ros.replay.frames import Problem, Recorded
 from m2a_ros.replay.reader import COMPRESSED, IMAGE, TYPESTORE
 
-FRAMES, PROBLEMS, INFO, OUTPUT = "frames.jsonl", "problems.jsonl", "part.json", "out"
-NODE = "/m2a"
+FRAMES, PROBLEMS, TRACKS = "frames.jsonl", "problems.jsonl", "tracks.jsonl"
+INFO, OUTPUT = "part.json", "out"
 _STRING = "std_msgs/msg/String"
 _ENDLESS = QosTime(2147483647, 4294967295)
 
@@ -48,35 +48,12 @@ class PartInfo:
     Attributes:
         messages: image messages, evaluated or not.
         last: whether the bag ends with it.
+        sizes: evaluated images by camera and ``WIDTHxHEIGHT``.
     """
 
     messages: int
     last: bool
-
-
-def map_topic(camera: str, name: str) -> str:
-    """Topic of an output: ``/m2a/output/<camera>/<name>``, as the node names it by default."""
-    return f"{NODE}/output/{camera}/{name}"
-
-
-def overlay_topic(camera: str) -> str:
-    """Topic of the overlay: ``/m2a/debug/<camera>/overlay/compressed``."""
-    return f"{NODE}/debug/{camera}/overlay/compressed"
-
-
-def published_arrays(result: OpenSetResult) -> dict[str, np.ndarray]:
-    """The arrays of one frame as the node publishes them, by topic name."""
-    return {spec.topic: spec.convert(getattr(result, spec.output.value)) for spec in MAPS}
-
-
-def hash_arrays(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256, hex, over name, dtype, shape and little-endian bytes of the published arrays."""
-    digest = hashlib.sha256()
-    for name, values in arrays.items():
-        little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
-        digest.update(f"{name} {little.dtype.str} {list(little.shape)}\n".encode())
-        digest.update(little.data.cast("B"))
-    return digest.hexdigest()
+    sizes: dict[str, dict[str, int]]
 
 
 class PartWriter:
@@ -104,38 +81,35 @@ class PartWriter:
         self._connections: dict[str, Connection] = {}
         self._frames = self._text(FRAMES)
         self._problems = self._text(PROBLEMS)
+        self._tracks = self._text(TRACKS)
+        self._sizes: dict[str, Counter[str]] = {}
         self.messages = 0
 
-    def add_frame(self, loaded: Loaded, frame: Frame, result: OpenSetResult) -> None:
+    def add_frame(self, answer: Answer) -> None:
         """Write the node's messages and the record of a frame."""
-        arrays = published_arrays(result)
-        header = _header(frame)
-        self._class_map_once(loaded)
+        header = _header(answer)
+        self._class_map_once(answer)
         for spec in MAPS:
             filled = SimpleNamespace(data=array("B"))
-            fill_image(filled, arrays[spec.topic], spec.encoding)
-            self._write(map_topic(loaded.camera, spec.topic), IMAGE, loaded.recorded_ns, header, filled)
-        jpeg = SimpleNamespace(data=array("B"))
-        fill_jpeg(jpeg, draw_overlay(frame.image, result, self._labels))
-        self._write(overlay_topic(loaded.camera), COMPRESSED, loaded.recorded_ns, header, jpeg)
-        record = {
-            "stamp_ns": frame.stamp_ns,
-            "frame_id": frame.frame_id,
-            "camera": loaded.camera,
-            "hash": hash_arrays(arrays),
-            "latencies_ms": {k: round(v, 3) for k, v in {"decode": loaded.decode_ms, **result.timings_ms}.items()},
-            "unknown_instances": len(result.instances),
-        }
-        self._frames.write(json.dumps(record) + "\n")
+            fill_image(filled, answer.arrays[spec.topic], spec.encoding)
+            fields = {**vars(filled), "data": np.frombuffer(filled.data, np.uint8)}
+            self._write(map_topic(answer.camera, spec.topic), IMAGE, answer.recorded_ns, header, fields)
+        if answer.overlay is not None:
+            fields = {"format": JPEG_FORMAT, "data": answer.overlay}
+            self._write(overlay_topic(answer.camera), COMPRESSED, answer.recorded_ns, header, fields)
+        self._frames.write(json.dumps(answer.record()) + "\n")
+        track = {"camera": answer.camera, "stamp_ns": answer.stamp_ns, "boxes": answer.boxes}
+        self._tracks.write(json.dumps(track) + "\n")
+        self._sizes.setdefault(answer.camera, Counter())[answer.size] += 1
         self.messages += 1
 
-    def add_problem(self, loaded: Loaded, problem: Problem) -> None:
+    def add_problem(self, message: Recorded, stamp_ns: int | None, problem: Problem) -> None:
         """Note down a message that was not evaluated."""
         record = {
-            "topic": loaded.topic,
-            "camera": loaded.camera,
-            "recorded_ns": loaded.recorded_ns,
-            "stamp_ns": loaded.stamp_ns,
+            "topic": message.topic,
+            "camera": message.camera,
+            "recorded_ns": message.recorded_ns,
+            "stamp_ns": stamp_ns,
             **asdict(problem),
         }
         self._problems.write(json.dumps(record) + "\n")
@@ -146,7 +120,8 @@ class PartWriter:
         self._writer.close()
         self._frames.close()
         self._problems.close()
-        info = PartInfo(self.messages, last)
+        self._tracks.close()
+        info = PartInfo(self.messages, last, {camera: dict(sizes) for camera, sizes in self._sizes.items()})
         (self._unfinished / INFO).write_text(json.dumps(asdict(info)), encoding="utf-8")
         os.replace(self._unfinished, self._folder)
 
@@ -155,19 +130,19 @@ class PartWriter:
         self._writer.abort()
         self._frames.close()
         self._problems.close()
+        self._tracks.close()
         shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def _text(self, name: str) -> TextIO:
         return (self._unfinished / name).open("w", encoding="utf-8", newline="\n")
 
-    def _class_map_once(self, loaded: Loaded) -> None:
-        topic = map_topic(loaded.camera, "label_info")
+    def _class_map_once(self, answer: Answer) -> None:
+        topic = map_topic(answer.camera, "label_info")
         if topic not in self._connections:
             message = TYPESTORE.types[_STRING](data=self._class_map)
-            self._store(topic, _STRING, loaded.recorded_ns, message, _qos(latched=True))
+            self._store(topic, _STRING, answer.recorded_ns, message, _qos(latched=True))
 
-    def _write(self, topic: str, msgtype: str, time: int, header: Any, filled: SimpleNamespace) -> None:
-        fields = {**vars(filled), "data": np.frombuffer(filled.data, np.uint8)}
+    def _write(self, topic: str, msgtype: str, time: int, header: Any, fields: dict[str, Any]) -> None:
         self._store(topic, msgtype, time, TYPESTORE.types[msgtype](header=header, **fields), _qos(latched=False))
 
     def _store(self, topic: str, msgtype: str, time: int, message: Any, qos: Qos) -> None:
@@ -189,14 +164,14 @@ def read_info(part: Path) -> PartInfo:
 
 
 def read_records(part: Path, name: str) -> list[dict[str, Any]]:
-    """Records of a finished part (``FRAMES`` or ``PROBLEMS``)."""
+    """Records of a finished part (``FRAMES``, ``PROBLEMS`` or ``TRACKS``)."""
     return [json.loads(line) for line in (part / name).read_text(encoding="utf-8").splitlines()]
 
 
-def _header(frame: Frame) -> Any:
-    sec, nanosec = divmod(frame.stamp_ns, 1_000_000_000)
+def _header(answer: Answer) -> Any:
+    sec, nanosec = divmod(answer.stamp_ns, 1_000_000_000)
     stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
+    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=answer.frame_id)
 
 
 def _qos(latched: bool) -> Qos:

@@ -8,8 +8,10 @@ matter, known or not.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 from rosbags.interfaces import Connection
@@ -24,6 +26,7 @@ STORAGE_SUFFIXES = (".mcap", ".db3")
 TYPESTORE = get_typestore(Stores.ROS2_KILTED)
 
 _HASH_BLOCK = 1 << 22
+_ENDS = 1 << 16
 _REPAIR = "if the recorder was killed, mend it with `ros2 bag reindex` or `mcap recover`"
 _Value = TypeVar("_Value")
 
@@ -61,6 +64,11 @@ class Bag:
     def connections(self) -> list[Connection]:
         """Topics with type and message count."""
         return list(self._reader.connections)
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was recorded, nanoseconds."""
+        return int(self._reader.start_time)
 
     @property
     def duration_s(self) -> float:
@@ -141,19 +149,43 @@ def decode(data: bytes, msgtype: str) -> Any:
         raise UndecodableMessage(f"{len(data)} bytes are no {msgtype} ({type(error).__name__}: {error})") from error
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: Path, stop: Event | None = None) -> str:
     """SHA-256, hex, over the names and contents of a bag's files.
+
+    Args:
+        path: the bag.
+        stop: set by another thread to end early, with a value that means nothing.
 
     Raises:
         DataError: a file cannot be read.
     """
+    return _digest(path, None, stop)
+
+
+def quick_fingerprint(path: Path) -> str:
+    """SHA-256, hex, over the names, sizes, beginnings and ends of a bag's files.
+
+    The index at the end of an MCAP file holds the times, sizes and offsets of all chunks.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    return _digest(path, _ENDS)
+
+
+def _digest(path: Path, ends: int | None, stop: Event | None = None) -> str:
+    """SHA-256 over a bag's files, or over so many bytes at both of their ends."""
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file() and _belongs(p))
     try:
+        files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file() and _belongs(p))
         for file in files:
-            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            size = file.stat().st_size
+            digest.update(f"{file.name}\0{size}\0".encode())
             with file.open("rb") as stream:
-                while block := stream.read(_HASH_BLOCK):
+                if ends is not None and size > 2 * ends:
+                    digest.update(stream.read(ends))
+                    stream.seek(-ends, os.SEEK_END)
+                while (block := stream.read(_HASH_BLOCK)) and not (stop and stop.is_set()):
                     digest.update(block)
     except OSError as error:
         raise DataError(f"bag {path}: cannot be read ({error.strerror})") from error

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m2a_ros.replay.measured import MODE_REPORTS
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -30,12 +32,19 @@ def outcome_of(summary: Mapping[str, Any], out: Path) -> Outcome:
     """
     lines, complete = [], True
     for bag in summary["bags"]:
+        measured = MODE_REPORTS.get(summary["mode"])
+        if measured:
+            lines += [f"{bag['path']}: {line}" for line in measured(bag[summary["mode"]])]
+            continue
         lines.append(f"{bag['path']}: {bag['evaluated']} of {bag['messages']} images evaluated")
         for reason, count in bag["not_evaluated"].items():
             complete = False
             lines.append(f"  NOT evaluated: {count} ({reason}); see problems.jsonl")
         lines += [f"  {topic} left out: {why}" for topic, why in bag["skipped_topics"].items()]
         lines += [f"  {line}" for name, camera in bag["cameras"].items() for line in _camera(name, camera)]
+    for bag in summary["failed_bags"]:
+        complete = False
+        lines.append(f"NOT evaluated: {bag['error']}")
     truth = summary["truth"]
     if truth is not None:
         complete &= not truth["failed"]["count"] and not truth["masks_without_frame"]["count"]
@@ -44,7 +53,7 @@ def outcome_of(summary: Mapping[str, Any], out: Path) -> Outcome:
     if network:
         lines.append(f"network: {network['p50']:.1f} ms median, {network['p99']:.1f} ms at the 99th percentile")
     lines.append(f"hash of all frames: {summary['hash']}")
-    lines.append(f"written to {out}")
+    lines.append(f"written to {out}; report: {out / 'report.html'}")
     return Outcome(complete, "\n".join(lines))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,19 +18,23 @@ from tqdm import tqdm
 
 from m2a_core import __version__
 from m2a_core.bundle import ModelBundle, load_bundle
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
+from m2a_ros.replay import fleet
 from m2a_ros.replay.cameras import Choice, choose, parse_topics
 from m2a_ros.replay.files import read_json, write_json
-from m2a_ros.replay.offline import replay_bag
-from m2a_ros.replay.outcome import Replayed, finish_bag, join_records, remove_parts
-from m2a_ros.replay.reader import Bag, fingerprint
+from m2a_ros.replay.mode_settings import ModeSettings
+from m2a_ros.replay.outcome import join_records
+from m2a_ros.replay.reader import Bag
+from m2a_ros.replay.recorder import RESULT
 from m2a_ros.replay.report import Outcome, outcome_of
-from m2a_ros.replay.truth import TruthFolder
+from m2a_ros.replay.task import WORK, BagTask, evaluate, finished
+from m2a_ros.review.request import ReviewRequest, Source
+from m2a_ros.review.session import Review
 
 FORMAT = 1
-_RUN, _SUMMARY, _WORK = "run.json", "summary.json", ".work"
+_RUN, _SUMMARY = "run.json", "summary.json"
 
 
 @dataclass(frozen=True)
@@ -39,69 +45,139 @@ class Request:
     mode: str
     out: Path
     topics: tuple[str, ...]
-    truth: Path | None
+    review: ReviewRequest
     model: str
     backend: str
     threads: int | None
+    settings: ModeSettings
+    engine: str = "local"
+    workers: int | None = None
 
 
 def replay(request: Request) -> Outcome:
     """Replay all bags, going on where an earlier call with the same request stopped.
 
+    Of several bags, those that cannot be evaluated are reported and the others evaluated.
+
     Raises:
         ConfigError: arguments contradict each other or the replay that DIR holds.
-        DataError: a bag is damaged or has no usable topic, or the ground truth does not fit.
+        DataError: a bag is damaged or has no usable topic and there is no other, or the ground truth does not fit.
         EngineError: the model is missing or damaged.
         OSError: DIR cannot be written.
     """
     wanted = parse_topics(request.topics)
     names = _names(request.bags)
     bundle = load_bundle(request.model)
+    failures = Failures(request.bags)
     choices = {}
     for path in request.bags:
-        with Bag(path) as bag:
-            choices[path] = choose(bag, wanted)
-    cameras = list(dict.fromkeys(topic.camera for choice in choices.values() for topic in choice.used))
-    truth = TruthFolder(request.truth, cameras) if request.truth else None
+        with failures.of(path), Bag(path) as bag:
+            choices[path] = choose(bag, wanted, request.review.label_topics)
+    sources = [Source(names[path], path, choice.used) for path, choice in choices.items()]
+    review = Review(request.review, sources, request.out / WORK / ".truth")
     identity = _identity(request, bundle)
     _claim(request.out, identity)
     summary_file = request.out / _SUMMARY
-    if summary_file.is_file():
-        return outcome_of(read_json(summary_file), request.out)
-    bags = [
-        Replayed(names[path], request.out / _WORK / names[path], tuple(t.camera for t in choices[path].used))
-        for path in request.bags
-    ]
-    _evaluate_all(request, bundle, choices, bags)
-    sections = [
-        {"path": str(path), "sha256": sha, **_topics(choices[path]), **finish_bag(bag, request.out, truth)}
-        for path, sha, bag in zip(request.bags, identity["bags"].values(), bags, strict=True)
-    ]
-    latencies, digest = join_records(bags, request.out)
+    if summary_file.is_file() and not (summary := read_json(summary_file))["failed_bags"]:
+        return outcome_of(summary, request.out)
+    tasks = [
+        BagTask(names[path], path, request.out, request.mode, wanted, str(bundle.directory), request.backend,
+                request.threads, request.settings, request.review.label_topics)
+        for path in choices
+    ]  # fmt: skip
+    _evaluate_all(request, tasks, choices, failures)
+    done = [task for task in tasks if task.path not in failures.errors]
+    latencies, digest = join_records([task.folder for task in done], request.out)
+    review.keep({task.name for task in done})
+    truth = review.score(request.out, bundle.manifest.thresholds.anomaly)
+    if truth is not None and request.review.scores:
+        perception = Perception(bundle.manifest, create_runtime(bundle, request.backend, request.threads))
+        truth["scores"] = review.compare_scores(perception)
+        perception.close()
     summary = {
         "format": FORMAT,
         **{key: value for key, value in identity.items() if key != "bags"},
         "hash": digest,
-        "bags": sections,
+        "bags": [{"name": task.name, "path": str(task.path), **read_json(task.folder / RESULT)} for task in done],
+        "failed_bags": [{"path": str(path), "error": error} for path, error in failures.errors.items()],
         "latencies_ms": latencies,
-        "truth": truth.summary() if truth else None,
+        "truth": truth,
     }
+    review.report(request.out, summary)
+    review.close()
     write_json(summary_file, summary)
-    remove_parts(bags)
-    (request.out / _WORK).rmdir()
+    if not failures.errors:
+        shutil.rmtree(request.out / WORK, ignore_errors=True)
     return outcome_of(summary, request.out)
 
 
-def _evaluate_all(request: Request, bundle: ModelBundle, choices: Mapping[Path, Choice], bags: list[Replayed]) -> None:
-    total = sum(topic.count for choice in choices.values() for topic in choice.used)
-    perception = Perception(bundle.manifest, create_runtime(bundle, request.backend, request.threads))
-    try:
-        with tqdm(total=total, unit="frame", disable=None) as progress:
-            for path, replayed in zip(request.bags, bags, strict=True):
-                with Bag(path) as bag:
-                    replay_bag(bag, choices[path].used, perception, replayed.parts, progress.update)
-    finally:
-        perception.close()
+class Failures:
+    """Bags that cannot be evaluated, and why.
+
+    Attributes:
+        errors: bag -> what is wrong with it.
+    """
+
+    def __init__(self, bags: Sequence[Path]) -> None:
+        """Start with none; ``bags`` are all that are asked for."""
+        self._total = len(bags)
+        self.errors: dict[Path, str] = {}
+
+    @contextmanager
+    def of(self, path: Path) -> Iterator[None]:
+        """Keep an error of this bag; raise it if now no bag is left."""
+        try:
+            yield
+        except DataError as error:
+            self.add(path, str(error))
+
+    def add(self, path: Path, error: str) -> None:
+        """Keep an error of this bag.
+
+        Raises:
+            DataError: now no bag is left.
+        """
+        self.errors[path] = error
+        if len(self.errors) == self._total:
+            raise DataError("; ".join(self.errors.values()))
+
+
+def _evaluate_all(
+    request: Request, tasks: Sequence[BagTask], choices: Mapping[Path, Choice], failures: Failures
+) -> None:
+    left = []
+    for task in tasks:
+        with failures.of(task.path):
+            if finished(task) is None:
+                left.append(task)
+    if request.engine == "local" and (request.workers or 1) == 1:
+        with tqdm(total=_images(tasks, choices), initial=_images(tasks, choices) - _images(left, choices), unit="frame",
+                  disable=None) as progress:  # fmt: skip
+            for task in left:
+                with failures.of(task.path):
+                    evaluate(task, progress.update)
+    elif left:
+        with tqdm(total=len(tasks), initial=len(tasks) - len(left), unit="bag", disable=None) as progress:
+            _run_fleet(request, left, failures, progress.update)
+
+
+def _run_fleet(
+    request: Request, tasks: Sequence[BagTask], failures: Failures, progress: Callable[[int], object]
+) -> None:
+    paths = {task.name: task.path for task in tasks}
+
+    def done(task: BagTask, error: str | None) -> None:
+        progress(1)
+        if error is not None:
+            failures.add(paths[task.name], error)
+
+    # Workers have working directories of their own.
+    absolute = [replace(task, path=task.path.resolve(), out=task.out.resolve()) for task in tasks]
+    fleet.run(absolute, request.engine, request.workers, done)
+
+
+def _images(tasks: Sequence[BagTask], choices: Mapping[Path, Choice]) -> int:
+    return sum(topic.count for task in tasks for topic in choices[task.path].used)
 
 
 def _names(bags: tuple[Path, ...]) -> dict[Path, str]:
@@ -123,9 +199,10 @@ def _identity(request: Request, bundle: ModelBundle) -> dict[str, Any]:
     packages = {"numpy": np.__version__, "opencv": cv2.__version__, "onnxruntime": onnxruntime.__version__}
     return {
         "mode": request.mode,
-        "bags": {str(path.resolve()): fingerprint(path) for path in request.bags},
+        "settings": asdict(request.settings),
+        "bags": [str(path.resolve()) for path in request.bags],
         "topics": list(request.topics),
-        "ground_truth": str(request.truth.resolve()) if request.truth else None,
+        **request.review.identity(),
         "model": {"name": bundle.manifest.name, "onnx_sha256": bundle.manifest.onnx_sha256},
         "thresholds": asdict(bundle.manifest.thresholds),
         "backend": request.backend,
@@ -150,10 +227,3 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
             f"--out {out}: holds a replay that differs in {', '.join(other)} ({path}); give another --out, or delete "
             "the folder to start anew"
         )
-
-
-def _topics(choice: Choice) -> dict[str, Any]:
-    return {
-        "topics": {topic.topic: topic.camera for topic in choice.used},
-        "skipped_topics": dict(choice.skipped),
-    }

@@ -47,9 +47,9 @@ class Replay:
 def replay(tiny: Path, tmp_path: Path) -> Callable[..., Replay]:
     """Run ``m2a replay``: ``replay(bag, ..., "--option", out="folder")``."""
 
-    def run(*arguments: object, out: str = "out") -> Replay:
+    def run(*arguments: object, out: str = "out", mode: str = "offline") -> Replay:
         folder = tmp_path / out
-        call = ["replay", *map(str, arguments), "--mode", "offline", "--model", str(tiny), "--out", str(folder)]
+        call = ["replay", *map(str, arguments), "--mode", mode, "--model", str(tiny), "--out", str(folder)]
         return Replay(main([*call, "--threads", "1"]), folder)
 
     return run

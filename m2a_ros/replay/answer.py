@@ -1,0 +1,113 @@
+"""What was published for one frame, in every mode of replay: the arrays, their hash, the record of the frame."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from m2a_core.labels import LabelSet
+from m2a_core.overlay import draw_overlay
+from m2a_core.types import Frame, OpenSetResult
+from m2a_ros.conversions import fill_jpeg
+from m2a_ros.output_spec import MAPS
+from m2a_ros.replay.frames import Loaded
+from m2a_ros.replay.numbering import Box
+
+NODE = "/m2a"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outputs for one image.
+
+    Attributes:
+        camera: name of the camera.
+        recorded_ns: when the image was recorded, nanoseconds.
+        stamp_ns: its stamp, nanoseconds.
+        frame_id: of its header.
+        arrays: the published maps [H, W] by topic name, in the order of ``MAPS``.
+        overlay: the published overlay, a JPEG stream, or None where it was not asked for.
+        latencies_ms: milliseconds by stage.
+        boxes: in mode offline, x0, y0, x1, y1 of the unknown instances, for a replay that goes on here.
+    """
+
+    camera: str
+    recorded_ns: int
+    stamp_ns: int
+    frame_id: str
+    arrays: Mapping[str, np.ndarray]
+    overlay: np.ndarray | None
+    latencies_ms: Mapping[str, float]
+    boxes: tuple[Box, ...] = ()
+
+    @property
+    def size(self) -> str:
+        """``WIDTHxHEIGHT``."""
+        height, width = self.arrays[MAPS[0].topic].shape
+        return f"{width}x{height}"
+
+    def record(self) -> dict[str, Any]:
+        """The frame's line in ``frames.jsonl``."""
+        return {
+            "stamp_ns": self.stamp_ns,
+            "frame_id": self.frame_id,
+            "camera": self.camera,
+            "hash": hash_arrays(self.arrays),
+            "latencies_ms": {stage: round(value, 3) for stage, value in self.latencies_ms.items()},
+            # Every instance has a pixel of its own.
+            "unknown_instances": int(np.count_nonzero(np.bincount(self.arrays["unknown_instances"].ravel())[1:])),
+        }
+
+
+def map_topic(camera: str, name: str) -> str:
+    """Topic of an output: ``/m2a/output/<camera>/<name>``, as the node names it by default."""
+    return f"{NODE}/output/{camera}/{name}"
+
+
+def overlay_topic(camera: str) -> str:
+    """Topic of the overlay: ``/m2a/debug/<camera>/overlay/compressed``."""
+    return f"{NODE}/debug/{camera}/overlay/compressed"
+
+
+def published_arrays(result: OpenSetResult) -> dict[str, np.ndarray]:
+    """The arrays of one frame as the node publishes them, by topic name."""
+    return {spec.topic: spec.convert(getattr(result, spec.output.value)) for spec in MAPS}
+
+
+def answer_of(loaded: Loaded, frame: Frame, result: OpenSetResult, labels: LabelSet) -> Answer:
+    """The answer that the node would publish for a result.
+
+    Args:
+        loaded: the image message.
+        frame: its frame.
+        result: what the model says of it.
+        labels: the classes of the model.
+    """
+    jpeg = SimpleNamespace(data=array("B"))
+    fill_jpeg(jpeg, draw_overlay(frame.image, result, labels))
+    return Answer(
+        camera=loaded.recorded.camera,
+        recorded_ns=loaded.recorded.recorded_ns,
+        stamp_ns=frame.stamp_ns,
+        frame_id=frame.frame_id,
+        arrays=published_arrays(result),
+        overlay=np.frombuffer(jpeg.data, np.uint8),
+        latencies_ms={"decode": loaded.decode_ms, **result.timings_ms},
+        boxes=tuple(instance.bbox for instance in result.instances),
+    )
+
+
+def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256, hex, over name, dtype, shape and little-endian bytes of the published arrays."""
+    digest = hashlib.sha256()
+    for name, values in arrays.items():
+        little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
+        digest.update(f"{name} {little.dtype.str} {list(little.shape)}\n".encode())
+        digest.update(little.data.cast("B"))
+    return digest.hexdigest()

@@ -1,0 +1,63 @@
+"""Bags as tasks of Ray: of the cluster that is running, else of one started on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import ray
+from ray.exceptions import RayError
+
+from m2a_core.errors import ConfigError, M2aError
+from m2a_ros.replay.fleet import RETRIES, Done, died
+from m2a_ros.replay.task import BagTask, evaluate
+
+
+def run_ray(tasks: Sequence[BagTask], workers: int | None, done: Done) -> None:
+    """See ``fleet.run``. A cluster that this process is connected to is used and left running."""
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(workers)
+    try:
+        _run(tasks, workers or max(1, int(ray.cluster_resources().get("CPU", 1))), done)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _connect(workers: int | None) -> None:
+    # RAY_ADDRESS, or a cluster that was started on this machine.
+    with suppress(ConnectionError):
+        ray.init(address="auto", log_to_driver=False)
+        return
+    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+
+
+def _run(tasks: Sequence[BagTask], workers: int, done: Done) -> None:
+    # Errors of the bag come back as values: only a worker's death is worth another try, and Ray sees to that.
+    remote = ray.remote(max_retries=RETRIES, retry_exceptions=False)(_work)
+    waiting = list(reversed(tasks))
+    running: dict[ray.ObjectRef[str | None], BagTask] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            task = waiting.pop()
+            running[remote.options(name=task.name, num_cpus=task.threads or 1).remote(task)] = task
+        finished, _ = ray.wait(list(running), num_returns=1)
+        for reference in finished:
+            task = running.pop(reference)
+            try:
+                error = ray.get(reference)
+            except RayError as failure:
+                error = died(RETRIES + 1, type(failure).__name__)
+            done(task, error)
+
+
+def _work(task: BagTask) -> str | None:
+    """In the worker: evaluate a bag; its error, if it cannot be evaluated."""
+    if not task.out.is_dir():
+        raise ConfigError(f"--out {task.out}: this worker cannot see the folder; it must be shared by all machines")
+    try:
+        evaluate(task, lambda _: None)
+    except M2aError as error:
+        return str(error)
+    return None

@@ -1,0 +1,140 @@
+"""Every image of a bag through the real node over DDS; the next one is sent when the outputs of the last came back."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from m2a_ros.replay.answer import Answer
+from m2a_ros.replay.cameras import CameraTopic
+from m2a_ros.replay.frames import UNDECODABLE_MESSAGE, Problem, Recorded, image_messages, stamp_of
+from m2a_ros.replay.node_session import (
+    MAP_NAMES,
+    MATCH_TIMEOUT_S,
+    OVERLAY,
+    Counts,
+    Key,
+    Outputs,
+    Running,
+    Setup,
+    input_topic,
+    node_session,
+    put,
+)
+from m2a_ros.replay.reader import Bag, UndecodableMessage, decode
+from m2a_ros.replay.recorder import BagRecorder
+from m2a_ros.replay.threads import Ahead, Behind
+
+NO_ANSWER = "no_answer"
+STAMP_OF_LOST_FRAME = "stamp_of_lost_frame"
+_OUTPUTS = (*MAP_NAMES, OVERLAY)
+_READ_AHEAD = 4
+_UNWRITTEN = 2
+
+
+def replay_lockstep(
+    bag: Bag,
+    cameras: Sequence[CameraTopic],
+    model: tuple[str, str, int | None],
+    timeout_s: float,
+    work: Path,
+    recorder: BagRecorder,
+    progress: Callable[[int], object],
+) -> None:
+    """Replay a bag.
+
+    Args:
+        bag: the bag.
+        cameras: its topics to evaluate.
+        model: bundle, back end and threads.
+        timeout_s: seconds after which an image counts as lost.
+        work: folder for the node's parameters and log.
+        recorder: where the answers go; an entered context.
+        progress: told how many messages were done since the last call.
+
+    Raises:
+        DataError: the bag is damaged or cut short.
+        ReplayError: the node ended or cannot be configured.
+        OSError: the answers cannot be written.
+    """
+    setup = Setup(*model, work, _OUTPUTS, reliable=True)
+    with node_session(setup, cameras) as running, Behind(_UNWRITTEN) as behind:
+        step = Lockstep(running, cameras, timeout_s)
+        with Ahead(image_messages(bag, cameras), _READ_AHEAD) as messages:
+            for recorded in messages:
+                stamp, answer = step.ask(recorded)
+                if isinstance(answer, Answer):
+                    behind.call(recorder.add_frame, answer)
+                else:
+                    behind.call(recorder.add_problem, recorded, stamp, answer)
+                progress(1)
+
+
+class Lockstep:
+    """Sends one image at a time and waits for what becomes of it."""
+
+    def __init__(self, running: Running, cameras: Sequence[CameraTopic], timeout_s: float) -> None:
+        """Wait until the node answers on every topic."""
+        self._session = running.session
+        self._timeout_s = timeout_s
+        self._publishers = {c.camera: running.node.create_publisher(*input_topic(c), 1) for c in cameras}
+        self._counts = {c.camera: Counts() for c in cameras}
+        self._lost: set[Key] = set()
+        self._credit: Counter[str] = Counter()
+        self._key: Key | None = None
+        self._outputs = Outputs()
+        self._session.on_output = self._keep
+        self._session.wait_until_heard()
+        self._session.wait(lambda: all(p.get_subscription_count() for p in self._publishers.values()), MATCH_TIMEOUT_S)
+
+    def ask(self, recorded: Recorded) -> tuple[int | None, Answer | Problem]:
+        """Send an image; its stamp in nanoseconds and the node's answer, or why there is none."""
+        try:
+            header = decode(recorded.data, recorded.msgtype)
+        except UndecodableMessage as error:
+            # No publisher sends such bytes, so the node need not face them.
+            return None, Problem(UNDECODABLE_MESSAGE, str(error))
+        camera, stamp = recorded.camera, stamp_of(header)
+        self._key = (camera, stamp, header.header.frame_id)
+        if self._key in self._lost:
+            text = "an image of this stamp got no answer in time; a late answer to that could be taken for this one's"
+            return stamp, Problem(STAMP_OF_LOST_FRAME, text)
+        self._outputs = Outputs()
+        sent = time.monotonic_ns()
+        self._publishers[camera].publish(recorded.data)
+        self._session.wait(lambda: self._outputs.has(_OUTPUTS) or bool(self._new_drops(camera)), self._timeout_s)
+        if self._outputs.has(_OUTPUTS):
+            return stamp, Answer(
+                camera=camera,
+                recorded_ns=recorded.recorded_ns,
+                stamp_ns=stamp,
+                frame_id=header.header.frame_id,
+                arrays={name: self._outputs.arrays[name] for name in MAP_NAMES},
+                overlay=self._outputs.overlay,
+                latencies_ms={"round_trip": (self._outputs.arrived_ns - sent) / 1e6},
+            )
+        if drops := self._new_drops(camera):
+            self._counts[camera] = self._session.counts(camera)
+            return stamp, Problem(next(iter(drops)), self._counts[camera].last_error)
+        self._lost.add(self._key)
+        self._credit[camera] += 1
+        return stamp, Problem(NO_ANSWER, f"no answer within {self._timeout_s:g} s")
+
+    def _new_drops(self, camera: str) -> Counter[str]:
+        """Images of the camera that the node dropped since the last one that is accounted for, by reason."""
+        now = self._session.counts(camera)
+        before: Counts = self._counts[camera]
+        new = Counter(now.dropped) - Counter(before.dropped)
+        if new and self._credit[camera] >= new.total():
+            # A frame that had counted as lost was dropped after all.
+            self._credit[camera] -= new.total()
+            self._counts[camera] = now
+            return Counter()
+        return new
+
+    def _keep(self, key: Key, name: str, message: Any, arrived_ns: int) -> None:
+        if key == self._key:
+            put(self._outputs, name, message, arrived_ns)

@@ -1,0 +1,178 @@
+"""A bag at its own pace, or a multiple of it, to the real node on ``/clock``: what gets lost, how late answers come.
+
+Times are those of the steady clock (``time.monotonic_ns``), which processes of one machine share; never of ``/clock``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from m2a_ros.replay.answer import Answer
+from m2a_ros.replay.cameras import CameraTopic
+from m2a_ros.replay.frames import UNDECODABLE_MESSAGE, Problem, Recorded
+from m2a_ros.replay.memory import MemoryWatch
+from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, Outputs, Setup, put
+from m2a_ros.replay.outcome import spread
+from m2a_ros.replay.play import playing
+from m2a_ros.replay.player import Sent, SentLog
+from m2a_ros.replay.recorder import BagRecorder
+from m2a_ros.replay.threads import Behind
+
+NOT_ANSWERED = "not_answered"
+_REPORTS_PER_S = 4.0
+_PERIODS = (0.1, 60.0)
+_LAST_ANSWERS_S = 0.5
+_UNWRITTEN = 32
+
+
+def replay_realtime(
+    bag: Path,
+    wanted: dict[str, str],
+    cameras: Sequence[CameraTopic],
+    model: tuple[str, str, int | None],
+    rate: float,
+    work: Path,
+    recorder: BagRecorder,
+    progress: Callable[[int], object],
+) -> dict[str, Any]:
+    """Play a bag once.
+
+    Args:
+        bag: the bag.
+        wanted: topic -> camera, as for ``cameras.choose``.
+        cameras: what that chose.
+        model: bundle, back end and threads.
+        rate: 1 for the bag's own pace.
+        work: folder for parameters and logs.
+        recorder: where the answers go; an entered context.
+        progress: told how many images were answered since the last call.
+
+    Returns:
+        The figures, for JSON.
+
+    Raises:
+        DataError: the bag is damaged or cut short.
+        ReplayError: the node ended or cannot be configured.
+        OSError: the answers cannot be written.
+    """
+    period = min(max(rate / _REPORTS_PER_S, _PERIODS[0]), _PERIODS[1])
+    setup = Setup(*model, work, MAP_NAMES, reliable=False, sim_time=True, diagnostics_period=period)
+    log = work / "sent.csv"
+    log.unlink(missing_ok=True)
+    with playing(bag, wanted, cameras, setup, rate) as play, Behind(_UNWRITTEN) as behind:
+        listener = Listener(SentLog(log), recorder, behind, progress)
+        play.session.on_output = listener.take
+        memory = MemoryWatch(play.running.child.pid)
+        start = time.monotonic()
+        done = play.order({"play": str(log)}, memory.look)
+        seconds = time.monotonic() - start
+        counts = play.settle(listener.sent())
+        play.session.wait(lambda: False, _LAST_ANSWERS_S)
+        figures = listener.finish(counts, {camera.camera: camera.topic for camera in cameras})
+    return {
+        "rate": rate,
+        "seconds": round(seconds, 3),
+        **figures,
+        **done,
+        "memory": memory.summary(),
+    }
+
+
+class Listener:
+    """Takes the node's outputs, and brings them together with what was sent."""
+
+    def __init__(self, log: SentLog, recorder: BagRecorder, behind: Behind, progress: Callable[[int], object]) -> None:
+        """Start with nothing sent."""
+        self._log = log
+        self._recorder, self._behind, self._progress = recorder, behind, progress
+        self._sent: dict[Key, list[Sent]] = {}
+        self._unsent: list[Sent] = []
+        self._waiting: dict[Key, Outputs] = {}
+        self._answers: Counter[Key] = Counter()
+        self._newest: dict[str, int] = {}
+        self._latencies: list[float] = []
+        self._ages: list[float] = []
+        self._stalled_s = 0.0
+
+    def take(self, key: Key, name: str, message: Any, arrived_ns: int) -> None:
+        """Keep an output; an image's answer is complete with the last of its maps."""
+        outputs = self._waiting.setdefault(key, Outputs())
+        put(outputs, name, message, arrived_ns)
+        if not outputs.has(MAP_NAMES):
+            return
+        del self._waiting[key]
+        if key not in self._sent:
+            self._read()
+        if key in self._sent:  # else it answers a black image of the warm-up
+            self._answer(key, outputs)
+
+    def sent(self) -> int:
+        """Images that were sent so far."""
+        self._read()
+        return sum(len(images) for images in self._sent.values())
+
+    def finish(self, counts: dict[str, Counts], topics: dict[str, str]) -> dict[str, Any]:
+        """Note down what was not answered, and sum up.
+
+        Args:
+            counts: the node's figures by camera.
+            topics: the images' topics by camera.
+        """
+        self._read()
+        sent = [image for images in self._sent.values() for image in images]
+        for key, images in self._sent.items():
+            for image in images[self._answers[key] :]:
+                text = "no answer came; realtime.lost in result.json counts the reasons"
+                self._problem(image, image.stamp_ns, Problem(NOT_ANSWERED, text), topics)
+        for image in self._unsent:
+            self._problem(image, None, Problem(UNDECODABLE_MESSAGE, "the bytes are no image message"), topics)
+        answered = sum(self._answers.values())
+        lost = Counter({"on_the_way": len(sent) - sum(c.received for c in counts.values())})
+        for figures in counts.values():
+            lost.update(figures.dropped)
+        lost["on_the_way_back"] = sum(c.published for c in counts.values()) - answered
+        return {
+            "sent": len(sent),
+            "answered": answered,
+            "lost": {reason: count for reason, count in sorted(lost.items()) if count},
+            "latency_ms": spread(self._latencies) if self._latencies else None,
+            "age_ms": spread(self._ages) if self._ages else None,
+            "player_late_ms": spread([(image.sent_ns - image.due_ns) / 1e6 for image in sent]) if sent else None,
+            "stamps_ambiguous": sum(len(images) for images in self._sent.values() if len(images) > 1),
+            "recording_stalled_ms": round(1e3 * self._stalled_s, 1),
+        }
+
+    def _read(self) -> None:
+        for image in self._log.new():
+            if image.sent_ns:
+                self._sent.setdefault((image.camera, image.stamp_ns, image.frame_id), []).append(image)
+            else:
+                self._unsent.append(image)
+
+    def _answer(self, key: Key, outputs: Outputs) -> None:
+        camera, stamp, frame_id = key
+        image = self._sent[key][min(self._answers[key], len(self._sent[key]) - 1)]
+        self._answers[key] += 1
+        latencies = {}
+        # Which of several images of one stamp this answers cannot be told.
+        if len(self._sent[key]) == 1:
+            latencies["latency"] = (outputs.arrived_ns - image.sent_ns) / 1e6
+            self._latencies.append(latencies["latency"])
+            if camera in self._newest:
+                latencies["age"] = (outputs.arrived_ns - self._newest[camera]) / 1e6
+                self._ages.append(latencies["age"])
+            self._newest[camera] = image.due_ns
+        arrays = {name: outputs.arrays[name] for name in MAP_NAMES}
+        answer = Answer(camera, image.recorded_ns, stamp, frame_id, arrays, None, latencies)
+        before = time.monotonic()
+        self._behind.call(self._recorder.add_frame, answer)
+        self._stalled_s += time.monotonic() - before
+        self._progress(1)
+
+    def _problem(self, image: Sent, stamp_ns: int | None, problem: Problem, topics: dict[str, str]) -> None:
+        recorded = Recorded(image.camera, topics[image.camera], "", image.recorded_ns, b"")
+        self._behind.call(self._recorder.add_problem, recorded, stamp_ns, problem)

@@ -1,0 +1,89 @@
+"""Making sure, before a bag is played, that the node hears every camera and is heard on every output."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from m2a_ros.replay.cameras import CameraTopic
+from m2a_ros.replay.node_session import (
+    MATCH_TIMEOUT_S,
+    Counts,
+    Key,
+    Outputs,
+    ReplayError,
+    Running,
+    put,
+)
+from m2a_ros.replay.reader import COMPRESSED, IMAGE, TYPESTORE
+
+WARM_UP_STAMP_NS = 1
+_FRAME_ID = "m2a_replay_warm_up"
+_AGAIN_S = 1.0
+_SETTLE_S = 30.0
+_SIZE = (64, 96)
+
+
+def blank_image(camera: CameraTopic, stamp_ns: int) -> bytes:
+    """A serialised black image of the camera's type."""
+    pixels = np.zeros((*_SIZE, 3), np.uint8)
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
+    header = TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=_FRAME_ID)
+    if camera.connections[0].msgtype == COMPRESSED:
+        fields: dict[str, Any] = {"format": "png", "data": cv2.imencode(".png", pixels)[1]}
+        kind = COMPRESSED
+    else:
+        fields = {
+            "height": _SIZE[0], "width": _SIZE[1], "encoding": "rgb8", "is_bigendian": 0, "step": 3 * _SIZE[1],
+            "data": pixels.reshape(-1),
+        }  # fmt: skip
+        kind = IMAGE
+    return bytes(TYPESTORE.serialize_cdr(TYPESTORE.types[kind](header=header, **fields), kind))
+
+
+def warm_up(
+    running: Running,
+    cameras: Sequence[CameraTopic],
+    outputs: Sequence[str],
+    send: Callable[[], object],
+) -> Mapping[str, Counts]:
+    """Send black images until every output of every camera answers them.
+
+    Args:
+        running: the node.
+        cameras: the topics.
+        outputs: what is listened to.
+        send: publishes a black image on every topic.
+
+    Returns:
+        The cameras' figures in the diagnostics afterwards.
+
+    Raises:
+        ReplayError: the node does not answer.
+    """
+    came: dict[str, Outputs] = {camera.camera: Outputs() for camera in cameras}
+
+    def note(key: Key, name: str, message: Any, arrived_ns: int) -> None:
+        put(came[key[0]], name, message, arrived_ns)
+
+    session = running.session
+    session.wait_until_heard()
+    session.on_output = note
+    deadline = time.monotonic() + MATCH_TIMEOUT_S
+    for camera in cameras:
+        answer = came[camera.camera]
+        while not answer.has(outputs):
+            if time.monotonic() > deadline:
+                raise ReplayError(
+                    f"the node did not answer on every output of camera '{camera.camera}' within {MATCH_TIMEOUT_S:g} s:"
+                    f"\n{running.child.log_tail()}"
+                )
+            send()
+            session.wait(partial(answer.has, outputs), _AGAIN_S)
+    return session.wait_until_settled([camera.camera for camera in cameras], _SETTLE_S)

@@ -1,0 +1,1 @@
+"""What a replay's results mean: ground truth, metrics, objects, worst moments, comparison and report; no ROS needed."""

@@ -1,0 +1,81 @@
+"""The published results of a replay, frame by frame, out of its output bag."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2a_core.errors import DataError
+from m2a_ros.conversions import image_to_array
+from m2a_ros.replay.answer import map_topic, overlay_topic
+from m2a_ros.replay.frames import stamp_of
+from m2a_ros.replay.reader import Bag, decode
+
+_MAPS = ("anomaly_map", "unknown_instances")
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What was published of one frame.
+
+    Attributes:
+        camera: name of the camera.
+        stamp_ns: stamp of the image, nanoseconds.
+        recorded_ns: when the image was recorded, nanoseconds.
+        frame_id: the camera's optical frame.
+        anomaly: float32 [H, W], in [0, 1].
+        instances: uint16 [H, W], 0 none, else the id of an unknown instance.
+    """
+
+    camera: str
+    stamp_ns: int
+    recorded_ns: int
+    frame_id: str
+    anomaly: np.ndarray
+    instances: np.ndarray
+
+
+def frame_results(output_bag: Path, cameras: Sequence[str]) -> Iterator[FrameResult]:
+    """The results of a bag, by time of recording.
+
+    Args:
+        output_bag: ``OUT/BAG/bag``.
+        cameras: names of the cameras.
+
+    Raises:
+        DataError: the bag is damaged, or a frame lacks one of its maps.
+    """
+    topics = {map_topic(camera, name): (camera, name) for camera in cameras for name in _MAPS}
+    waiting: dict[str, dict[str, deque[tuple[int, Any]]]] = {c: {name: deque() for name in _MAPS} for c in cameras}
+    with Bag(output_bag) as bag:
+        for connection, recorded, data in bag.messages([c for c in bag.connections if c.topic in topics]):
+            camera, name = topics[connection.topic]
+            queues = waiting[camera]
+            queues[name].append((recorded, decode(data, connection.msgtype)))
+            if all(queues.values()):
+                anomaly, instances = (queues[name].popleft()[1] for name in _MAPS)
+                yield FrameResult(
+                    camera, stamp_of(anomaly), recorded, anomaly.header.frame_id,
+                    image_to_array(anomaly), image_to_array(instances),
+                )  # fmt: skip
+    left = {camera for camera, queues in waiting.items() if any(queues.values())}
+    if left:
+        raise DataError(f"bag {output_bag}: a frame of {', '.join(sorted(left))} lacks one of {', '.join(_MAPS)}")
+
+
+def overlays(output_bag: Path, cameras: Sequence[str]) -> Iterator[tuple[str, int, int, np.ndarray]]:
+    """Camera, stamp and time of recording in nanoseconds, and JPEG (uint8 [N]) of every overlay, by time of recording.
+
+    Raises:
+        DataError: the bag is damaged.
+    """
+    topics = {overlay_topic(camera): camera for camera in cameras}
+    with Bag(output_bag) as bag:
+        for connection, recorded, data in bag.messages([c for c in bag.connections if c.topic in topics]):
+            message = decode(data, connection.msgtype)
+            yield topics[connection.topic], stamp_of(message), recorded, message.data

@@ -1,0 +1,77 @@
+"""Every anomaly score on the same outputs of the network, for the frames of bags that have ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from m2a_core.errors import DataError, InferenceError
+from m2a_core.evaluation.predict import OWN_SCORES, mask_scores, parse_scores
+from m2a_core.metrics.pixel import PixelMetrics
+from m2a_core.perception import Perception
+from m2a_core.types import Frame, Output
+from m2a_ros.replay.frames import load_frames
+from m2a_ros.replay.reader import Bag
+from m2a_ros.review.request import Source
+from m2a_ros.review.scoring import pixel_figures, plain
+from m2a_ros.review.truth import GroundTruth
+
+_BUFFER = 1 << 22
+"""Scores held in memory for each kind of pixel and score; more go to temporary files, 4 bytes each."""
+
+
+def compare_scores(
+    sources: Sequence[Source], truth: GroundTruth, perception: Perception, scores: str
+) -> dict[str, dict[str, Any]]:
+    """Run the network once more over the frames with ground truth, with its logits.
+
+    Unlike the published anomaly map these scores are not clipped to [0, 1].
+
+    Args:
+        sources: the bags.
+        truth: ground truth, open.
+        perception: the model, of a back end that gives logits.
+        scores: value of ``--scores``.
+
+    Returns:
+        Score -> pixel figures and ``n_frames``, JSON values.
+
+    Raises:
+        ConfigError: a score is unknown.
+        DataError: a bag is damaged.
+    """
+    metrics = {name: PixelMetrics(_BUFFER) for name in parse_scores(scores)}
+    frames = 0
+    for source in sources:
+        total = sum(topic.count for topic in source.cameras)
+        with Bag(source.path) as bag, tqdm(total=total, desc="scores", unit="frame", disable=None) as progress:
+            for loaded in load_frames(bag, source.cameras):
+                progress.update()
+                if isinstance(loaded.content, Frame):
+                    frames += _add(metrics, source.name, loaded.content, truth, perception)
+    figures = {name: {**pixel_figures(of.compute()), "n_frames": frames} for name, of in metrics.items()}
+    return {name: plain(values) for name, values in figures.items()}
+
+
+def _add(
+    metrics: dict[str, PixelMetrics], bag: str, frame: Frame, truth: GroundTruth, perception: Perception
+) -> int:  # fmt: skip
+    """Score a frame, if it has ground truth; how many frames that were."""
+    size = (frame.image.shape[0], frame.image.shape[1])
+    try:
+        labels = truth.read(bag, frame.camera, frame.stamp_ns)
+        # What is wrong with a mask was counted when the published maps were scored.
+        if labels is None or labels.shape != size or not np.isin(labels, (0, 1, 255)).all():
+            return 0
+        own = frozenset(Output(name) for name in metrics if name in OWN_SCORES)
+        result, network = perception.infer_raw(frame, own)
+    except (DataError, InferenceError):
+        return 0
+    others = [name for name in metrics if name not in OWN_SCORES]
+    maps = {**{o.value: getattr(result, o.value) for o in own}, **mask_scores(network, size, others)}
+    for name, values in maps.items():
+        metrics[name].update(values, labels)
+    return 1

@@ -1,0 +1,155 @@
+"""A review: ground truth first, then events and worst moments, then the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from m2a_core.errors import DataError
+from m2a_core.perception import Perception
+from m2a_ros.replay.files import write_text
+from m2a_ros.replay.part import FRAMES, PROBLEMS
+from m2a_ros.review.clips import Moment, Shot, shoot
+from m2a_ros.review.events import Event, find_events
+from m2a_ros.review.page import render
+from m2a_ros.review.places import Place, find_places
+from m2a_ros.review.request import ReviewRequest, Source, parse_mountings
+from m2a_ros.review.score_table import compare_scores
+from m2a_ros.review.scoring import FRAMES_FILE, score_replay
+from m2a_ros.review.truth import GroundTruth
+
+REPORT = "report.html"
+EVENT_FILMS, EVENT_PICTURES, WORST = 8, 60, 6
+_APART_NS = 3_000_000_000
+
+
+class Review:
+    """What follows a replay, whatever its mode: it needs ``frames.jsonl`` and the output bags alone."""
+
+    def __init__(self, request: ReviewRequest, sources: Sequence[Source], work: Path) -> None:
+        """Check the options against the bags, before hours of inference.
+
+        Args:
+            request: the options.
+            sources: the bags.
+            work: folder for temporary files.
+
+        Raises:
+            ConfigError: options do not fit the bags.
+            DataError: there is no ground truth where the options say, or a bag is damaged.
+        """
+        self._request, self._sources = request, sources
+        self._truth = GroundTruth(request, sources, work) if request.has_truth else None
+
+    def score(self, out: Path, threshold: float) -> dict[str, Any] | None:
+        """Score the results in ``out`` against the ground truth; None without any.
+
+        Args:
+            out: the output folder.
+            threshold: the model's anomaly threshold.
+
+        Raises:
+            DataError: a bag is damaged.
+            OSError: a file cannot be written.
+        """
+        if self._truth is None:
+            return None
+        self._truth.open(self._sources)
+        origin = {"folder": str(self._request.truth)} if self._request.truth else {
+            "topics": list(self._request.truth_topics)
+        }  # fmt: skip
+        return {**origin, **score_replay(out, self._sources, self._request, self._truth, threshold)}
+
+    def compare_scores(self, perception: Perception) -> dict[str, Any]:
+        """Pixel figures of every score of ``--scores``, by name; after ``score``.
+
+        Args:
+            perception: the model.
+
+        Raises:
+            DataError: a bag is damaged.
+        """
+        assert self._truth is not None
+        return compare_scores(self._sources, self._truth, perception, self._request.scores)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Go on with these bags only: the others could not be evaluated."""
+        self._sources = [source for source in self._sources if source.name in names]
+
+    def report(self, out: Path, summary: Mapping[str, Any]) -> None:
+        """Write the films and ``report.html``.
+
+        Args:
+            out: the output folder, with ``frames.jsonl``.
+            summary: contents of ``summary.json``.
+
+        Raises:
+            DataError: an output bag is damaged.
+            OSError: a file cannot be written.
+        """
+        records = {source.name: read_lines(out / source.name / FRAMES) for source in self._sources}
+        events = find_events(records)
+        worst = worst_moments(out) if self._truth is not None else []
+        shots: list[Shot] = []
+        places: list[Place] = []
+        mountings = parse_mountings(self._request.mountings)
+        for source in self._sources:
+            seen, bad = ([m for m in moments if m.bag == source.name] for moments in (_event_moments(events), worst))
+            shots += shoot(out, source, [*seen, *bad], self._truth) if seen or bad else []
+            places.append(find_places(out, source, seen, mountings))
+        page = render(summary, records, read_lines(out / PROBLEMS), events, shots, places)
+        write_text(out / REPORT, page)
+
+    def close(self) -> None:
+        """Delete temporary files."""
+        if self._truth is not None:
+            self._truth.close()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); replay the bag again") from error
+
+
+def worst_moments(out: Path) -> list[Moment]:
+    """Frames with the largest share of pixels on the wrong side of the model's threshold, some seconds apart."""
+    ranked = sorted(read_lines(out / FRAMES_FILE), key=lambda frame: -_badness(frame))
+    chosen: list[dict[str, Any]] = []
+    for frame in ranked:
+        near = [
+            other for other in chosen
+            if (other["bag"], other["camera"]) == (frame["bag"], frame["camera"])
+            and abs(other["recorded_ns"] - frame["recorded_ns"]) < _APART_NS
+        ]  # fmt: skip
+        if not near and _badness(frame) > 0:
+            chosen.append(frame)
+        if len(chosen) == WORST:
+            break
+    return [
+        Moment(frame["bag"], frame["camera"], frame["stamp_ns"], f"worst_{number}")
+        for number, frame in enumerate(chosen, start=1)
+    ]
+
+
+def _badness(frame: Mapping[str, Any]) -> float:
+    """Missed share of the anomalies plus false share of the known pixels."""
+    return (frame["missed"] or 0.0) + (frame["false"] or 0.0)
+
+
+def _event_moments(events: Sequence[Event]) -> list[Moment]:
+    """Pictures of the longest events, films of the first among them."""
+    ranked = sorted(range(len(events)), key=lambda i: (-events[i].frames, i))[:EVENT_PICTURES]
+    filmed = set(ranked[:EVENT_FILMS])
+    return [
+        Moment(events[i].bag, events[i].camera, events[i].peak_ns, f"event_{i + 1}", i in filmed)
+        for i in sorted(ranked)
+    ]

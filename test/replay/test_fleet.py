@@ -1,0 +1,100 @@
+"""Many bags on several workers: the same results as one after another, whatever becomes of a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from test.replay.bags import drive, raw, scene, write_bag
+
+
+def kill_one_worker(out: Path, names: list[str], killed: list[int]) -> None:
+    """Kill the first process that has finished a part of a bag but not the bag."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for name in names:
+            lock = out / ".work" / f"{name}.lock"
+            if (out / ".work" / name / "000000").is_dir() and lock.is_file() and (pid := lock.read_text().strip()):
+                os.kill(int(pid), signal.SIGKILL)
+                killed.append(int(pid))
+                return
+        time.sleep(0.002)
+
+
+def comparable(out: Path) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """All that must not depend on who evaluated what."""
+    frames = [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()]
+    summary = json.loads((out / "summary.json").read_text())
+    return (
+        [{key: value for key, value in frame.items() if key != "latencies_ms"} for frame in frames],
+        {key: summary[key] for key in ("hash", "bags", "failed_bags")},
+    )
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tmp_path, monkeypatch, engine):
+    if engine == "ray":
+        pytest.importorskip("ray")
+        # A busy machine takes longer than Ray thinks.
+        monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")
+    bags = [drive(tmp_path / f"drive_{i}", 52 + i) for i in range(2)]
+    alone = replay(*bags, out="alone")
+    out, killed = tmp_path / "fleet", []
+    assassin = threading.Thread(target=kill_one_worker, args=(out, [bag.name for bag in bags], killed))
+    assassin.start()
+    done = replay(*bags, "--engine", engine, "--workers", "2", out="fleet")
+    assassin.join()
+    assert len(killed) == 1
+    assert killed[0] != os.getpid()
+    assert done.code == 0
+    assert comparable(done.out) == comparable(alone.out)
+    assert (done.out / "drive_1" / "overlay_cam_front.mp4").is_file()
+    assert not (done.out / ".work").exists()
+
+
+def test_bag_that_cannot_be_evaluated_is_reported_and_only_it_is_done_again(replay, tmp_path, capsys):
+    good, bad = drive(tmp_path / "good", 3), drive(tmp_path / "bad", 6)
+    file = bad / "bad.mcap"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    done = replay(good, bad, "--workers", "2")
+    assert done.code == 1
+    assert len(done.frames) == 3
+    (failed,) = done.summary["failed_bags"]
+    assert failed["path"] == str(bad)
+    assert f"NOT evaluated: bag {bad}" in capsys.readouterr().out
+    written = (done.out / "good" / "result.json").stat().st_mtime_ns
+    file.write_bytes(whole)
+    again = replay(good, bad, "--workers", "2")
+    assert (again.code, len(again.frames), again.summary["failed_bags"]) == (0, 9, [])
+    assert (again.out / "good" / "result.json").stat().st_mtime_ns == written
+
+
+def test_finished_bag_that_has_changed_is_refused(replay, tmp_path, capsys):
+    good, bad = drive(tmp_path / "good", 2), drive(tmp_path / "bad", 2)
+    (bad / "bad.mcap").write_bytes(b"")
+    assert replay(good, bad).code == 1
+    (good / "good.mcap").unlink()
+    (good / "metadata.yaml").unlink()
+    good.rmdir()
+    write_bag(good, [raw(scene(40), i) for i in range(2)])
+    assert replay(good, bad).code == 2
+    assert "has changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "mode", "word"), [
+    (("--workers", "0"), "offline", "--workers 0"),
+    (("--workers", "2"), "lockstep", "one bag after another"),
+    (("--engine", "ray"), "peak", "one bag after another"),
+    (("--rate", "0"), "realtime", "--rate 0"),
+    (("--trial-frames", "20"), "peak", "--trial-frames 20"),
+])  # fmt: skip
+def test_settings_that_make_no_sense_are_errors(replay, tmp_path, capsys, arguments, mode, word):
+    assert replay(drive(tmp_path / "a", 1), *arguments, mode=mode).code == 2
+    assert word in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""m2a replay --mode lockstep: the real node over DDS says what mode offline says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+
+from test.replay.bags import START, compressed, raw, scene, write_bag
+
+
+def without_latencies(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in frame.items() if key != "latencies_ms"} for frame in frames]
+
+
+def mixed_bag(path: Path) -> Path:
+    """Two cameras, raw and compressed; a loop, a jump back, another size, an unknown encoding, a cut-off message."""
+    messages = [raw(scene(4 * i), i) for i in range(4)]
+    messages += [compressed(scene(4 * i), i, topic="/rear/image_raw/compressed") for i in range(3)]
+    messages += [raw(scene(8), 4, stamp=START), raw(scene(0, (120, 200)), 5, stamp=START + 1)]
+    messages += [replace(raw(scene(0), 6), data=raw(scene(0), 6).data.replace(b"rgb8", b"rgbx"))]
+    messages += [replace(raw(scene(0), 7), data=raw(scene(0), 7).data[:-100]), raw(scene(12), 8)]
+    return write_bag(path, messages)
+
+
+def test_lockstep_equals_offline_frame_by_frame_and_in_what_it_cannot_evaluate(replay, tmp_path):
+    bag = mixed_bag(tmp_path / "drive")
+    offline = replay(bag, out="offline")
+    lockstep = replay(bag, out="lockstep", mode="lockstep")
+    assert (lockstep.code, len(lockstep.frames)) == (1, 10)
+    assert without_latencies(lockstep.frames) == without_latencies(offline.frames)
+    assert lockstep.summary["hash"] == offline.summary["hash"]
+    assert lockstep.problems == offline.problems
+    assert [problem["reason"] for problem in lockstep.problems] == ["bad_image.unknown_encoding", "bad_message"]
+    assert {stage for frame in lockstep.frames for stage in frame["latencies_ms"]} == {"round_trip"}
+    with AnyReader([lockstep.out / "drive" / "bag"]) as ours, AnyReader([offline.out / "drive" / "bag"]) as theirs:
+        found, expected = (
+            {(c.topic, time): data for c, time, data in reader.messages() if "output" in c.topic}
+            for reader in (ours, theirs)
+        )
+    assert len(found) == 4 * 10 + 2
+    assert found == expected
+    assert (lockstep.out / "drive" / "overlay_rear.mp4").is_file()
+
+
+def test_node_that_does_not_answer_in_time_counts_as_a_loss_by_image(replay, tmp_path):
+    bag = write_bag(tmp_path / "drive", [raw(scene(0), 0), raw(scene(0), 1, stamp=START)])
+    done = replay(bag, "--timeout", "1e-9", mode="lockstep")
+    assert (done.code, done.frames) == (1, [])
+    assert [problem["reason"] for problem in done.problems] == ["no_answer", "stamp_of_lost_frame"]
+
+
+def test_timeout_must_be_positive(replay, tmp_path, capsys):
+    bag = write_bag(tmp_path / "drive", [raw(scene(0), 0)])
+    assert replay(bag, "--timeout", "0", mode="lockstep").code == 2
+    assert "--timeout 0" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""Bags with truth, calibration and odometry, written field by field with rosbags and not with the code under test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from test.replay.bags import FRAME_ID, IMAGE, START, STEP, STORE, Sent, _header, raw
+
+LABELS, IDS = "/truth/labels", "/truth/ids"
+FOCAL, HEIGHT_M = 100.0, 1.5
+
+
+def label(values: np.ndarray, number: int, topic: str = LABELS, encoding: str = "mono8") -> Sent:
+    time = START + number * STEP
+    message = STORE.types[IMAGE](
+        header=_header(time), height=values.shape[0], width=values.shape[1], encoding=encoding, is_bigendian=0,
+        step=values[0].nbytes, data=np.frombuffer(values.tobytes(), np.uint8),
+    )  # fmt: skip
+    return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
+
+
+def camera_info(size: tuple[int, int] = (96, 128), focal: float = FOCAL) -> Sent:
+    kind, (height, width) = "sensor_msgs/msg/CameraInfo", size
+    k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1], float)
+    roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    message = STORE.types[kind](
+        header=_header(START), height=height, width=width, distortion_model="plumb_bob", d=np.zeros(5), k=k,
+        r=np.eye(3).ravel(), p=np.hstack([k.reshape(3, 3), np.zeros((3, 1))]).ravel(), binning_x=0, binning_y=0,
+        roi=roi,
+    )  # fmt: skip
+    return Sent("/cam/front/camera_info", START, kind, bytes(STORE.serialize_cdr(message, kind)))
+
+
+def static_transform(height: float = HEIGHT_M) -> Sent:
+    """base_link to the camera's optical frame: above it, looking straight ahead."""
+    kind, types = "tf2_msgs/msg/TFMessage", STORE.types
+    header = _header(START)
+    header.frame_id = "base_link"
+    transform = types["geometry_msgs/msg/Transform"](
+        translation=types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=height),
+        rotation=types["geometry_msgs/msg/Quaternion"](x=-0.5, y=0.5, z=-0.5, w=0.5),
+    )
+    stamped = types["geometry_msgs/msg/TransformStamped"](header=header, child_frame_id=FRAME_ID, transform=transform)
+    return Sent("/tf_static", START, kind, bytes(STORE.serialize_cdr(types[kind](transforms=[stamped]), kind)))
+
+
+def odometry(number: int, x: float) -> Sent:
+    kind, types = "nav_msgs/msg/Odometry", STORE.types
+    zero = types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=0.0)
+    pose: Any = types["geometry_msgs/msg/Pose"](
+        position=types["geometry_msgs/msg/Point"](x=x, y=0.0, z=0.0),
+        orientation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    message = types[kind](
+        header=_header(START + number * STEP), child_frame_id="base_link",
+        pose=types["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=np.zeros(36)),
+        twist=types["geometry_msgs/msg/TwistWithCovariance"](
+            twist=types["geometry_msgs/msg/Twist"](linear=zero, angular=zero), covariance=np.zeros(36)
+        ),
+    )  # fmt: skip
+    return Sent("/odom", START + number * STEP, kind, bytes(STORE.serialize_cdr(message, kind)))
+
+
+def mark(number: int, text: str) -> Sent:
+    kind = "std_msgs/msg/String"
+    message = STORE.types[kind](data=text)
+    return Sent("/marks", START + number * STEP, kind, bytes(STORE.serialize_cdr(message, kind)))
+
+
+def road(red_box: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    """Blue sky over green road, 96x128; what lies in x0, y0, x1, y1 is red, which the tiny model takes for unknown."""
+    rgb = np.zeros((96, 128, 3), np.uint8)
+    rgb[:48], rgb[48:] = (0, 0, 255), (0, 255, 0)
+    if red_box:
+        x0, y0, x1, y1 = red_box
+        rgb[y0:y1, x0:x1] = (255, 0, 0)
+    return rgb
+
+
+def truth_of(boxes: dict[int, tuple[int, int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and ids of boxes x0, y0, x1, y1 by id."""
+    labels, ids = np.zeros((96, 128), np.uint8), np.zeros((96, 128), np.uint16)
+    for number, (x0, y0, x1, y1) in boxes.items():
+        labels[y0:y1, x0:x1], ids[y0:y1, x0:x1] = 1, number
+    return labels, ids
+
+
+def approach(frames: int = 6, seen_from: int = 2) -> list[Sent]:
+    """An object, id 7, that comes nearer; the camera shows it from frame ``seen_from`` on, the truth always.
+
+    Its foot is at row 60 + 4 i, so on flat ground ``HEIGHT_M * FOCAL / (row - 48)`` metres ahead.
+    """
+    messages = [camera_info(), static_transform()]
+    for i in range(frames):
+        box = (40, 44 + 4 * i, 72, 60 + 4 * i)
+        labels, ids = truth_of({7: box})
+        messages += [raw(road(box if i >= seen_from else None), i), label(labels, i)]
+        messages += [label(ids, i, IDS, "16UC1"), odometry(i, 2.0 * i)]
+    return messages
