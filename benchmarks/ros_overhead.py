@@ -8,6 +8,7 @@ Camera, node and listener are processes of their own over DDS; the listener subs
 - ``model``: the node with a model bundle. Wanted: <= 15 % of the frame time is not inference.
 
     python benchmarks/ros_overhead.py --rate 30 --frames 900                    # constant and usual, with their ratio
+    python benchmarks/ros_overhead.py --overlay-width 0 # the node's overlay as large as the other's
     python benchmarks/ros_overhead.py --side constant --rate 60 --frames 20000  # memory over a long run
     python benchmarks/ros_overhead.py --side model --rate 5 --frames 100
 
@@ -48,7 +49,7 @@ class Child:
         }  # fmt: skip
         with log.open("w") as errors:
             self.process = subprocess.Popen(
-                [*command, args.model], cwd=ROOT, env=environment, text=True,
+                [*command, args.model, str(args.overlay_width)], cwd=ROOT, env=environment, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
 
@@ -128,6 +129,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=1080)
     parser.add_argument("--width", type=int, default=1920)
     parser.add_argument("--model", default="m2a-edge", help="bundle of the side 'model'")
+    parser.add_argument("--overlay-width", type=int, default=960, help="overlay.max_width of the node; 0: full size")
     parser.add_argument("--domain", type=int, default=97, help="ROS domain to be alone in")
     args = parser.parse_args()
     results = {}

@@ -62,7 +62,8 @@ class ConstantEngine:
 
     size = (1080, 1920)
 
-    def __init__(self, settings: Any) -> None:
+    def __init__(self, settings: Any, warn: Any) -> None:
+        self.backend = "constant"
         self._result = constant_result(*self.size)
         self.manifest = Manifest(
             name="constant", onnx_file="none.onnx", onnx_sha256=64 * "0", input_size=(512, 1024), num_queries=100,
@@ -185,8 +186,8 @@ def obey(worker: Listener | Camera) -> None:
 
 
 def main() -> None:
-    """Be the process that the first argument names: role, height, width, model."""
-    role, height, width, model = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    """Be the process that the first argument names: role, height, width, model, width of the overlay."""
+    role, height, width, model, overlay = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
     ros = ["--ros-args", "-p", "mounting.front.height:=1.5", "-p", "diagnostics.period:=0.1"]
     if role in ("constant", "model"):
         import m2a_ros.node
@@ -195,7 +196,7 @@ def main() -> None:
         if role == "constant":
             ConstantEngine.size = (height, width)
             m2a_ros.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
-        run([sys.argv[0], *ros, "-p", f"model:={model}"])
+        run([sys.argv[0], *ros, "-p", f"model:={model}", "-p", f"overlay.max_width:={overlay}"])
         return
     rclpy.init(args=[])
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))

@@ -1,84 +1,95 @@
 """Start the m2a node: `ros2 launch m2a_ros m2a.launch.py image_topic:=/camera/image_raw [...]`.
 
-`ros2 launch m2a_ros m2a.launch.py --show-args` lists the arguments. Everything else is in the parameter file.
+Several cameras: `cameras:=front,left image_topic:=/{camera}/image_raw camera_info_topic:=/{camera}/camera_info`, or
+`cameras_file:=cameras.yaml`. `ros2 launch m2a_ros m2a.launch.py --show-args` lists the arguments. Everything else is in
+the parameter file.
 """
 
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription  # type: ignore[attr-defined]
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity  # type: ignore[attr-defined]
 from m2a_ros.dds import profile_environment
+from m2a_ros.launch_support import cameras_from_arguments, cameras_from_file, rviz_view
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
+VIEWS = {"m2a.rviz": ("front",), "m2a_four_cameras.rviz": ("front", "left", "right", "rear")}
+TRUTH: dict[str, Any] = {"choices": ["true", "false"]}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "params_file": {"default_value": str(CONFIG / "m2a.param.yaml"), "description": "Parameters."},
+    "namespace": {"default_value": "", "description": "Namespace of the node."},
+    "cameras": {"default_value": "front", "description": "Names of the cameras, with commas between them."},
+    "image_topic": {
+        "default_value": "/camera/image_raw",
+        "description": "The cameras' image topic, {camera} standing for the name; compressed images are read from the "
+        "same topic + '/compressed'.",
+    },
+    "camera_info_topic": {
+        "default_value": "/camera/camera_info",
+        "description": "The cameras' calibration, {camera} standing for the name.",
+    },
+    "depth_topic": {
+        "default_value": "",
+        "description": "Depth images registered to the cameras' images, {camera} standing for the name; '' for none.",
+    },
+    "cameras_file": {
+        "default_value": "",
+        "description": "YAML with the topics of every camera, in place of the four arguments before: "
+        "cameras: {NAME: {image: TOPIC, camera_info: TOPIC, depth: TOPIC}}.",
+    },
+    "autostart": {
+        "default_value": "true",
+        "description": "Configure and activate at start; false leaves it to a lifecycle manager.",
+        **TRUTH,
+    },
+    "use_sim_time": {"default_value": "false", "description": "Read the time from /clock.", **TRUTH},
+    "log_level": {"default_value": "info", "description": "debug, info, warn, error or fatal."},
+    "rviz": {"default_value": "false", "description": "Also start RViz with a view of the cameras.", **TRUTH},
+    "rviz_frame": {"default_value": "base_link", "description": "RViz's fixed frame: the node's base_frame."},
+}
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the node, its arguments and, on request, RViz."""
-    camera = LaunchConfiguration("camera")
-    image_topic = LaunchConfiguration("image_topic")
-    arguments = [
-        DeclareLaunchArgument("params_file", default_value=str(CONFIG / "m2a.param.yaml"), description="Parameters."),
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
-        DeclareLaunchArgument(
-            "camera", default_value="front", description="Camera of the parameter file whose topics are remapped."
-        ),
-        DeclareLaunchArgument(
-            "image_topic",
-            default_value="/camera/image_raw",
-            description="The camera's image topic; compressed images are read from the same name + '/compressed'.",
-        ),
-        DeclareLaunchArgument(
-            "camera_info_topic", default_value="/camera/camera_info", description="The camera's calibration."
-        ),
-        DeclareLaunchArgument(
-            "autostart",
-            default_value="true",
-            choices=["true", "false"],
-            description="Configure and activate at start; false leaves it to a lifecycle manager.",
-        ),
-        DeclareLaunchArgument(
-            "use_sim_time", default_value="false", choices=["true", "false"], description="Read the time from /clock."
-        ),
-        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
-        DeclareLaunchArgument(
-            "rviz",
-            default_value="false",
-            choices=["true", "false"],
-            description="Also start RViz with config/m2a.rviz.",
-        ),
-    ]
+    """Describe the arguments, the environment, the node and, on request, RViz."""
     # For the drivers that a file including this one starts too: a publisher's own segment decides what arrives.
     dds = [SetEnvironmentVariable(name, value) for name, value in profile_environment(os.environ).items()]
+    arguments = [DeclareLaunchArgument(name, **options) for name, options in ARGUMENTS.items()]
+    return LaunchDescription([*arguments, *dds, OpaqueFunction(function=launch_setup)])
+
+
+def launch_setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The processes, once the arguments are known."""
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    sim_time = {"use_sim_time": given["use_sim_time"] == "true"}
+    topics = ("cameras", "image_topic", "camera_info_topic", "depth_topic")
+    cameras = (
+        cameras_from_file(given["cameras_file"])
+        if given["cameras_file"]
+        else cameras_from_arguments(*(given[name] for name in topics))
+    )
+    names = [camera.camera for camera in cameras]
     node = LifecycleNode(
         package="m2a_ros",
         executable="m2a_node",
         name="m2a",
-        namespace=LaunchConfiguration("namespace"),
+        namespace=given["namespace"],
         parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-            },
+            given["params_file"],
+            {"cameras": names, "autostart": given["autostart"] == "true", **sim_time},
         ],
-        remappings=[
-            (["~/input/", camera, "/image"], image_topic),
-            (["~/input/", camera, "/image/compressed"], [image_topic, "/compressed"]),
-            (["~/input/", camera, "/camera_info"], LaunchConfiguration("camera_info_topic")),
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        remappings=[rule for camera in cameras for rule in camera.remappings()],
+        arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
     )
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        arguments=["-d", str(CONFIG / "m2a.rviz")],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-    )
-    return LaunchDescription([*arguments, *dds, node, rviz])
+    if given["rviz"] == "false":
+        return [node]
+    view = "m2a.rviz" if len(names) == 1 else "m2a_four_cameras.rviz"
+    template = (CONFIG / view).read_text(encoding="utf-8")
+    with tempfile.NamedTemporaryFile("w", prefix="m2a_", suffix=".rviz", delete=False) as file:
+        file.write(rviz_view(template, VIEWS[view], names, given["namespace"], given["rviz_frame"]))
+    return [node, Node(package="rviz2", executable="rviz2", arguments=["-d", file.name], parameters=[sim_time])]

@@ -19,12 +19,18 @@ from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output
 class Perception:
     """A loaded model, ready for frames of any size."""
 
-    def __init__(self, manifest: Manifest, runtime: Runtime) -> None:
-        """Join a manifest and the runtime of its network."""
+    def __init__(self, manifest: Manifest, runtime: Runtime, hold: float | None = None) -> None:
+        """Join a manifest and the runtime of its network.
+
+        Args:
+            manifest: says what the network is.
+            runtime: runs it.
+            hold: see ``OpenSetHead``.
+        """
         self.manifest = manifest
         self._runtime = runtime
         self._letterbox = Letterbox(runtime.input_size)
-        self._head = OpenSetHead(manifest.labels, manifest.thresholds)
+        self._head = OpenSetHead(manifest.labels, manifest.thresholds, hold=hold)
 
     @classmethod
     def load(

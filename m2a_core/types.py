@@ -116,6 +116,8 @@ class OpenSetResult:
         panoptic: int32 [H, W], class_id * 256 + instance; 65535 void.
         unknown_instances: uint16 [H, W], 0 none, else the instance's id.
         instances: the unknown instances, by descending score.
+        candidates: weaker ones, in no map: a caller who saw them before may hold on to them.
+        candidate_map: uint16 [H, W], 0 none, else the id of a candidate; None where there is none.
         timings_ms: milliseconds by stage (``preprocess``, ``network``, ``heads``).
     """
 
@@ -126,4 +128,6 @@ class OpenSetResult:
     panoptic: np.ndarray | None = None
     unknown_instances: np.ndarray | None = None
     instances: tuple[UnknownInstance, ...] = ()
+    candidates: tuple[UnknownInstance, ...] = ()
+    candidate_map: np.ndarray | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)

@@ -6,13 +6,13 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.errors import ConfigError
+from m2a_ros.depth import DepthBuffer
 from m2a_ros.endpoints import create_sensor_subscription
-from m2a_ros.frame_slot import Arrival, FrameSlots
-from m2a_ros.stamps import StampCheck
+from m2a_ros.frame_slot import Arrival, Slots
+from m2a_ros.stamps import StampCheck, stamp_to_ns
 from m2a_ros.statistics import CameraStatistics
 
 REPLACED = "replaced_by_newer"
@@ -24,10 +24,11 @@ class CameraInput:
 
     Attributes:
         camera_info: the latest ``sensor_msgs/CameraInfo``, or None.
+        depth: the latest depth images.
     """
 
     def __init__(
-        self, node: Node, camera: str, transport: str, slots: FrameSlots, statistics: CameraStatistics
+        self, node: Node, camera: str, transport: str, slots: Slots, statistics: CameraStatistics
     ) -> None:
         """Subscribe.
 
@@ -42,6 +43,7 @@ class CameraInput:
             ConfigError: a QoS override is impossible.
         """
         self.camera_info: CameraInfo | None = None
+        self.depth = DepthBuffer()
         self._node = node
         self._subscriptions: list[Subscription] = []
         self._camera = camera
@@ -57,6 +59,7 @@ class CameraInput:
                 self._unsubscribe(self._subscribe_images("compressed"))
             self._images = self._subscribe_images(self._transport)
             self._subscribe(CameraInfo, f"~/input/{camera}/camera_info", self._keep_info)
+            self._subscribe(Image, f"~/input/{camera}/depth", self._keep_depth)
         except ConfigError:
             self.destroy()
             raise
@@ -90,7 +93,9 @@ class CameraInput:
         return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image)
 
     def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription:
-        subscription = create_sensor_subscription(self._node, kind, topic, callback)
+        subscription = create_sensor_subscription(
+            self._node, kind, topic, callback, self._statistics.qos_mismatch
+        )
         self._subscriptions.append(subscription)
         return subscription
 
@@ -101,7 +106,7 @@ class CameraInput:
     def _keep_image(self, message: Image | CompressedImage) -> None:
         arrival = Arrival(self._camera, message)
         self._statistics.arrived(arrival.received)
-        stamp_ns, now_ns = Time.from_msg(message.header.stamp).nanoseconds, self._node.get_clock().now().nanoseconds
+        stamp_ns, now_ns = stamp_to_ns(message.header.stamp), self._node.get_clock().now().nanoseconds
         if reason := self._stamps.judge(stamp_ns, now_ns):
             self._statistics.odd_stamp(reason)
         if self._slots.put(arrival):
@@ -109,3 +114,6 @@ class CameraInput:
 
     def _keep_info(self, message: CameraInfo) -> None:
         self.camera_info = message
+
+    def _keep_depth(self, message: Image) -> None:
+        self.depth.put(stamp_to_ns(message.header.stamp), message)

@@ -16,6 +16,9 @@ import numpy as np
 from m2a_ros.encodings import ImageError, convert, pixel_format
 
 JPEG_QUALITY = 90
+JPEG_FORMAT = "rgb8; jpeg compressed bgr8"
+"""image_transport's convention: encoding of the source; codec and encoding of the stream."""
+
 _END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 
 
@@ -144,9 +147,8 @@ def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:
     msg.data.frombytes(np.ascontiguousarray(array).data.cast("B"))
 
 
-def fill_jpeg(msg: Any, rgb: np.ndarray) -> None:
+def fill_jpeg(msg: Any, rgb: np.ndarray, quality: int = JPEG_QUALITY) -> None:
     """Fill a fresh ``sensor_msgs/CompressedImage`` with a JPEG of uint8 [H, W, 3] RGB, all but its header."""
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    # image_transport's convention: encoding of the source; codec and encoding of the stream.
-    msg.format = "rgb8; jpeg compressed bgr8"
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    msg.format = JPEG_FORMAT
     msg.data.frombytes(jpeg.data.cast("B"))

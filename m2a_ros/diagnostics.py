@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from m2a_ros.pipeline import BAD_FRAME_PREFIX, NO_SUBSCRIBER
+from m2a_ros.batching import OUTSIDE_WINDOW
+from m2a_ros.pipeline import BAD_FRAME_PREFIX, NO_SUBSCRIBER, NOT_RECTIFIED_PREFIX
 from m2a_ros.statistics import Snapshot
 
 INTERNAL_ERROR = "internal_error"
@@ -72,6 +73,7 @@ class CameraDiagnostics:
             **{f"dropped.{reason}": count for reason, count in sorted(current.dropped.items())},
             **{f"without_markers.{reason}": count for reason, count in sorted(current.without_markers.items())},
             **{f"stamps.{reason}": count for reason, count in sorted(current.odd_stamps.items())},
+            **{f"qos_mismatch.{where}": count for where, count in sorted(current.qos_mismatches.items())},
             **{name: f"{value:.2f}" for name, value in current.timings_ms.items()},
             "last_error": current.last_error,
         }
@@ -79,19 +81,13 @@ class CameraDiagnostics:
         return make_status(self._name, level, message, values)
 
     def _judge(self, view: CameraView, age: float, silent: bool) -> tuple[bytes, str]:
-        new = {
-            reason: count - self._before.dropped.get(reason, 0)
-            for reason, count in view.snapshot.dropped.items()
-            if count > self._before.dropped.get(reason, 0)
-        }
-        bad = sum(count for reason, count in new.items() if reason.startswith(BAD_FRAME_PREFIX))
+        new = _new(view.snapshot.dropped, self._before.dropped)
+        bad = sum(count for reason, count in new.items() if reason.startswith((BAD_FRAME_PREFIX, NOT_RECTIFIED_PREFIX)))
+        unfit = _new(view.snapshot.qos_mismatches, self._before.qos_mismatches)
+        unread = sorted(where for where in view.snapshot.qos_mismatches if where.startswith(f"{view.topic} "))
         broken = sum(count for reason, count in new.items() if reason.endswith("_error"))
         unplaced = sum(view.snapshot.without_markers.values()) - sum(self._before.without_markers.values())
-        odd = [
-            reason
-            for reason, count in sorted(view.snapshot.odd_stamps.items())
-            if count > self._before.odd_stamps.get(reason, 0)
-        ]
+        odd = sorted(_new(view.snapshot.odd_stamps, self._before.odd_stamps))
         if broken:
             return DiagnosticStatus.ERROR, f"{broken} frames failed: {view.snapshot.last_error}"
         if bad:
@@ -100,13 +96,29 @@ class CameraDiagnostics:
             return DiagnosticStatus.WARN, f"no publisher on {view.topic}: start the camera or remap the topic"
         if silent and view.snapshot.received:
             return DiagnosticStatus.WARN, f"no frame on {view.topic} for {age:.1f} s: its publisher stopped sending"
+        if silent and unread:
+            return DiagnosticStatus.WARN, (
+                f"no frame came for {age:.1f} s: the quality of service of a publisher does not fit ({unread[0]}); set "
+                f"qos_overrides.{view.topic}.subscription.*, or the publisher's"
+            )
         if silent:
             return DiagnosticStatus.WARN, (
                 f"{view.topic} has a publisher but no frame came for {age:.1f} s: if its images are large, give the "
                 "PUBLISHER a larger shared-memory segment (config/fastdds_profile.xml); else check its QoS"
             )
+        if unfit:
+            return DiagnosticStatus.WARN, (
+                f"quality of service of a counterpart does not fit: {', '.join(sorted(unfit))}; see qos_overrides"
+            )
+        if OUTSIDE_WINDOW in new:
+            return DiagnosticStatus.WARN, (
+                f"{new[OUTSIDE_WINDOW]} frames were too far from the anchor camera's: check the camera's clock and "
+                "rate, or raise batch.max_spread"
+            )
         if unplaced:
-            return DiagnosticStatus.WARN, "unknown instances cannot be placed: camera_info is missing or does not fit"
+            return DiagnosticStatus.WARN, (
+                "unknown instances cannot be placed: camera_info or the camera's transform is missing or does not fit"
+            )
         if odd:
             return DiagnosticStatus.WARN, (
                 f"stamps are no use ({', '.join(odd)}): check the driver's stamps, the clocks and use_sim_time"
@@ -114,6 +126,11 @@ class CameraDiagnostics:
         if new.keys() & set(_HARMLESS):
             return DiagnosticStatus.OK, "idle: nobody subscribes to an output"
         return DiagnosticStatus.OK, "running"
+
+
+def _new(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """What was counted since the last look."""
+    return {key: count - before.get(key, 0) for key, count in now.items() if count > before.get(key, 0)}
 
 
 def node_status(name: str, view: NodeView) -> DiagnosticStatus:

@@ -76,6 +76,14 @@ def _named_formats() -> dict[str, PixelFormat]:
 
 _NAMED = _named_formats()
 
+CV_BRIDGE_ENCODINGS = frozenset(_NAMED) - {"uyvy", "yuyv", *_SEMIPLANAR}
+"""Names that every release of cv_bridge knows; the generic types (8UC3 ...) come on top."""
+
+
+def is_generic(encoding: str) -> bool:
+    """Whether an encoding is a type such as 8UC3 or 32FC1, which says nothing about colour."""
+    return _GENERIC.fullmatch(encoding) is not None
+
 
 def pixel_format(encoding: str) -> PixelFormat:
     """Layout of an encoding.
@@ -119,7 +127,7 @@ def convert(array: np.ndarray, source: str, target: str) -> np.ndarray:
                 f"cannot convert image encoding '{source}' to '{target}': '{source}' does not say which colours its "
                 "channels are, or the channel counts differ; publish rgb8, bgr8 or mono8 instead",
             )
-    elif have.color != want.color:
+    elif have.color != want.color or have.color in _BAYER:
         array = _convert_color(array, have.color, want.color, f"'{source}' to '{target}'")
     return _convert_depth(array, want.dtype)
 
@@ -148,8 +156,15 @@ def _opencv(color: str) -> str:
 def _convert_depth(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if array.dtype == dtype:
         return array
-    scale = {(1, 2): 257.0, (2, 1): 1 / 257.0}.get((array.dtype.itemsize, dtype.itemsize), 1.0)
     if dtype.kind == "f":
         return array.astype(dtype)
+    if (array.dtype, dtype) == (np.uint8, np.uint16):
+        return array.astype(np.uint16) * np.uint16(257)
+    if (array.dtype, dtype) == (np.uint16, np.uint8):
+        flat = cv2.convertScaleAbs(array.reshape(array.shape[0], -1), alpha=1 / 257)
+        return flat.reshape(array.shape)
+    scale = {(1, 2): 257.0, (2, 1): 1 / 257.0}.get((array.dtype.itemsize, dtype.itemsize), 1.0)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(array * np.float64(scale)), limits.min, limits.max).astype(dtype)
+    # What is not a number becomes 0, as in OpenCV.
+    rounded = np.nan_to_num(np.rint(array * np.float64(scale)), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return np.clip(rounded, limits.min, limits.max).astype(dtype)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from m2a_core.bundle import load_bundle
 from m2a_core.errors import ConfigError
 from m2a_core.labels import LabelSet
 from m2a_core.perception import Perception
-from m2a_core.runtime.factory import create_runtime
+from m2a_core.runtime.factory import create_runtime_or_fall_back
 from m2a_ros.parameters import Settings
 
 
 class Engine:
-    """A loaded network and the manifest it came with."""
+    """A loaded network and the manifest it came with.
 
-    def __init__(self, settings: Settings) -> None:
-        """Load the model.
+    Attributes:
+        manifest: of the model.
+        backend: what runs it, which is not that of the settings after a fall-back.
+    """
+
+    def __init__(self, settings: Settings, warn: Callable[[str], object]) -> None:
+        """Load the model; ``warn`` is told of a fall-back.
 
         Raises:
             EngineError: the bundle is missing, corrupt or does not match its manifest.
@@ -26,7 +32,9 @@ class Engine:
         _check_classes(settings, bundle.manifest.labels)
         self.manifest = bundle.manifest
         settings.apply_thresholds(self.manifest.thresholds)
-        self._runtime = create_runtime(bundle, settings.backend, settings.threads)
+        self._runtime, self.backend = create_runtime_or_fall_back(
+            bundle, settings.backend, settings.fallback_backend, warn, settings.threads
+        )
 
     def perception(self, settings: Settings) -> Perception:
         """The model with the thresholds of the settings.
@@ -35,7 +43,7 @@ class Engine:
             ConfigError: a threshold is out of range.
         """
         thresholds = settings.apply_thresholds(self.manifest.thresholds)
-        return Perception(replace(self.manifest, thresholds=thresholds), self._runtime)
+        return Perception(replace(self.manifest, thresholds=thresholds), self._runtime, settings.hold)
 
     def close(self) -> None:
         """Free the network."""

@@ -5,7 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+from m2a_ros.stamps import stamp_to_ns
+
+
+class Slots(Protocol):
+    """Where messages wait for the worker; safe between the executor's thread and the worker's."""
+
+    def put(self, arrival: Arrival) -> bool:
+        """Keep a message; whether it pushed out an older one of its camera."""
+
+    def take(self) -> Arrival | None:
+        """Wait for the next message; None once closed."""
+
+    def close(self) -> None:
+        """Drop what waits and release the worker."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,11 @@ class Arrival:
     camera: str
     message: Any
     received: float = field(default_factory=time.monotonic)
+
+    @property
+    def stamp_ns(self) -> int:
+        """The message's stamp, nanoseconds."""
+        return stamp_to_ns(self.message.header.stamp)
 
 
 class FrameSlots:

@@ -21,6 +21,9 @@ try:
 except ModuleNotFoundError:
     LabelInfo = None
 
+LABEL_INFO = LabelInfo or String
+"""Type of the messages."""
+
 
 def label_info_message(labels: LabelSet, threshold: float) -> Any:
     """Build the message.

@@ -12,6 +12,8 @@ COMMANDS = {
     "demo": "m2a_ros.demo.command",
     "replay": "m2a_ros.replay.command",
     "bag": "m2a_ros.bag.command",
+    "health": "m2a_ros.health",
+    "view": "m2a_ros.view.command",
 }
 
 

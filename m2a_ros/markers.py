@@ -1,18 +1,15 @@
-"""Unknown instances -> ``visualization_msgs/MarkerArray`` in the base frame.
+"""Placed instances -> ``visualization_msgs/MarkerArray`` in the base frame.
 
-Every tracked instance whose contact point meets the ground within ``max_distance`` gives three markers with its track's
-id: ``<camera>/outline`` (the contour, upright over the contact point), ``<camera>/footprint`` (a rectangle on the
-ground) and ``<camera>/label`` (id, score, distance with its bounds). One that meets no ground, such as above the
-horizon, gives none.
+Every instance gives three markers with its track's number as id: ``<camera>/outline`` (the contour, upright over the
+foot), ``<camera>/footprint`` (a level rectangle) and ``<camera>/label`` (number, score, distance with its bounds, width
+x height).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
@@ -20,67 +17,10 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from m2a_core.labels import UNKNOWN_COLOR
-from m2a_core.types import UnknownInstance
-from m2a_ros.projection import GroundProjector
+from m2a_ros.placing import PlacedInstance
 
 _LINE_WIDTH_M = 0.05
 _TEXT_HEIGHT_M = 0.4
-_CONTOUR_TOLERANCE_PX = 1.5
-
-
-@dataclass(frozen=True)
-class PlacedInstance:
-    """An unknown instance in the base frame, metres.
-
-    Attributes:
-        instance: the instance in the image.
-        position: float64 [3], its contact point on the ground.
-        distance: from the point on the ground below the camera.
-        bounds: the nearest and farthest that ``distance`` can be; the farthest may be infinite.
-        outline: float64 [N, 3], its contour in the vertical plane through ``position`` that faces the camera.
-        footprint: float64 [4, 3], a rectangle on the ground as wide as the outline and, for its depth cannot be seen,
-            as deep as wide, behind ``position``.
-    """
-
-    instance: UnknownInstance
-    position: np.ndarray
-    distance: float
-    bounds: tuple[float, float]
-    outline: np.ndarray
-    footprint: np.ndarray
-
-
-def place(
-    instance: UnknownInstance, projector: GroundProjector, max_distance: float, pixel_error: float
-) -> PlacedInstance | None:
-    """Place an instance on the ground plane.
-
-    Args:
-        instance: the instance.
-        projector: of its camera.
-        max_distance: metres from the camera; a pixel near the horizon means hundreds of metres and is not trusted.
-        pixel_error: by how many pixels the contact point may be off.
-
-    Returns:
-        None where its contact point is at or above the horizon, outside the lens model, or farther than allowed.
-    """
-    position = projector.ground(np.array([instance.contact]))[0]
-    away = position - projector.position
-    away[2] = 0.0
-    distance = float(np.linalg.norm(away))
-    if not 0 < distance <= max_distance:
-        return None
-    contour = cv2.approxPolyDP(np.asarray(instance.contour, np.int32).reshape(-1, 1, 2), _CONTOUR_TOLERANCE_PX, True)
-    outline = projector.upright(contour.reshape(-1, 2), position)
-    outline = outline[np.isfinite(outline).all(axis=1)]
-    forward = away / distance
-    left = np.array([-forward[1], forward[0], 0.0])
-    sides = (outline - position) @ left if len(outline) else np.zeros(1)
-    near_left, near_right = (position + side * left for side in (sides.max(), sides.min()))
-    depth = float(np.ptp(sides)) * forward
-    footprint = np.array([near_left, near_right, near_right + depth, near_left + depth])
-    bounds = projector.distance_bounds(instance.contact, pixel_error)
-    return PlacedInstance(instance, position, distance, bounds, outline, footprint)
 
 
 class MarkerBuilder:
@@ -104,7 +44,7 @@ class MarkerBuilder:
 
         Args:
             stamp: ``builtin_interfaces/Time`` of the frame.
-            placed: the instances to show, by the id of their track.
+            placed: the instances to show, by the number of their track.
 
         Returns:
             ADD markers for each, DELETE markers for ids shown before and gone now.
@@ -121,7 +61,7 @@ class MarkerBuilder:
         return MarkerArray(markers=markers)
 
     def _marker(self, header: Header, number: int, item: PlacedInstance, kind: str, shape: int) -> Marker:
-        """A marker at the instance's contact point; its points are relative to it."""
+        """A marker at the instance's foot; its points are relative to it."""
         marker = Marker(header=header, ns=self._kinds[kind], id=number, type=shape, action=Marker.ADD)
         marker.pose.position = _point(item.position)
         marker.pose.orientation.w = 1.0
@@ -139,10 +79,10 @@ class MarkerBuilder:
 
     def _label(self, header: Header, number: int, item: PlacedInstance) -> Marker:
         marker = self._marker(header, number, item, "label", Marker.TEXT_VIEW_FACING)
-        top = float(item.outline[:, 2].max()) if len(item.outline) else 0.0
+        top = float(item.outline[:, 2].max())
         marker.pose.position.z = top + _TEXT_HEIGHT_M
         marker.scale.z = _TEXT_HEIGHT_M
-        marker.text = f"unknown {number}  {item.instance.score:.2f}  {_distance_text(item)}"
+        marker.text = f"unknown {number}  {item.instance.score:.2f}  {_distance_text(item)}  {_size_text(item)}"
         return marker
 
 
@@ -153,6 +93,10 @@ def _distance_text(item: PlacedInstance) -> str:
         if np.isfinite(far)
         else f"{item.distance:.1f} m (> {near:.1f})"
     )
+
+
+def _size_text(item: PlacedInstance) -> str:
+    return f"{item.size[0]:.1f} x {item.size[1]:.1f} m"
 
 
 def _point(xyz: np.ndarray) -> Point:

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from m2a_core import __version__
 from m2a_core.errors import M2aError
+from m2a_ros.batching import BatchSlots
 from m2a_ros.camera_input import CameraInput
 from m2a_ros.diagnostics import (
     INTERNAL_ERROR,
@@ -25,7 +28,8 @@ from m2a_ros.diagnostics import (
     node_status,
 )
 from m2a_ros.engine import Engine
-from m2a_ros.frame_slot import Arrival, FrameSlots
+from m2a_ros.extrinsics import Extrinsics, create_extrinsics
+from m2a_ros.frame_slot import Arrival, FrameSlots, Slots
 from m2a_ros.parameter_server import ParameterServer
 from m2a_ros.parameters import Settings
 from m2a_ros.pipeline import CameraPipeline, Tuning
@@ -52,17 +56,24 @@ class M2aNode(LifecycleNode):
         """
         super().__init__(NODE_NAME, **options)
         self._engine: Engine | None = None
+        self._extrinsics: Extrinsics | None = None
         self._tuning: Tuning | None = None
         self._worker: Worker | None = None
+        self._batches: BatchSlots | None = None
         self._pipelines: dict[str, CameraPipeline] = {}
         self._inputs: dict[str, CameraInput] = {}
         self._statistics: dict[str, CameraStatistics] = {}
         self._camera_diagnostics: dict[str, CameraDiagnostics] = {}
         self._problem = ""
+        # Two nodes side by side differ in their namespace.
+        self._label = self.get_fully_qualified_name().lstrip("/")
         self._parameter_server = ParameterServer(self, lambda: self._engine is not None, self._retune)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self._timer = self.create_timer(self._parameter_server.value("diagnostics.period"), self._publish_diagnostics)
-        self.create_timer(_FOLLOW_PERIOD_S, self._follow_publishers)
+        # Wall time: diagnostics must come also while simulated time stands.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        period = self._parameter_server.value("diagnostics.period")
+        self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
+        self.create_timer(_FOLLOW_PERIOD_S, self._follow_publishers, clock=steady)
 
     def start(self) -> None:
         """Configure and activate, if the parameter ``autostart`` says so and the setup fits."""
@@ -120,32 +131,36 @@ class M2aNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._parameter_server.settings()
-        self._engine = Engine(settings)
+        self._engine = Engine(settings, self.get_logger().error)
         self._tuning = Tuning(self._engine.perception(settings), settings)
         self._timer.timer_period_ns = int(1e9 * self._parameter_server.value("diagnostics.period"))
+        self._extrinsics = create_extrinsics(self, settings.extrinsics)
         for camera in settings.cameras:
-            self._statistics[camera] = CameraStatistics()
-            self._pipelines[camera] = CameraPipeline(self, camera, self._tuning, self._statistics[camera])
+            statistics = self._statistics[camera] = CameraStatistics()
+            self._pipelines[camera] = CameraPipeline(self, camera, self._tuning, statistics, self._extrinsics)
         manifest = self._engine.manifest
         self.get_logger().info(
-            f"configured: model '{manifest.name}' ({settings.backend}, input {manifest.input_size}), "
+            f"configured: model '{manifest.name}' ({self._engine.backend}, input {manifest.input_size}), "
             f"cameras {list(settings.cameras)}"
         )
 
     def _activate(self) -> None:
         assert self._tuning is not None
         settings = self._tuning.settings
-        slots = FrameSlots(settings.cameras)
+        slots: Slots = FrameSlots(settings.cameras)
+        if settings.batch.anchor:
+            slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
         for camera in settings.cameras:
-            self._inputs[camera] = CameraInput(self, camera, settings.transport, slots, self._statistics[camera])
-            self._camera_diagnostics[camera] = CameraDiagnostics(f"{self.get_name()}: camera {camera}")
+            transport = settings.camera[camera].transport
+            self._inputs[camera] = CameraInput(self, camera, transport, slots, self._statistics[camera])
+            self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
         self._worker = Worker(slots, self._process, self._report_crash)
         self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
 
     def _stop(self) -> None:
         if self._worker is not None:
             self._worker.stop()
-            self._worker = None
+            self._worker = self._batches = None
             if self.context.ok():
                 for pipeline in self._pipelines.values():
                     pipeline.clear_markers()
@@ -161,6 +176,9 @@ class M2aNode(LifecycleNode):
         self._pipelines.clear()
         self._statistics.clear()
         self._tuning = None
+        if self._extrinsics is not None:
+            self._extrinsics.close()
+            self._extrinsics = None
         if self._engine is not None:
             self._engine.close()
             self._engine = None
@@ -168,6 +186,9 @@ class M2aNode(LifecycleNode):
     def _process(self, arrival: Arrival) -> None:
         assert self._tuning is not None
         self._pipelines[arrival.camera].process(arrival, self._tuning, self._inputs[arrival.camera])
+
+    def _count_drop(self, camera: str, reason: str) -> None:
+        self._statistics[camera].dropped(reason)
 
     def _report_crash(self, arrival: Arrival, trace: str) -> None:
         if not self.context.ok():
@@ -191,14 +212,22 @@ class M2aNode(LifecycleNode):
         if self._engine is not None and self._tuning is not None:
             manifest = self._engine.manifest
             facts = {
+                "version": __version__,
                 "model": manifest.name,
                 "onnx_sha256": manifest.onnx_sha256,
-                "backend": self._tuning.settings.backend,
+                "backend": self._engine.backend,
                 "input_size": f"{manifest.input_size[1]}x{manifest.input_size[0]}",
+            }
+        if self._batches is not None:
+            batch = self._batches.facts
+            facts |= {
+                "batches": str(batch.count),
+                "batch_cameras": str(batch.cameras),
+                "batch_spread_ms": f"{batch.spread_ms:.1f}",
             }
         label = self._state_machine.current_state[1]
         timeout = self._parameter_server.value("diagnostics.frame_timeout")
-        statuses = [node_status(f"{self.get_name()}: node", NodeView(label, self._problem, facts))]
+        statuses = [node_status(f"{self._label}: node", NodeView(label, self._problem, facts))]
         for name, camera in self._inputs.items():
             view = CameraView(camera.topic, camera.publisher_count(), self._statistics[name].snapshot())
             statuses.append(self._camera_diagnostics[name].status(view, timeout))

@@ -10,6 +10,7 @@ import numpy as np
 
 from m2a_core.labels import UNKNOWN_NAME, LabelSet
 from m2a_core.types import Output
+from m2a_ros.encodings import pixel_format
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,31 @@ class MapOutput:
         topic: last part of its topic.
         output: what must be computed for it.
         encoding: of the message.
-        convert: from the result's map to the message's array.
+        write: from the result's map into the message's pixels, an array of the same shape.
     """
 
     topic: str
     output: Output
     encoding: str
-    convert: Callable[[np.ndarray], np.ndarray]
+    write: Callable[[np.ndarray, np.ndarray], object]
+
+    def convert(self, values: np.ndarray) -> np.ndarray:
+        """The message's array of a result's map."""
+        out = np.empty(values.shape, pixel_format(self.encoding).dtype)
+        self.write(values, out)
+        return out
+
+
+def _copy(values: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, values, casting="unsafe")
 
 
 MAPS = (
     # f sums over queries and can leave [0, 1] by a little; readers are promised [0, 1].
-    MapOutput("anomaly_map", Output.ANOMALY, "32FC1", lambda anomaly: np.clip(anomaly, 0.0, 1.0)),
-    MapOutput("open_set_mask", Output.OPEN_SET, "mono8", lambda ids: ids),
-    MapOutput("panoptic", Output.PANOPTIC, "16UC1", lambda ids: ids.astype(np.uint16)),
-    MapOutput("unknown_instances", Output.UNKNOWN_INSTANCES, "16UC1", lambda ids: ids),
+    MapOutput("anomaly_map", Output.ANOMALY, "32FC1", lambda anomaly, out: np.clip(anomaly, 0.0, 1.0, out=out)),
+    MapOutput("open_set_mask", Output.OPEN_SET, "mono8", _copy),
+    MapOutput("panoptic", Output.PANOPTIC, "16UC1", _copy),
+    MapOutput("unknown_instances", Output.UNKNOWN_INSTANCES, "16UC1", _copy),
 )
 
 

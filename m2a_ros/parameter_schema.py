@@ -10,14 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from m2a_ros.parameters import (
-    MODELS_OWN,
-    NODE_PARAMETERS,
-    THRESHOLD_PARAMETERS,
-    TOPIC_TOKEN,
-    ParameterSpec,
-    mounting_parameters,
-)
+from m2a_ros.parameter_spec import ParameterSpec
+from m2a_ros.parameters import MODELS_OWN, THRESHOLD_PARAMETERS, TOPIC_TOKEN, all_parameters
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 _ANY_CAMERA = "NAME"
@@ -25,10 +19,13 @@ _ANY_CAMERA = "NAME"
 
 def parameter_schema() -> dict[str, Any]:
     """The schema (JSON Schema, draft 7) of a file for ``--params-file``."""
-    mounting = _tree(mounting_parameters(_ANY_CAMERA))["properties"]["mounting"]["properties"][_ANY_CAMERA]
-    node = _tree((*NODE_PARAMETERS, *THRESHOLD_PARAMETERS))
+    node = _tree(all_parameters([_ANY_CAMERA]))
+    for group in ("camera", "mounting"):
+        one = node["properties"][group]["properties"][_ANY_CAMERA]
+        node["properties"][group] = {
+            "type": "object", "patternProperties": {_token(): one}, "additionalProperties": False,
+        }  # fmt: skip
     node["properties"] |= {
-        "mounting": {"type": "object", "patternProperties": {_token(): mounting}, "additionalProperties": False},
         "use_sim_time": {"type": "boolean", "default": False, "description": "Take the time from /clock."},
         "qos_overrides": {"type": "object", "description": "Quality of service by topic; see docs/node.md."},
     }

@@ -16,14 +16,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from m2a_core.errors import ConfigError
-from m2a_ros.parameters import (
-    NODE_PARAMETERS,
-    THRESHOLD_PARAMETERS,
-    ParameterSpec,
-    Settings,
-    check_cameras,
-    mounting_parameters,
-)
+from m2a_ros.parameter_spec import ParameterSpec
+from m2a_ros.parameters import Settings, all_parameters, check_cameras
 
 _ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
@@ -44,9 +38,9 @@ class ParameterServer:
         self._on_change = on_change
         self._specs: dict[str, ParameterSpec] = {}
         self._refused: dict[str, str] = {}
-        for spec in (*NODE_PARAMETERS, *THRESHOLD_PARAMETERS):
+        for spec in all_parameters(()):
             self._declare(spec)
-        self._declare_mountings()
+        self._declare_cameras()
         node.add_on_set_parameters_callback(self._check_change)
 
     def value(self, name: str) -> Any:
@@ -59,7 +53,7 @@ class ParameterServer:
         Raises:
             ConfigError: naming every parameter that is unknown or was given a bad value, or values that do not fit.
         """
-        self._declare_mountings()
+        self._declare_cameras()
         problems = [*self._refused.values(), *self._unknown()]
         if problems:
             raise ConfigError("; ".join(problems))
@@ -91,15 +85,14 @@ class ParameterServer:
                 f"parameter '{spec.name}' is {given!r}, expected {spec.expected}: {spec.description}"
             )
 
-    def _declare_mountings(self) -> None:
+    def _declare_cameras(self) -> None:
         """Declare the parameters of cameras that have none yet; a bad list is left to ``settings`` to refuse."""
         try:
             cameras = check_cameras(self.value("cameras"))
         except ConfigError:
             return
-        for camera in cameras:
-            for spec in mounting_parameters(camera):
-                self._declare(spec)
+        for spec in all_parameters(cameras):
+            self._declare(spec)
 
     def _unknown(self) -> list[str]:
         # rclpy keeps undeclared overrides to itself and says nothing of them: a misspelt name would go unnoticed.
@@ -108,7 +101,7 @@ class ParameterServer:
         return [f"parameter '{name}' is unknown; {self._hint(name)}" for name in unknown]
 
     def _hint(self, name: str) -> str:
-        if name.startswith("mounting."):
+        if name.startswith(("camera.", "mounting.")):
             return f"'cameras' is {list(self.value('cameras'))}; add the camera there or remove the parameter"
         close = difflib.get_close_matches(name, self._specs, n=1)
         return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(self._specs))}"

@@ -15,47 +15,20 @@ from m2a_core.errors import ConfigError
 from m2a_core.manifest import Thresholds
 from m2a_core.openset.tracking import TrackerConfig
 from m2a_core.runtime.factory import BACKENDS
+from m2a_ros.batching import BatchConfig
+from m2a_ros.camera_settings import CameraSettings, camera_parameters
+from m2a_ros.parameter_spec import TRANSPORTS, ParameterSpec
 from m2a_ros.projection import Mounting
 
 MODELS_OWN = -1.0
 """Value of ``thresholds.*`` that stands for the threshold in the model's manifest."""
 
-TRANSPORTS = ("auto", "raw", "compressed")
+EXTRINSICS = ("auto", "tf", "parameters")
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "a string"}
+NO_FALLBACK = "none"
+
 TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a camera's name must match."""
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One parameter.
-
-    Attributes:
-        name: full name.
-        default: default value; its type is the parameter's.
-        description: what it means, with its unit.
-        limits: smallest and largest value, for numbers.
-        choices: allowed values, for strings.
-        live: may change while the node is configured; all others need the node unconfigured.
-        required: must not be empty, for strings.
-    """
-
-    name: str
-    default: Any
-    description: str
-    limits: tuple[float, float] | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-    required: bool = False
-
-    @property
-    def expected(self) -> str:
-        """Type and range in words, for messages."""
-        if self.choices:
-            return f"one of {', '.join(self.choices)}"
-        kind = "a list of strings" if isinstance(self.default, list) else _KINDS[type(self.default)]
-        return kind + (f" from {self.limits[0]} to {self.limits[1]}" if self.limits else "")
 
 
 NODE_PARAMETERS = (
@@ -65,6 +38,11 @@ NODE_PARAMETERS = (
         required=True,
     ),
     ParameterSpec("backend", BACKENDS[0], "What runs the network.", choices=BACKENDS),
+    ParameterSpec(
+        "fallback_backend", NO_FALLBACK,
+        "What runs the network where 'backend' cannot load it, with an error in the log; none: the error stands.",
+        choices=(NO_FALLBACK, *BACKENDS),
+    ),
     ParameterSpec("threads", 0, "CPU threads for one inference; 0 leaves it to the back end (all cores).", (0, 256)),
     ParameterSpec(
         "classes",
@@ -84,7 +62,40 @@ NODE_PARAMETERS = (
         (0.0, 1000.0), live=True,
     ),
     ParameterSpec(
-        "base_frame", "base_link", "Frame of the markers: x forward, y left, z up, ground at z = 0.", required=True
+        "batch.anchor",
+        "",
+        "Camera that sets the pace: its frames are processed together with those of the other cameras that belong to "
+        "them; empty processes every frame by itself.",
+    ),
+    ParameterSpec(
+        "batch.max_spread", 0.05, "Seconds by which a frame's stamp may differ from the anchor's.", (0.0, 10.0)
+    ),
+    ParameterSpec("batch.wait", 0.03, "Seconds after the anchor's frame that the other cameras have.", (0.0, 10.0)),
+    ParameterSpec(
+        "overlay.max_width", 960, "Pixels; wider images get an overlay of this width; 0 for the image's own.",
+        (0, 16384), live=True,
+    ),
+    ParameterSpec("overlay.jpeg_quality", 90, "Quality of the compressed overlay.", (1, 100), live=True),
+    ParameterSpec(
+        "rectified_cameras",
+        [""],
+        "Cameras whose images are rectified (image_rect): P of their camera_info holds, not K and D.",
+    ),
+    ParameterSpec(
+        "base_frame", "base_link", "Frame of the markers, on the vehicle: x forward, y left, z up.", required=True
+    ),
+    ParameterSpec("ground_z", 0.0, "Height of the ground in base_frame, metres.", (-100.0, 100.0), live=True),
+    ParameterSpec(
+        "extrinsics",
+        "auto",
+        "What tells where the cameras are: tf (the image's frame_id), parameters (mounting.*), or auto: tf where "
+        "tf2_ros is installed, else parameters.",
+        choices=EXTRINSICS,
+    ),
+    ParameterSpec(
+        "depth_tolerance", 0.05,
+        "Seconds by which the stamp of a depth image may differ from that of the image it belongs to.",
+        (0.0, 10.0), live=True,
     ),
     ParameterSpec(
         "markers.max_distance", 60.0, "Metres from the camera beyond which an unknown instance gets no marker.",
@@ -100,6 +111,18 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec(
         "tracking.keep_frames", 5, "Frames an unknown instance may go unseen and still come back under its number.",
+        (0, 100), live=True,
+    ),
+    ParameterSpec(
+        "temporal.hold",
+        0.8,
+        "Refined score f^r (Eq. 15) down to which an object that was seen before is held; 1.0 for no such help.",
+        (0.0, 1.0),
+        live=True,
+    ),
+    ParameterSpec(
+        "temporal.support_frames", 4,
+        "Frames in a row with at least temporal.hold that confirm an object that is too weak by itself; 0 for never.",
         (0, 100), live=True,
     ),
     ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
@@ -154,7 +177,8 @@ def mounting_parameters(camera: str) -> tuple[ParameterSpec, ...]:
 
 def all_parameters(cameras: Iterable[str]) -> tuple[ParameterSpec, ...]:
     """Every parameter of a node with these cameras."""
-    return (*NODE_PARAMETERS, *THRESHOLD_PARAMETERS, *(spec for name in cameras for spec in mounting_parameters(name)))
+    own = (spec for name in cameras for spec in (*camera_parameters(name), *mounting_parameters(name)))
+    return (*NODE_PARAMETERS, *THRESHOLD_PARAMETERS, *own)
 
 
 @dataclass(frozen=True)
@@ -164,30 +188,46 @@ class Settings:
     Attributes:
         model: name or path of the model bundle.
         backend: what runs the network.
+        fallback_backend: what does where ``backend`` cannot; empty for nothing.
         threads: CPU threads, or None for the back end's choice.
         classes: class names the model must have, or () for any.
         cameras: names of the cameras.
-        transport: ``auto``, ``raw`` or ``compressed``.
-        max_rate: frames a second and camera, 0 for no limit.
+        camera: how each camera is read.
+        batch: which frames are processed together.
+        overlay_width: pixels, 0 for the image's own.
+        overlay_quality: of the JPEG, 1..100.
+        rectified_cameras: cameras whose images are rectified.
         base_frame: frame of the markers.
+        ground_z: metres, height of the ground in ``base_frame``.
+        extrinsics: ``auto``, ``tf`` or ``parameters``.
+        depth_tolerance: seconds.
         marker_distance: metres.
         marker_lifetime: seconds, 0 for ever.
-        tracking: when an unknown instance gets its number and loses it.
+        tracking: when an unknown instance is confirmed and lost.
+        hold: refined score down to which an object that was seen before is held.
         thresholds: values that replace the model's own, by name.
         mounting: where each camera sits.
     """
 
     model: str
     backend: str
+    fallback_backend: str
     threads: int | None
     classes: tuple[str, ...]
     cameras: tuple[str, ...]
-    transport: str
-    max_rate: float
+    camera: dict[str, CameraSettings]
+    batch: BatchConfig
+    overlay_width: int
+    overlay_quality: int
+    rectified_cameras: tuple[str, ...]
     base_frame: str
+    ground_z: float
+    extrinsics: str
+    depth_tolerance: float
     marker_distance: float
     marker_lifetime: float
     tracking: TrackerConfig
+    hold: float
     thresholds: dict[str, float]
     mounting: dict[str, Mounting]
 
@@ -209,18 +249,33 @@ class Settings:
                 if value < 0:
                     raise ConfigError(f"parameter '{spec.name}' is {value}; expected 0..1, or -1 for the model's own")
                 thresholds[spec.name.removeprefix("thresholds.")] = value
+        camera = {name: CameraSettings.from_values(name, values) for name in cameras}
+        anchor = (*_known_cameras("batch.anchor", [values["batch.anchor"]], cameras), "")[0]
+        rectified = _known_cameras("rectified_cameras", values["rectified_cameras"], cameras)
+        if twice := [name for name in rectified if camera[name].rectify]:
+            raise ConfigError(f"'rectified_cameras' names {twice}, whose 'camera.NAME.rectify' is true: correct either")
         return cls(
             model=values["model"],
             backend=values["backend"],
+            fallback_backend=values["fallback_backend"].removeprefix(NO_FALLBACK),
             threads=values["threads"] or None,
             classes=tuple(name for name in values["classes"] if name),
             cameras=cameras,
-            transport=values["transport"],
-            max_rate=values["max_rate"],
+            camera=camera,
+            batch=BatchConfig(anchor, values["batch.max_spread"], values["batch.wait"]),
+            overlay_width=values["overlay.max_width"],
+            overlay_quality=values["overlay.jpeg_quality"],
+            rectified_cameras=rectified,
             base_frame=values["base_frame"],
+            ground_z=values["ground_z"],
+            extrinsics=values["extrinsics"],
+            depth_tolerance=values["depth_tolerance"],
             marker_distance=values["markers.max_distance"],
             marker_lifetime=values["markers.lifetime"],
-            tracking=TrackerConfig(values["tracking.confirm_frames"], values["tracking.keep_frames"]),
+            tracking=TrackerConfig(
+                values["tracking.confirm_frames"], values["temporal.support_frames"], values["tracking.keep_frames"]
+            ),
+            hold=values["temporal.hold"],
             thresholds=thresholds,
             mounting={
                 camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in _MOUNTING_MEANINGS})
@@ -235,6 +290,14 @@ class Settings:
             ConfigError: a value is outside its range.
         """
         return replace(own, **self.thresholds)
+
+
+def _known_cameras(parameter: str, names: Iterable[str], cameras: tuple[str, ...]) -> tuple[str, ...]:
+    """The names but the empty one, each of which must be a camera's."""
+    given = tuple(name for name in names if name)
+    if strange := [name for name in given if name not in cameras]:
+        raise ConfigError(f"parameter '{parameter}' names {strange}, but 'cameras' is {list(cameras)}; correct either")
+    return given
 
 
 def check_cameras(cameras: Iterable[str]) -> tuple[str, ...]:

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 from rclpy.node import Node
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from m2a_core.errors import DataError, InferenceError
-from m2a_core.openset.tracking import Tracker
 from m2a_core.perception import Perception
-from m2a_core.types import Frame, OpenSetResult, UnknownInstance
+from m2a_core.types import Frame, OpenSetResult, Output
 from m2a_ros.camera_input import CameraInput
 from m2a_ros.conversions import compressed_to_rgb, image_to_rgb
+from m2a_ros.depth import DepthBuffer
 from m2a_ros.encodings import ImageError
+from m2a_ros.extrinsics import Extrinsics
 from m2a_ros.frame_slot import Arrival
-from m2a_ros.markers import MarkerBuilder, PlacedInstance, place
+from m2a_ros.image_region import crop_to_aspect, place_back
 from m2a_ros.parameters import Settings
-from m2a_ros.projection import GroundProjector, Intrinsics
 from m2a_ros.publishers import CameraOutputs
 from m2a_ros.rate_limiter import RateLimiter
+from m2a_ros.rectification import NotRectifiable, Rectifier, rectified_info
+from m2a_ros.stamps import stamp_to_ns
 from m2a_ros.statistics import CameraStatistics
+from m2a_ros.unknown_objects import Scene, UnknownObjects
 
 NO_SUBSCRIBER = "no_subscriber"
 RATE_LIMIT = "rate_limit"
 BAD_FRAME_PREFIX = "bad_image."
+NOT_RECTIFIED_PREFIX = "not_rectified."
 INFERENCE_ERROR = "inference_error"
 _WARNING_PERIOD_S = 5.0
 
@@ -49,7 +51,9 @@ class Tuning:
 class CameraPipeline:
     """Processes the frames of one camera."""
 
-    def __init__(self, node: Node, camera: str, tuning: Tuning, statistics: CameraStatistics) -> None:
+    def __init__(
+        self, node: Node, camera: str, tuning: Tuning, statistics: CameraStatistics, extrinsics: Extrinsics
+    ) -> None:
         """Create the camera's publishers.
 
         Args:
@@ -57,15 +61,18 @@ class CameraPipeline:
             camera: name of the camera.
             tuning: the model and the parameters.
             statistics: where frames are counted.
+            extrinsics: says where the camera is.
         """
         settings, manifest = tuning.settings, tuning.perception.manifest
-        self.outputs = CameraOutputs(node, camera, manifest.labels, manifest.thresholds.anomaly)
+        self.outputs = CameraOutputs(
+            node, camera, manifest.labels, manifest.thresholds.anomaly, statistics.qos_mismatch
+        )
         self._node = node
         self._camera = camera
         self._statistics = statistics
-        self._markers = MarkerBuilder(camera, settings.base_frame, settings.marker_lifetime)
-        self._tracker = Tracker()
+        self._objects = UnknownObjects(node, camera, self.outputs, statistics, extrinsics, settings)
         self._limiter = RateLimiter()
+        self._rectifier = Rectifier()
         self._last_published: float | None = None
 
     def process(self, arrival: Arrival, tuning: Tuning, camera: CameraInput) -> None:
@@ -74,91 +81,74 @@ class CameraPipeline:
         if not wanted:
             self._statistics.dropped(NO_SUBSCRIBER)
             return
-        if not self._limiter.accepts(arrival.received, tuning.settings.max_rate):
+        if not self._limiter.accepts(arrival.received, tuning.settings.camera[self._camera].max_rate):
             self._statistics.dropped(RATE_LIMIT)
             return
         start = time.perf_counter()
         try:
             frame = self._decode(arrival)
+            info, depth = camera.camera_info, camera.depth
+            if tuning.settings.camera[self._camera].rectify:
+                frame, info = self._rectify(frame, info)
+                # Nobody rectified the depth image: its pixels are not this image's.
+                depth = DepthBuffer()
             decoded = time.perf_counter()
-            result = tuning.perception.infer(frame, wanted)
+            result = self._infer(frame, wanted, tuning)
         except ImageError as error:
             self._report(BAD_FRAME_PREFIX + error.reason, error)
+            return
+        except NotRectifiable as error:
+            self._report(NOT_RECTIFIED_PREFIX + error.reason, error)
             return
         except InferenceError as error:
             self._report(INFERENCE_ERROR, error)
             return
         timings = {"decode": 1e3 * (decoded - start), **result.timings_ms}
-        self._publish(arrival.message.header, frame.image, result, tuning, camera.camera_info)
-        self._finish(arrival.message.header, timings, start)
+        inferred = time.perf_counter()
+        header, settings = arrival.message.header, tuning.settings
+        manifest = tuning.perception.manifest
+        scene = Scene(header, info, manifest.input_size, manifest.labels.unknown_id, settings)
+        numbered = self._objects.follow(result, scene, depth)
+        self.outputs.publish_maps(header, numbered)
+        self.outputs.publish_overlay(header, frame.image, numbered, settings.overlay_width, settings.overlay_quality)
+        timings["publish"] = 1e3 * (time.perf_counter() - inferred)
+        self._finish(header, timings, start)
 
     def clear_markers(self) -> None:
         """Delete the markers that are shown."""
-        stamp = self._node.get_clock().now().to_msg()
-        self.outputs.publish_markers(self._markers.build(stamp, {}))
+        self._objects.clear_markers()
 
     def _decode(self, arrival: Arrival) -> Frame:
         message, header = arrival.message, arrival.message.header
         image = compressed_to_rgb(message) if isinstance(message, CompressedImage) else image_to_rgb(message)
-        return Frame(image, Time.from_msg(header.stamp).nanoseconds, header.frame_id, arrival.camera)
+        return Frame(image, stamp_to_ns(header.stamp), header.frame_id, arrival.camera)
 
-    def _publish(
-        self, header: Header, image: np.ndarray, result: OpenSetResult, tuning: Tuning, info: CameraInfo | None
-    ) -> None:
-        self.outputs.publish_maps(header, result)
-        if self.outputs.wants_markers() and result.unknown_instances is not None:
-            placed = self._place(result, tuning, info, (image.shape[1], image.shape[0]))
-            stamp_ns = Time.from_msg(header.stamp).nanoseconds
-            tracked = self._track(stamp_ns, result.instances, placed, tuning.settings)
-            self.outputs.publish_markers(self._markers.build(header.stamp, tracked))
-        self.outputs.publish_overlay(header, image, result)
+    def _rectify(self, frame: Frame, info: CameraInfo | None) -> tuple[Frame, CameraInfo]:
+        """The rectified frame and the calibration that it follows."""
+        image = self._rectifier.apply(frame.image, info)
+        assert info is not None
+        return replace(frame, image=image), rectified_info(info)
 
-    def _place(
-        self, result: OpenSetResult, tuning: Tuning, info: CameraInfo | None, size: tuple[int, int]
-    ) -> list[PlacedInstance | None]:
-        """The place of each instance; None for one that has none."""
-        nowhere: list[PlacedInstance | None] = [None] * len(result.instances)
-        if info is None:
-            self._statistics.without_markers("no_camera_info")
-            return nowhere
-        try:
-            intrinsics = Intrinsics.from_camera_info(info).fitted(size)
-        except DataError as error:
-            self._statistics.without_markers("bad_camera_info")
-            self._warn(error)
-            return nowhere
-        if intrinsics is None:
-            self._statistics.without_markers("camera_info_of_other_aspect")
-            return nowhere
-        projector = GroundProjector(intrinsics, tuning.settings.mounting[self._camera])
-        rows, columns = tuning.perception.manifest.input_size
-        # Outlines are known to a pixel of the network's input, then to one of the image.
-        error_px = 0.5 + 0.5 * max(size[0] / columns, size[1] / rows)
-        limit = tuning.settings.marker_distance
-        return [place(instance, projector, limit, error_px) for instance in result.instances]
-
-    def _track(
-        self,
-        stamp_ns: int,
-        instances: tuple[UnknownInstance, ...],
-        placed: list[PlacedInstance | None],
-        settings: Settings,
-    ) -> dict[int, PlacedInstance]:
-        """The instances that have both a place and a confirmed track, by the track's id."""
-        ground = np.array([(np.nan, np.nan) if item is None else item.position[:2] for item in placed])
-        ids = self._tracker.update(stamp_ns, instances, ground, settings.tracking)
-        pairs = zip(ids, placed, strict=True)
-        return {number: item for number, item in pairs if number is not None and item is not None}
+    def _infer(self, frame: Frame, wanted: frozenset[Output], tuning: Tuning) -> OpenSetResult:
+        """The result at the frame's size, of all of it or of the part that fills the network's input."""
+        settings = tuning.settings.camera[self._camera]
+        if not settings.crop:
+            return tuning.perception.infer(frame, wanted)
+        height, width = frame.image.shape[:2]
+        region = crop_to_aspect((height, width), tuning.perception.manifest.input_size, settings.crop_center)
+        result = tuning.perception.infer(replace(frame, image=region.cut(frame.image)), wanted)
+        return place_back(result, region, (height, width))
 
     def _finish(self, header: Header, timings: dict[str, float], start: float) -> None:
         now = time.perf_counter()
-        latency = self._node.get_clock().now() - Time.from_msg(header.stamp, self._node.get_clock().clock_type)
-        topics = {"processing_time_ms": 1e3 * (now - start), "pipeline_latency_ms": latency.nanoseconds / 1e6}
+        latency_ns = self._node.get_clock().now().nanoseconds - stamp_to_ns(header.stamp)
+        stages = {f"{stage}_ms": value for stage, value in timings.items()}
+        topics = {"processing_time_ms": 1e3 * (now - start), "pipeline_latency_ms": latency_ns / 1e6}
         if self._last_published is not None:
             topics["cyclic_time_ms"] = 1e3 * (now - self._last_published)
         self._last_published = now
-        self.outputs.publish_timings(topics)
-        self._statistics.published({**{f"{stage}_ms": value for stage, value in timings.items()}, **topics})
+        self.outputs.publish_timings({**stages, **topics})
+        self._statistics.published({**stages, **topics})
 
     def _report(self, reason: str, error: DataError | InferenceError) -> None:
         self._statistics.dropped(reason, str(error))

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-ZERO, JUMPED_BACK, IN_FUTURE = "zero", "jumped_back", "in_future"
-_FUTURE_NS = 1_000_000_000
+from typing import Any
+
+ZERO, NEGATIVE, JUMPED_BACK, IN_FUTURE = "zero", "negative", "jumped_back", "in_future"
+_SECOND_NS = 1_000_000_000
+_FUTURE_NS = _SECOND_NS
+
+
+def stamp_to_ns(stamp: Any) -> int:
+    """Nanoseconds of a ``builtin_interfaces/Time``; seconds are signed, and ``rclpy.time.Time`` fails below zero."""
+    return int(stamp.sec) * _SECOND_NS + int(stamp.nanosec)
 
 
 class StampCheck:
@@ -21,13 +29,15 @@ class StampCheck:
             now_ns: the node's clock, nanoseconds; 0 while it waits for simulated time.
 
         Returns:
-            ``zero`` (the driver stamps nothing), ``jumped_back`` (before the frame that came last: a bag that starts
-            over, a clock that was set), ``in_future`` (more than a second ahead: the camera's clock is not
-            synchronised, or only one of the two lives in simulated time), or None.
+            ``zero`` (the driver stamps nothing), ``negative`` (before 1970), ``jumped_back`` (before the frame that
+            came last: a bag that starts over, a clock that was set), ``in_future`` (more than a second ahead: the
+            camera's clock is not synchronised, or only one of the two lives in simulated time), or None.
         """
         last_ns, self._last_ns = self._last_ns, stamp_ns
         if stamp_ns == 0:
             return ZERO
+        if stamp_ns < 0:
+            return NEGATIVE
         if stamp_ns < last_ns:
             return JUMPED_BACK
         return IN_FUTURE if 0 < now_ns < stamp_ns - _FUTURE_NS else None

@@ -20,6 +20,7 @@ class Snapshot:
         last_arrival: ``time.monotonic()`` of the last frame, or None.
         timings_ms: last value of each stage and latency, milliseconds.
         last_error: message of the last bad frame, or empty.
+        qos_mismatches: how many counterparts had a quality of service that does not fit, by "topic POLICY".
     """
 
     received: int = 0
@@ -30,6 +31,7 @@ class Snapshot:
     last_arrival: float | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     last_error: str = ""
+    qos_mismatches: dict[str, int] = field(default_factory=dict)
 
 
 class CameraStatistics:
@@ -46,6 +48,7 @@ class CameraStatistics:
         self._last_arrival: float | None = None
         self._timings: dict[str, float] = {}
         self._last_error = ""
+        self._qos_mismatches: Counter[str] = Counter()
 
     def arrived(self, when: float) -> None:
         """Count a frame that came at ``time.monotonic()`` = ``when``."""
@@ -75,10 +78,16 @@ class CameraStatistics:
         with self._lock:
             self._odd_stamps[reason] += 1
 
+    def qos_mismatch(self, topic: str, policy: str) -> None:
+        """Count a publisher or reader whose quality of service does not fit."""
+        with self._lock:
+            self._qos_mismatches[f"{topic} {policy}"] += 1
+
     def snapshot(self) -> Snapshot:
         """The figures now."""
         with self._lock:
             return Snapshot(
                 self._received, self._published, dict(self._dropped), dict(self._without_markers),
                 dict(self._odd_stamps), self._last_arrival, dict(self._timings), self._last_error,
+                dict(self._qos_mismatches),
             )  # fmt: skip

@@ -6,14 +6,14 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from m2a_ros.frame_slot import Arrival, FrameSlots
+from m2a_ros.frame_slot import Arrival, Slots
 
 
 class Worker:
     """Takes frames out of the slots and processes them one at a time."""
 
     def __init__(
-        self, slots: FrameSlots, process: Callable[[Arrival], None], on_crash: Callable[[Arrival, str], None]
+        self, slots: Slots, process: Callable[[Arrival], None], on_crash: Callable[[Arrival, str], None]
     ) -> None:
         """Start the thread.
 

@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
 
     from m2a_core.bundle import DEFAULT_MODEL, load_bundle
     from m2a_core.evaluation.calibration import alarm_score, conformal_threshold, frames_needed, threshold_at_tpr
-    from m2a_core.images import read_image
     from m2a_core.metrics.pixel import split_scores
     from m2a_core.perception import Perception
     from m2a_core.types import Frame, Output
@@ -63,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     perception = Perception.load(bundle.directory)
     normal = args.frame_fpr is not None
     kept: dict[str, list[np.ndarray]] = {"anomaly": [], "refined": []}
-    for path, truth in tqdm(frames, unit="frame"):
-        image = read_image(path)
+    for path, read, truth in tqdm(frames, unit="frame"):
+        image = read()
         result = perception.infer(Frame(image), frozenset({Output.ANOMALY, Output.REFINED}))
         mask = np.zeros(image.shape[:2], np.uint8) if truth is None else truth()
         pixels = args.min_pixels or max(1, round(bundle.manifest.thresholds.min_area * mask.size))
@@ -105,19 +104,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-_Truth = Callable[[], np.ndarray]
+_Reader = Callable[[], np.ndarray]
 
 
-def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Truth | None]]:
-    """Image paths and what reads their truth; None for a frame that is all normal."""
+def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader | None]]:
+    """Image paths, what reads them and what reads their truth; None for a frame that is all normal."""
     from m2a_core.data.base import pictures
     from m2a_core.data.catalog import open_dataset
     from m2a_core.evaluation.files import TRUTH_SUFFIXES, frame_name, read_truth
+    from m2a_core.images import read_image
 
     if args.dataset and args.root and not args.images:
         dataset = open_dataset(args.dataset, args.root)
         for sample in dataset.samples:
-            yield sample.image, partial(dataset.anomaly_truth, sample)
+            yield sample.image, sample.picture, partial(dataset.anomaly_truth, sample)
         return
     if not args.images or args.dataset or args.root:
         raise ConfigError("give --images DIR [--gt DIR], or --dataset NAME --root DIR")
@@ -127,7 +127,7 @@ def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Truth | None]]:
     if not images:
         raise DataError(f"{args.images}: no images in it")
     if args.gt is None:
-        yield from ((path, None) for path in images)
+        yield from ((path, partial(read_image, path), None) for path in images)
         return
     if not args.gt.is_dir():
         raise DataError(f"{args.gt}: no such folder; --gt is where the ground truth lies")
@@ -135,7 +135,7 @@ def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Truth | None]]:
     for path in images:
         if frame_name(path) not in truths:
             raise DataError(f"{path}: no ground truth of that name in {args.gt}")
-        yield path, partial(read_truth, truths[frame_name(path)])
+        yield path, partial(read_image, path), partial(read_truth, truths[frame_name(path)])
 
 
 def _store(directory: Path, text: str) -> None:

@@ -4,17 +4,21 @@ two ways:
   m2a evaluate --dataset NAME --root DIR --model NAME_OR_PATH --json OUT.json
   m2a evaluate --pred DIR --gt DIR --json OUT.json
 
-Score maps: .npz (key "anomaly"), .npy, 32-bit TIFF, or 16-bit PNG (read as 0..1); higher = more anomalous. Ground
-truth:
-0 known, 1 anomaly, 255 void. Files of a frame share their name up to the suffix and endings such as _labels_semantic.
+Score maps: .npz (key "anomaly"), .npy, 32-bit TIFF, or 16-bit PNG (read as 0..1); higher = more anomalous.
+Ground truth: 0 known, 1 anomaly, 255 void.
+Files of a frame share their name up to the suffix and endings such as _labels_semantic.
+
 OUT.json holds auprc, fpr95, auroc, f1_star, siou, ppv (fractions), n_frames, n_pixels and what they were taken at;
-OUT.html beside it is the report. Pixel figures are exact; all frames are pooled. A killed run goes on where it stopped:
-its partial results are in OUT.work, which is removed at the end. A frame that cannot be scored is named, left out, and
-makes the exit code 2; mend it and run again.
+OUT.html beside it is the report. The frames are pooled. Pixel figures are exact (scikit-learn's); with --track, and for
+the SMIYC data sets, they are those of the SMIYC code, which bins scores. OUT.json always holds both.
+
+A killed run goes on where it stopped: its partial results are in OUT.work, which is removed at the end. A frame that
+cannot be scored is named, left out, and makes the exit code 2; mend it and run again.
 
 examples:
-  m2a evaluate --pred out/scores --gt dataset_AnomalyTrack/labels_masks --json ra21.json
+  m2a evaluate --pred out/scores --gt dataset_AnomalyTrack/labels_masks --track anomaly --json ra21.json
   m2a evaluate --dataset smiyc_obstacle --root dataset_ObstacleTrack --model m2a-edge --json ro21.json
+  m2a evaluate --dataset folder --root my_drive --scores all --json my_drive.json
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import hashlib
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 HELP = "score a model on a benchmark, or score maps against ground truth"
 
 _EXIT_FAILED_FRAMES = 2
+_COMPARED = ("auprc", "fpr95", "auroc", "f1_star", "siou", "ppv", "threshold")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,15 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_argument_group("a folder of score maps")
     source.add_argument("--pred", type=Path, metavar="DIR", help="score maps")
     source.add_argument("--gt", type=Path, metavar="DIR", help="ground truth")
+    source.add_argument(
+        "--key", default="anomaly", metavar="NAME",
+        help="array of the .npz files (default: %(default)s; `m2a predict` writes anomaly and refined)",
+    )  # fmt: skip
     source.add_argument("--images", type=Path, metavar="DIR", help="camera images, only for the report's pictures")
     model = parser.add_argument_group("a model on a benchmark")
     model.add_argument("--dataset", metavar="NAME", help="a benchmark; names and layouts: docs/datasets.md")
     model.add_argument("--root", type=Path, metavar="DIR", help="where it lies")
     model.add_argument("--model", metavar="NAME_OR_PATH", help="a model bundle (default: the one that ships)")
     model.add_argument(
-        "--score", default="refined", metavar="NAME",
-        help="refined (Eq. 15, default), anomaly (Eq. 7), msp, max_logit, entropy, energy, rba, eam, aem, maskomaly, "
-        "void_classifier",
+        "--scores", "--score", default="refined", metavar="NAME,...",
+        help="anomaly scores to compare on the same outputs, the first one in full: refined (Eq. 15, default), anomaly "
+        "(Eq. 7), msp, max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
     )  # fmt: skip
     model.add_argument(
         "--submission", type=Path, metavar="DIR",
@@ -58,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--track", choices=("anomaly", "obstacle"),
-        help="SMIYC track whose component sizes apply (default: the benchmark's own, else anomaly)",
+        help="score as this SMIYC track: its component sizes, pixel figures of its code (default: the data set's own "
+        "sizes, else anomaly's, and exact pixel figures)",
     )  # fmt: skip
     parser.add_argument(
         "--threshold", type=float, metavar="T",
@@ -90,8 +101,11 @@ def _run_folder(args: argparse.Namespace) -> int:
     from m2a_core.metrics.component import Track
 
     out, work = _output(args)
-    pairs, missing = pair_folders(args.pred, args.gt)
-    evaluation = evaluate_pairs(pairs, work, Track(args.track or "anomaly"), args.threshold, args.workers, missing)
+    pairs, missing = pair_folders(args.pred, args.gt, args.key)
+    track, by_benchmark = Track(args.track or "anomaly"), args.track is not None
+    evaluation = evaluate_pairs(
+        pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark
+    )  # fmt: skip
     figures = {**evaluation.to_json(), "pred": str(args.pred), "gt": str(args.gt)}
     _write_json(out, figures)
     write_report(out.with_suffix(".html"), str(args.pred), evaluation, figures, folder_pictures(pairs, args.images))
@@ -104,32 +118,37 @@ def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.evaluation import classes
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
     from m2a_core.evaluation.pictures import model_pictures
-    from m2a_core.evaluation.predict import Outputs, Scorer, model_ids, predict_dataset
+    from m2a_core.evaluation.predict import Outputs, Scorer, model_ids, parse_scores, predict_dataset
     from m2a_core.evaluation.report import write_report
     from m2a_core.metrics.component import Track
     from m2a_core.perception import Perception
 
     out, work = _output(args)
+    scores = parse_scores(args.scores)
     dataset = open_dataset(args.dataset, args.root)
     name = args.model or DEFAULT_MODEL
     bundle = load_bundle(name)
     if dataset.classes is not None and dataset.anomaly is None:
         model_ids(bundle.manifest.labels, dataset)
-    key = (
-        f"{bundle.manifest.onnx_sha256}|{bundle.manifest.thresholds}|{args.score}|{dataset.name}|{args.root.resolve()}"
-    )
+    key = f"{bundle.manifest.onnx_sha256}|{bundle.manifest.thresholds}|{scores}|{dataset.name}|{args.root.resolve()}"
     outputs = Outputs(work / hashlib.sha256(key.encode()).hexdigest()[:16])
     perception = Perception.load(name)
-    scorer = Scorer(perception, args.score)
+    scorer = Scorer(perception, scores)
     failed = predict_dataset(dataset, scorer, outputs)
 
-    figures: dict[str, Any] = {"dataset": dataset.name, "model": bundle.manifest.name, "score": args.score}
+    figures: dict[str, Any] = {"dataset": dataset.name, "model": bundle.manifest.name, "score": scores[0]}
     evaluation = None
     if dataset.anomaly is not None:
-        track = Track(args.track or dataset.track)
-        pairs = outputs.pairs(dataset.samples)
-        evaluation = evaluate_pairs(pairs, work / "pixels", track, args.threshold, args.workers, failed)
+        score_all = partial(
+            evaluate_pairs, work=work / "pixels", track=Track(args.track or dataset.track), workers=args.workers,
+            missing=failed, by_benchmark=args.track is not None or dataset.by_benchmark,
+        )  # fmt: skip
+        evaluation = score_all(outputs.pairs(dataset.samples), threshold=args.threshold)
         figures |= evaluation.to_json()
+        if len(scores) > 1:
+            # A threshold belongs to one score's scale: the others take theirs by the rule.
+            further = {s: score_all(outputs.pairs(dataset.samples, s), label=f"{s} ").to_json() for s in scores[1:]}
+            figures["scores"] = {s: {k: of[k] for k in _COMPARED} for s, of in {scores[0]: figures, **further}.items()}
     else:
         figures |= {"n_frames": len(dataset.samples) - len(failed), "failed": failed}
     labels = bundle.manifest.labels
@@ -140,7 +159,7 @@ def _run_model(args: argparse.Namespace) -> int:
     if dataset.panoptic is not None:
         figures |= classes.panoptic_figures(dataset, labels, outputs)
     _write_json(out, figures)
-    pictures = model_pictures(dataset, outputs, perception)
+    pictures = model_pictures(dataset, outputs, perception, scores[0])
     write_report(out.with_suffix(".html"), f"{bundle.manifest.name} on {dataset.name}", evaluation, figures, pictures)
     perception.close()
     return _conclude(out, work, figures, evaluation, finish)
@@ -149,7 +168,7 @@ def _run_model(args: argparse.Namespace) -> int:
 def _run_submission(args: argparse.Namespace) -> int:
     from m2a_core.bundle import DEFAULT_MODEL
     from m2a_core.data.anomaly import smiyc
-    from m2a_core.evaluation.predict import Scorer
+    from m2a_core.evaluation.predict import Scorer, parse_scores
     from m2a_core.evaluation.submission import write_submission
     from m2a_core.perception import Perception
 
@@ -157,7 +176,7 @@ def _run_submission(args: argparse.Namespace) -> int:
         raise ConfigError(f"--submission: SMIYC's format is for smiyc_anomaly and smiyc_obstacle, not '{args.dataset}'")
     dataset = smiyc(args.root, args.dataset.removeprefix("smiyc_"), "all")
     perception = Perception.load(args.model or DEFAULT_MODEL)
-    folder = write_submission(dataset, Scorer(perception, args.score), args.submission)
+    folder = write_submission(dataset, Scorer(perception, parse_scores(args.scores)[:1]), args.submission)
     perception.close()
     print(f"{len(dataset.samples)} files in {folder}")
     return 0
@@ -172,9 +191,13 @@ def _output(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _write_json(out: Path, figures: dict[str, Any]) -> None:
-    partial = out.with_suffix(".part")
-    partial.write_text(json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(out)
+    unfinished = out.with_suffix(".part")
+    unfinished.write_text(json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.replace(out)
+
+
+def _fraction(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _plain(value: Any) -> Any:
@@ -186,9 +209,10 @@ def _plain(value: Any) -> Any:
 
 def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evaluation | None, finish: Any) -> int:
     if evaluation is not None:
-        for key in ("auprc", "fpr95", "auroc", "f1_star", "siou", "ppv"):
-            value = figures[key]
-            print(f"{key:8s} {'undefined' if value is None else format(value, '.4f')}")
+        for key in _COMPARED[:-1]:
+            print(f"{key:8s} {_fraction(figures[key])}")
+    for name, values in figures.get("scores", {}).items():
+        print(f"{name:16s} " + "  ".join(f"{key} {_fraction(values[key])}" for key in _COMPARED[:-1]))
     for key in ("miou", "open_iou"):
         if key in figures:
             print(f"{key:8s} {figures[key]:.4f}")

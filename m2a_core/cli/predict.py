@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
                 _predict(perception, path, args.out, args.raw)
             except DataError as error:
                 failures += 1
-                progress.write(f"m2a: error: {error}", file=sys.stderr)
+                named = "" if str(path) in str(error) else f"{path}: "
+                progress.write(f"m2a: error: {named}{error}", file=sys.stderr)
     perception.close()
     print(f"{len(paths) - failures} of {len(paths)} images written to {args.out}")
     return 2 if failures else 0

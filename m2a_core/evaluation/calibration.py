@@ -1,10 +1,8 @@
 """Choosing the anomaly threshold: at a true-positive rate on labelled frames, or with a guarantee from normal frames.
 
 The guarantee is split-conformal (Vovk et al., "Algorithmic Learning in a Random World", 2005; Angelopoulos and Bates,
-"A
-Gentle Introduction to Conformal Prediction", 2023, Sec. 1): whatever the distribution of scores, if a new normal frame
-is
-exchangeable with the n calibration frames, the chance that it raises an alarm is at most the wanted rate.
+"A Gentle Introduction to Conformal Prediction", 2023, Sec. 1): whatever the distribution of scores, if a new normal
+frame is exchangeable with the n calibration frames, the chance that it raises an alarm is at most the wanted rate.
 """
 
 from __future__ import annotations

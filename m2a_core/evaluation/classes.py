@@ -30,8 +30,7 @@ def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> di
     """Open-IoU by StreetHazards' cross rule (Sec. 7.4).
 
     The anomaly threshold of a group is the one at 95 % true-positive rate on all other groups; a pixel at or above it
-    is
-    unknown. Of a data set with one group, the threshold is its own.
+    is unknown. Of a data set with one group, the threshold is its own.
     """
     ids = model_ids(labels, dataset)
     groups = sorted({sample.group for sample in dataset.samples})

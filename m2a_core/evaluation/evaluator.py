@@ -34,6 +34,7 @@ class Evaluation:
         track: whose component sizes apply.
         records: per frame, in order.
         failed: frame -> why it is in no figure.
+        by_benchmark: the headline pixel figures are the SMIYC code's, not the exact ones.
     """
 
     pixel: PixelResult
@@ -44,14 +45,17 @@ class Evaluation:
     track: Track
     records: list[FrameRecord]
     failed: dict[str, str]
+    by_benchmark: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The figures as JSON values; null where one is undefined. Fractions in [0, 1]."""
         pixel, parts = self.pixel, self.components
+        headline = self.binned if self.by_benchmark else pixel
         figures = {
-            "auprc": pixel.auprc,
-            "fpr95": pixel.fpr95,
-            "auroc": pixel.auroc,
+            "auprc": headline.auprc,
+            "fpr95": headline.fpr95,
+            "auroc": headline.auroc,
+            "pixel_rule": "SMIYC code, binned" if self.by_benchmark else "exact",
             "f1_star": parts.f1_star if parts else None,
             "siou": parts.siou if parts else None,
             "ppv": parts.ppv if parts else None,
@@ -64,6 +68,7 @@ class Evaluation:
             "tpr95_threshold": pixel.tpr95_threshold,
             "best_f1": pixel.best_f1,
             "best_f1_threshold": pixel.best_f1_threshold,
+            "exact": {"auprc": pixel.auprc, "fpr95": pixel.fpr95, "auroc": pixel.auroc},
             "smiyc_binned": dict(vars(self.binned)),
             "failed": self.failed,
         }
@@ -77,7 +82,8 @@ def evaluate_pairs(
     threshold: float | None = None,
     workers: int = 1,
     missing: dict[str, str] | None = None,
-    progress: bool = True,
+    label: str | None = "",
+    by_benchmark: bool = False,
 ) -> Evaluation:
     """Score pairs of files, resuming what an earlier, killed run left in ``work``.
 
@@ -88,13 +94,14 @@ def evaluate_pairs(
         threshold: T; None takes the benchmark's best-F1 threshold (``metrics.smiyc_curve``).
         workers: threads.
         missing: frames known to lack a file, with the reason; they are reported as failed.
-        progress: show bars on stderr.
+        label: what stands before the progress bars' names, None for no bars.
+        by_benchmark: headline pixel figures as the SMIYC code computes them; the exact ones are given too.
 
     Raises:
         DataError: no frame could be scored.
     """
     shards = make_shards(pairs, work)
-    _run("pixels", process_pixels, [s for s in shards if not s.pixel_done()], len(pairs), workers, progress)
+    _run("pixels", process_pixels, [s for s in shards if not s.pixel_done()], len(pairs), workers, label)
     records = [record for shard in shards for record in shard.records()]
     failed = {**(missing or {}), **{r.name: r.error for r in records if r.error}}
     if all(record.error for record in records):
@@ -113,10 +120,10 @@ def evaluate_pairs(
         todo = [s for s in shards if not s.components_path(threshold, track).exists()]
         _run(
             "components", partial(process_components, threshold=threshold, track=track), todo, len(pairs), workers,
-            progress,
+            label,
         )  # fmt: skip
         components = component_metrics([f for shard in shards for f in shard.components(threshold, track)])
-    return Evaluation(pixel, binned, components, threshold, rule, track, records, failed)
+    return Evaluation(pixel, binned, components, threshold, rule, track, records, failed, by_benchmark)
 
 
 def finish(work: Path) -> None:
@@ -125,10 +132,10 @@ def finish(work: Path) -> None:
 
 
 def _run(
-    what: str, job: Callable[[Shard], int], todo: Sequence[Shard], total: int, workers: int, progress: bool
+    what: str, job: Callable[[Shard], int], todo: Sequence[Shard], total: int, workers: int, label: str | None
 ) -> None:
     done = total - sum(len(shard.pairs) for shard in todo)
-    with tqdm(total=total, initial=done, desc=what, unit="frame", disable=not progress) as bar:
+    with tqdm(total=total, initial=done, desc=f"{label}{what}", unit="frame", disable=label is None) as bar:
         if workers == 1 or len(todo) < 2:
             for shard in todo:
                 bar.update(job(shard))

@@ -28,11 +28,19 @@ _PICTURE_ENDING = "_labels_semantic_color"
 
 @dataclass(frozen=True)
 class Pair:
-    """A frame to score: its name, the score map and the ground truth."""
+    """A frame to score: its name, the score map and the ground truth.
+
+    Attributes:
+        name: of the frame.
+        score: file of the score map.
+        truth: file of the ground truth.
+        key: which array of an .npz is the score map.
+    """
 
     name: str
     score: Path
     truth: Path
+    key: str = SCORE_KEY
 
 
 def frame_name(path: Path) -> str:
@@ -44,8 +52,8 @@ def frame_name(path: Path) -> str:
     return stem
 
 
-def pair_folders(pred: Path, gt: Path) -> tuple[list[Pair], dict[str, str]]:
-    """Pair the score maps of ``pred`` with the ground truth of ``gt`` by frame name, by name order.
+def pair_folders(pred: Path, gt: Path, key: str = SCORE_KEY) -> tuple[list[Pair], dict[str, str]]:
+    """Pair the score maps of ``pred`` (array ``key`` of .npz files) with the ground truth of ``gt`` by frame name.
 
     Returns:
         The pairs, and for every frame that lacks one side its name with what is missing.
@@ -54,7 +62,7 @@ def pair_folders(pred: Path, gt: Path) -> tuple[list[Pair], dict[str, str]]:
         DataError: a folder does not exist or is empty, two files stand for one frame, or nothing pairs up.
     """
     scores, truths = _by_frame(pred, SCORE_SUFFIXES, "score maps"), _by_frame(gt, TRUTH_SUFFIXES, "ground-truth masks")
-    pairs = [Pair(name, scores[name], truths[name]) for name in sorted(scores.keys() & truths.keys())]
+    pairs = [Pair(name, scores[name], truths[name], key) for name in sorted(scores.keys() & truths.keys())]
     missing = {name: f"no score map for {truths[name]} in {pred}" for name in sorted(truths.keys() - scores.keys())}
     missing |= {name: f"no ground truth for {scores[name]} in {gt}" for name in sorted(scores.keys() - truths.keys())}
     if not pairs:
@@ -65,11 +73,12 @@ def pair_folders(pred: Path, gt: Path) -> tuple[list[Pair], dict[str, str]]:
     return pairs, missing
 
 
-def read_score(path: Path) -> np.ndarray:
+def read_score(path: Path, key: str = SCORE_KEY) -> np.ndarray:
     """Read a score map.
 
     Args:
-        path: .npz (key ``anomaly``), .npy, 32-bit float TIFF, or PNG of 16 (or 8) bits, which stands for 0..1.
+        path: .npz, .npy, 32-bit float TIFF, or PNG of 16 (or 8) bits, which stands for 0..1.
+        key: which array of an .npz.
 
     Returns:
         float16, float32 or float64 [H, W]; axes of length 1 are dropped.
@@ -79,7 +88,7 @@ def read_score(path: Path) -> np.ndarray:
     """
     suffix = path.suffix.lower()
     if suffix in (".npz", ".npy"):
-        score = _load_numpy(path)
+        score = load_array(path, key)
     else:
         score = _load_image(path)
         if suffix == ".png" and score.dtype in (np.uint8, np.uint16):
@@ -116,7 +125,7 @@ def read_labels(path: Path) -> np.ndarray:
         DataError: the file cannot be read or is not one map of integers; a palette PNG (its values would be colours).
     """
     if path.suffix.lower() in (".npz", ".npy"):
-        labels = _load_numpy(path, key=None)
+        labels = load_array(path, key=None)
     else:
         if _is_palette_png(path):
             raise DataError(f"{path}: a palette PNG; save the ids as 8-bit grey")
@@ -152,7 +161,16 @@ def _by_frame(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, P
     return {name: paths[0] for name, paths in found.items()}
 
 
-def _load_numpy(path: Path, key: str | None = SCORE_KEY) -> np.ndarray:
+def load_array(path: Path, key: str | None) -> np.ndarray:
+    """Read a NumPy file.
+
+    Args:
+        path: .npy or .npz.
+        key: which array of an .npz; None for the only one.
+
+    Raises:
+        DataError: the file cannot be read or has no such array.
+    """
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

@@ -1,8 +1,9 @@
-"""Pictures of a frame for the report: input, score, truth and, with a model, the refined score."""
+"""Pictures of a frame for the report: input, truth, decision, score and, with a model, the refined score."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,25 +12,57 @@ import numpy as np
 from m2a_core.data.base import Dataset
 from m2a_core.errors import DataError
 from m2a_core.evaluation.files import Pair, frame_name, read_score, read_truth
-from m2a_core.evaluation.predict import Outputs
+from m2a_core.evaluation.predict import OWN_SCORES, Outputs
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, Output
 
-Pictures = Callable[[str], dict[str, np.ndarray]]
-"""Frame name -> caption -> uint8 [H, W, 3], RGB."""
+
+@dataclass(frozen=True)
+class Reading:
+    """How scores are drawn.
+
+    Attributes:
+        low: score of the darkest colour; None for the frame's own 1st percentile.
+        high: score of the brightest colour; None for the frame's own 99.9th percentile.
+        threshold: T of the decision; None for no such picture.
+    """
+
+    low: float | None
+    high: float | None
+    threshold: float | None
+
+
+Pictures = Callable[[str, Reading], dict[str, np.ndarray]]
+"""Frame name, how to draw -> caption -> uint8 [H, W, 3], RGB."""
 
 _TRUTH_COLORS = np.full((256, 3), (90, 90, 90), np.uint8)
 _TRUTH_COLORS[0], _TRUTH_COLORS[1] = (235, 235, 235), (200, 30, 30)
+FOUND, MISSED, FALSE_ALARM = (40, 170, 70), (215, 30, 30), (245, 160, 0)
+"""Colours of the decision."""
 
 
-def heat(name: str, score: np.ndarray) -> dict[str, np.ndarray]:
-    """Colour a score map float [H, W] by its own 1st to 99.9th percentile; the caption says which they are."""
+def heat(score: np.ndarray, reading: Reading) -> np.ndarray:
+    """Colour a score map float [H, W]: uint8 [H, W, 3], RGB."""
     finite = np.nan_to_num(score.astype(np.float32), posinf=0, neginf=0)
     low, high = np.percentile(finite, (1, 99.9))
+    low = low if reading.low is None else reading.low
+    high = high if reading.high is None else reading.high
     scaled = np.clip((finite - low) / max(high - low, 1e-12), 0, 1)
     colors = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return {f"{name}, {low:.3g} to {high:.3g}": cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)}
+    return cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)
+
+
+def decision(image: np.ndarray | None, score: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:
+    """Found, missed and falsely alarmed pixels over a greyed image (uint8 [H, W, 3]); white without an image."""
+    canvas = np.full((*score.shape, 3), 255, np.uint8)
+    if image is not None:
+        canvas[:] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2 + 110
+    above = score > threshold
+    canvas[above & (truth == 1)] = FOUND
+    canvas[~above & (truth == 1)] = MISSED
+    canvas[above & (truth == 0)] = FALSE_ALARM
+    return canvas
 
 
 def folder_pictures(pairs: Sequence[Pair], images: Path | None) -> Pictures:
@@ -41,25 +74,41 @@ def folder_pictures(pairs: Sequence[Pair], images: Path | None) -> Pictures:
             raise DataError(f"{images}: no such folder; --images is where the camera images lie")
         found = {frame_name(path): path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
 
-    def of(name: str) -> dict[str, np.ndarray]:
+    def of(name: str, reading: Reading) -> dict[str, np.ndarray]:
         pair = by_name[name]
-        pictures = {"input": read_image(found[name])} if name in found else {}
-        return {**pictures, **heat("score", read_score(pair.score)), "truth": _TRUTH_COLORS[read_truth(pair.truth)]}
+        score, truth = read_score(pair.score, pair.key), read_truth(pair.truth)
+        image = read_image(found[name]) if name in found else None
+        if image is not None and image.shape[:2] != score.shape:
+            image = cv2.resize(image, score.shape[::-1], interpolation=cv2.INTER_AREA)
+        return _row(image, score, truth, reading) | {"score": heat(score, reading)}
 
     return of
 
 
-def model_pictures(dataset: Dataset, outputs: Outputs, perception: Perception) -> Pictures:
-    """Pictures from a data set and the model's outputs; the refined score is computed again."""
+def model_pictures(dataset: Dataset, outputs: Outputs, perception: Perception, score_name: str) -> Pictures:
+    """Pictures from a data set and the model's outputs, with the model's own two scores (Eqs. 7 and 15)."""
     by_name = {sample.name: sample for sample in dataset.samples}
 
-    def of(name: str) -> dict[str, np.ndarray]:
+    def of(name: str, reading: Reading) -> dict[str, np.ndarray]:
         sample = by_name[name]
-        image = read_image(sample.image)
-        refined = perception.infer(Frame(image), frozenset({Output.REFINED})).refined
-        assert refined is not None
-        score = read_score(outputs.prediction(sample))
-        truth = _TRUTH_COLORS[read_truth(outputs.truth(sample))]
-        return {"input": image, **heat("score", score), "truth": truth, **heat("refined", refined)}
+        image = sample.picture()
+        score, truth = read_score(outputs.prediction(sample)), read_truth(outputs.truth(sample))
+        pictures = _row(image, score, truth, reading)
+        if score_name not in OWN_SCORES:
+            pictures[f"score: {score_name}"] = heat(score, reading)
+            # Another score has another scale: the model's own are drawn on theirs.
+            reading = Reading(None, None, None)
+        own = perception.infer(Frame(image), frozenset({Output.ANOMALY, Output.REFINED}))
+        assert own.anomaly is not None
+        assert own.refined is not None
+        return pictures | {"score (Eq. 7)": heat(own.anomaly, reading), "refined (Eq. 15)": heat(own.refined, reading)}
 
     return of
+
+
+def _row(image: np.ndarray | None, score: np.ndarray, truth: np.ndarray, reading: Reading) -> dict[str, np.ndarray]:
+    pictures = {} if image is None else {"input": image}
+    pictures["truth"] = _TRUTH_COLORS[truth]
+    if reading.threshold is not None:
+        pictures[f"decision at score > {reading.threshold:.4g}"] = decision(image, score, truth, reading.threshold)
+    return pictures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,16 +14,52 @@ from tqdm import tqdm
 
 from m2a_core.data.base import Dataset, Sample
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.evaluation.files import Pair
-from m2a_core.images import read_image
+from m2a_core.evaluation.files import SCORE_KEY, Pair
 from m2a_core.labels import LabelSet
 from m2a_core.openset.scores import SCORES
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
+from m2a_core.runtime.base import NetworkOutput
 from m2a_core.types import Frame, Output
 
 OWN_SCORES = ("refined", "anomaly")
 SCORE_NAMES = (*OWN_SCORES, *SCORES)
+"""Every anomaly score that one run of the network gives, as ``--scores`` takes them."""
+
+
+def parse_scores(text: str) -> tuple[str, ...]:
+    """Read the value of ``--scores``: ``all``, or names separated by commas; each once, in the given order.
+
+    Raises:
+        ConfigError: a name is unknown or none is given.
+    """
+    names = SCORE_NAMES if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    unknown = [name for name in names if name not in SCORE_NAMES]
+    if unknown:
+        raise ConfigError(f"score '{unknown[0]}': expected 'all' or some of {', '.join(SCORE_NAMES)}")
+    return names
+
+
+def mask_scores(network: NetworkOutput, size: tuple[int, int], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Scores of ``openset.scores`` on one output of a network.
+
+    Args:
+        network: with its class and mask logits.
+        size: H, W of the image.
+        names: keys of ``SCORES``.
+
+    Returns:
+        Name -> float32 [H, W], higher = more anomalous.
+    """
+    assert network.class_logits is not None
+    assert network.mask_logits is not None
+    height, width = network.anomaly.shape
+    geometry = Letterbox((height, width)).geometry(*size)
+    # The mask logits go to the input size first, as in the paper's order of operations.
+    masks = np.stack([cv2.resize(m, (width, height)) for m in network.mask_logits])
+    return {
+        name: geometry.undo_continuous(SCORES[name](network.class_logits, masks).astype(np.float32)) for name in names
+    }
 
 
 @dataclass(frozen=True)
@@ -40,28 +76,30 @@ class Outputs:
         """Anomaly truth as 0, 1, 255."""
         return self.directory / "truth" / f"{sample.name}.png"
 
-    def pairs(self, samples: tuple[Sample, ...]) -> list[Pair]:
-        """Score maps against truths, of the samples that have both."""
+    def pairs(self, samples: tuple[Sample, ...], score: str | None = None) -> list[Pair]:
+        """Score maps against truths, of the samples that have both; by default the first score's."""
         both = [s for s in samples if self.prediction(s).exists() and self.truth(s).exists()]
-        return [Pair(s.name, self.prediction(s), self.truth(s)) for s in both]
+        key = SCORE_KEY if score is None else score_key(score)
+        return [Pair(s.name, self.prediction(s), self.truth(s), key) for s in both]
+
+
+def score_key(name: str) -> str:
+    """Array of a further score in a frame's file."""
+    return f"score_{name}"
 
 
 class Scorer:
-    """Computes one anomaly score with a model.
+    """Computes anomaly scores with a model, all of them from one run of its network.
 
     Args:
         perception: the model.
-        score: ``refined`` (Eq. 15, what the paper reports), ``anomaly`` (Eq. 7) or a name of ``openset.scores.SCORES``.
-
-    Raises:
-        ConfigError: the score is unknown.
+        scores: of ``SCORE_NAMES``: ``refined`` (Eq. 15, what the paper reports), ``anomaly`` (Eq. 7) or a name of
+            ``openset.scores.SCORES``; the first is the one that is evaluated in full.
     """
 
-    def __init__(self, perception: Perception, score: str) -> None:
-        """Check the name."""
-        if score not in SCORE_NAMES:
-            raise ConfigError(f"score '{score}': expected one of {', '.join(SCORE_NAMES)}")
-        self.perception, self.score = perception, score
+    def __init__(self, perception: Perception, scores: Sequence[str]) -> None:
+        """Take the names."""
+        self.perception, self.scores = perception, tuple(scores)
 
     def compute(self, image: np.ndarray, panoptic: bool = False) -> dict[str, np.ndarray]:
         """Score an image.
@@ -71,24 +109,18 @@ class Scorer:
             panoptic: also give the panoptic map with unknowns.
 
         Returns:
-            ``anomaly`` float32 (the chosen score), ``semantic`` uint8, maybe ``panoptic`` int32; all [H, W].
+            ``anomaly`` float32 (the first score), ``score_NAME`` float32 for each further one, ``semantic`` uint8,
+            maybe ``panoptic`` int32; all [H, W].
         """
         wanted = {Output.SEMANTIC, *([Output.PANOPTIC] if panoptic else [])}
-        wanted |= {Output(self.score)} if self.score in OWN_SCORES else set()
-        frame = Frame(image)
-        raw = self.score not in OWN_SCORES
-        result, network = self.perception.infer_raw(frame, frozenset(wanted), raw=raw)
-        if raw:
-            assert network.class_logits is not None
-            assert network.mask_logits is not None
-            geometry = Letterbox(network.anomaly.shape).geometry(*image.shape[:2])
-            # The mask logits go to the input size first, as in the paper's order of operations.
-            height, width = network.anomaly.shape
-            masks = np.stack([cv2.resize(m, (width, height)) for m in network.mask_logits])
-            score = geometry.undo_continuous(SCORES[self.score](network.class_logits, masks).astype(np.float32))
-        else:
-            score = getattr(result, self.score)
-        maps = {"anomaly": score, "semantic": result.semantic, "panoptic": result.panoptic}
+        wanted |= {Output(name) for name in self.scores if name in OWN_SCORES}
+        others = [name for name in self.scores if name not in OWN_SCORES]
+        result, network = self.perception.infer_raw(Frame(image), frozenset(wanted), raw=bool(others))
+        scores = mask_scores(network, image.shape[:2], others) if others else {}
+        scores |= {name: getattr(result, name) for name in self.scores if name in OWN_SCORES}
+        first, *further = self.scores
+        maps = {SCORE_KEY: scores[first], "semantic": result.semantic, "panoptic": result.panoptic}
+        maps |= {score_key(name): scores[name] for name in further}
         return {name: values for name, values in maps.items() if values is not None}
 
 
@@ -111,7 +143,7 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
             try:
                 if dataset.anomaly is not None and sample.labels is not None:
                     _write_png(outputs.truth(sample), dataset.anomaly_truth(sample))
-                _write_npz(outputs.prediction(sample), scorer.compute(read_image(sample.image), panoptic))
+                _write_npz(outputs.prediction(sample), scorer.compute(sample.picture(), panoptic))
             except DataError as error:
                 failed[sample.name] = str(error)
             bar.update()

@@ -1,8 +1,7 @@
 """The unit of work, of parallelism and of resuming: a few frames, whose results are files that appear all at once.
 
 A shard's directory is named by what went into it (names, sizes and modification times of its files), so a result is
-found
-again after a kill, and only a shard whose files changed is done anew.
+found again after a kill, and only a shard whose files changed is done anew.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from m2a_core.metrics.pixel import PixelMetrics, split_scores
 from m2a_core.metrics.runs import RunFile, SortedRun
 from m2a_core.metrics.smiyc_curve import FrameBins
 
-_FORMAT = "m2a-evaluate-1"
+_FORMAT = "m2a-evaluate-2"
 _SHARD_VALUES = 1 << 24
 _SHARD_FRAMES = 8
 
@@ -96,7 +95,9 @@ def make_shards(pairs: Sequence[Pair], work: Path) -> list[Shard]:
         for pair in part:
             for path in (pair.score, pair.truth):
                 status = path.stat()
-                digest.update(f"{pair.name}|{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+                digest.update(
+                    f"{pair.name}|{pair.key}|{path.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode()
+                )
         shards.append(Shard(part, work / digest.hexdigest()[:24]))
     return shards
 
@@ -169,4 +170,4 @@ def process_components(shard: Shard, threshold: float, track: Track) -> int:
 
 def load_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Read a frame's score map (float [H, W]) and ground truth (uint8 [H, W])."""
-    return read_score(pair.score), read_truth(pair.truth)
+    return read_score(pair.score, pair.key), read_truth(pair.truth)

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from m2a_core.data.base import Dataset
 from m2a_core.evaluation.predict import Scorer
-from m2a_core.images import read_image
 
 _SETS = {"smiyc_anomaly": "AnomalyTrack-all", "smiyc_obstacle": "ObstacleTrack-all"}
 
@@ -28,7 +27,7 @@ def write_submission(dataset: Dataset, scorer: Scorer, out: Path) -> Path:
         path = folder / f"{sample.name}.hdf5"
         if path.exists():
             continue
-        score = scorer.compute(read_image(sample.image))["anomaly"].astype(np.float16)
+        score = scorer.compute(sample.picture())["anomaly"].astype(np.float16)
         partial = path.with_suffix(".part")
         with h5py.File(partial, "w") as file:
             file.create_dataset("value", data=score, compression=9)

@@ -7,15 +7,13 @@ metric "SegEval"):
 * Predicted components below 500 pixels (anomaly track) or 50 (obstacle track) are dropped, by their size before the
   next step.
 * True components below 100 (anomaly) or 10 (obstacle) pixels become void; so does a frame's whole background when it
-  has
-  fewer pixels than that. Void pixels are then left out of every count.
+  has fewer pixels than that. Void pixels are then left out of every count.
 * sIoU of a true component k: ``|k & P| / (|P'| + |k| - |k & P| - |A|)``: P all predicted pixels, P' the predicted
-  components
-  that touch k, A the pixels of P' on other true components.
+  components that touch k, A the pixels of P' on other true components.
 * PPV of a predicted component: the share of it that is on a true component.
 * For tau in 0.25, 0.30, ..., 0.75: a true component is found when sIoU >= tau, else missed; a predicted one is false
-  when
-  PPV < tau. (The paper prints > and <=; the code decides.) F1(tau) = 2 TP / (2 TP + FN + FP) over all frames together.
+  when PPV < tau. (The paper prints > and <=; the code decides.) F1(tau) = 2 TP / (2 TP + FN + FP) over all
+  frames together.
 * sIoU and PPV are means over all components of all frames; F1* is the mean of F1(tau) over the eleven tau.
 """
 

@@ -6,8 +6,7 @@ Kirillov et al., "Panoptic Segmentation", CVPR 2019, with the conventions of its
 * A predicted and a true segment of the same class match when IoU > 0.5; their union leaves out the part of the
   predicted segment on void pixels.
 * Unmatched true segments are misses unless they are crowds; an unmatched predicted segment is false unless more than
-  half
-  of it lies on void or on a crowd of its class.
+  half of it lies on void or on a crowd of its class.
 * Per class PQ = sum of matched IoU / (TP + FP/2 + FN/2), SQ = sum / TP, RQ = TP / (TP + FP/2 + FN/2), 0 where TP = 0.
   A group's value is the mean over its classes with TP + FP + FN > 0.
 * The unknown is one class of its own, whatever the object.

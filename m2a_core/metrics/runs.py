@@ -1,8 +1,7 @@
 """Sorted runs of scores: counting "how many are below v" over more values than memory holds, exactly.
 
 Values are collected in a buffer; a full buffer is sorted and becomes a run. A run with many repeated values is stored
-as
-distinct values with counts. Runs beyond the memory budget go to files and are mapped back when they are asked.
+as distinct values with counts. Runs beyond the memory budget go to files and are mapped back when they are asked.
 """
 
 from __future__ import annotations

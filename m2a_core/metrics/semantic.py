@@ -1,9 +1,8 @@
 """mIoU of the known classes and open-IoU (Eqs. 25-26).
 
 Open-IoU is the IoU of each known class in a confusion matrix that has the unknown as one more class: a known class
-gains a
-false positive where it covers an unknown object and a false negative where the anomaly threshold took its pixels away.
-The mean is over the known classes. With a perfect anomaly segmentation it equals the closed-set IoU.
+gains a false positive where it covers an unknown object and a false negative where the anomaly threshold took its
+pixels away. The mean is over the known classes. With a perfect anomaly segmentation it equals the closed-set IoU.
 StreetHazards is scored per town with the threshold of the other one, then averaged by number of images (Sec. 7.4).
 """
 

@@ -4,12 +4,10 @@ Rules, as its evaluation code applies them (https://github.com/SegmentMeIfYouCan
 "PixBinaryClass"):
 
 * Each frame has its own bin edges: the union of up to 384 evenly spaced quantiles of its anomalous pixels' scores, up
-  to
-  384 of its known pixels' scores (linear interpolation, so an edge need not be a score), and one edge on either side of
-  the range (1 % of the range and at least 0.01 away).
+  to 384 of its known pixels' scores (linear interpolation, so an edge need not be a score), and one edge on either side
+  of the range (1 % of the range and at least 0.01 away).
 * A pixel counts at an edge when its score is >= that edge. Frames are pooled by sorting all edges, descending, and
-  summing
-  what each frame's bin adds; equal edges are one threshold.
+  summing what each frame's bin adds; equal edges are one threshold.
 * AuPRC, FPR95 and AUROC are those of ``metrics.pixel`` on this curve; the AUROC is trapezoidal.
 * The component metrics use the edge of the highest pixel F1 = 2 TP / (2 TP + FP + FN), the highest such edge in a tie.
 

@@ -4,10 +4,11 @@ Two orders of operations (``score_order``):
 
 * ``paper``: mask logits are upsampled to the input size, then sigmoid and sum over queries, as the authors do.
   The reference; it handles Q maps at full resolution.
-* ``fast``: sigmoid and sum at the masks' size (stride 4), then S and the other per-pixel maps are upsampled.
-  At full resolution there are K maps.
+* ``fast``: sigmoid, sum and max S at the masks' size (stride 4), then f, S (for the classes) and the other per-pixel
+  maps are upsampled. At full resolution there are K maps.
 
-The orders differ at mask borders, where the sigmoid of an interpolated logit is steeper than the interpolated sigmoid.
+The orders differ at mask borders, where the sigmoid of an interpolated logit is steeper than the interpolated sigmoid,
+and where max S of the small map passes from one class to the next without the dip that interpolated S have.
 
 Upsampling by 4 is a 3x3 convolution to 16 phases (``_Upsample4``), and the phases are put in their places only once a
 single map is left: sums and maxima over queries and classes do not care where a pixel lies. On CPUs, ONNX Runtime's
@@ -74,10 +75,11 @@ class OpenSetGraph(nn.Module):
         scores = torch.matmul(known_probs.transpose(1, 2), masks.flatten(2)).unflatten(2, masks.shape[2:])
         claimed = claims.amax(1)[:, None] if self.fast else (top[..., None] * masks).amax(1)
         hidden = self._hidden(class_probs, masks)
+        best = scores.amax(1)
         if self.fast:
+            best, claimed, hidden = self.upsample(torch.cat((best, claimed, hidden), 1)).unbind(1)
             scores = self.upsample(scores[:, :, 0])
-            claimed, hidden = self.upsample(torch.stack((claimed[:, 0], hidden[:, 0]), 1)).unbind(1)
-        best, semantic = scores.max(1)
+        semantic = scores.argmax(1)
         anomaly = 1 - best
         kept = hidden < 0.5 if self.rule.weighted else hidden <= 0.5
         refined = anomaly * kept.to(anomaly.dtype)
@@ -90,6 +92,11 @@ class OpenSetGraph(nn.Module):
             mask_logits >= 0,
             class_probs,
         )
+
+    def full_masks(self, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Every query's mask at the input's size, bool [B, Q, H, W]; arguments as `forward`."""
+        phases = self.upsample(mask_logits).flatten(1, 2)
+        return F.pixel_shuffle(phases, 4)[..., : size[0], : size[1]] >= 0
 
     def _hidden(self, class_probs: Tensor, masks: Tensor) -> Tensor:
         """How strongly confident stuff claims each pixel: [B, P or 1, h, w]."""

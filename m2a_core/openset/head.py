@@ -39,12 +39,22 @@ class OpenSetHead:
         labels: the classes of the model.
         thresholds: where scores become decisions.
         candidates: where unknown instances are looked for.
+        hold: refined score from which what is no instance yet becomes a candidate of the result; None, or at least
+            the threshold of instances, for no such candidates.
     """
 
-    def __init__(self, labels: LabelSet, thresholds: Thresholds, candidates: Candidates = Candidates.ANOMALY) -> None:
+    def __init__(
+        self,
+        labels: LabelSet,
+        thresholds: Thresholds,
+        candidates: Candidates = Candidates.ANOMALY,
+        hold: float | None = None,
+    ) -> None:
         self._labels = labels
         self._thresholds = thresholds
         self._candidates = Candidates(candidates)
+        # Below the extent of instances, components would be others than without candidates.
+        self._hold = thresholds.refined if hold is None else max(hold, thresholds.extent)
 
     def compute(self, net: NetworkOutput, geometry: Geometry, wanted: frozenset[Output]) -> OpenSetResult:
         """Run the heads.
@@ -60,6 +70,8 @@ class OpenSetHead:
         """
         anomaly = refined = semantic = open_set = panoptic = unknown = None
         instances: tuple[UnknownInstance, ...] = ()
+        candidates: tuple[UnknownInstance, ...] = ()
+        candidate_map = None
         if wanted & {Output.ANOMALY, Output.OPEN_SET}:
             anomaly = geometry.undo_continuous(net.anomaly)
         if Output.REFINED in wanted:
@@ -71,7 +83,10 @@ class OpenSetHead:
             assert semantic is not None
             open_set = open_set_semantic(semantic, anomaly, self._thresholds.anomaly, self._labels.unknown_id)
         if wanted & {Output.UNKNOWN_INSTANCES, Output.PANOPTIC}:
-            unknown, instances = describe_instances(self._mine(net, geometry), net.anomaly, geometry)
+            strong, weak = self._split(self._mine(net, geometry), net, geometry)
+            unknown, instances = describe_instances(strong, net.anomaly, geometry)
+            if weak and Output.UNKNOWN_INSTANCES in wanted:
+                candidate_map, candidates = describe_instances(weak, net.anomaly, geometry)
         if Output.PANOPTIC in wanted:
             assert unknown is not None
             panoptic = add_unknown(self._known_segments(net, geometry), unknown, self._labels.unknown_id)
@@ -83,6 +98,8 @@ class OpenSetHead:
             panoptic=panoptic,
             unknown_instances=unknown if Output.UNKNOWN_INSTANCES in wanted else None,
             instances=instances if Output.UNKNOWN_INSTANCES in wanted else (),
+            candidates=candidates,
+            candidate_map=candidate_map,
         )
 
     def _mine(self, net: NetworkOutput, geometry: Geometry) -> list[Component]:
@@ -93,7 +110,9 @@ class OpenSetHead:
         if from_background:
             candidates = net.background[:height, :width] >= limits.background
         else:
-            candidates = anomaly_candidates(net.refined[:height, :width], limits.refined, limits.extent)
+            candidates = anomaly_candidates(
+                net.refined[:height, :width], min(self._hold, limits.refined), limits.extent
+            )
         return mine_unknown(
             candidates,
             _valid_cells(net.query_masks, net, geometry),
@@ -106,6 +125,20 @@ class OpenSetHead:
             number=PAPER_COMPONENTS if from_background else MAX_INSTANCES,
             iterations=PAPER_ITERATIONS if from_background else None,
         )
+
+    def _split(
+        self, components: list[Component], net: NetworkOutput, geometry: Geometry
+    ) -> tuple[list[Component], list[Component]]:
+        """Those that are instances, and those that are candidates only."""
+        limits = self._thresholds
+        if self._candidates is Candidates.BACKGROUND or self._hold >= limits.refined:
+            return components, []
+        height, width = geometry.valid
+        seeded = anomaly_candidates(net.refined[:height, :width], limits.refined, limits.extent)
+        parts: tuple[list[Component], list[Component]] = ([], [])
+        for component in components:
+            parts[0 if (seeded[component.window] & component.mask).any() else 1].append(component)
+        return parts
 
     def _known_segments(self, net: NetworkOutput, geometry: Geometry) -> np.ndarray:
         """Closed-set panoptic map, int32 at the image's size."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -31,8 +31,9 @@ class Child:
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool
-    ) -> None:
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool,
+        takes_orders: bool = False,
+    ) -> None:  # fmt: skip
         """Start ``python -m`` with the arguments.
 
         Args:
@@ -41,6 +42,7 @@ class Child:
             environment: the process's environment.
             log: file to write to.
             reads_stdout: keep stdout for ``next_line``.
+            takes_orders: its stdin takes what ``order`` sends.
         """
         self.name = name
         self.log = log
@@ -50,7 +52,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if takes_orders else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if reads_stdout else file,
                 stderr=file,
                 start_new_session=True,
@@ -74,6 +76,24 @@ class Child:
         line, _, self._unread = self._unread.partition(b"\n")
         return line.decode()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def order(self, line: str) -> None:
+        """Write a line to its stdin.
+
+        Raises:
+            DemoError: it has ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise DemoError(f"the {self.name} has ended:\n{self.log_tail()}") from error
+
     def check_running(self) -> None:
         """Raise if it has ended.
 
@@ -93,8 +113,10 @@ class Child:
                 except subprocess.TimeoutExpired:
                     continue
             break
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for stream in (self._process.stdout, self._process.stdin):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
         return self._process.wait()
 
     def wait(self, seconds: float) -> int:
@@ -121,11 +143,12 @@ class Children:
         self._children: list[Child] = []
 
     def start(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool
-    ) -> Child:
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool,
+        takes_orders: bool = False,
+    ) -> Child:  # fmt: skip
         """Start a child, as ``Child`` does, and take care of it."""
         with interrupts_deferred():
-            self._children.append(Child(name, arguments, environment, log, reads_stdout))
+            self._children.append(Child(name, arguments, environment, log, reads_stdout, takes_orders))
         return self._children[-1]
 
     def __enter__(self) -> Children:

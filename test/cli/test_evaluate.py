@@ -13,6 +13,7 @@ import pytest
 from m2a_core.cli.main import main
 from m2a_core.evaluation import evaluator
 from test.metrics.smiyc_frames import frames
+from test.metrics.test_component import REFERENCE_CURVE
 
 CONTRACT = {"auprc", "fpr95", "auroc", "f1_star", "siou", "ppv", "n_frames", "n_pixels"}
 
@@ -52,9 +53,9 @@ def evaluate(data: Path, *options: str, pred: str = "pred") -> tuple[int, dict[s
     return code, json.loads(out.read_text()) if out.exists() else {}
 
 
-def test_figures_are_scikit_learns_and_the_benchmarks(data: Path) -> None:
+def test_without_a_track_the_pixel_figures_are_scikit_learns(data: Path) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
-    code, figures = evaluate(data, "--track", "obstacle", "--threshold", "0.5")
+    code, figures = evaluate(data)
     assert code == 0
     assert figures.keys() >= CONTRACT
     score = np.concatenate([np.round(s[t < 255] * 65535) for s, t in frames()])
@@ -63,11 +64,25 @@ def test_figures_are_scikit_learns_and_the_benchmarks(data: Path) -> None:
     assert figures["auprc"] == pytest.approx(metrics.average_precision_score(truth, score), abs=1e-9)
     assert figures["auroc"] == pytest.approx(metrics.roc_auc_score(truth, score), abs=1e-9)
     assert figures["fpr95"] == pytest.approx(fpr[np.searchsorted(tpr, 0.95)], abs=1e-9)
+    assert (figures["n_frames"], figures["n_pixels"], figures["pixel_rule"]) == (3, len(truth), "exact")
+    _, with_track = evaluate(data, "--track", "obstacle", "--threshold", "0.5")
+    assert with_track["exact"] == {key: figures[key] for key in ("auprc", "fpr95", "auroc")}
     # road-anomaly-benchmark at commit 1c7804e, obstacle track, threshold 0.5
-    assert figures["f1_star"] == pytest.approx(0.29040404040404044, abs=1e-9)
-    assert figures["siou"] == pytest.approx(0.289363552156716, abs=1e-9)
-    assert figures["ppv"] == pytest.approx(0.7860100800216175, abs=1e-9)
-    assert (figures["n_frames"], figures["n_pixels"]) == (3, len(truth))
+    assert with_track["f1_star"] == pytest.approx(0.29040404040404044, abs=1e-9)
+    assert with_track["siou"] == pytest.approx(0.289363552156716, abs=1e-9)
+    assert with_track["ppv"] == pytest.approx(0.7860100800216175, abs=1e-9)
+
+
+def test_with_a_track_the_pixel_figures_are_the_benchmarks(data: Path) -> None:
+    (data / "float").mkdir()
+    for i, (score, _) in enumerate(frames()):
+        np.save(data / "float" / f"frame{i}.npy", score)
+    _, figures = evaluate(data, "--track", "anomaly", pred="float")
+    assert {key: figures[key] for key in ("auprc", "fpr95", "auroc")} == pytest.approx(
+        {key: REFERENCE_CURVE[key] for key in ("auprc", "fpr95", "auroc")}, abs=1e-9
+    )
+    assert figures["threshold"] == pytest.approx(REFERENCE_CURVE["best_f1_threshold"], abs=1e-9)
+    assert figures["pixel_rule"] == "SMIYC code, binned"
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".tiff", ".png"])
@@ -254,10 +269,17 @@ def test_the_report_shows_curves_pictures_and_quoted_rows(data: Path) -> None:
     evaluate(data, "--images", str(images))
     report = (data / "out.html").read_text()
     assert report.count("<svg") == 2
-    assert report.count('src="data:image/jpeg;base64,') == 3 * 2 + 1
+    # truth, decision and score of three frames, and one camera image
+    assert report.count('src="data:image/jpeg;base64,') == 3 * 3 + 1
+    assert "All 3 frames" in report
     assert "Mask2Anomaly (quoted)" in report
     assert "this evaluation (measured)" in report
     assert "88.70" in report
+
+
+def test_another_array_of_the_score_files_by_name(data: Path) -> None:
+    _, figures = evaluate(data, "--key", "other")
+    assert figures["auroc"] == 0.5
 
 
 def test_a_call_without_a_source_says_what_to_give(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_a_visible_anomaly_is_found(folder: Path, model: Path) -> None:
     assert figures["fpr95"] < 0.05
     assert figures["siou"] > 0.7
     assert (figures["n_frames"], figures["score"]) == (3, "refined")
-    assert (folder / "out.html").read_text().count('src="data:image/jpeg') == 3 * 4
+    assert (folder / "out.html").read_text().count('src="data:image/jpeg') == 3 * 5
 
 
 @pytest.mark.parametrize("score", ["anomaly", "msp", "rba", "void_classifier"])
@@ -71,6 +71,24 @@ def test_other_scores_by_name(folder: Path, model: Path, score: str) -> None:
     assert code == 0
     assert figures["auprc"] > 0.9
     assert figures["score"] == score
+
+
+def test_scores_are_compared_on_the_same_outputs(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs: list[int] = []
+    original = predict.Scorer.compute
+    monkeypatch.setattr(predict.Scorer, "compute", lambda *a, **k: runs.append(1) or original(*a, **k))
+    code, figures = evaluate(folder, "folder", model, "--scores", "all")
+    assert code == 0
+    assert len(runs) == 3
+    assert list(figures["scores"]) == list(predict.SCORE_NAMES)
+    assert "void_classifier" in capsys.readouterr().out
+    assert "Scores on the same outputs" in (folder / "out.html").read_text()
+    for name in ("rba", "anomaly"):
+        _, alone = evaluate(folder, "folder", model, "--scores", name)
+        assert figures["scores"][name] == {key: alone[key] for key in figures["scores"][name]}
+        assert "scores" not in alone
 
 
 def test_an_unknown_score_is_answered_with_the_known_ones(

@@ -161,3 +161,25 @@ def test_background_candidates_need_a_thing_like_mask():
     result = head.compute(net, Letterbox(INPUT).geometry(*INPUT), ALL_OUTPUTS)
     assert [i.bbox for i in result.instances] == [(40, 24, 64, 40)]
     assert not (result.open_set == 11).any()
+
+
+def test_candidates_are_the_weaker_ones_and_change_nothing_else(two_objects):
+    limits = Thresholds(anomaly=0.5, refined=0.8, extent=0.3, min_area=0.001)
+    geometry = Letterbox(INPUT).geometry(100, 150)
+    plain = OpenSetHead(CAMVID11, limits).compute(two_objects, geometry, ALL_OUTPUTS)
+    held = OpenSetHead(CAMVID11, limits, hold=0.5).compute(two_objects, geometry, ALL_OUTPUTS)
+    for output in Output:
+        np.testing.assert_array_equal(getattr(held, output.value), getattr(plain, output.value))
+    assert [i.bbox for i in held.instances] == [i.bbox for i in plain.instances]
+    assert (plain.candidates, plain.candidate_map) == ((), None)
+    (weak,) = held.candidates
+    assert weak.score == pytest.approx(0.6)
+    check_instances(held.candidate_map, held.candidates)
+    assert not (held.candidate_map * held.unknown_instances).any()
+
+
+@pytest.mark.parametrize("hold", [0.8, 1.0])
+def test_without_a_lower_hold_there_are_no_candidates(two_objects, hold):
+    limits = Thresholds(anomaly=0.5, refined=0.8, extent=0.3, min_area=0.001)
+    head = OpenSetHead(CAMVID11, limits, hold=hold)
+    assert head.compute(two_objects, Letterbox(INPUT).geometry(*INPUT), ALL_OUTPUTS).candidates == ()

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from m2a_core.openset.assignment import assign
-from m2a_core.openset.tracking import Tracker, TrackerConfig
+from m2a_core.openset.tracking import Tracked, Tracker, TrackerConfig, panoptic_instance
 from m2a_core.types import UnknownInstance
 
 AT_ONCE = TrackerConfig(confirm_frames=1)
@@ -30,9 +30,19 @@ class Track:
         self.tracker, self.config, self.stamp = Tracker(), config, 10**18
 
     def see(self, *boxes: Box, ground: Sequence[tuple[float, float]] = (), after: int = PERIOD_NS) -> list[int | None]:
+        """The numbers of those that are confirmed, None for others."""
+        return [track.number if track.confirmed else None for track in self.see_all(*boxes, ground=ground, after=after)]
+
+    def see_all(
+        self,
+        *boxes: Box,
+        ground: Sequence[tuple[float, float]] = (),
+        after: int = PERIOD_NS,
+        strong: Sequence[bool] | None = None,
+    ) -> list[Tracked]:
         self.stamp += after
         places = np.array(ground) if ground else np.full((len(boxes), 2), np.nan)
-        return self.tracker.update(self.stamp, instances(boxes), places, self.config)
+        return self.tracker.update(self.stamp, instances(boxes), places, self.config, strong)
 
 
 A, B, C = (10, 10, 30, 30), (100, 10, 130, 40), (200, 100, 220, 120)
@@ -68,6 +78,48 @@ def test_ids_follow_objects_whatever_their_order() -> None:
     assert track.see(A, B, C) == [1, 2, 3]
     assert track.see(C, A, B) == [3, 1, 2]
     assert track.see(B, (300, 10, 320, 30)) == [2, 4]
+
+
+def test_the_number_is_there_from_the_first_frame_and_stays() -> None:
+    track = Track(TrackerConfig(confirm_frames=3))
+    seen = [track.see_all(A)[0] for _ in range(4)]
+    assert seen == [Tracked(1, False), Tracked(1, False), Tracked(1, True), Tracked(1, True)]
+
+
+@pytest.mark.parametrize(
+    ("support", "strong", "want"),
+    [
+        (0, [True, False, False, True, False], [False, False, False, True, True]),
+        (4, [True, False, False, False, False], [False, False, False, True, True]),
+        (4, [False, False, False, False, False], [False, False, False, True, True]),
+        (0, [False, False, False, False, False], [False, False, False, False, False]),
+        (1, [False, False, True, False, False], [False, True, True, True, True]),
+    ],
+)
+def test_weak_frames_keep_a_track_and_enough_of_them_confirm_it(
+    support: int, strong: list[bool], want: list[bool]
+) -> None:
+    track = Track(TrackerConfig(confirm_frames=2, support_frames=support))
+    assert [track.see_all(A, strong=[one])[0].confirmed for one in strong] == want
+
+
+def test_numbers_go_round_after_65535_and_never_share_a_panoptic_byte_with_a_living_track() -> None:
+    track = Track()
+    assert track.see(A) == [1]
+    track.tracker._last_number = 65530
+    seen = [track.tracker._new_number() for _ in range(300)]
+    assert seen[:7] == [65531, 65532, 65533, 65534, 65535, 2, 3]
+    assert 1 not in seen
+    assert all(panoptic_instance(number) != panoptic_instance(1) for number in seen)
+
+
+def test_a_full_house_forgets_what_is_unseen_longest() -> None:
+    track = Track(TrackerConfig(confirm_frames=1, keep_frames=100))
+    grid = [(20 * (i % 40), 20 * (i // 40), 20 * (i % 40) + 10, 20 * (i // 40) + 10) for i in range(510)]
+    track.see(*grid[:10])
+    track.see(*grid[10:250])
+    numbers = track.see(*grid[250:505])
+    assert len({panoptic_instance(number) for number in numbers if number is not None}) == 255
 
 
 def test_an_id_comes_with_the_frame_that_confirms() -> None:
@@ -164,25 +216,24 @@ def test_whatever_comes_ids_are_unique_new_ones_rise_and_runs_repeat(
 ) -> None:
     runs = []
     for _ in range(2):
-        track = Track(TrackerConfig(confirm, keep))
-        runs.append([track.see(*boxes, after=after) for after, boxes in sequence])
+        track = Track(TrackerConfig(confirm, 0, keep))
+        runs.append([[t.number for t in track.see_all(*boxes, after=after)] for after, boxes in sequence])
     assert runs[0] == runs[1]
     highest = 0
     absent: dict[int, int] = {}
     for (after, boxes), ids in zip(sequence, runs[0], strict=True):
         assert len(ids) == len(boxes)
-        given_ids = [i for i in ids if i is not None]
-        assert len(set(given_ids)) == len(given_ids)
-        new = sorted(i for i in given_ids if i not in absent)
+        assert len(set(ids)) == len(ids)
+        new = sorted(i for i in ids if i not in absent)
         assert new == list(range(highest + 1, highest + 1 + len(new)))
         highest += len(new)
         for known in absent:
-            if known in given_ids:
+            if known in ids:
                 assert absent[known] <= keep, "an id came back after its track had ended"
         jumped = not 0 <= after <= 3 * 10**9
         if jumped:
-            assert all(i in new for i in given_ids)
-        absent = {i: 0 if i in given_ids else absent[i] + 1 for i in {*absent, *given_ids}}
+            assert all(i in new for i in ids)
+        absent = {i: 0 if i in ids else absent[i] + 1 for i in {*absent, *ids}}
 
 
 @given(st.lists(box, min_size=1, max_size=5), st.integers(1, 4))

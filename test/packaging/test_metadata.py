@@ -15,8 +15,11 @@ import m2a_core
 from test.packaging.conftest import ROOT
 
 OWN = {"m2a_core", "m2a_ros"}
-DEBIAN_NAMES = {"cv2": "python3-opencv", "numpy": "python3-numpy", "tqdm": "python3-tqdm", "yaml": "python3-yaml"}
-PIP_ONLY = {"onnxruntime", "rosbags"}
+DEBIAN_NAMES = {
+    "cv2": "python3-opencv", "numpy": "python3-numpy", "tf2_ros": "tf2_ros_py", "tqdm": "python3-tqdm",
+    "yaml": "python3-yaml",
+}  # fmt: skip
+PIP_ONLY = {"onnxruntime", "ray", "rerun", "rosbags"}
 """No ROS distribution packages them; package.xml says so, setup.cfg holds their versions."""
 MAIL = re.compile(r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9._-]+\.[a-zA-Z]{2,}")
 

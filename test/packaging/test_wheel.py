@@ -30,6 +30,12 @@ def test_wheel_holds_every_module_of_both_packages_and_no_other_package(names):
     assert modules == sources
 
 
+def test_wheel_holds_the_sources_that_are_compiled_where_they_run(names):
+    wanted = {str(p.relative_to(ROOT)) for part in ("ops", "trt") for p in (ROOT / "m2a_core" / part).glob("csrc/*")}
+    assert len(wanted) > 5
+    assert wanted <= names
+
+
 def test_wheel_holds_the_ament_marker_and_the_package_description(names):
     assert {"ament_index/resource_index/packages/m2a_ros", "m2a_ros/package.xml"} <= shared(names)
 

@@ -71,6 +71,12 @@ BAD_PARAMETERS = {
     "of no camera": ({"mounting__rear__x": 1.0}, ["mounting.rear.x", "cameras"]),
     "no topic name": ({"cameras": ["2nd"]}, ["cameras", "2nd"]),
     "camera twice": ({"cameras": ["a", "a"]}, ["cameras"]),
+    "anchor that is no camera": ({"batch__anchor": "rear"}, ["batch.anchor", "rear", "front"]),
+    "rectified twice": (
+        {"rectified_cameras": ["front"], "camera__front__rectify": True}, ["rectified_cameras", "rectify"],
+    ),
+    "transport of a camera": ({"camera__front__transport": "theora"}, ["camera.front.transport", "default, auto"]),
+    "settings of no camera": ({"camera__rear__crop": True}, ["camera.rear.crop", "cameras"]),
     "threshold between": ({"thresholds__overlap": -0.5}, ["thresholds.overlap", "-0.5"]),
     "empty frame": ({"base_frame": ""}, ["base_frame", "empty"]),
     "no such model": ({"model": "no-such-model"}, ["no-such-model"]),
@@ -136,6 +142,14 @@ def test_damaged_model_is_refused_and_a_good_one_taken_after(
     assert node.trigger_configure() == SUCCESS
 
 
+def test_back_end_that_cannot_load_is_refused_unless_another_is_configured(make_node: MakeNode) -> None:
+    assert "no such engine" in refusal(make_node(backend="tensorrt"))
+    node = make_node(backend="tensorrt", fallback_backend="onnxruntime")
+    assert node.trigger_configure() == SUCCESS
+    assert node._engine is not None
+    assert node._engine.backend == "onnxruntime"
+
+
 def test_bad_value_at_start_can_be_put_right(make_node: MakeNode) -> None:
     node = make_node(max_rate=-1.0)
     refusal(node)
@@ -184,7 +198,15 @@ def test_other_model_is_taken_after_cleanup(make_node: MakeNode, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
-    [("max_rate", 3.0, 1001.0), ("thresholds.anomaly", 0.7, -0.5), ("mounting.front.pitch", 0.2, 2.0)],
+    [
+        ("max_rate", 3.0, 1001.0),
+        ("camera.front.max_rate", 4.0, -2.0),
+        ("camera.front.crop_center", 0.9, 1.5),
+        ("overlay.max_width", 320, -1),
+        ("overlay.jpeg_quality", 50, 0),
+        ("thresholds.anomaly", 0.7, -0.5),
+        ("mounting.front.pitch", 0.2, 2.0),
+    ],
 )
 def test_live_parameters_change_while_running(make_node: MakeNode, name: str, good: float, bad: float) -> None:
     node = make_node()
@@ -194,7 +216,11 @@ def test_live_parameters_change_while_running(make_node: MakeNode, name: str, go
     tuning = node._tuning
     assert tuning is not None
     used = {
-        "max_rate": tuning.settings.max_rate,
+        "max_rate": tuning.settings.camera["front"].max_rate,
+        "camera.front.max_rate": tuning.settings.camera["front"].max_rate,
+        "camera.front.crop_center": tuning.settings.camera["front"].crop_center,
+        "overlay.max_width": tuning.settings.overlay_width,
+        "overlay.jpeg_quality": tuning.settings.overlay_quality,
         "thresholds.anomaly": tuning.perception.manifest.thresholds.anomaly,
         "mounting.front.pitch": tuning.settings.mounting["front"].pitch,
     }

@@ -31,6 +31,8 @@ def test_running_camera_reports_counts_and_times() -> None:
     ("reason", "level", "word"),
     [
         ("bad_image.size_mismatch", WARN, "1 bad frames: the step"),
+        ("not_rectified.no_camera_info", WARN, "1 bad frames: the step"),
+        ("outside_window", WARN, "batch.max_spread"),
         ("inference_error", ERROR, "1 frames failed: the step"),
         ("internal_error", ERROR, "1 frames failed: the step"),
         ("no_subscriber", OK, "nobody subscribes"),
@@ -56,6 +58,19 @@ def test_silence_tells_a_missing_publisher_from_images_that_do_not_come() -> Non
     stopped = CameraStatistics()
     stopped.arrived(0.0)
     assert "stopped sending" in look(CameraDiagnostics("c"), stopped, publishers=1, timeout=-1.0)[1]
+
+
+def test_quality_of_service_that_does_not_fit_warns_and_explains_the_silence() -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("c")
+    statistics.qos_mismatch("/m2a/output/front/panoptic", "DURABILITY")
+    level, message, values = look(diagnostics, statistics)
+    assert level == WARN
+    assert "/m2a/output/front/panoptic DURABILITY" in message
+    assert values["qos_mismatch./m2a/output/front/panoptic DURABILITY"] == "1"
+    assert look(diagnostics, statistics)[:2] == (OK, "running")
+    statistics.qos_mismatch("/camera", "RELIABILITY")
+    for _ in range(2):
+        assert "qos_overrides./camera.subscription" in look(diagnostics, statistics, timeout=-1.0)[1]
 
 
 def test_unplaced_instances_warn() -> None:

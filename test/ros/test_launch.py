@@ -14,19 +14,22 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from sensor_msgs.msg import Image
 
+from m2a_core.errors import ConfigError
 from m2a_ros.dds import PROFILE_VARIABLES
+from m2a_ros.launch_support import cameras_from_arguments, cameras_from_file
 from m2a_ros.parameters import all_parameters
 from m2a_ros.resources import shared_file
 from test.ros.harness import PATIENCE_S, ROOT, Listener, environment
 
 LAUNCH_FILE = ROOT / "launch" / "m2a.launch.py"
+REPLAY_FILE = ROOT / "launch" / "replay.launch.py"
 HAS_LAUNCH = find_spec("launch_ros") is not None
 
 
@@ -42,19 +45,39 @@ def recorder(name: str) -> type[Call]:
 
 
 CLASSES = {
-    "launch": ["LaunchDescription"],
-    "launch.actions": ["DeclareLaunchArgument", "SetEnvironmentVariable"],
-    "launch.conditions": ["IfCondition"],
-    "launch.substitutions": ["LaunchConfiguration"],
+    "launch": ["LaunchContext", "LaunchDescription", "LaunchDescriptionEntity"],
+    "launch.actions": [
+        "DeclareLaunchArgument", "EmitEvent", "ExecuteProcess", "IncludeLaunchDescription", "OpaqueFunction",
+        "RegisterEventHandler", "SetEnvironmentVariable",
+    ],
+    "launch.event_handlers": ["OnProcessExit"],
+    "launch.events": ["Shutdown"],
+    "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
     "launch_ros": [],
     "launch_ros.actions": ["LifecycleNode", "Node"],
-    "launch_ros.parameter_descriptions": ["ParameterValue"],
-}
+}  # fmt: skip
+
+
+class Described:
+    """A launch file built against recorders."""
+
+    def __init__(self, file: Path) -> None:
+        self.entities: list[Call] = runpy.run_path(str(file))["generate_launch_description"]().args[0]
+
+    def of_kind(self, kind: str) -> list[Call]:
+        return [entity for entity in self.entities if type(entity).__name__ == kind]
+
+    def processes(self, **given: str) -> list[Call]:
+        """What the file starts with these arguments."""
+        declared = {call.args[0]: call.kwargs.get("default_value") for call in self.of_kind("DeclareLaunchArgument")}
+        assert set(given) <= set(declared)
+        (function,) = self.of_kind("OpaqueFunction")
+        made: list[Call] = function.kwargs["function"](SimpleNamespace(launch_configurations={**declared, **given}))
+        return made
 
 
 @pytest.fixture
-def entities(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """What the launch file describes, as calls."""
+def recorders(monkeypatch: pytest.MonkeyPatch) -> None:
     for module_name, classes in CLASSES.items():
         module = ModuleType(module_name)
         for name in classes:
@@ -62,61 +85,134 @@ def entities(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         monkeypatch.setitem(sys.modules, module_name, module)
     for name in PROFILE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    described: list[Call] = runpy.run_path(str(LAUNCH_FILE))["generate_launch_description"]().args[0]
-    return described
 
 
-def of_kind(entities: list[Call], kind: str) -> list[Call]:
-    return [entity for entity in entities if type(entity).__name__ == kind]
+@pytest.fixture
+def node_file(recorders: None) -> Described:
+    return Described(LAUNCH_FILE)
 
 
-def text(value: Any) -> str:
-    """A substitution as ``$(name)``."""
-    if isinstance(value, Call):
-        return f"$({value.args[0]})"
-    return "".join(map(text, value)) if isinstance(value, list) else value
+@pytest.mark.parametrize("file", [LAUNCH_FILE, REPLAY_FILE], ids=lambda file: file.name)
+def test_every_argument_is_described(recorders: None, file: Path) -> None:
+    declared = Described(file).of_kind("DeclareLaunchArgument")
+    assert declared
+    assert all(call.kwargs["description"] for call in declared)
 
 
-def test_every_argument_is_described_and_every_used_one_declared(entities: list[Call]) -> None:
-    declared = {call.args[0] for call in of_kind(entities, "DeclareLaunchArgument")}
-    assert all(call.kwargs["description"] for call in of_kind(entities, "DeclareLaunchArgument"))
-    used = {line.split('LaunchConfiguration("')[1].split('"')[0] for line in LAUNCH_FILE.read_text().splitlines()
-            if 'LaunchConfiguration("' in line}  # fmt: skip
-    assert used == declared
-
-
-def test_node_is_the_one_the_package_installs(entities: list[Call]) -> None:
-    (node,) = of_kind(entities, "LifecycleNode")
+def test_node_is_the_one_the_package_installs(node_file: Described) -> None:
+    (node,) = node_file.processes(namespace="car")
     assert (node.kwargs["package"], node.kwargs["executable"], node.kwargs["name"]) == ("m2a_ros", "m2a_node", "m2a")
-    assert text(node.kwargs["namespace"]) == "$(namespace)"
+    assert node.kwargs["namespace"] == "car"
     scripts = (ROOT / "setup.cfg").read_text()
     assert "m2a_node = m2a_ros.node_main:main" in scripts
 
 
-def test_input_topics_are_remapped(entities: list[Call]) -> None:
-    (node,) = of_kind(entities, "LifecycleNode")
-    assert {text(source): text(target) for source, target in node.kwargs["remappings"]} == {
-        "~/input/$(camera)/image": "$(image_topic)",
-        "~/input/$(camera)/image/compressed": "$(image_topic)/compressed",
-        "~/input/$(camera)/camera_info": "$(camera_info_topic)",
+def test_one_camera_s_topics_are_remapped(node_file: Described) -> None:
+    (node,) = node_file.processes(image_topic="/cam/image", camera_info_topic="/cam/info")
+    assert dict(node.kwargs["remappings"]) == {
+        "~/input/front/image": "/cam/image",
+        "~/input/front/image/compressed": "/cam/image/compressed",
+        "~/input/front/camera_info": "/cam/info",
     }
 
 
-def test_parameters_are_the_node_s(entities: list[Call]) -> None:
-    (node,) = of_kind(entities, "LifecycleNode")
+def test_several_cameras_come_from_arguments(node_file: Described) -> None:
+    (node,) = node_file.processes(
+        cameras="front, rear", image_topic="/{camera}/image", camera_info_topic="/{camera}/info",
+        depth_topic="/{camera}/depth",
+    )  # fmt: skip
+    assert node.kwargs["parameters"][1]["cameras"] == ["front", "rear"]
+    rules = dict(node.kwargs["remappings"])
+    assert len(rules) == 8
+    assert rules["~/input/rear/image"] == "/rear/image"
+    assert rules["~/input/front/depth"] == "/front/depth"
+
+
+def test_several_cameras_come_from_a_file(node_file: Described, tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("cameras: {left: {image: /l/image, camera_info: /l/info}, right: {image: /r/rgb}}")
+    (node,) = node_file.processes(cameras_file=str(file), image_topic="/ignored")
+    assert node.kwargs["parameters"][1]["cameras"] == ["left", "right"]
+    assert dict(node.kwargs["remappings"]) == {
+        "~/input/left/image": "/l/image",
+        "~/input/left/image/compressed": "/l/image/compressed",
+        "~/input/left/camera_info": "/l/info",
+        "~/input/right/image": "/r/rgb",
+        "~/input/right/image/compressed": "/r/rgb/compressed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "expected 'cameras"),
+        ("cameras: []", "expected 'cameras"),
+        ("cameras: {}", "expected 'cameras"),
+        ("cameras: {front: /image}", "camera 'front'"),
+        ("cameras: {front: {camera_info: /info}}", "'image' at least"),
+        ("cameras: {front: {image: /image, lidar: /points}}", "lidar"),
+        ("cameras: {front: {image: ''}}", "camera 'front'"),
+        ("cameras: {2nd: {image: /image}}", "2nd"),
+        ("cameras: {front: {image: /image}}\nmore: 1", "more"),
+        ("cameras: [", "cannot be read"),
+    ],
+)
+def test_a_camera_file_that_says_something_else_is_refused(tmp_path: Path, text: str, named: str) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        cameras_from_file(file)
+
+
+def test_cameras_cannot_share_a_topic_and_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="{camera}"):
+        cameras_from_arguments("front,rear", "/image_raw", "/{camera}/info", "")
+    with pytest.raises(ConfigError, match=r"no\.yaml"):
+        cameras_from_file(tmp_path / "no.yaml")
+
+
+def test_parameters_are_the_node_s(node_file: Described) -> None:
+    (node,) = node_file.processes(autostart="false", use_sim_time="true")
     file, overrides = node.kwargs["parameters"]
-    assert text(file) == "$(params_file)"
-    known = {spec.name for spec in all_parameters(["front"])} | {"use_sim_time"}
-    assert set(overrides) == {"autostart", "use_sim_time"}
-    assert set(overrides) <= known
-    defaults = {call.args[0]: call.kwargs["default_value"] for call in of_kind(entities, "DeclareLaunchArgument")}
-    assert Path(defaults["params_file"]).samefile(shared_file("config/m2a.param.yaml"))
+    assert Path(file).samefile(shared_file("config/m2a.param.yaml"))
+    assert overrides == {"cameras": ["front"], "autostart": False, "use_sim_time": True}
+    assert set(overrides) <= {spec.name for spec in all_parameters(["front"])} | {"use_sim_time"}
 
 
-def test_fast_dds_profile_is_set_for_everything_launched(entities: list[Call]) -> None:
-    variables = dict(call.args for call in of_kind(entities, "SetEnvironmentVariable"))
+def test_fast_dds_profile_is_set_for_everything_launched(node_file: Described) -> None:
+    variables = dict(call.args for call in node_file.of_kind("SetEnvironmentVariable"))
     assert set(variables) == set(PROFILE_VARIABLES)
     assert all(Path(path).is_file() for path in variables.values())
+
+
+@pytest.mark.parametrize("cameras", ["eye", "a,b,c"])
+def test_rviz_shows_the_cameras_that_were_asked_for(node_file: Described, cameras: str) -> None:
+    _, rviz = node_file.processes(
+        cameras=cameras, image_topic="/{camera}/image", camera_info_topic="/{camera}/info", namespace="car",
+        rviz="true", rviz_frame="ground", use_sim_time="true",
+    )  # fmt: skip
+    assert rviz.kwargs["package"] == "rviz2"
+    assert rviz.kwargs["parameters"] == [{"use_sim_time": True}]
+    file = Path(rviz.kwargs["arguments"][1])
+    manager = yaml.safe_load(file.read_text())["Visualization Manager"]
+    file.unlink()
+    topics = {display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display}
+    for camera in cameras.split(","):
+        assert {f"/car/m2a/debug/{camera}/overlay", f"/car/m2a/output/{camera}/unknown_markers"} <= topics
+    assert not any("/front/" in topic for topic in topics)
+    assert manager["Global Options"]["Fixed Frame"] == "ground"
+
+
+def test_replay_plays_the_bag_with_its_clock_and_ends_with_it(recorders: None) -> None:
+    file = Described(REPLAY_FILE)
+    (node,) = file.of_kind("IncludeLaunchDescription")
+    assert Path(node.args[0].args[0]) == LAUNCH_FILE
+    assert node.kwargs["launch_arguments"] == [("use_sim_time", "true")]
+    player, ending = file.processes(bag="/bags/one", rate="0.5", loop="true")
+    assert player.kwargs["cmd"] == [
+        "ros2", "bag", "play", "/bags/one", "--clock", "--rate", "0.5", "--delay", "5.0", "--loop",
+    ]  # fmt: skip
+    assert ending.args[0].kwargs["target_action"] is player
 
 
 @pytest.fixture
@@ -160,7 +256,7 @@ def test_launched_node_is_active_in_its_namespace_and_ends_cleanly(
 ) -> None:
     listener = Listener(domain)
     try:
-        status = listener.wait_for_status("m2a: camera front", lambda status: True)
+        status = listener.wait_for_status("car/m2a: camera front", lambda status: True)
         assert status["topic"] == "/cam/image_raw"
         listener.listen("/car/m2a/output/front/open_set_mask", Image)
         listener.wait_for_outputs("/car/m2a/output/front/open_set_mask")

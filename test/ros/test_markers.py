@@ -6,8 +6,10 @@ from builtin_interfaces.msg import Time
 from visualization_msgs.msg import Marker
 
 from m2a_core.types import UnknownInstance
-from m2a_ros.markers import MarkerBuilder, PlacedInstance, place
-from m2a_ros.projection import GroundProjector, Intrinsics, Mounting
+from m2a_ros.intrinsics import Intrinsics
+from m2a_ros.markers import MarkerBuilder
+from m2a_ros.placing import PlacedInstance, place
+from m2a_ros.projection import GroundProjector, Mounting
 from test.ros.messages import camera_info
 
 PROJECTOR = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
@@ -37,6 +39,23 @@ def test_an_object_gets_its_metric_place_and_size() -> None:
     assert (item.footprint[:, 2] == 0).all()
 
 
+def test_size_and_covariance_are_metric() -> None:
+    item = placed()
+    np.testing.assert_allclose(item.size, [1.2, 2.7])
+    near, far = item.bounds
+    # One pixel to the side at 15 m with f = 500 px is 3 cm; bounds are uniform distributions: width / sqrt(12).
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(item.covariance)), [(far - near) / 12**0.5, 0.06 / 12**0.5, 0], rtol=1e-2
+    )
+
+
+def test_an_open_bound_gives_a_large_and_finite_covariance() -> None:
+    item = place(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
+    assert item is not None
+    assert item.bounds[1] == np.inf
+    assert 100 < np.sqrt(item.covariance[0, 0]) < 1000
+
+
 @pytest.mark.parametrize("bottom", [240, 200, 241])
 def test_above_the_horizon_or_too_far_there_is_no_marker(bottom: int) -> None:
     assert place(box(300, 100, 340, bottom), PROJECTOR, 60, 1.0) is None
@@ -47,7 +66,7 @@ def test_bounds_that_reach_the_horizon_are_open() -> None:
     assert item is not None
     markers = MarkerBuilder("front", "base_link", lifetime=1.0).build(STAMP, {1: item}).markers
     near = 1.5 / np.tan(np.arctan(21 / np.hypot(500, 8)) + 0.01)
-    assert markers[2].text == f"unknown 1  0.88  57.7 m (> {near:.1f})"
+    assert markers[2].text == f"unknown 1  0.88  57.7 m (> {near:.1f})  4.6 x 6.1 m"
 
 
 def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
@@ -63,7 +82,7 @@ def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
     label = next(m for m in markers if m.type == Marker.TEXT_VIEW_FACING)
     # One pixel and 0.01 rad either way of atan(50 / 500) below the horizon, from 1.5 m.
     near, far = (1.5 / np.tan(np.arctan((50 + sign) / 500) + sign * 0.01) for sign in (1, -1))
-    assert label.text == f"unknown 4  0.88  15.0 m ({near:.1f}..{far:.1f})"
+    assert label.text == f"unknown 4  0.88  15.0 m ({near:.1f}..{far:.1f})  1.2 x 2.7 m"
     assert label.scale.z > 0
     lines = [m for m in markers if m.type == Marker.LINE_STRIP]
     assert len(lines) == 2

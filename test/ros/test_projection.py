@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 
 from m2a_core.errors import DataError
-from m2a_ros.projection import GroundProjector, Intrinsics, Mounting
+from m2a_ros.intrinsics import Intrinsics
+from m2a_ros.projection import CameraPose, GroundProjector, Mounting
 from test.ros.messages import camera_info
 
 MATRIX = np.array([[500.0, 0, 320], [0, 480, 240], [0, 0, 1]])
@@ -198,6 +199,57 @@ def test_bounds_hold_the_true_distance(
         return  # Seen above the horizon: there is nothing to bound.
     near, far = projector.distance_bounds((pixel[0], pixel[1]), 1.5)
     assert near * (1 - 1e-3) <= ahead <= far * (1 + 1e-3)
+
+
+def turned(angle: float) -> np.ndarray:
+    """A rotation about the optical frame's x axis."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+
+
+@pytest.mark.parametrize("lens", ["plumb_bob", "equidistant"])
+def test_raw_and_rectified_image_agree_on_where_an_object_is(lens: str) -> None:
+    message = info(*LENSES[lens])
+    message.r = turned(0.02).ravel()
+    message.p = [450.0, 0, 330, -45.0, 0, 440, 250, 0, 0, 0, 1, 0]
+    raw, rectified = (GroundProjector(Intrinsics.from_camera_info(message, r), MOUNTINGS["all"]) for r in (False, True))
+    pixels = RNG.uniform((100, 300), (540, 440), (50, 2))
+    # Pixel of the raw image -> ray of the camera -> turned by R -> P without its shift -> pixel of the rectified image.
+    rays = np.column_stack([raw.intrinsics.normalized(pixels), np.ones(50)]) @ turned(0.02).T
+    there = np.column_stack([450 * rays[:, 0] / rays[:, 2] + 330, 440 * rays[:, 1] / rays[:, 2] + 250])
+    np.testing.assert_allclose(rectified.ground(there), raw.ground(pixels), rtol=1e-6)
+
+
+def test_rectification_that_says_nothing_is_none_and_a_wrong_one_is_refused() -> None:
+    message = info("plumb_bob", [])
+    message.r = np.zeros(9)
+    np.testing.assert_array_equal(Intrinsics.from_camera_info(message).rotation, np.eye(3))
+    # Many drivers leave P zero as well: a rectified image then follows K.
+    np.testing.assert_array_equal(Intrinsics.from_camera_info(message, rectified=True).matrix, MATRIX)
+    message.p = np.full(12, np.nan)
+    with pytest.raises(DataError, match="P is"):
+        Intrinsics.from_camera_info(message, rectified=True)
+    message.r = 2 * np.eye(3).ravel()
+    with pytest.raises(DataError, match="R is"):
+        Intrinsics.from_camera_info(message)
+
+
+def test_the_ground_lies_where_the_parameter_puts_it() -> None:
+    intrinsics = Intrinsics.from_camera_info(camera_info(640, 480, 500.0))
+    # base_link 0.35 m above the ground; the camera 1.15 m above base_link.
+    pose = CameraPose(np.array([0, 0, 1.15]), Mounting().pose().rotation)
+    projector = GroundProjector(intrinsics, Mounting(), pose, -0.35)
+    np.testing.assert_allclose(projector.ground(np.array([[320.0, 290.0]])), [[15, 0, -0.35]])
+    assert projector.height == pytest.approx(1.5)
+
+
+def test_a_camera_below_the_ground_or_looking_backwards_up_sees_none() -> None:
+    intrinsics = Intrinsics.from_camera_info(camera_info(640, 480, 500.0))
+    below = GroundProjector(intrinsics, Mounting(), CameraPose(np.array([0, 0, -0.1]), Mounting().pose().rotation))
+    assert np.isnan(below.ground(np.array([[320.0, 290.0], [320.0, 190.0]]))).all()
+    # Upside down: what was the ground is the sky.
+    overhead = GroundProjector(intrinsics, Mounting(height=1.5, roll=np.pi))
+    assert np.isnan(overhead.ground(np.array([[320.0, 290.0]]))).all()
 
 
 def test_pixels_beyond_the_lens_model_have_no_ray() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from m2a_core.errors import ConfigError
 from m2a_ros.dds import PROFILE_VARIABLES, profile_environment
 from m2a_ros.parameters import NODE_PARAMETERS
-from m2a_ros.publishers import MAPS
+from m2a_ros.publishers import MAPS, TIMING_TOPICS
 from m2a_ros.resources import shared_file
 
 DDS = "{http://www.eprosima.com}"
@@ -45,12 +47,27 @@ def test_missing_file_says_where_it_was_looked_for() -> None:
         shared_file("config/no_such.yaml")
 
 
-def test_rviz_shows_topics_that_the_node_publishes() -> None:
-    manager = yaml.safe_load(shared_file("config/m2a.rviz").read_text())["Visualization Manager"]
-    camera = DEFAULTS["cameras"][0]
-    published = {f"/m2a/output/{camera}/{spec.topic}" for spec in MAPS}
-    published |= {f"/m2a/output/{camera}/unknown_markers", f"/m2a/debug/{camera}/overlay"}
-    shown = {d["Class"]: d["Topic"]["Value"] for d in manager["Displays"] if "Topic" in d and d["Enabled"]}
-    assert set(shown) == {"rviz_default_plugins/Image", "rviz_default_plugins/MarkerArray"}
-    assert set(shown.values()) <= published
+@pytest.mark.parametrize(
+    ("view", "cameras"), [("m2a.rviz", ["front"]), ("m2a_four_cameras.rviz", ["front", "left", "right", "rear"])]
+)
+def test_rviz_shows_topics_that_the_node_publishes(view: str, cameras: list[str]) -> None:
+    manager = yaml.safe_load(shared_file(f"config/{view}").read_text())["Visualization Manager"]
+    shown = {d["Topic"]["Value"]: d["Class"] for d in manager["Displays"] if "Topic" in d and d["Enabled"]}
+    wanted = {f"/m2a/debug/{camera}/overlay": "rviz_default_plugins/Image" for camera in cameras}
+    wanted |= {f"/m2a/output/{camera}/unknown_markers": "rviz_default_plugins/MarkerArray" for camera in cameras}
+    assert shown == wanted
+    published = {f"/m2a/output/{camera}/{spec.topic}" for spec in MAPS for camera in cameras} | set(wanted)
+    assert {d["Topic"]["Value"] for d in manager["Displays"] if "Topic" in d} <= published
     assert manager["Global Options"]["Fixed Frame"] == DEFAULTS["base_frame"]
+
+
+def test_foxglove_shows_topics_that_the_node_publishes() -> None:
+    layout = json.loads(shared_file("config/m2a.foxglove.json").read_text())
+    text = json.dumps(layout["configById"])
+    topics = set(re.findall(r"/m2a/[\w/]+", text))
+    published = {f"/m2a/output/front/{name}" for name in (*(spec.topic for spec in MAPS), "unknown_markers")}
+    published |= {f"/m2a/debug/front/{name}" for name in ("overlay/compressed", *TIMING_TOPICS)}
+    assert topics
+    assert topics <= published
+    panels = set(re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"])))
+    assert panels == set(layout["configById"])

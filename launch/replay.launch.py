@@ -1,0 +1,49 @@
+"""Play a bag through the node: `ros2 launch m2a_ros replay.launch.py bag:=DIR image_topic:=/camera/image_raw [...]`.
+
+For looking at it in real time; frames may be dropped. `m2a replay` evaluates bags frame by frame. Takes the arguments
+of m2a.launch.py as well; the time comes from the bag (/clock). Ends with the bag unless it loops.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity  # type: ignore[attr-defined]
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "bag": {"description": "The bag: a folder with metadata.yaml, or an .mcap or .db3 file."},
+    "rate": {"default_value": "1.0", "description": "Speed of playing; below 1 where the node cannot keep up."},
+    "loop": {"default_value": "false", "description": "Start over at the end.", "choices": ["true", "false"]},
+    "delay": {"default_value": "5.0", "description": "Seconds to wait before playing, for the node to load its model."},
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the arguments, the node on simulated time, and the player."""
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(Path(__file__).resolve().parent / "m2a.launch.py")),
+        launch_arguments=[("use_sim_time", "true")],
+    )
+    arguments = [DeclareLaunchArgument(name, **options) for name, options in ARGUMENTS.items()]
+    return LaunchDescription([*arguments, node, OpaqueFunction(function=launch_player)])
+
+
+def launch_player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The player, and the end with it."""
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    command = ["ros2", "bag", "play", given["bag"], "--clock", "--rate", given["rate"], "--delay", given["delay"]]
+    loop = ["--loop"] if given["loop"] == "true" else []
+    player = ExecuteProcess(cmd=[*command, *loop], output="screen")
+    end = OnProcessExit(target_action=player, on_exit=[EmitEvent(event=Shutdown(reason="the bag has ended"))])
+    return [player, RegisterEventHandler(end)]

@@ -1,0 +1,117 @@
+"""Depth images beside a camera's images: the one that belongs to a frame, and an object's depth in it.
+
+A depth image is registered to the camera's image: same view, any resolution. ``16UC1`` holds millimetres, 0 where
+nothing is known; ``32FC1`` metres, not finite or <= 0 where nothing is known (REP-118).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from m2a_core.errors import DataError
+from m2a_core.types import UnknownInstance
+
+_TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
+_KEPT = 8
+# Fewer say nothing: depth cameras have holes, and a few pixels of an object's rim show what is behind it.
+_MIN_SHARE, _MIN_PIXELS = 0.1, 4
+_RANGE = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class DepthReading:
+    """An object's depth, in metres along the optical axis.
+
+    Attributes:
+        near: a tenth of its pixels is nearer.
+        middle: the median.
+        far: a tenth of its pixels is farther.
+    """
+
+    near: float
+    middle: float
+    far: float
+
+
+class DepthBuffer:
+    """The latest depth images of one camera, by stamp; written by one thread and read by another."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lock = threading.Lock()
+        self._messages: deque[tuple[int, Any]] = deque(maxlen=_KEPT)
+
+    def put(self, stamp_ns: int, message: Any) -> None:
+        """Keep a ``sensor_msgs/Image``."""
+        with self._lock:
+            self._messages.append((stamp_ns, message))
+
+    def nearest(self, stamp_ns: int, tolerance_s: float) -> Any | None:
+        """The message with the nearest stamp, or None when none is within the tolerance."""
+        with self._lock:
+            messages = list(self._messages)
+        if not messages:
+            return None
+        stamp, message = min(messages, key=lambda pair: abs(pair[0] - stamp_ns))
+        return message if abs(stamp - stamp_ns) <= 1e9 * tolerance_s else None
+
+
+def depth_in_metres(message: Any) -> np.ndarray:
+    """Read a depth image.
+
+    Args:
+        message: ``sensor_msgs/Image``.
+
+    Returns:
+        float32 [H, W], metres; NaN where nothing is known.
+
+    Raises:
+        DataError: the encoding is none of depth images, or the data do not fill the image.
+    """
+    kind = _TYPES.get(message.encoding)
+    if kind is None:
+        raise DataError(f"depth image: encoding '{message.encoding}', expected 16UC1 (millimetres) or 32FC1 (metres)")
+    dtype = np.dtype((">" if message.is_bigendian else "<") + kind)
+    row, rest = divmod(message.step, dtype.itemsize)
+    empty = message.width == 0 or message.height == 0
+    if empty or rest or row < message.width or len(message.data) < message.step * message.height:
+        raise DataError(
+            f"depth image: {message.width}x{message.height} {message.encoding} with a step of {message.step} needs "
+            f"{message.step * message.height} bytes, got {len(message.data)}; correct the driver"
+        )
+    values = np.frombuffer(message.data, dtype, row * message.height).reshape(message.height, row)[:, : message.width]
+    metres = values.astype(np.float32) * (np.float32(0.001) if kind == "u2" else np.float32(1))
+    metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
+    return metres
+
+
+def object_depth(instance: UnknownInstance, instances: np.ndarray, depth: np.ndarray) -> DepthReading | None:
+    """The depth of an instance.
+
+    Args:
+        instance: the instance.
+        instances: uint16 [H, W], holds ``instance.id`` where the instance is.
+        depth: float32 [h, w], metres, NaN where nothing is known; of the same view.
+
+    Returns:
+        None where too little of it is known.
+    """
+    x0, y0, x1, y1 = instance.bbox
+    scale_y, scale_x = depth.shape[0] / instances.shape[0], depth.shape[1] / instances.shape[1]
+    rows = slice(int(y0 * scale_y), max(int(np.ceil(y1 * scale_y)), int(y0 * scale_y) + 1))
+    cols = slice(int(x0 * scale_x), max(int(np.ceil(x1 * scale_x)), int(x0 * scale_x) + 1))
+    window = depth[rows, cols]
+    mask = (instances[y0:y1, x0:x1] == instance.id).astype(np.uint8)
+    if mask.shape != window.shape:
+        mask = cv2.resize(mask, (window.shape[1], window.shape[0]), interpolation=cv2.INTER_NEAREST)
+    values = window[(mask > 0) & np.isfinite(window)]
+    if len(values) < max(_MIN_PIXELS, _MIN_SHARE * np.count_nonzero(mask)):
+        return None
+    near, middle, far = (float(value) for value in np.quantile(values, _RANGE))
+    return DepthReading(near, middle, far)

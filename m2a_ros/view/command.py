@@ -1,0 +1,53 @@
+"""See the node's outputs in the Rerun viewer: overlay, anomaly map, instances, and the markers in 3D.
+
+From a running node (needs ROS), or from a bag that holds its topics, such as the one `m2a replay` writes.
+
+For example:
+  m2a view --node /m2a --camera front
+  m2a view --bag results/output
+  m2a view --bag results/output --save drive.rrd    # no window: for `rerun drive.rrd` on another machine
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from m2a_core.errors import ConfigError
+
+HELP = "see a node's or a bag's outputs in the Rerun viewer"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--node", default="/m2a", metavar="NAME", help="running node (default: %(default)s)")
+    source.add_argument("--bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    parser.add_argument(
+        "--camera", action="append", metavar="NAME", help="camera to show, several times for several (default: all)"
+    )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write a Rerun recording and open no window")
+    parser.add_argument("--seconds", type=float, metavar="S", help="end after so long (running node only)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show until the bag ends, the time is over or Ctrl-C."""
+    try:
+        from m2a_ros.view.rerun_sink import RerunSink
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rerun":
+            raise
+        raise ConfigError("m2a view needs the Rerun viewer: pip install 'm2a_ros[view]'") from error
+    cameras = tuple(args.camera or ())
+    sink = RerunSink(args.save)
+    if args.bag is not None:
+        from m2a_ros.view.from_bag import show_bag
+
+        count = show_bag(args.bag, cameras, sink)
+    else:
+        from m2a_ros.view.live import show_node
+
+        count = show_node(args.node, cameras, sink, args.seconds)
+    sink.close()
+    print(f"{count} messages shown" + (f", written to {args.save}" if args.save else ""))
+    return 0

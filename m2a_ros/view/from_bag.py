@@ -1,0 +1,47 @@
+"""A bag's messages into the viewer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m2a_core.errors import ConfigError, DataError
+from m2a_ros.view.rerun_sink import RerunSink
+from m2a_ros.view.topics import shown_topic
+
+
+def show_bag(path: Path, cameras: tuple[str, ...], sink: RerunSink) -> int:
+    """Show a bag.
+
+    Args:
+        path: bag folder, ``.mcap`` or ``.db3`` file.
+        cameras: the cameras to show; () for all.
+        sink: where to.
+
+    Returns:
+        Number of messages.
+
+    Raises:
+        ConfigError: rosbags is not installed.
+        DataError: no readable bag, or nothing in it is the node's.
+    """
+    try:
+        from m2a_ros.replay.reader import Bag, decode
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rosbags":
+            raise
+        raise ConfigError("reading bags needs rosbags: pip install 'm2a_ros[replay]'") from error
+    count = 0
+    with Bag(path) as bag:
+        shown = {c.id: topic for c in bag.connections if (topic := shown_topic(c.topic, c.msgtype, cameras))}
+        if not shown:
+            topics = sorted(c.topic for c in bag.connections)
+            raise DataError(
+                f"bag {path}: none of its topics {topics} is one of the node's outputs"
+                + (f" for the cameras {list(cameras)}" if cameras else "")
+                + "; record ~/output and ~/debug topics, or give what m2a replay wrote"
+            )
+        connections = [c for c in bag.connections if c.id in shown]
+        for connection, _, data in bag.messages(connections):
+            sink.show(shown[connection.id], decode(data, connection.msgtype))
+            count += 1
+    return count

@@ -1,0 +1,80 @@
+"""A running node's messages into the viewer."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from visualization_msgs.msg import MarkerArray
+
+from m2a_ros.dds import profile_environment
+from m2a_ros.view.rerun_sink import RerunSink
+from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, ShownTopic, shown_topic
+
+_TYPES = {IMAGE: Image, COMPRESSED: CompressedImage, MARKERS: MarkerArray}
+_LOOK_PERIOD_S = 1.0
+
+
+class _Viewer:
+    """Subscribes to what a node publishes, also to what comes later."""
+
+    def __init__(self, node: Any, name: str, cameras: tuple[str, ...], sink: RerunSink) -> None:
+        self.count = 0
+        self._node, self._name, self._cameras, self._sink = node, name, cameras, sink
+        self._read: set[str] = set()
+        self.look()
+        node.create_timer(_LOOK_PERIOD_S, self.look)
+
+    def look(self) -> None:
+        for topic, types in self._node.get_topic_names_and_types():
+            shown = shown_topic(topic, types[0], self._cameras, self._name)
+            if shown and topic not in self._read:
+                self._read.add(topic)
+                # Markers tell changes only: none may be lost.
+                reliable = shown.what == "unknown_markers"
+                policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+                qos = QoSProfile(depth=10 if reliable else 1, reliability=policy)
+                self._node.create_subscription(_TYPES[types[0]], topic, partial(self._show, shown), qos)
+
+    def _show(self, topic: ShownTopic, message: Any) -> None:
+        self._sink.show(topic, message)
+        self.count += 1
+
+
+def show_node(name: str, cameras: tuple[str, ...], sink: RerunSink, seconds: float | None) -> int:
+    """Show a running node.
+
+    Args:
+        name: full name of the node, such as ``/m2a``.
+        cameras: the cameras to show; () for all.
+        sink: where to.
+        seconds: end after so long; None for Ctrl-C.
+
+    Returns:
+        Number of messages.
+    """
+    os.environ.update(profile_environment(os.environ))
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("m2a_view", context=context)
+    viewer = _Viewer(node, f"/{name.strip('/')}", cameras, sink)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    end = None if seconds is None else time.monotonic() + seconds
+    try:
+        while end is None or time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+    return viewer.count

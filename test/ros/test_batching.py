@@ -1,0 +1,164 @@
+"""Frames of several cameras as batches: clocks, dead cameras, drops; no ROS node."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+from sensor_msgs.msg import Image
+
+from m2a_ros.batching import OUTSIDE_WINDOW, BatchConfig, BatchSlots
+from m2a_ros.frame_slot import Arrival
+from test.ros.messages import header
+
+LONG = 60.0
+
+
+class Rig:
+    """Slots of three cameras and what they dropped."""
+
+    def __init__(self, wait: float = LONG, max_spread: float = 0.05) -> None:
+        self.drops: Counter[tuple[str, str]] = Counter()
+        config = BatchConfig("front", max_spread, wait)
+        self.slots = BatchSlots(("left", "front", "right"), config, lambda *drop: self.drops.update([drop]))
+
+    def put(self, camera: str, stamp: float, received: float | None = None) -> bool:
+        made = header(0)
+        made.stamp.sec, made.stamp.nanosec = int(stamp), round(stamp % 1 * 1e9)
+        return self.slots.put(Arrival(camera, Image(header=made), time.monotonic() if received is None else received))
+
+    def batch(self) -> list[str]:
+        """The cameras of the next batch."""
+        names: list[str] = []
+        while (arrival := self.slots.take()) is not None:
+            names.append(arrival.camera)
+            if len(names) == self.slots.facts.cameras:
+                return names
+        return names
+
+    def batch_ends(self, seconds: float) -> bool:
+        """Whether a batch comes within seconds; closes the slots otherwise."""
+        taker = threading.Thread(target=self.batch)
+        taker.start()
+        taker.join(seconds)
+        came = not taker.is_alive()
+        self.slots.close()
+        taker.join()
+        return came
+
+
+def test_frames_within_the_window_are_one_batch_with_the_anchor_first() -> None:
+    rig = Rig()
+    for camera, stamp in (("right", 10.01), ("left", 9.97), ("front", 10.0)):
+        assert rig.put(camera, stamp) is False
+    assert rig.batch() == ["front", "left", "right"]
+    assert rig.slots.facts.spread_ms == pytest.approx(40)
+    assert rig.drops == {}
+
+
+def test_a_batch_waits_for_cameras_that_came_for_the_one_before() -> None:
+    rig = Rig()
+    for camera in ("left", "right"):
+        rig.put(camera, 10.0)
+    rig.put("front", 10.0)
+    rig.batch()
+    rig.put("front", 10.1)
+    threading.Timer(0.1, rig.put, ("left", 10.11)).start()
+    threading.Timer(0.2, rig.put, ("right", 10.09)).start()
+    assert rig.batch() == ["front", "left", "right"]
+
+
+def test_a_camera_that_dies_costs_one_wait_and_is_waited_for_again_when_it_comes_back() -> None:
+    rig = Rig(wait=0.2)
+    for camera in ("left", "front"):
+        rig.put(camera, 10.0)
+    assert rig.batch() == ["front", "left"]
+    rig.put("front", 10.1)
+    assert rig.batch() == ["front"]  # After the wait.
+    rig.slots._config = BatchConfig("front", 0.05, LONG)
+    for n in range(2, 5):
+        rig.put("front", 10 + n / 10)
+        assert rig.batch() == ["front"]  # Would take LONG if the dead camera were waited for.
+    rig.put("left", 10.5)
+    rig.put("front", 10.5)
+    assert rig.batch() == ["front", "left"]
+    rig.put("front", 10.6)
+    assert not rig.batch_ends(0.3)
+
+
+def test_a_camera_that_never_came_is_not_waited_for() -> None:
+    rig = Rig()
+    rig.put("front", 1.0)
+    assert rig.batch() == ["front"]
+
+
+def test_old_frames_are_dropped_with_a_reason_and_later_ones_wait_for_the_next_batch() -> None:
+    rig = Rig(wait=0.0)
+    rig.put("left", 9.0)
+    rig.put("front", 10.0)
+    rig.put("right", 10.1)
+    assert rig.batch() == ["front"]
+    assert rig.drops == {("left", OUTSIDE_WINDOW): 1}
+    rig.put("front", 10.1)
+    assert rig.batch() == ["front", "right"]
+
+
+def test_a_camera_with_a_clock_of_its_own_is_dropped_and_the_others_go_on() -> None:
+    rig = Rig(wait=0.0)
+    for n in range(3):
+        rig.put("right", 5000.0 + n)
+        rig.put("front", 10.0 + n)
+        assert rig.batch() == ["front"]
+    assert rig.drops == {("right", OUTSIDE_WINDOW): 3}
+
+
+def test_while_the_anchor_is_silent_another_camera_sets_the_pace() -> None:
+    rig = Rig(wait=0.0)
+    rig.put("left", 10.0)
+    rig.put("right", 10.02)
+    start = time.monotonic()
+    assert sorted(rig.batch()) == ["left", "right"]
+    assert time.monotonic() - start > 0.2
+    for n in range(1, 4):
+        rig.put("left", 10.0 + n)
+        assert rig.batch() == ["left"]
+    rig.put("left", 14.0)
+    rig.put("front", 14.0)
+    assert rig.batch() == ["front", "left"]
+
+
+def test_the_latest_frame_wins_while_nobody_takes() -> None:
+    rig = Rig()
+    assert [rig.put("front", n) for n in (1.0, 2.0, 3.0)] == [False, True, True]
+    taken = rig.slots.take()
+    assert taken is not None
+    assert taken.stamp_ns == 3 * 10**9
+
+
+def test_an_anchor_faster_than_the_wait_does_not_put_its_batch_off() -> None:
+    rig = Rig(wait=0.2)
+    rig.put("left", 10.0)
+    rig.put("front", 10.0)
+    rig.batch()
+    stop = threading.Event()
+
+    def keep_coming() -> None:
+        stamp = 11.0
+        while not stop.wait(0.02):
+            rig.put("front", stamp)
+            stamp += 0.02
+
+    thread = threading.Thread(target=keep_coming)
+    thread.start()
+    assert rig.batch_ends(20.0)
+    stop.set()
+    thread.join()
+
+
+def test_closing_releases_a_waiting_taker() -> None:
+    rig = Rig()
+    rig.put("left", 1.0)
+    assert not rig.batch_ends(0.1)
+    assert rig.slots.take() is None

@@ -1,0 +1,149 @@
+"""Where cameras are: parameters, and tf2 against a buffer with tf2_ros's interface (tf2_ros itself is not on PyPI)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from m2a_core.errors import ConfigError
+from m2a_ros.extrinsics import NoTransform, ParameterExtrinsics, create_extrinsics
+from m2a_ros.parameters import Settings, all_parameters
+from m2a_ros.projection import CameraPose, Mounting
+
+STAMP = Time(sec=7, nanosec=5)
+SETTINGS = Settings.from_values({spec.name: spec.default for spec in all_parameters(["front"])})
+HAS_TF = find_spec("tf2_ros") is not None
+
+
+class TransformException(Exception):
+    """Stands for tf2's."""
+
+
+class Buffer:
+    """Answers ``lookup_transform`` from a table, as tf2_ros.Buffer does from /tf_static."""
+
+    known: dict[tuple[str, str], Any] = {}
+    asked: list[tuple[str, str, int]] = []
+
+    def __init__(self, node: Any = None) -> None:
+        self.node = node
+
+    def lookup_transform(self, target_frame: str, source_frame: str, time: Any) -> Any:
+        self.asked.append((target_frame, source_frame, time.nanoseconds))
+        if (target_frame, source_frame) not in self.known:
+            raise TransformException(f'"{source_frame}" does not exist')
+        return SimpleNamespace(transform=self.known[target_frame, source_frame])
+
+
+class TransformListener:
+    def __init__(self, buffer: Buffer, node: Any) -> None:
+        self.registered = True
+
+    def unregister(self) -> None:
+        self.registered = False
+
+
+@pytest.fixture
+def tf(monkeypatch: pytest.MonkeyPatch) -> type[Buffer]:
+    module = ModuleType("tf2_ros")
+    module.__spec__ = ModuleSpec("tf2_ros", None)
+    for thing in (Buffer, TransformException, TransformListener):
+        setattr(module, thing.__name__, thing)
+    monkeypatch.setitem(sys.modules, "tf2_ros", module)
+    monkeypatch.setattr(Buffer, "known", {})
+    monkeypatch.setattr(Buffer, "asked", [])
+    return Buffer
+
+
+def transform(pose: CameraPose) -> Any:
+    """A ``geometry_msgs/Transform``, its quaternion from the rotation's angle and axis."""
+    w = np.sqrt(max(0.0, 1 + np.trace(pose.rotation))) / 2
+    r = pose.rotation
+    x, y, z = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]]) / (4 * w)
+    translation = dict(zip("xyz", pose.position, strict=True))
+    return SimpleNamespace(translation=SimpleNamespace(**translation), rotation=SimpleNamespace(x=x, y=y, z=z, w=w))
+
+
+def test_parameters_place_the_camera_over_the_ground() -> None:
+    settings = replace(SETTINGS, ground_z=-0.35, mounting={"front": Mounting(x=1.0, y=0.2, height=1.5, yaw=0.1)})
+    pose = ParameterExtrinsics().pose("front", "any_frame", STAMP, settings)
+    np.testing.assert_allclose(pose.position, [1.0, 0.2, 1.15])
+    # The optical axis points where the camera looks: 0.1 rad to the left.
+    np.testing.assert_allclose(pose.rotation @ [0, 0, 1], [np.cos(0.1), np.sin(0.1), 0], atol=1e-12)
+
+
+@given(roll=st.floats(-0.5, 0.5), pitch=st.floats(-0.5, 0.5), yaw=st.floats(-1.0, 1.0))
+@settings(deadline=None, max_examples=25)
+def test_a_transform_is_the_pose_it_was_made_of(roll: float, pitch: float, yaw: float) -> None:
+    from m2a_ros.extrinsics import _pose
+
+    pose = Mounting(x=1.7, y=-0.4, height=1.9, roll=roll, pitch=pitch, yaw=yaw).pose()
+    found = _pose(transform(pose))
+    np.testing.assert_allclose(found.rotation, pose.rotation, atol=1e-9)
+    np.testing.assert_allclose(found.position, pose.position)
+
+
+def test_tf_is_asked_for_the_image_s_frame_at_its_stamp(tf: type[Buffer]) -> None:
+    pose = Mounting(x=1.7, height=1.9, pitch=0.1).pose()
+    tf.known["base_link", "front_optical"] = transform(pose)
+    extrinsics = create_extrinsics(None, "auto")  # type: ignore[arg-type]
+    found = extrinsics.pose("front", "front_optical", STAMP, SETTINGS)
+    np.testing.assert_allclose(found.rotation, pose.rotation, atol=1e-9)
+    assert tf.asked == [("base_link", "front_optical", 7_000_000_005)]
+    assert extrinsics._buffer.node is None  # type: ignore[attr-defined]
+    extrinsics.close()
+    assert not extrinsics._listener.registered  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("frame_id", "named"), [("lost_optical", "lost_optical"), ("", "frame_id")])
+def test_a_frame_without_transform_says_so(tf: type[Buffer], frame_id: str, named: str) -> None:
+    extrinsics = create_extrinsics(None, "tf")  # type: ignore[arg-type]
+    with pytest.raises(NoTransform, match=named):
+        extrinsics.pose("front", frame_id, STAMP, SETTINGS)
+
+
+def test_parameters_are_used_where_they_are_asked_for(tf: type[Buffer]) -> None:
+    assert isinstance(create_extrinsics(None, "parameters"), ParameterExtrinsics)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(HAS_TF, reason="tf2_ros is installed here")
+def test_without_tf2_parameters_stand_in_and_tf_is_refused() -> None:
+    assert isinstance(create_extrinsics(None, "auto"), ParameterExtrinsics)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="tf2_ros"):
+        create_extrinsics(None, "tf")  # type: ignore[arg-type]
+
+
+def test_names_of_rectified_cameras_must_be_cameras() -> None:
+    values = {spec.name: spec.default for spec in all_parameters(["front"])}
+    assert Settings.from_values({**values, "rectified_cameras": ["front"]}).rectified_cameras == ("front",)
+    with pytest.raises(ConfigError, match="left"):
+        Settings.from_values({**values, "rectified_cameras": ["left"]})
+
+
+@pytest.mark.skipif(not HAS_TF, reason="needs tf2_ros of a ROS distribution")
+def test_tf2_s_own_listener_takes_our_calls(tmp_path: Path) -> None:
+    import rclpy
+    from rclpy.context import Context
+
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("tf_test", context=context)
+    try:
+        extrinsics = create_extrinsics(node, "tf")
+        with pytest.raises(NoTransform, match="nowhere"):
+            extrinsics.pose("front", "nowhere", STAMP, SETTINGS)
+        extrinsics.close()
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)

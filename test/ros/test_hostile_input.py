@@ -1,0 +1,286 @@
+"""One node over DDS with every output heard, fed with what broken drivers send: nothing wrong comes out, all counts."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Float64
+from visualization_msgs.msg import Marker, MarkerArray
+
+from test.ros.harness import Listener, NodeProcess, Player
+from test.ros.messages import camera_info, compressed, image, scene
+
+RED_BOX = (56, 64, 72, 80)
+STAMPED = {
+    "output/{}/anomaly_map": Image,
+    "output/{}/open_set_mask": Image,
+    "output/{}/panoptic": Image,
+    "output/{}/unknown_instances": Image,
+    "output/{}/unknown_markers": MarkerArray,
+    "debug/{}/overlay": Image,
+    "debug/{}/overlay/compressed": CompressedImage,
+}
+COUNTED = "debug/{}/processing_time_ms"
+INPUTS = {"front": "/m2a/input/front/image", "rear": "/m2a/input/rear/image/compressed"}
+INFO = "/m2a/input/front/camera_info"
+
+
+class Site:
+    """A node with a raw and a compressed camera, a player, and a listener to everything."""
+
+    def __init__(self, domain: int, folder: Path, model: Path) -> None:
+        parameters = {
+            "model": str(model), "threads": 1, "cameras": ["front", "rear"], "diagnostics": {"period": 0.2},
+            "markers": {"lifetime": 0.0}, "tracking": {"confirm_frames": 1},
+            "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
+        }  # fmt: skip
+        self.node = NodeProcess(domain, folder, parameters)
+        self.player, self.listener = Player(domain, folder), Listener(domain)
+        self.topics = {
+            camera: {f"/m2a/{topic.format(camera)}": kind for topic, kind in STAMPED.items()} for camera in INPUTS
+        }
+        for camera, topics in self.topics.items():
+            for topic, kind in topics.items():
+                self.listener.listen(topic, kind)
+            self.listener.listen(self.times(camera), Float64)
+        self._stamp = 1000
+
+    @staticmethod
+    def times(camera: str) -> str:
+        return f"/m2a/{COUNTED.format(camera)}"
+
+    def stamp(self) -> int:
+        self._stamp += 1
+        return self._stamp
+
+    def status(self, camera: str) -> dict[str, str]:
+        return self.listener.status(f"m2a: camera {camera}")
+
+    def until(self, camera: str, test: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+        return self.listener.wait_for_status(f"m2a: camera {camera}", test)
+
+    def answered_everywhere(self, camera: str, stamp: Any) -> bool:
+        return all(self.seen(topic, stamp) for topic in self.topics[camera])
+
+    def seen(self, topic: str, stamp: Any) -> list[Any]:
+        messages = self.listener.received[topic]
+        stamps = [(m.markers[0].header if isinstance(m, MarkerArray) else m.header).stamp
+                  for m in messages if not isinstance(m, MarkerArray) or m.markers]  # fmt: skip
+        return [found for found in stamps if found == stamp]
+
+    def ask(self, camera: str, info: CameraInfo | None = None) -> Any:
+        """Send a good frame with an object until every output has answered it; give its stamp."""
+        for _ in range(20):
+            make = image if camera == "front" else lambda rgb, stamp: compressed(rgb, stamp, ".png")
+            message = make(scene(RED_BOX), self.stamp())
+            if camera == "front":
+                self.player.play(INFO, [info or camera_info(128, 96, focal=100.0)], pause=0.05)
+            self.player.play(INPUTS[camera], [message])
+            topics = self.topics[camera] if camera == "front" else [
+                topic for topic in self.topics[camera] if "markers" not in topic
+            ]  # fmt: skip
+            stamp = message.header.stamp
+            if self.listener.spin_until(lambda t=topics, s=stamp: all(self.seen(topic, s) for topic in t), timeout=2.0):
+                return stamp
+        raise AssertionError(f"no answer; node log:\n{self.node.log}")
+
+    def settle(self) -> None:
+        self.listener.spin_until(lambda: False, timeout=0.4)
+
+    def close(self) -> int:
+        self.player.close()
+        self.listener.close()
+        return self.node.stop()
+
+
+@pytest.fixture(scope="module")
+def site(domain: int, tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Site]:
+    made = Site(domain, tmp_path_factory.mktemp("site"), tiny)
+    try:
+        made.ask("front")
+        made.ask("rear")
+        yield made
+    finally:
+        made.close()
+
+
+def raw(stamp: int, **changes: Any) -> Image:
+    message = image(scene(RED_BOX), stamp)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def bad_raw() -> dict[str, tuple[str, dict[str, Any]]]:
+    good = scene(RED_BOX).tobytes()
+    return {
+        "unknown encoding": ("unknown_encoding", {"encoding": "rgb9"}),
+        "empty encoding": ("unknown_encoding", {"encoding": ""}),
+        "encoding of control characters": ("unknown_encoding", {"encoding": "\x00\n\x7f"}),
+        "step too small": ("size_mismatch", {"step": 3 * 128 - 1}),
+        "step zero": ("size_mismatch", {"step": 0}),
+        "largest step": ("size_mismatch", {"step": 2**32 - 1}),
+        "largest size": ("size_mismatch", {"height": 2**32 - 1, "width": 2**32 - 1}),
+        "data short": ("size_mismatch", {"data": good[:-1]}),
+        "data long": ("size_mismatch", {"data": good + b"\0"}),
+        "no data": ("size_mismatch", {"data": b""}),
+        "no rows": ("empty", {"height": 0}),
+        "no columns": ("empty", {"width": 0}),
+        "nothing at all": ("empty", {"height": 0, "width": 0, "step": 0, "data": b""}),
+        "channels without colour": ("unconvertible", {"encoding": "8UC3"}),
+        "a depth image": ("unconvertible", {"encoding": "32FC1", "width": 96}),
+        "nv12 of odd height": ("size_mismatch", {"encoding": "nv12", "height": 95, "width": 384}),
+        "yuyv of odd width": ("unconvertible", {"encoding": "yuyv", "width": 127, "step": 254, "data": bytes(24384)}),
+    }
+
+
+def bad_compressed() -> dict[str, tuple[str, bytes]]:
+    jpeg, png = (bytes(compressed(scene(RED_BOX), 1, kind).data) for kind in (".jpg", ".png"))
+    return {
+        "no data": ("empty", b""),
+        "text": ("undecodable", b"no camera today"),
+        "zeros": ("undecodable", bytes(1000)),
+        "half a jpeg": ("undecodable", jpeg[: len(jpeg) // 2]),
+        "half a png": ("undecodable", png[: len(png) // 2]),
+        "a jpeg's two ends": ("undecodable", jpeg[:4] + jpeg[-2:]),
+        "a png of nothing": ("undecodable", png[:8] + png[-12:]),
+        "a png of four thousand million pixels": ("undecodable", png[:16] + b"\0\0\xff\xff" * 2 + png[24:]),
+    }
+
+
+def drops(status: dict[str, str], reason: str) -> int:
+    return int(status.get(f"dropped.bad_image.{reason}", 0))
+
+
+@pytest.mark.parametrize("camera", ["front", "rear"])
+def test_no_malformed_image_gives_anything_on_any_output(site: Site, camera: str) -> None:
+    site.ask(camera)
+    site.settle()
+    before = {topic: len(site.listener.received[topic]) for topic in [*site.topics[camera], site.times(camera)]}
+    cases = bad_raw() if camera == "front" else bad_compressed()
+    for name, (reason, change) in cases.items():
+        stamp = site.stamp()
+        if isinstance(change, dict):
+            bad: Image | CompressedImage = raw(stamp, **change)
+        else:
+            bad = CompressedImage(header=raw(stamp).header, format="jpeg", data=change)
+        counted = drops(site.status(camera), reason)
+
+        def play_and_count(status: dict[str, str], bad: Any = bad, reason: str = reason, so_far: int = counted) -> bool:
+            site.player.play(INPUTS[camera], [bad])
+            return drops(status, reason) > so_far
+
+        status = site.until(camera, play_and_count)
+        assert status["last_error"], name
+    site.settle()
+    after = {topic: len(site.listener.received[topic]) for topic in before}
+    assert after == before
+    assert site.node.process.poll() is None
+    site.ask(camera)
+
+
+INFOS = {
+    "uncalibrated": (CameraInfo(width=128, height=96), "bad_camera_info"),
+    "not a number": (CameraInfo(width=128, height=96, k=[float("nan")] * 9), "bad_camera_info"),
+    "infinite": (CameraInfo(width=128, height=96, k=[float("inf"), 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]),
+                 "bad_camera_info"),
+    "negative focal length": (camera_info(128, 96, focal=-100.0), "bad_camera_info"),
+    "no size": (camera_info(0, 0, focal=100.0), "camera_info_of_other_aspect"),
+    "other aspect": (camera_info(128, 72, focal=100.0), "camera_info_of_other_aspect"),
+    "region outside": (CameraInfo(width=128, height=96, k=camera_info(128, 96, 100.0).k,
+                                  roi=RegionOfInterest(x_offset=2**31, y_offset=5, width=7, height=2**31)),
+                       "camera_info_of_other_aspect"),
+    "three coefficients": (CameraInfo(width=128, height=96, k=camera_info(128, 96, 100.0).k,
+                                      distortion_model="plumb_bob", d=[0.1, 0.2, 0.3]), "bad_camera_info"),
+    "unknown model": (CameraInfo(width=128, height=96, k=camera_info(128, 96, 100.0).k,
+                                 distortion_model="kaleidoscope", d=[0.1] * 5), "bad_camera_info"),
+    "binned to nothing": (CameraInfo(width=128, height=96, k=camera_info(128, 96, 100.0).k,
+                                     binning_x=2**32 - 1, binning_y=2**32 - 1), "camera_info_of_other_aspect"),
+}  # fmt: skip
+
+
+def shown(site: Site, stamp: int) -> list[Marker]:
+    arrays = site.listener.received["/m2a/output/front/unknown_markers"]
+    return [m for a in arrays for m in a.markers if m.header.stamp.sec == stamp and m.action == Marker.ADD]
+
+
+def test_bad_camera_info_costs_the_markers_only_and_says_why(site: Site) -> None:
+    for name, (info, reason) in INFOS.items():
+        key = f"without_markers.{reason}"
+        counted = int(site.status("front").get(key, 0))
+        stamp = site.stamp()
+
+        def play_and_count(
+            status: dict[str, str], info: CameraInfo = info, stamp: int = stamp, key: str = key, counted: int = counted
+        ) -> bool:
+            site.player.play(INFO, [info], pause=0.05)
+            site.player.play(INPUTS["front"], [image(scene(RED_BOX), stamp)])
+            return int(status.get(key, 0)) > counted + 1
+
+        site.until("front", play_and_count)
+        masks = site.listener.received["/m2a/output/front/open_set_mask"]
+        assert site.listener.spin_until(lambda m=masks, s=stamp: s in [n.header.stamp.sec for n in m]), name
+    site.settle()
+    # The first frame of a case can meet the camera_info of the case before; all were bad.
+    assert shown(site, stamp) == []
+    assert site.node.process.poll() is None
+    good = site.ask("front")
+    assert shown(site, good.sec)
+
+
+@pytest.mark.parametrize(
+    ("sec", "nanosec", "reason"),
+    [(-1, 0, "negative"), (-(2**31), 2**32 - 1, "negative"), (2**31 - 1, 2**32 - 1, "in_future")],
+    ids=["before 1970", "smallest", "largest"],
+)
+def test_stamps_at_the_ends_of_time_are_answered_and_counted(site: Site, sec: int, nanosec: int, reason: str) -> None:
+    message = image(scene(RED_BOX), 1)
+    message.header.stamp.sec, message.header.stamp.nanosec = sec, nanosec
+    counted = int(site.status("front").get(f"stamps.{reason}", 0))
+
+    def play_and_count(status: dict[str, str]) -> bool:
+        site.player.play(INPUTS["front"], [message])
+        return int(status.get(f"stamps.{reason}", 0)) > counted
+
+    site.until("front", play_and_count)
+    mask = "/m2a/output/front/open_set_mask"
+    assert site.listener.spin_until(lambda: site.seen(mask, message.header.stamp))
+    assert site.node.process.poll() is None
+    site.ask("front")
+
+
+def test_a_hundred_subscribers_come_and_go_and_leave_nothing(site: Site) -> None:
+    site.ask("front")
+    topics = list(site.topics["front"].items())
+    files = Path(f"/proc/{site.node.process.pid}/fd")
+    before = len(list(files.iterdir()))
+    frame = image(scene(RED_BOX), site.stamp())
+    for wave in range(4):
+        got: list[int] = []
+        subscriptions = [
+            site.listener.node.create_subscription(kind, topic, lambda _, g=got, n=number: g.append(n), 1)
+            for number, (topic, kind) in enumerate((topics * 4)[:25])
+        ]
+        site.player.play(INPUTS["front"], [frame] * (1 + wave), pause=0.02)
+
+        def all_heard(got: list[int] = got, count: int = len(subscriptions)) -> bool:
+            site.player.play(INPUTS["front"], [frame])
+            return set(got) == set(range(count))
+
+        assert site.listener.spin_until(all_heard)
+        for subscription in subscriptions:
+            site.listener.node.destroy_subscription(subscription)
+    site.ask("front")
+    assert site.listener.spin_until(lambda: len(list(files.iterdir())) <= before + 4)
+    assert site.status("front")["level"] != "2"
+    assert "Traceback" not in site.node.log
+
+
+def test_the_node_that_met_all_this_ends_cleanly(site: Site) -> None:
+    assert site.node.stop(signal.SIGINT) == 0, site.node.log
+    assert "Traceback" not in site.node.log
