@@ -12,7 +12,7 @@ from rclpy.time import Time
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_ros.parameters import EXTRINSICS, Settings
-from m2a_ros.projection import CameraPose
+from m2a_ros.projection import CameraPose, rotation_matrix
 from m2a_ros.stamps import stamp_to_ns
 
 _, _TF, _PARAMETERS = EXTRINSICS
@@ -106,12 +106,5 @@ def create_extrinsics(node: Node, source: str) -> Extrinsics:
 def _pose(transform: Any) -> CameraPose:
     """A ``geometry_msgs/Transform`` as a pose."""
     t, q = transform.translation, transform.rotation
-    x, y, z, w = np.array([q.x, q.y, q.z, q.w]) / np.linalg.norm([q.x, q.y, q.z, q.w])
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return CameraPose(np.array([t.x, t.y, t.z]), rotation)
+    unit = np.array([q.x, q.y, q.z, q.w]) / np.linalg.norm([q.x, q.y, q.z, q.w])
+    return CameraPose(np.array([t.x, t.y, t.z]), rotation_matrix(*unit))

@@ -12,7 +12,19 @@ import numpy as np
 
 from m2a_ros.intrinsics import Intrinsics
 
-_OPTICAL_TO_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+OPTICAL_TO_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""Rotation from a camera's optical frame to its body frame (REP-103)."""
+
+
+def rotation_matrix(x: float, y: float, z: float, w: float) -> np.ndarray:
+    """A unit quaternion's rotation, float64 [3, 3]."""
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class Mounting:
         about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
         about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
         position = np.array([self.x, self.y, self.height + ground_z])
-        return CameraPose(position, about_z @ about_y @ about_x @ _OPTICAL_TO_BODY)
+        return CameraPose(position, about_z @ about_y @ about_x @ OPTICAL_TO_BODY)
 
 
 class GroundProjector:

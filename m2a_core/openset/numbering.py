@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from m2a_core.openset.tracking import panoptic_instance
-from m2a_core.types import PANOPTIC_DIVISOR, OpenSetResult
+from m2a_core.types import PANOPTIC_DIVISOR, OpenSetResult, UnknownInstance
 
 
 def renumber(result: OpenSetResult, numbers: Sequence[int], unknown_class: int) -> OpenSetResult:
@@ -25,18 +27,9 @@ def renumber(result: OpenSetResult, numbers: Sequence[int], unknown_class: int) 
     if own == list(numbers) and max(own, default=0) < PANOPTIC_DIVISOR:
         return result
     assert result.unknown_instances is not None
-    unknown = result.unknown_instances.copy()
-    panoptic = None if result.panoptic is None else result.panoptic.copy()
-    instances = []
-    for instance, number in zip(result.instances, numbers, strict=True):
-        x0, y0, x1, y1 = instance.bbox
-        window = slice(y0, y1), slice(x0, x1)
-        mask = result.unknown_instances[window] == instance.id
-        unknown[window][mask] = number
-        if panoptic is not None:
-            panoptic[window][mask] = unknown_class * PANOPTIC_DIVISOR + panoptic_instance(number)
-        instances.append(replace(instance, id=number))
-    return replace(result, unknown_instances=unknown, panoptic=panoptic, instances=tuple(instances))
+    instances = tuple(replace(instance, id=n) for instance, n in zip(result.instances, numbers, strict=True))
+    unknown, panoptic = _drawn(result, result.unknown_instances, own, instances, unknown_class)
+    return replace(result, unknown_instances=unknown, panoptic=panoptic, instances=instances)
 
 
 def hold(result: OpenSetResult, held: Mapping[int, int], unknown_class: int) -> OpenSetResult:
@@ -53,22 +46,28 @@ def hold(result: OpenSetResult, held: Mapping[int, int], unknown_class: int) -> 
     """
     if not held:
         return replace(result, candidates=(), candidate_map=None)
-    assert result.unknown_instances is not None
     assert result.candidate_map is not None
-    unknown = result.unknown_instances.copy()
-    panoptic = None if result.panoptic is None else result.panoptic.copy()
-    taken = []
-    for instance in result.candidates:
-        if instance.id in held:
-            number = held[instance.id]
-            x0, y0, x1, y1 = instance.bbox
-            window = slice(y0, y1), slice(x0, x1)
-            mask = result.candidate_map[window] == instance.id
-            unknown[window][mask] = number
-            if panoptic is not None:
-                panoptic[window][mask] = unknown_class * PANOPTIC_DIVISOR + panoptic_instance(number)
-            taken.append(replace(instance, id=number))
+    own = [candidate.id for candidate in result.candidates if candidate.id in held]
+    taken = tuple(replace(c, id=held[c.id]) for c in result.candidates if c.id in held)
+    unknown, panoptic = _drawn(result, result.candidate_map, own, taken, unknown_class)
     instances = (*result.instances, *taken)
     return replace(
         result, unknown_instances=unknown, panoptic=panoptic, instances=instances, candidates=(), candidate_map=None
     )
+
+
+def _drawn(
+    result: OpenSetResult, source: np.ndarray, own: Sequence[int], instances: Sequence[UnknownInstance], unknown: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The instance and panoptic maps with the ``own`` ids of ``source`` drawn under the instances' numbers."""
+    assert result.unknown_instances is not None
+    drawn = result.unknown_instances.copy()
+    panoptic = None if result.panoptic is None else result.panoptic.copy()
+    for instance, old in zip(instances, own, strict=True):
+        x0, y0, x1, y1 = instance.bbox
+        window = slice(y0, y1), slice(x0, x1)
+        mask = source[window] == old
+        drawn[window][mask] = instance.id
+        if panoptic is not None:
+            panoptic[window][mask] = unknown * PANOPTIC_DIVISOR + panoptic_instance(instance.id)
+    return drawn, panoptic

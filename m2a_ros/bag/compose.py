@@ -33,7 +33,7 @@ from m2a_ros.projection import Mounting
 from m2a_ros.replay.cameras import TRUTH_NAMES, CameraTopic, choose, parse_topics
 from m2a_ros.replay.frames import Loaded, load_frames
 from m2a_ros.replay.reader import COMPRESSED, IMAGE, TYPESTORE, Bag, decode
-from m2a_ros.review.geometry import read_intrinsics, read_mounting, read_track
+from m2a_ros.review.geometry import find_mounting, read_intrinsics, read_track
 from m2a_ros.review.request import parse_mountings
 
 FIRST_AHEAD_M, LAST_AHEAD_M = 10.0, 35.0
@@ -166,7 +166,7 @@ def _look_through(
     height, width = first.image.shape[:2]
     notes: list[str] = []
     intrinsics = read_intrinsics(bag, topic, (width, height))
-    mounting = mountings.get(topic.camera) or mountings.get("") or read_mounting(bag, first.frame_id)
+    mounting = find_mounting(bag, topic, first.frame_id, mountings)
     if mounting is None:
         mounting = _ASSUMED
         notes.append(f"no mounting of '{first.frame_id}' in the bag: {mounting.height} m above the road assumed")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_ros.projection import GroundProjector, Intrinsics, Mounting
+from m2a_ros.projection import OPTICAL_TO_BODY, GroundProjector, Intrinsics, Mounting, rotation_matrix
 from m2a_ros.replay.cameras import CameraTopic, camera_info_topic
 from m2a_ros.replay.reader import CAMERA_INFO, Bag, UndecodableMessage, decode
 
@@ -18,7 +18,6 @@ ODOMETRY, FIX, TF = "nav_msgs/msg/Odometry", "sensor_msgs/msg/NavSatFix", "tf2_m
 BASE_FRAMES = ("base_footprint", "base_link")
 """Frames whose ground is at z = 0; the first that a camera hangs on counts."""
 
-_OPTICAL_TO_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 _TF_STATIC = "/tf_static"
 _EARTH_RADIUS_M = 6_371_008.8
 _NO_FIX = -1
@@ -53,6 +52,23 @@ class Track:
         turns = np.unwrap(np.nan_to_num(self.yaw))
         unknown = np.isnan(self.yaw[np.searchsorted(self.times_ns, time_ns)])
         return x, y, math.nan if unknown else float(np.interp(now, relative, turns))
+
+
+def find_mounting(
+    bag: Bag, topic: CameraTopic, frame_id: str, mountings: Mapping[str, Mounting]
+) -> Mounting | None:
+    """Where a camera sits: as the user said for it or for all cameras, or else as the bag's static transforms say.
+
+    Args:
+        bag: the replayed bag.
+        topic: the camera.
+        frame_id: its optical frame.
+        mountings: from ``request.parse_mountings``; the one of the empty name is for all cameras.
+
+    Raises:
+        DataError: the bag is damaged.
+    """
+    return mountings.get(topic.camera) or mountings.get("") or read_mounting(bag, frame_id)
 
 
 def read_mounting(bag: Bag, frame_id: str) -> Mounting | None:
@@ -117,7 +133,7 @@ def read_projector(
     intrinsics = read_intrinsics(bag, topic, size)
     if isinstance(intrinsics, str):
         return intrinsics
-    mounting = mountings.get(topic.camera) or mountings.get("") or read_mounting(bag, frame_id)
+    mounting = find_mounting(bag, topic, frame_id, mountings)
     if mounting is None:
         return f"no {_TF_STATIC} from {' or '.join(BASE_FRAMES)} to '{frame_id}'; give --mounting height=METRES"
     return GroundProjector(intrinsics, mounting)
@@ -180,12 +196,8 @@ def _course(xy: np.ndarray) -> np.ndarray:
 
 
 def _rotation(q: Any) -> np.ndarray:
-    x, y, z, w = np.array([q.x, q.y, q.z, q.w]) / max(1e-12, math.hypot(q.x, q.y, q.z, q.w))
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
+    """Of a recorded quaternion; one that was never filled in (all zero) does not turn."""
+    return rotation_matrix(*np.array([q.x, q.y, q.z, q.w]) / max(1e-12, math.hypot(q.x, q.y, q.z, q.w)))
 
 
 def _matrix(transform: Any) -> np.ndarray:
@@ -197,7 +209,7 @@ def _matrix(transform: Any) -> np.ndarray:
 
 def _mounting(pose: np.ndarray) -> Mounting:
     """The mounting (fixed axes roll, pitch, yaw) of a camera at a pose, float64 [4, 4], in the base frame."""
-    body = pose[:3, :3] @ _OPTICAL_TO_BODY.T
+    body = pose[:3, :3] @ OPTICAL_TO_BODY.T
     pitch = math.asin(max(-1.0, min(1.0, -float(body[2, 0]))))
     roll, yaw = math.atan2(body[2, 1], body[2, 2]), math.atan2(body[1, 0], body[0, 0])
     return Mounting(float(pose[0, 3]), float(pose[1, 3]), float(pose[2, 3]), roll, pitch, yaw)

@@ -21,24 +21,21 @@ from m2a_core.runtime.factory import create_runtime
 from m2a_core.trt.backend import BACKENDS, load_backend
 from m2a_core.trt.builder import BuildRequest, build_engine
 from m2a_core.trt.engine_manifest import NOT_VERIFIED, EngineManifest, manifest_path, reference_path
-from m2a_core.trt.plugin_build import ensure_plugin, find_headers
+from m2a_core.trt.plugin_build import ensure_plugin
 from m2a_core.trt.reference import load_reference
 from m2a_core.trt.source import read_source
 from test.export.conftest import SIZE, pictures
 
 
 @pytest.fixture(scope="module")
-def plugin() -> Path:
+def plugin(tensorrt_headers: Path) -> Path:
     if importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("no TensorRT for RTX: pip install 'm2a_ros[trt]'")
     if find_nvcc() is None or shutil.which("cmake") is None:
         pytest.skip("no nvcc or no cmake: the plugin cannot be built")
-    try:
-        headers = find_headers()
-    except EngineError as error:
-        pytest.skip(str(error))
     # Kept between runs: compiling takes longer than all tests here, and the folder's entries are named by contents.
-    return ensure_plugin(Path(tempfile.gettempdir(), f"m2a-test-plugin-{os.getuid()}"), headers, architectures=(89,))
+    cache = Path(tempfile.gettempdir(), f"m2a-test-plugin-{os.getuid()}")
+    return ensure_plugin(cache, tensorrt_headers, architectures=(89,))
 
 
 @pytest.fixture(scope="module")

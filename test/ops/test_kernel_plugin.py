@@ -11,8 +11,7 @@ from onnx import TensorProto, helper
 
 from m2a_core.errors import EngineError
 from m2a_core.ops.compile import find_nvcc
-from m2a_core.trt.headers import download_headers
-from m2a_core.trt.plugin_build import LIBRARY, ensure_plugin, find_headers
+from m2a_core.trt.plugin_build import LIBRARY, ensure_plugin
 
 SHAPES = (4, 6, 2, 3)
 KEYS, HEADS, DIM, POINTS = 30, 8, 32, 4
@@ -21,24 +20,10 @@ TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 
 
 @pytest.fixture(scope="module")
-def headers(tmp_path_factory):
-    """The machine's, or the downloaded ones: 0.2 MB, checked by hash."""
-    try:
-        return find_headers()
-    except EngineError:
-        folder = tmp_path_factory.mktemp("headers")
-    try:
-        download_headers(folder)
-    except EngineError as error:
-        pytest.skip(f"no headers of TensorRT here, and {error}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def library(headers, tmp_path_factory):
+def library(tensorrt_headers, tmp_path_factory):
     if find_nvcc() is None or shutil.which("cmake") is None:
         pytest.skip("no nvcc or no cmake: the plugin cannot be built")
-    return ensure_plugin(tmp_path_factory.mktemp("plugin"), headers, architectures=(89,))
+    return ensure_plugin(tmp_path_factory.mktemp("plugin"), tensorrt_headers, architectures=(89,))
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +166,9 @@ def test_what_does_not_fit_is_refused_by_name(backend, changes, message, capfd):
     assert re.search(message, errors + capfd.readouterr().err), errors
 
 
-def test_second_call_builds_nothing(headers, library):
+def test_second_call_builds_nothing(tensorrt_headers, library):
     stamp = library.stat().st_mtime_ns
-    again = ensure_plugin(library.parents[1], headers, architectures=(89,))
+    again = ensure_plugin(library.parents[1], tensorrt_headers, architectures=(89,))
     assert (again, again.stat().st_mtime_ns, again.name) == (library, stamp, LIBRARY)
 
 

@@ -90,7 +90,11 @@ class Site:
         raise AssertionError(f"no answer; node log:\n{self.node.log}")
 
     def settle(self) -> None:
-        self.listener.spin_until(lambda: False, timeout=0.4)
+        """Wait until nothing but diagnostics has come for a second."""
+        before = None
+        while before != (now := {t: len(got) for t, got in self.listener.received.items() if t != "/diagnostics"}):
+            before = now
+            self.listener.spin_until(lambda: False, timeout=1.0)
 
     def close(self) -> int:
         self.player.close()
