@@ -6,8 +6,9 @@ change of the machine's load meets all of them. Weights are random, of the offic
   transcription  the released code's operations one by one (test/model/official_reference.py, attention as
                  torch.nn.MultiheadAttention computes it), then all mask logits at full size, sigmoid, sum over queries
   torch          `m2a predict --checkpoint`: the PyTorch network, scores in the paper's order, all open-set outputs
-  onnx           the exported graph in ONNX Runtime with all open-set outputs; its "network" includes the per-pixel
-                 heads, which "post" times alone, as a graph of their own
+  onnx           `m2a predict`: the exported graph in ONNX Runtime with all open-set outputs; "network" includes the
+                 per-pixel heads
+  heads          these heads alone, as a graph of their own, on random logits of the same size
 
 python -m benchmarks.cpu_network [--frames N] [--threads N] [--size HxW] [--work DIR] [--images DIR --masks DIR]
 python -m benchmarks.cpu_network --edge --images DIR --masks DIR     (m2a-edge, torch against onnx)
@@ -31,7 +32,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.cpu_network_sides import DEMO_FRAMES, SIDES, make_bundle, prepare
+from benchmarks.cpu_network_sides import DEMO_FRAMES, HEADS, SIDES, make_bundle, prepare
 from m2a_core.evaluation.files import read_truth
 from m2a_core.images import read_image
 from m2a_core.metrics.pixel import PixelMetrics
@@ -59,7 +60,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     size = make_bundle(args.work, args.size, args.edge)
     frames, truths = _frames(args.images, args.masks, args.frames, size)
-    names = [name for name in SIDES if not (args.edge and name == "transcription")]
+    names = [name for name in SIDES if not (args.edge and name in ("transcription", HEADS))]
     sides = {name: _Side(name, args) for name in names}
     for side in sides.values():
         side.ask(frames[0], args.work)
@@ -80,13 +81,15 @@ def main() -> None:
     for name in names:
         row = f"{name:14s}"
         for stage in STAGES:
-            mine, theirs = (float(np.median([a[stage] for a in answers[n]])) for n in (name, first))
-            row += f"{mine:10.3f} ({theirs / mine:4.1f}x)"
-        peak = max(a["peak"] for a in answers[name]) / 2**30
-        apart = max(float(np.abs(a - b).max()) for a, b in zip(scores[name], scores[first], strict=True))
-        print(f"{row}{peak:10.2f}{apart:20.2g}")
+            mine, theirs = (float(np.median([a.get(stage, np.nan) for a in answers[n]])) for n in (name, first))
+            row += f"{'':18s}" if np.isnan(mine) else f"{mine:10.3f} ({theirs / mine:4.1f}x)"
+        row += f"{max(a['peak'] for a in answers[name]) / 2**30:10.2f}"
+        if name != HEADS:
+            apart = max(float(np.abs(a - b).max()) for a, b in zip(scores[name], scores[first], strict=True))
+            row += f"{apart:20.2g}"
+        print(row)
     if truths:
-        for name in names:
+        for name in [name for name in names if name != HEADS]:
             metrics = PixelMetrics()
             for score, truth in zip(scores[name], truths, strict=True):
                 metrics.update(score, truth)

@@ -34,7 +34,11 @@ class Perception:
 
     @classmethod
     def load(
-        cls, name_or_path: str | Path = DEFAULT_MODEL, backend: str = "onnxruntime", threads: int | None = None
+        cls,
+        name_or_path: str | Path = DEFAULT_MODEL,
+        backend: str = "onnxruntime",
+        threads: int | None = None,
+        spin: bool = False,
     ) -> Perception:
         """Load a model bundle.
 
@@ -42,13 +46,14 @@ class Perception:
             name_or_path: see ``load_bundle``.
             backend: see ``create_runtime``.
             threads: CPU threads for one inference; None for all cores.
+            spin: see ``create_runtime``; for batch work.
 
         Raises:
             EngineError: the bundle is missing, corrupt or does not match its manifest.
             ConfigError: the back end is unknown or ``threads`` is below 1.
         """
         bundle = load_bundle(name_or_path)
-        return cls(bundle.manifest, create_runtime(bundle, backend, threads))
+        return cls(bundle.manifest, create_runtime(bundle, backend, threads, spin=spin))
 
     @property
     def labels(self) -> LabelSet:

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         frames_needed(args.frame_fpr)
     frames = list(_frames(args))
     bundle = load_bundle(args.model or DEFAULT_MODEL)
-    perception = Perception.load(bundle.directory)
+    perception = Perception.load(bundle.directory, spin=True)
     normal = args.frame_fpr is not None
     kept: dict[str, list[np.ndarray]] = {"anomaly": [], "refined": []}
     for path, read, truth in tqdm(frames, unit="frame"):

@@ -132,7 +132,7 @@ def _run_model(args: argparse.Namespace) -> int:
         model_ids(bundle.manifest.labels, dataset)
     key = f"{bundle.manifest.onnx_sha256}|{bundle.manifest.thresholds}|{scores}|{dataset.name}|{args.root.resolve()}"
     outputs = Outputs(work / hashlib.sha256(key.encode()).hexdigest()[:16])
-    perception = Perception.load(name)
+    perception = Perception.load(name, spin=True)
     scorer = Scorer(perception, scores)
     failed = predict_dataset(dataset, scorer, outputs)
 
@@ -175,7 +175,7 @@ def _run_submission(args: argparse.Namespace) -> int:
     if args.dataset not in ("smiyc_anomaly", "smiyc_obstacle"):
         raise ConfigError(f"--submission: SMIYC's format is for smiyc_anomaly and smiyc_obstacle, not '{args.dataset}'")
     dataset = smiyc(args.root, args.dataset.removeprefix("smiyc_"), "all")
-    perception = Perception.load(args.model or DEFAULT_MODEL)
+    perception = Perception.load(args.model or DEFAULT_MODEL, spin=True)
     folder = write_submission(dataset, Scorer(perception, parse_scores(args.scores)[:1]), args.submission)
     perception.close()
     print(f"{len(dataset.samples)} files in {folder}")

@@ -146,7 +146,7 @@ def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
         raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
     from m2a_core.perception import Perception
 
-    return Perception.load(args.model, args.backend, args.threads)
+    return Perception.load(args.model, args.backend, args.threads, spin=True)
 
 
 def _predict(perception: Perception | CheckpointPerception, path: Path, out: Path, raw: bool) -> None:

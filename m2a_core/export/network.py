@@ -65,12 +65,9 @@ class ExportedNetwork(nn.Module):
             The tensors of ``io_spec.OUTPUTS`` and ``io_spec.RAW_OUTPUTS``, in that order, then ``io_spec.FULL_MASKS``
             where asked for.
         """
-        normalised = (image.permute(0, 3, 1, 2).to(torch.float32) - self.mean) * self.scale
-        out = self.model(F.pad(normalised, (0, self.pad_right, 0, self.pad_bottom)))
-        # Upsampling reaches one cell beyond the image; the rest of the padding cannot be seen.
+        class_logits, mask_logits, seen = self._logits(image)
         h, w = (n // MASK_STRIDE for n in self.input_size)
-        seen = out.mask_logits[..., : h + 1, : w + 1]
-        maps = self.heads(out.class_logits, seen, self.input_size)
+        maps = self.heads(class_logits, seen, self.input_size)
         anomaly, refined, semantic, background, winning_query, query_masks, class_probs = maps
         return (
             anomaly,
@@ -80,7 +77,20 @@ class ExportedNetwork(nn.Module):
             winning_query[..., :h, :w],
             query_masks[..., :h, :w],
             class_probs,
-            out.class_logits,
-            out.mask_logits[..., :h, :w],
+            class_logits,
+            mask_logits[..., :h, :w],
             *((self.heads.full_masks(seen, self.input_size),) if self.full_masks else ()),
         )
+
+    def class_scores(self, image: Tensor) -> Tensor:
+        """What ``semantic`` is the largest of: S (Eq. 7), float32 [B, K, H, W]; argument as `forward`."""
+        class_logits, _, seen = self._logits(image)
+        return self.heads.class_scores(class_logits, seen, self.input_size)
+
+    def _logits(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Class logits, mask logits, and those of them that upsampling to the image's size sees."""
+        normalised = (image.permute(0, 3, 1, 2).to(torch.float32) - self.mean) * self.scale
+        out = self.model(F.pad(normalised, (0, self.pad_right, 0, self.pad_bottom)))
+        # Upsampling reaches one cell beyond the image; the rest of the padding cannot be seen.
+        h, w = (n // MASK_STRIDE for n in self.input_size)
+        return out.class_logits, out.mask_logits, out.mask_logits[..., : h + 1, : w + 1]

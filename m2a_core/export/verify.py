@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,13 +17,15 @@ from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.runtime.parity import TOLERANCES, Parity, compare
 
 MAX_ERROR = 5e-3
-"""Largest difference of a float output anywhere. Masks gate the attention, so rounding can flip single cells."""
+"""Largest difference of a float output anywhere; of logits in units of the largest, where that is above 1. Masks gate
+the attention, so rounding can flip single cells."""
 
 TYPICAL_ERROR = 3e-4
-"""Difference that 90 % of a float output's values stay within."""
+"""Difference that 90 % of a float output's values stay within, in the same units."""
 
 MIN_AGREEMENT = 0.999
-"""Share of equal values of a discrete output (class ids, winning queries, masks)."""
+"""Share of equal values of a discrete output (class ids, winning queries, masks). A decision between scores that
+PyTorch holds within ``TYPICAL_ERROR`` of each other is equal whichever way it falls."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class Agreement:
 
     Attributes:
         name: of the output.
-        max_error: largest absolute difference; 0 for discrete outputs.
-        typical_error: 90th percentile of the absolute differences, the worst frame's; 0 for discrete outputs.
-        equal: share of equal values, the worst frame's; 1 for float outputs but ``refined``, whose zeros are a mask:
-            there it is the share of pixels hidden in both or in neither, and the errors are those of these pixels.
+        max_error: largest difference in the units of ``MAX_ERROR``; 0 for discrete outputs.
+        typical_error: 90th percentile of the differences, the worst frame's; 0 for discrete outputs.
+        equal: share of equal values or ties, the worst frame's; 1 for float outputs but ``refined``, whose zeros are a
+            mask: there it is the share of pixels hidden in both or in neither, and the errors are of these pixels.
     """
 
     name: str
@@ -136,7 +138,34 @@ def verify_batches(runtime: OnnxRuntime, frames: Sequence[np.ndarray], max_batch
 
 
 def _compare(runtime: Runtime, network: ExportedNetwork, image: np.ndarray) -> list[Agreement]:
-    return _agreements(_reference(network, image), runtime.infer(image, raw=True))
+    want, have = _reference(network, image), runtime.infer(image, raw=True)
+    return [
+        replace(entry, equal=_equal_or_tied(entry.name, network, image, want, have))
+        if entry.equal < MIN_AGREEMENT and entry.name in _DECISIONS
+        else entry
+        for entry in _agreements(want, have)
+    ]
+
+
+_DECISIONS = ("semantic", "winning_query", "query_masks")
+
+
+def _equal_or_tied(
+    name: str, network: ExportedNetwork, image: np.ndarray, want: NetworkOutput, have: NetworkOutput
+) -> float:
+    """Share of a decision's values that are PyTorch's, or to PyTorch as good as its own."""
+    assert want.mask_logits is not None
+    if name == "query_masks":
+        tied = (want.query_masks == have.query_masks) | (np.abs(want.mask_logits) <= TYPICAL_ERROR)
+        return float(tied.mean())
+    if name == "semantic":
+        with torch.no_grad():
+            scores = network.class_scores(torch.from_numpy(image)[None])[0].numpy()
+    else:
+        masks = torch.from_numpy(want.mask_logits).sigmoid().numpy()
+        scores = want.class_probs[:, :-1].max(-1)[:, None, None] * masks
+    chosen = np.take_along_axis(scores, getattr(have, name)[None].astype(np.intp), 0)[0]
+    return float((scores.max(0) - chosen <= TYPICAL_ERROR).mean())
 
 
 def _reference(network: ExportedNetwork, image: np.ndarray) -> NetworkOutput:
@@ -154,7 +183,8 @@ def _agreements(want_all: NetworkOutput, have_all: NetworkOutput) -> list[Agreem
             continue
         if spec.dtype == "float32":
             # NaN compares as an infinite error, so that it fails.
-            difference = np.nan_to_num(np.abs(want - have), nan=np.inf)
+            unit = max(1.0, float(np.abs(want).max())) if spec in RAW_OUTPUTS else 1.0
+            difference = np.nan_to_num(np.abs(want - have), nan=np.inf) / unit
             same = (want == 0) == (have == 0) if spec.name == "refined" else np.ones(want.shape, bool)
             errors = difference[same] if same.any() else difference
             typical = float(np.quantile(errors, 0.9))

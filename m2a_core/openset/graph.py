@@ -72,7 +72,7 @@ class OpenSetGraph(nn.Module):
         small = mask_logits.sigmoid()
         claims = top * small
         masks = small[:, :, None] if self.fast else self.upsample(mask_logits).sigmoid()
-        scores = torch.matmul(known_probs.transpose(1, 2), masks.flatten(2)).unflatten(2, masks.shape[2:])
+        scores = _class_scores(known_probs, masks)
         claimed = claims.amax(1)[:, None] if self.fast else (top[..., None] * masks).amax(1)
         hidden = self._hidden(class_probs, masks)
         best = scores.amax(1)
@@ -93,6 +93,15 @@ class OpenSetGraph(nn.Module):
             class_probs,
         )
 
+    def class_scores(self, class_logits: Tensor, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """What ``semantic`` is the largest of: S (Eq. 7), float32 [B, K, H, W]; arguments as `forward`."""
+        known_probs = class_logits.softmax(-1)[..., :-1]
+        if self.fast:
+            scores = self.upsample(_class_scores(known_probs, mask_logits.sigmoid()[:, :, None])[:, :, 0])
+        else:
+            scores = _class_scores(known_probs, self.upsample(mask_logits).sigmoid())
+        return F.pixel_shuffle(scores.flatten(1, 2), 4)[..., : size[0], : size[1]]
+
     def full_masks(self, mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Every query's mask at the input's size, bool [B, Q, H, W]; arguments as `forward`."""
         phases = self.upsample(mask_logits).flatten(1, 2)
@@ -108,6 +117,11 @@ class OpenSetGraph(nn.Module):
         enough = (confident.sum(1, keepdim=True) >= self.rule.min_queries).to(masks.dtype)
         weight = confident * enough * (score if self.rule.weighted else 1)
         return (weight[..., None, None, None] * masks).amax(1)
+
+
+def _class_scores(known_probs: Tensor, masks: Tensor) -> Tensor:
+    """Known probabilities [B, Q, K] and masks [B, Q, P, h, w] to S [B, K, P, h, w]."""
+    return torch.matmul(known_probs.transpose(1, 2), masks.flatten(2)).unflatten(2, masks.shape[2:])
 
 
 class _Upsample4(nn.Module):

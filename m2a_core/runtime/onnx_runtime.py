@@ -30,12 +30,12 @@ class OnnxRuntime:
         EngineError: the file is no valid graph, or its tensors are not those of ``io_spec`` and the manifest.
     """
 
-    def __init__(self, bundle: ModelBundle, threads: int | None = None) -> None:
-        """Load the graph and check its tensors."""
+    def __init__(self, bundle: ModelBundle, threads: int | None = None, spin: bool = False) -> None:
+        """Load the graph and check its tensors; arguments as ``create_runtime``."""
         self._path = bundle.onnx_path
         try:
             self._session = ort.InferenceSession(
-                str(bundle.onnx_path), _session_options(threads), providers=["CPUExecutionProvider"]
+                str(bundle.onnx_path), _session_options(threads, spin), providers=["CPUExecutionProvider"]
             )
         # ONNX Runtime's load errors share no base class narrower than these.
         except (RuntimeError, ValueError, NotImplementedError) + _ort_errors() as error:
@@ -115,14 +115,15 @@ class OnnxRuntime:
                 )
 
 
-def _session_options(threads: int | None) -> ort.SessionOptions:
+def _session_options(threads: int | None, spin: bool = False) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Left to itself, ONNX Runtime takes one thread per physical core: half of two hyper-threads, at 0.6 of the speed.
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
     # Spinning threads take the cores that the camera driver and the rest of the vehicle need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.use_deterministic_compute = True
     options.log_severity_level = 3
     return options
