@@ -4,23 +4,24 @@ Two figures for every distance: from the true foot in the image (the camera's mo
 from the foot that the model's outline has (what the node publishes). The node's mounting is the clip's camera; its nod
 in a frame is not known to the node.
 
-python benchmarks/marker_error.py
+python benchmarks/marker_error.py --refined 0.75 --extent 0.45         # the demo's thresholds
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
 
-from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.bundle import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import Clip, load_clip
 from m2a_core.compose.composer import Sighting
 from m2a_core.perception import Perception
+from m2a_core.runtime.factory import create_runtime
 from m2a_core.types import Frame, Output, UnknownInstance
 from m2a_ros.intrinsics import Intrinsics
 from m2a_ros.placing import place
@@ -106,10 +107,15 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--refined", type=float, help="seed of unknown instances (default: the model's)")
+    parser.add_argument("--extent", type=float, help="how far instances grow (default: the model's)")
     parser.add_argument("--frames", type=int, help="only the first N")
     args = parser.parse_args()
     clip = load_clip(shared_file("config/demo/clip.yaml").parent)
-    perception = Perception.load(args.model)
+    bundle = load_bundle(args.model)
+    given_limits = {name: getattr(args, name) for name in ("refined", "extent") if getattr(args, name) is not None}
+    manifest = replace(bundle.manifest, thresholds=replace(bundle.manifest.thresholds, **given_limits))
+    perception = Perception(manifest, create_runtime(bundle))
     projector = projector_of(clip)
     rows, columns = perception.manifest.input_size
     pixel_error = 0.5 + 0.5 * max(clip.camera.width / columns, clip.camera.height / rows)

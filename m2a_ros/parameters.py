@@ -115,7 +115,7 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec(
         "temporal.hold",
-        0.8,
+        0.7,
         "Refined score f^r (Eq. 15) down to which an object that was seen before is held; 1.0 for no such help.",
         (0.0, 1.0),
         live=True,
