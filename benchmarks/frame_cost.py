@@ -1,6 +1,6 @@
 """CPU time that one 1080p frame costs the node's worker thread beside the network, and a plain rclpy node for the same.
 
-    python benchmarks/frame_cost.py
+    python -m benchmarks.frame_cost
 
 Both publish one constant result on every output to readers over DDS: the node through its own pipeline, the other as in
 ``ros_overhead.py`` (``msg.data = array``). Times are those of the publishing thread (``time.thread_time``), median and

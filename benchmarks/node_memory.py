@@ -1,7 +1,7 @@
 """Memory of the node over many frames: the real node, every output heard, one frame sent when the last was answered.
 
-    python benchmarks/node_memory.py --frames 20000                    # the small deterministic model of the tests
-    python benchmarks/node_memory.py --frames 2000 --model m2a-edge --height 1080 --width 1920
+    python -m benchmarks.node_memory --frames 20000                    # the small deterministic model of the tests
+    python -m benchmarks.node_memory --frames 2000 --model m2a-edge --height 1080 --width 1920
 
 Prints one line of JSON each tenth of the way and one at the end. ``slope_bytes_per_frame`` is the least-squares slope
 of resident memory over the second half of the run, node, camera and listener together (they share a process);

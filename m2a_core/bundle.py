@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ConfigError, EngineError
 from m2a_core.manifest import FILE_NAME, Manifest
 
 DEFAULT_MODEL = "m2a-edge"
@@ -32,12 +32,30 @@ class ModelBundle:
 
 
 def engine_directories() -> tuple[Path, ...]:
-    """Where bundles are looked up by name: beside the package in a checkout, then under the installation's share."""
+    """Where bundles are looked up by name."""
+    return _shipped("engines")
+
+
+def shipped_frames() -> Path:
+    """Directory of the demo's road images: real frames for checks that need some and were given none.
+
+    Raises:
+        ConfigError: they are not installed.
+    """
+    places = _shipped("config/demo/frames")
+    for place in places:
+        if place.is_dir():
+            return place
+    raise ConfigError(f"no images in {', '.join(map(str, places))}, where m2a's own lie; name some with --frames")
+
+
+def _shipped(relative: str) -> tuple[Path, ...]:
+    """Where a tree that ships may lie: beside the package in a checkout, then under the installation's share."""
     package = Path(__file__).resolve().parent
-    shared = Path("share", "m2a_ros", "engines")
+    shared = Path("share", "m2a_ros", relative)
     # site-packages lies 3 levels below the prefix for both pip (lib/python3.x/site-packages) and colcon.
     prefixes = [Path(sys.prefix), *package.parents[1:5]]
-    return (package.parent / "engines", *dict.fromkeys(prefix / shared for prefix in prefixes))
+    return (package.parent / relative, *dict.fromkeys(prefix / shared for prefix in prefixes))
 
 
 def load_bundle(name_or_path: str | Path = DEFAULT_MODEL) -> ModelBundle:

@@ -7,14 +7,16 @@ marked "not verified on device" until a vehicle first loads it.
 
 examples:
   m2a build-engine engines/m2a-edge/m2a-edge.onnx --precision fp16 --frames drive/
-  m2a build-engine m2a-edge.onnx --backend tensorrt_rtx --capability sm89 --frames drive/ --out /tmp/edge.engine
+  m2a build-engine m2a-edge.onnx --backend tensorrt_rtx --capability sm89 --out /tmp/edge.engine
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from m2a_core.bundle import shipped_frames
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import ConfigError
 from m2a_core.images import read_image
@@ -28,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("onnx", type=Path, metavar="ONNX", help="graph of `m2a export` or `m2a quantize`")
     parser.add_argument(
-        "--frames", nargs="+", required=True, metavar="IMAGE",
-        help=f"real images for the parity gate: files, directories or patterns; {_FRAMES} of them are used",
+        "--frames", nargs="+", metavar="IMAGE",
+        help=f"real images for the parity gate: files, directories or patterns; {_FRAMES} of them are used (default: "
+        "the demo's; better are some of the vehicle's own camera)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=("fp32", "fp16", "int8"), default="fp16",
@@ -58,20 +61,15 @@ def run(args: argparse.Namespace) -> int:
 
     batches = parse_batches(args.batch)
     size = parse_size(args.size) if args.size else None
-    paths = find_images(args.frames)
+    paths = find_images(args.frames or [str(shipped_frames())])
     frames = [read_image(path) for path in paths[:: max(1, len(paths) // _FRAMES)][:_FRAMES]]
-    plugin = args.plugin
-    if plugin is None:
-        from m2a_core.trt.plugin_build import ensure_plugin
-
-        plugin = ensure_plugin()
     out = args.out or default_engine(args.onnx)
     request = BuildRequest(
-        onnx=args.onnx, out=out, plugin=plugin, frames=frames, precision=args.precision, input_size=size,
+        onnx=args.onnx, out=out, plugin=args.plugin, frames=frames, precision=args.precision, input_size=size,
         batches=batches, backend=args.backend, capability=args.capability, device=args.device, rebuild=args.rebuild,
     )  # fmt: skip
-    build_engine(request, print)
-    print(f"written to {out}")
+    # At once, also into a file: the lines belong between the progress bars.
+    build_engine(request, partial(print, flush=True))
     return 0
 
 

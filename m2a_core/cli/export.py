@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from m2a_core.bundle import shipped_frames
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import ConfigError
 from m2a_core.export.notes import BundleNotes
@@ -37,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", required=True, metavar="HxW", help="input size in pixels, multiples of 4: 360x480")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle, e.g. engines/m2a-edge")
     parser.add_argument(
-        "--frames", nargs="+", required=True, metavar="IMAGE",
-        help=f"real images to verify on: files, directories or patterns; {_VERIFY_FRAMES} of them are used",
+        "--frames", nargs="+", metavar="IMAGE",
+        help=f"real images to verify on: files, directories or patterns; {_VERIFY_FRAMES} of them are used (default: "
+        "the demo's)",
     )  # fmt: skip
     parser.add_argument(
         "--thresholds", type=Path, metavar="JSON", help="scores at 95 %% true-positive rate and other thresholds"
@@ -67,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, verify, write."""
     size = parse_size(args.size)
-    paths = find_images(args.frames)
+    paths = find_images(args.frames or [str(shipped_frames())])
     previous = Manifest.load(args.out / FILE_NAME) if (args.out / FILE_NAME).exists() else None
     notes = manifest_notes(args, previous)
 

@@ -8,7 +8,6 @@ import importlib.util
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +180,3 @@ def _make_logger(trt: Any, messages: list[str]) -> Any:
                 _LOG.info("%s", msg)
 
     return Logger()
-
-
-def shown(names: Sequence[str], limit: int = 4) -> str:
-    """Names in a row, the first few of many."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

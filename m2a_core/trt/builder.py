@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import NetworkOutput
 from m2a_core.runtime.cuda import gpu_architecture
 from m2a_core.runtime.parity import TOLERANCES, Parity, Tolerance, compare
-from m2a_core.trt.backend import TENSORRT, load_backend, shown
+from m2a_core.trt.backend import TENSORRT, TENSORRT_RTX, Backend, load_backend
 from m2a_core.trt.compiler import Target, check_precision, compile_engine
 from m2a_core.trt.contract import OP_TYPE, PLUGIN_VERSION
 from m2a_core.trt.engine_manifest import (
@@ -29,6 +30,8 @@ from m2a_core.trt.engine_manifest import (
     manifest_path,
     reference_path,
 )
+from m2a_core.trt.headers import download_headers
+from m2a_core.trt.plugin_build import DOWNLOADED_HEADERS, ensure_plugin, find_headers
 from m2a_core.trt.reference import save_reference
 from m2a_core.trt.source import SourceGraph, for_parser, read_source
 from m2a_core.trt.verification import verify_on_device
@@ -41,7 +44,7 @@ class BuildRequest:
     Attributes:
         onnx: graph of `m2a export` or `m2a quantize`.
         out: the engine; manifest and reference lie beside it.
-        plugin: the plugin's library.
+        plugin: the plugin's library; None: built once and kept.
         frames: uint8 [H, W, 3] each, real images of any size, for the parity gate; at least one.
         precision: ``fp32``, ``fp16`` or ``int8``.
         input_size: H, W that the graph must have; None takes the graph's.
@@ -54,7 +57,7 @@ class BuildRequest:
 
     onnx: Path
     out: Path
-    plugin: Path
+    plugin: Path | None
     frames: Sequence[np.ndarray]
     precision: str = "fp16"
     input_size: tuple[int, int] | None = None
@@ -82,17 +85,21 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     """
     if not request.frames:
         raise ConfigError("parity gate: expected at least one real frame, got none; name images with --frames")
+    if request.out.is_dir():
+        raise ConfigError(f"{request.out}: is a directory; name the engine's file")
     request = replace(request, batches=tuple(sorted(request.batches)))
     source = read_source(request.onnx)
     source.check(request.input_size, request.batches, request.precision)
     backend = load_backend(request.backend)
-    backend.load_plugin(request.plugin)
     gpu = gpu_architecture(request.device)
     architecture = backend.architecture(request.capability, gpu)
     check_precision(backend, request.precision, architecture)
+    # After all that can be refused at once: compiling it takes a while.
+    plugin = request.plugin or ensure_plugin(headers=_headers(backend, say), say=say)
+    backend.load_plugin(plugin)
     key = EngineKey(
         onnx_sha256=source.sha256,
-        plugin_sha256=sha256_of(request.plugin),
+        plugin_sha256=sha256_of(plugin),
         backend=backend.name,
         version=backend.version,
         architecture=architecture,
@@ -102,33 +109,35 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     )
     if request.out.exists() and not request.rebuild:
         return _existing(request.out, key, say)
-    say(f"{backend.name} {backend.version}, plugin {OP_TYPE} version {PLUGIN_VERSION} from {request.plugin}")
+    say(f"{backend.name} {backend.version}, plugin {OP_TYPE} version {PLUGIN_VERSION} from {plugin}")
 
+    say(f"gate: {request.precision} graph against the original, {len(request.frames)} frames in ONNX Runtime ...")
     images = [Letterbox(source.input_size).apply(frame)[0] for frame in request.frames]
     reference = run_graph(source.path.read_bytes(), images)
     graph = source.for_engine(request.precision)
     tolerance = TOLERANCES["mixed" if request.precision == "fp16" else request.precision]
     parity = _graph_parity(source, graph.SerializeToString(), images, reference, request.precision, tolerance)
 
+    # Minutes before the engine is there to be written.
+    _make_writable(request.out)
     start = time.monotonic()
     target = Target(architecture, request.precision, source.input_size, request.batches, dynamic=source.max_batch > 1)
     # Without a GPU there is nothing to time on, and TensorRT for RTX fails when given a cache.
     cache = request.out.with_suffix(".timing") if backend.name == TENSORRT and gpu else None
-    engine = compile_engine(backend, for_parser(graph), request.plugin, source.plugin_nodes, target, cache)
+    engine = compile_engine(backend, for_parser(graph), plugin, source.plugin_nodes, target, cache)
     seconds = time.monotonic() - start
-    say(f"plugin {OP_TYPE} replaced {len(engine.plugin_layers)} layers: {shown(engine.plugin_layers)}")
+    say(f"plugin {OP_TYPE} replaced {len(engine.plugin_layers)} layers: {', '.join(engine.plugin_layers)}")
     say(f"built for {architecture} in {seconds:.0f} s, {len(engine.data) / 2**20:.1f} MiB")
 
     staged = request.out.with_name(f".{os.getpid()}.{request.out.name}")
     try:
-        request.out.parent.mkdir(parents=True, exist_ok=True)
         staged.write_bytes(engine.data)
         save_reference(reference_path(staged), images, reference)
         digests = sha256_of(staged), sha256_of(reference_path(staged))
         manifest = EngineManifest(key, *digests, engine.plugin_layers, parity, NOT_VERIFIED, seconds)
         manifest.save(manifest_path(staged))
         if gpu == architecture:
-            manifest = verify_on_device(staged, request.plugin, request.device)
+            manifest = verify_on_device(staged, plugin, request.device)
         # The manifest comes last: until then the old one's hash refuses the new engine.
         for path_of in (reference_path, Path, manifest_path):
             path_of(staged).replace(path_of(request.out))
@@ -138,6 +147,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
         for path_of in (reference_path, Path, manifest_path):
             path_of(staged).unlink(missing_ok=True)
     say(f"{manifest.verification}: {describe(manifest.parity)}")
+    say(f"written to {request.out}")
     return manifest
 
 
@@ -161,6 +171,27 @@ def describe(parity: Parity) -> str:
         f"{parity.frames} frames against ONNX Runtime: rank correlation {parity.rank_correlation:.4f}, AuPRC loss "
         f"{parity.auprc_loss:.4f}, same class {parity.argmax_agreement:.2%}, max error {parity.max_error:.3f}"
     )
+
+
+def _make_writable(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise EngineError(f"{out}: cannot write the engine ({error})") from error
+
+
+def _headers(backend: Backend, say: Callable[[str], None]) -> Path:
+    """TensorRT's headers; fetched where they are missing and cannot be expected, as TensorRT for RTX is a wheel."""
+    try:
+        return find_headers()
+    except EngineError:
+        if backend.name != TENSORRT_RTX:
+            raise
+    say(f"no headers of TensorRT here: fetching them (0.2 MB, hash checked) to {DOWNLOADED_HEADERS} ...")
+    download_headers(DOWNLOADED_HEADERS)
+    return DOWNLOADED_HEADERS
 
 
 def _existing(out: Path, key: EngineKey, say: Callable[[str], None]) -> EngineManifest:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from m2a_core.errors import EngineError
@@ -26,13 +26,19 @@ _HEADER = "NvInferRuntime.h"
 _LOG = logging.getLogger("m2a.trt")
 
 
-def ensure_plugin(cache: Path = CACHE, headers: Path | None = None, architectures: Iterable[int] = ()) -> Path:
+def ensure_plugin(
+    cache: Path = CACHE,
+    headers: Path | None = None,
+    architectures: Iterable[int] = (),
+    say: Callable[[str], object] = _LOG.info,
+) -> Path:
     """The plugin library, built now unless it has been before.
 
     Args:
         cache: folder of the results.
         headers: folder of TensorRT's headers; None looks where `find_headers` does.
         architectures: such as 87; empty for every one that CMakeLists.txt names and the compiler knows.
+        say: told when there is something to wait for.
 
     Returns:
         Path of ``libm2a_trt_plugin.so``.
@@ -52,7 +58,7 @@ def ensure_plugin(cache: Path = CACHE, headers: Path | None = None, architecture
     library = cache / f"plugin-{_key(nvcc, headers, targets)}" / LIBRARY
     if library.is_file():
         return library
-    _LOG.info("building %s (once, about half a minute) ...", LIBRARY)
+    say(f"building {LIBRARY} (once, about a minute) ...")
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(dir=library.parent, prefix="build-")
@@ -91,7 +97,7 @@ def find_headers() -> Path:
             return place
     raise EngineError(
         "no headers of TensorRT: JetPack and NVIDIA's containers have them; elsewhere get them with: "
-        f"{Path(sys.executable).name} -m m2a_core.trt.headers {DOWNLOADED_HEADERS}"
+        f"{sys.executable} -m m2a_core.trt.headers {DOWNLOADED_HEADERS}"
     )
 
 

@@ -13,12 +13,14 @@ import onnx
 import pytest
 
 from m2a_core.bundle import load_bundle, sha256_of
+from m2a_core.cli.main import main
 from m2a_core.errors import ConfigError, EngineError
 from m2a_core.ops.compile import find_nvcc
 from m2a_core.runtime import parity
 from m2a_core.runtime.cuda import gpu_architecture
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.trt.backend import BACKENDS, load_backend
+from m2a_core.trt import builder
+from m2a_core.trt.backend import BACKENDS, Backend, load_backend
 from m2a_core.trt.builder import BuildRequest, build_engine
 from m2a_core.trt.engine_manifest import NOT_VERIFIED, EngineManifest, manifest_path, reference_path
 from m2a_core.trt.plugin_build import ensure_plugin
@@ -132,6 +134,14 @@ def test_nothing_is_written_where_the_precision_breaks_the_network(request_for, 
     assert list(tmp_path.iterdir()) == []
 
 
+class FakeTensorRt:
+    """As much of TensorRT as a back end needs to be made."""
+
+    class ILogger:
+        class Severity:
+            INTERNAL_ERROR, ERROR, WARNING = range(3)
+
+
 def changed(path: Path, to: Path, change) -> Path:
     model = onnx.load(path)
     change(model)
@@ -179,6 +189,62 @@ def test_request_that_cannot_be_met_is_refused_in_words(request_for, tmp_path, c
     with pytest.raises(error, match=message):
         build_engine(request_for(out=tmp_path / "a.engine", **changes), print)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plugin_is_compiled_only_for_a_request_that_can_be_met(request_for, plugin, tmp_path, monkeypatch):
+    wanted: list[object] = []
+    monkeypatch.setattr(builder, "ensure_plugin", lambda **options: wanted.append(options["headers"]) or plugin)
+    with pytest.raises(ConfigError, match="not 96x128"):
+        build_engine(request_for(out=tmp_path / "a.engine", plugin=None, input_size=(96, 128)), print)
+    assert wanted == []
+
+
+def test_place_that_cannot_be_written_is_named_before_the_build(request_for, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "compile_engine", lambda *_: pytest.fail("built"))
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match=r"file/a\.engine: cannot write the engine"):
+        build_engine(request_for(out=tmp_path / "file" / "a.engine"), print)
+    with pytest.raises(ConfigError, match="is a directory; name the engine's file"):
+        build_engine(request_for(out=tmp_path), print)
+
+
+def test_plugin_that_is_not_named_is_built_and_fits(built, request_for, plugin, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "find_headers", lambda: tmp_path)
+    monkeypatch.setattr(builder, "ensure_plugin", lambda **options: plugin)
+    assert build_engine(request_for(plugin=None), print) == built[0]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_headers_are_fetched_only_for_the_tensorrt_that_is_a_wheel(name, tmp_path, monkeypatch):
+    def missing():
+        raise EngineError("no headers of TensorRT")
+
+    fetched: list[Path] = []
+    monkeypatch.setattr(builder, "find_headers", missing)
+    monkeypatch.setattr(builder, "download_headers", fetched.append)
+    monkeypatch.setattr(builder, "DOWNLOADED_HEADERS", tmp_path)
+    said: list[str] = []
+    if name == "tensorrt_rtx":
+        assert builder._headers(Backend(name, FakeTensorRt), said.append) == tmp_path
+        assert "fetching them" in said[0]
+        assert fetched == [tmp_path]
+    else:
+        with pytest.raises(EngineError, match="no headers"):
+            builder._headers(Backend(name, FakeTensorRt), said.append)
+        assert fetched == []
+
+
+def test_command_without_frames_takes_those_that_ship(exported, tmp_path, monkeypatch):
+    requests: list[BuildRequest] = []
+    monkeypatch.setattr(builder, "build_engine", lambda request, say: requests.append(request))
+    onnx_path, out = exported / "small-bundle.onnx", tmp_path / "a.engine"
+    call = ["build-engine", str(onnx_path), "--precision", "fp16", "--size", "72x104", "--batch", "1,2,4",
+            "--backend", "tensorrt_rtx", "--capability", "sm89", "--out", str(out)]  # fmt: skip
+    assert main(call) == 0
+    (request,) = requests
+    assert len(request.frames) == 4
+    assert min(frame.shape[0] for frame in request.frames) > 100
+    assert (request.out, request.input_size, request.batches, request.plugin) == (out, SIZE, (1, 2, 4), None)
 
 
 def test_without_gpu_the_capability_must_be_named(request_for, tmp_path):
