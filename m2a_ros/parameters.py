@@ -17,6 +17,7 @@ from m2a_core.openset.tracking import TrackerConfig
 from m2a_core.runtime.factory import BACKENDS
 from m2a_ros.batching import BatchConfig
 from m2a_ros.camera_settings import CameraSettings, camera_parameters
+from m2a_ros.following import HOLD
 from m2a_ros.parameter_spec import TRANSPORTS, ParameterSpec
 from m2a_ros.projection import Mounting
 
@@ -115,7 +116,7 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec(
         "temporal.hold",
-        0.7,
+        HOLD,
         "Refined score f^r (Eq. 15) down to which an object that was seen before is held; 1.0 for no such help.",
         (0.0, 1.0),
         live=True,

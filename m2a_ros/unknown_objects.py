@@ -10,12 +10,12 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from m2a_core.errors import DataError
-from m2a_core.openset.numbering import hold, renumber
 from m2a_core.openset.tracking import Tracker
 from m2a_core.types import OpenSetResult
 from m2a_ros.depth import DepthBuffer, depth_in_metres, object_depth
 from m2a_ros.detections import detections_message
 from m2a_ros.extrinsics import Extrinsics, NoTransform
+from m2a_ros.following import follow
 from m2a_ros.intrinsics import Intrinsics
 from m2a_ros.markers import MarkerBuilder
 from m2a_ros.parameters import Settings
@@ -87,14 +87,10 @@ class UnknownObjects:
             return result
         projector = self._projector(scene, result.unknown_instances.shape)
         placed = self._place(result, projector, scene, depth)
-        seen = (*result.instances, *result.candidates)
-        strong = [True] * len(result.instances) + [False] * len(result.candidates)
         ground = np.array([(np.nan, np.nan) if item is None else item.position[:2] for item in placed])
         stamp_ns = stamp_to_ns(scene.header.stamp)
-        tracks = self._tracker.update(stamp_ns, seen, ground, scene.settings.tracking, strong)
-        result = renumber(result, [t.number for t, own in zip(tracks, strong, strict=True) if own], scene.unknown_class)
-        weak = zip(result.candidates, tracks[len(result.instances) :], strict=True)
-        result = hold(result, {c.id: track.number for c, track in weak if track.confirmed}, scene.unknown_class)
+        followed = follow(self._tracker, stamp_ns, result, ground, scene.settings.tracking, scene.unknown_class)
+        seen, tracks = followed.seen, followed.tracks
         shown = [i for i, track in enumerate(tracks) if track.confirmed]
         if self._outputs.wants_markers():
             markers = {tracks[i].number: item for i in shown if (item := placed[i]) is not None}
@@ -103,7 +99,7 @@ class UnknownObjects:
             pose: CameraPose | None = projector.pose if projector else None
             objects = [(replace(seen[i], id=tracks[i].number), placed[i]) for i in shown]
             self._outputs.publish_detections(detections_message(scene.header, objects, pose))
-        return result
+        return followed.result
 
     def clear_markers(self) -> None:
         """Delete the markers that are shown."""

@@ -34,7 +34,8 @@ class Answer:
         arrays: the published maps [H, W] by topic name, in the order of ``MAPS``.
         overlay: the published overlay, a JPEG stream, or None where it was not asked for.
         latencies_ms: milliseconds by stage.
-        boxes: in mode offline, x0, y0, x1, y1 of the unknown instances, for a replay that goes on here.
+        boxes: in mode offline, x0, y0, x1, y1 of the frame's own unknown instances, for a replay that goes on here.
+        weak_boxes: the same of its candidates.
     """
 
     camera: str
@@ -45,6 +46,7 @@ class Answer:
     overlay: np.ndarray | None
     latencies_ms: Mapping[str, float]
     boxes: tuple[Box, ...] = ()
+    weak_boxes: tuple[Box, ...] = ()
 
     @property
     def size(self) -> str:
@@ -80,26 +82,30 @@ def published_arrays(result: OpenSetResult) -> dict[str, np.ndarray]:
     return {spec.topic: spec.convert(getattr(result, spec.output.value)) for spec in MAPS}
 
 
-def answer_of(loaded: Loaded, frame: Frame, result: OpenSetResult, labels: LabelSet) -> Answer:
+def answer_of(
+    loaded: Loaded, frame: Frame, result: OpenSetResult, numbered: OpenSetResult, labels: LabelSet
+) -> Answer:
     """The answer that the node would publish for a result.
 
     Args:
         loaded: the image message.
         frame: its frame.
         result: what the model says of it.
+        numbered: the same with the tracks' numbers.
         labels: the classes of the model.
     """
     jpeg = SimpleNamespace(data=array("B"))
-    fill_jpeg(jpeg, draw_overlay(frame.image, result, labels))
+    fill_jpeg(jpeg, draw_overlay(frame.image, numbered, labels))
     return Answer(
         camera=loaded.recorded.camera,
         recorded_ns=loaded.recorded.recorded_ns,
         stamp_ns=frame.stamp_ns,
         frame_id=frame.frame_id,
-        arrays=published_arrays(result),
+        arrays=published_arrays(numbered),
         overlay=np.frombuffer(jpeg.data, np.uint8),
         latencies_ms={"decode": loaded.decode_ms, **result.timings_ms},
         boxes=tuple(instance.bbox for instance in result.instances),
+        weak_boxes=tuple(candidate.bbox for candidate in result.candidates),
     )
 
 

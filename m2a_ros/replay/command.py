@@ -7,7 +7,8 @@ Modes:
   realtime   the bag at its own pace (times --rate) with /clock: losses by reason, latency, age, memory of the node
   peak       the highest rate at which the node loses less than 5 %
 BAG is a bag folder or a storage file, MCAP or SQLite, raw or compressed
-images, any number of cameras.
+images, any number of cameras. Images are evaluated whole and as recorded: the node's parameter file (rectify, crop,
+thresholds, tracking) is not read in any mode.
 
 DIR then holds
   frames.jsonl       one object per evaluated frame: stamp_ns, frame_id, camera, hash (SHA-256 over the published

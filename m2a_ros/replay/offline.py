@@ -52,7 +52,7 @@ def replay_offline(
 
     def write(loaded: Loaded, frame: Frame, result: OpenSetResult) -> None:
         numbered = numbering.number(frame.camera, frame.stamp_ns, result)
-        recorder.add_frame(answer_of(loaded, frame, numbered, perception.labels))
+        recorder.add_frame(answer_of(loaded, frame, result, numbered, perception.labels))
 
     with Ahead(load_frames(bag, cameras, recorder.done), _READ_AHEAD) as items, Behind(_UNWRITTEN) as behind:
         for loaded in items:

@@ -1,7 +1,7 @@
 """Results of a stretch of a bag, in a folder that is there as a whole or not at all: so a killed replay can go on.
 
-A part holds ``frames.jsonl``, ``problems.jsonl``, ``tracks.jsonl`` (boxes of the unknown instances), ``part.json`` and
-``out/``, a bag (MCAP) of the node's messages.
+A part holds ``frames.jsonl``, ``problems.jsonl``, ``tracks.jsonl`` (boxes of the unknown instances and candidates),
+``part.json`` and ``out/``, a bag (MCAP) of the node's messages.
 """
 
 from __future__ import annotations
@@ -98,7 +98,10 @@ class PartWriter:
             fields = {"format": JPEG_FORMAT, "data": answer.overlay}
             self._write(overlay_topic(answer.camera), COMPRESSED, answer.recorded_ns, header, fields)
         self._frames.write(json.dumps(answer.record()) + "\n")
-        track = {"camera": answer.camera, "stamp_ns": answer.stamp_ns, "boxes": answer.boxes}
+        track = {
+            "camera": answer.camera, "stamp_ns": answer.stamp_ns, "boxes": answer.boxes,
+            "weak_boxes": answer.weak_boxes,
+        }  # fmt: skip
         self._tracks.write(json.dumps(track) + "\n")
         self._sizes.setdefault(answer.camera, Counter())[answer.size] += 1
         self.messages += 1

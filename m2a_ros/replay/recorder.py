@@ -74,7 +74,7 @@ class BagRecorder:
             video.abandon()
 
     def tracks(self) -> Iterator[dict[str, Any]]:
-        """The frames that an earlier, killed replay has done: ``camera``, ``stamp_ns``, ``boxes``."""
+        """The frames that an earlier, killed replay has done: ``camera``, ``stamp_ns``, ``boxes``, ``weak_boxes``."""
         for part in finished_parts(self._parts):
             yield from read_records(part, TRACKS)
 

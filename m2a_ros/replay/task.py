@@ -17,6 +17,7 @@ from m2a_core.bundle import load_bundle
 from m2a_core.errors import ConfigError
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
+from m2a_ros.following import HOLD
 from m2a_ros.replay.cameras import Choice, choose
 from m2a_ros.replay.files import read_json, write_json
 from m2a_ros.replay.mode_settings import ModeSettings
@@ -119,7 +120,7 @@ def _replay(
     with BagRecorder(task.folder, task.parts, cameras, manifest.labels, manifest.thresholds.anomaly) as recorder:
         if task.mode == "offline":
             measured = {}
-            perception = Perception(manifest, create_runtime(bundle, task.backend, task.threads))
+            perception = Perception(manifest, create_runtime(bundle, task.backend, task.threads), HOLD)
             try:
                 replay_offline(bag, choice.used, perception, recorder, progress)
             finally:

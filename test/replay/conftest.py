@@ -49,7 +49,7 @@ def replay(tiny: Path, tmp_path: Path) -> Callable[..., Replay]:
 
     def run(*arguments: object, out: str = "out", mode: str = "offline") -> Replay:
         folder = tmp_path / out
-        call = ["replay", *map(str, arguments), "--mode", mode, "--model", str(tiny), "--out", str(folder)]
-        return Replay(main([*call, "--threads", "1"]), folder)
+        call = ["replay", "--mode", mode, "--model", str(tiny), "--out", str(folder), "--threads", "1"]
+        return Replay(main([*call, *map(str, arguments)]), folder)
 
     return run

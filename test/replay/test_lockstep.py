@@ -8,7 +8,9 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
+from m2a_core.manifest import Thresholds
 from test.replay.bags import START, compressed, raw, scene, write_bag
+from test.tiny_bundle import write_tiny_bundle
 
 
 def without_latencies(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -43,6 +45,16 @@ def test_lockstep_equals_offline_frame_by_frame_and_in_what_it_cannot_evaluate(r
     assert len(found) == 4 * 10 + 2
     assert found == expected
     assert (lockstep.out / "drive" / "overlay_rear.mp4").is_file()
+
+
+def test_weak_objects_are_numbered_and_held_as_the_node_does(replay, tmp_path):
+    # Red scores 0.991: below the seed of an instance, above what holds an object that was seen before.
+    shy = write_tiny_bundle(tmp_path / "shy", thresholds=Thresholds(anomaly=0.5, refined=0.995))
+    bag = write_bag(tmp_path / "drive", [raw(scene(4 * i), i) for i in range(7)])
+    offline = replay(bag, "--model", shy, out="offline")
+    assert [frame["unknown_instances"] for frame in offline.frames] == [0, 0, 0, 1, 1, 1, 1]
+    lockstep = replay(bag, "--model", shy, out="lockstep", mode="lockstep")
+    assert without_latencies(lockstep.frames) == without_latencies(offline.frames)
 
 
 def test_node_that_does_not_answer_in_time_counts_as_a_loss_by_image(replay, tmp_path):
