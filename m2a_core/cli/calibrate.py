@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         frames_needed(args.frame_fpr)
     frames = list(_frames(args))
     bundle = load_bundle(args.model or DEFAULT_MODEL)
+    _check(frames)
     perception = Perception.load(bundle.directory, spin=True)
     normal = args.frame_fpr is not None
     kept: dict[str, list[np.ndarray]] = {"anomaly": [], "refined": []}
@@ -105,6 +106,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 _Reader = Callable[[], np.ndarray]
+_NAMED = 5
+
+
+def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]]) -> None:
+    """Read every frame before the network runs: a bad one found at the end would cost all the work before it.
+
+    Raises:
+        DataError: naming the first few that cannot be read or do not fit their truth.
+    """
+    from m2a_core.metrics.pixel import split_scores
+
+    bad = []
+    for path, read, truth in frames:
+        try:
+            size = read().shape[:2]
+            if truth is not None:
+                split_scores(np.zeros(size, np.float32), truth())
+        except DataError as error:
+            bad.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+    if bad:
+        more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        raise DataError(
+            f"{len(bad)} of {len(frames)} frames cannot be used; mend or remove them: {'; '.join(bad[:_NAMED])}{more}"
+        )
 
 
 def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader | None]]:

@@ -26,13 +26,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from m2a_core.evaluation.evaluator import Evaluation
@@ -86,11 +87,21 @@ def run(args: argparse.Namespace) -> int:
     by_folder, by_model = (args.pred, args.gt), (args.dataset, args.root)
     if args.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise ConfigError(f"--threshold: expected a finite score, got {args.threshold}")
     if all(by_folder) and not any(by_model):
-        return _run_folder(args)
-    if all(by_model) and not any(by_folder):
-        return _run_submission(args) if args.submission else _run_model(args)
-    raise ConfigError("give either --pred DIR --gt DIR, or --dataset NAME --root DIR [--model ...]")
+        action = _run_folder
+    elif all(by_model) and not any(by_folder):
+        action = _run_submission if args.submission else _run_model
+    else:
+        raise ConfigError("give either --pred DIR --gt DIR, or --dataset NAME --root DIR [--model ...]")
+    try:
+        return action(args)
+    except OSError as error:
+        where = error.filename2 or error.filename or args.submission or args.json
+        # NumPy's own say how many values were written, and nothing of the disk.
+        reason = error.strerror or f"cannot be written ({error}): is the disk full?"
+        raise DataError(f"{where}: {reason}; finished work is kept, the same call goes on") from error
 
 
 def _run_folder(args: argparse.Namespace) -> int:
@@ -186,6 +197,8 @@ def _output(args: argparse.Namespace) -> tuple[Path, Path]:
     if args.json is None:
         raise ConfigError("--json OUT.json is needed: where to write the figures")
     out: Path = args.json
+    if out.is_dir() or out.suffix == ".html":
+        raise ConfigError(f"--json {out}: expected a file such as OUT.json; the report goes to OUT.html beside it")
     out.parent.mkdir(parents=True, exist_ok=True)
     return out, out.with_suffix(".work")
 

@@ -168,7 +168,8 @@ def model_ids(labels: LabelSet, dataset: Dataset) -> Mapping[str, int]:
 
 def _write_png(path: Path, mask: np.ndarray) -> None:
     partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    cv2.imwrite(str(partial), mask)
+    # Not cv2.imwrite, which says nothing of a full disk.
+    partial.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
     partial.replace(path)
 
 

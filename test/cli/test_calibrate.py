@@ -101,3 +101,18 @@ def test_a_truth_of_another_size_is_named(tmp_path: Path, bundle: Path, capsys: 
     options = ["--images", str(tmp_path / "images"), "--gt", str(tmp_path / "masks")]
     assert main(["calibrate", "--model", str(bundle), *options]) == 2
     assert str(tmp_path / "images" / "a.png") in capsys.readouterr().err
+
+
+def test_every_bad_frame_is_named_before_the_network_runs(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_normal(tmp_path / "normal", 4)
+    for name in ("001.png", "003.png"):
+        (tmp_path / "normal" / name).write_bytes(b"cut short")
+    monkeypatch.setattr(Perception, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    options = ["--images", str(tmp_path / "normal"), "--frame-fpr", "0.5"]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 2
+    said = capsys.readouterr().err
+    assert "2 of 4 frames cannot be used" in said
+    assert "001.png" in said
+    assert "003.png" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -285,3 +286,31 @@ def test_another_array_of_the_score_files_by_name(data: Path) -> None:
 def test_a_call_without_a_source_says_what_to_give(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--pred", str(data / "pred"), "--json", str(data / "out.json")]) == 2
     assert "--pred DIR --gt DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threshold", ["nan", "inf"])
+def test_a_threshold_that_is_no_score_is_refused(
+    data: Path, threshold: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(data, "--threshold", threshold) == (2, {})
+    assert f"--threshold: expected a finite score, got {threshold}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pred", "report.html", "gt/frame0_labels_semantic.png/out.json"])
+def test_an_output_that_cannot_be_written_is_named(data: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = data / name
+    assert main(["evaluate", "--pred", str(data / "pred"), "--gt", str(data / "gt"), "--json", str(out)]) == 2
+    assert str(out).removesuffix("/out.json") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [OSError("12 requested and 3 written"), OSError(errno.ENOSPC, "No space left")])
+def test_a_full_disk_is_named(
+    data: Path, error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(np, "savez", fail)
+    assert evaluate(data) == (2, {})
+    assert f"m2a: error: {data / 'out.json'}: " in (said := capsys.readouterr().err)
+    assert "disk full" in said or "No space left" in said
