@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from m2a_core.errors import ConfigError
+
 USAGE = """usage: m2a_node [--ros-args ...]
 
 Open-set perception node: reads camera images, publishes anomaly maps, open-set masks and markers of unknown objects.
@@ -33,7 +35,11 @@ def main(args: list[str] | None = None) -> int:
         )
         return 2
     argv = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
-    rest = command_line_rest(argv)
+    try:
+        rest = command_line_rest(argv)
+    except ConfigError as error:
+        print(f"m2a_node: error: {error}", file=sys.stderr)
+        return 2
     if rest and rest[0] in ("-h", "--help"):
         print(USAGE)
         return 0

@@ -8,13 +8,22 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.utilities import remove_ros_args
 
+from m2a_core.errors import ConfigError
 from m2a_ros.dds import profile_environment
 from m2a_ros.node import M2aNode
 
 
 def command_line_rest(argv: list[str]) -> list[str]:
-    """The arguments that are not ROS's, without the program's name."""
-    return remove_ros_args(argv)[1:]
+    """The arguments that are not ROS's, without the program's name.
+
+    Raises:
+        ConfigError: the ROS arguments are wrong, or name a file that cannot be read.
+    """
+    try:
+        rest: list[str] = remove_ros_args(argv)[1:]
+    except RuntimeError as error:  # rclpy's own class for it differs between distributions
+        raise ConfigError(f"wrong ROS arguments: {error}") from error
+    return rest
 
 
 def run(argv: list[str]) -> None:

@@ -125,6 +125,9 @@ def _settings(args: argparse.Namespace) -> ModeSettings:
     for name, value in (("--timeout", args.timeout), ("--rate", args.rate), ("--repeats", args.repeats)):
         if not value > 0:
             raise ConfigError(f"{name} {value:g}: expected a number above 0")
+    if args.mode == "peak" and (args.gt or args.gt_topic):
+        raise ConfigError("--mode peak stamps images anew and keeps no maps: there is nothing to compare ground truth "
+                          "with; leave out --gt, or replay in another mode too")  # fmt: skip
     if args.trial_frames < _MIN_TRIAL:
         # With fewer, one lost image would be more than the loss that is looked for.
         raise ConfigError(f"--trial-frames {args.trial_frames}: expected at least {_MIN_TRIAL}")

@@ -42,9 +42,17 @@ def test_node_never_imports_torch_or_training() -> None:
     assert loaded & {"torch", "onnx", "scipy", "transformers", "matplotlib"} == set()
 
 
-@pytest.mark.parametrize(("argument", "code", "word"), [("--help", 0, "usage: m2a_node"), ("--fast", 2, "--fast")])
-def test_node_command_line(argument: str, code: int, word: str) -> None:
-    command = [sys.executable, "-m", "m2a_ros.node_main", argument]
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["--help"], 0, "usage: m2a_node"),
+        (["--fast"], 2, "--fast"),
+        (["--ros-args", "--params-file", "missing.yaml"], 2, "missing.yaml"),
+    ],
+)
+def test_node_command_line(arguments: list[str], code: int, word: str) -> None:
+    command = [sys.executable, "-m", "m2a_ros.node_main", *arguments]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == code
     assert word in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
