@@ -89,10 +89,11 @@ def compile_engine(
     # TensorFloat-32 keeps 10 bits: not what a user who asks for fp32 gets elsewhere.
     if target.precision == "fp32" and hasattr(trt.BuilderFlag, "TF32"):
         config.clear_flag(trt.BuilderFlag.TF32)
-    config.progress_monitor = monitor = progress_monitor(trt)
     cache = _timing_cache(config, timing_cache)
     backend.messages.clear()
-    serialised = builder.build_serialized_network(network, config)
+    with progress_monitor(trt) as monitor:
+        config.progress_monitor = monitor
+        serialised = builder.build_serialized_network(network, config)
     if monitor.interrupted:
         raise KeyboardInterrupt
     if serialised is None:

@@ -62,8 +62,8 @@ class EngineManifest:
         engine_sha256: of the engine's file.
         reference_sha256: of the file of frames and expected results that the first load verifies with.
         plugin_layers: layers that the plugin replaced.
-        parity: of the graph that the engine was built from, or, once verified on a device, of the engine; against the
-            exported graph in ONNX Runtime.
+        parity: of the graph that the engine was built from (equal by definition, where that is the exported one), or,
+            once verified on a device, of the engine; against the exported graph in ONNX Runtime.
         verification: ``VERIFIED`` or ``NOT_VERIFIED``.
         build_seconds: how long the build took.
     """

@@ -19,7 +19,7 @@ from m2a_core.ops.compile import find_nvcc
 from m2a_core.runtime import parity
 from m2a_core.runtime.cuda import gpu_architecture
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.trt import builder
+from m2a_core.trt import builder, progress
 from m2a_core.trt.backend import BACKENDS, Backend, load_backend
 from m2a_core.trt.builder import BuildRequest, build_engine
 from m2a_core.trt.engine_manifest import NOT_VERIFIED, EngineManifest, manifest_path, reference_path
@@ -64,6 +64,14 @@ def test_log_names_the_plugin_and_the_layers_it_replaced(built):
     (layer,) = manifest.plugin_layers
     assert layer.startswith("model.pixel_decoder.layers.0.attention/")
     assert any(f"replaced 1 layers: {layer}" in line for line in said)
+
+
+def test_log_of_a_build_is_neither_silent_nor_full_of_cursor_movements(request_for, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0.05)
+    build_engine(request_for(out=tmp_path / "a.engine"), print)
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("0 s: Building engine ") for line in lines)
+    assert not [line for line in lines if "\x1b" in line or "\r" in line]
 
 
 def test_manifest_says_what_the_engine_was_made_of_and_that_no_device_has_verified_it(built, exported, plugin):

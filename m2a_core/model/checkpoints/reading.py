@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,15 @@ _NUMPY_GLOBALS = {
     *((f"{core}.multiarray", name) for core in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")),
 }  # fmt: skip
 """What a pickle of NumPy arrays needs; nothing among it runs code of the file's choosing."""
+
+
+_NUMPY_FOR_TORCH: list[Any] = [
+    np.dtype, np.ndarray, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+    # By the names of NumPy before and after 2.0, whichever is installed here.
+    *((np.float64(0).__reduce__()[0], f"{core}.multiarray.scalar") for core in ("numpy.core", "numpy._core")),
+    *((np.zeros(0).__reduce__()[0], f"{core}.multiarray._reconstruct") for core in ("numpy.core", "numpy._core")),
+]  # fmt: skip
+"""Numbers that trainers keep beside the weights, such as learning rates."""
 
 
 def sha256_of(path: Path) -> str:
@@ -82,7 +92,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_torch(path: Path) -> Any:
-    with torch.serialization.safe_globals([np.dtype, np.ndarray]):
+    with torch.serialization.safe_globals(_NUMPY_FOR_TORCH):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -124,6 +134,10 @@ def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _first_line(error: BaseException) -> str:
+    # PyTorch's own first line advises to load the file with code and all.
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    if asked:
+        return f"it asks for {asked[1]}"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
