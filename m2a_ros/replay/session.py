@@ -21,6 +21,7 @@ from m2a_core.bundle import ModelBundle, load_bundle
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
+from m2a_ros.following import HOLD
 from m2a_ros.replay import fleet
 from m2a_ros.replay.cameras import Choice, choose, parse_topics
 from m2a_ros.replay.files import read_json, write_json
@@ -205,6 +206,7 @@ def _identity(request: Request, bundle: ModelBundle) -> dict[str, Any]:
         **request.review.identity(),
         "model": {"name": bundle.manifest.name, "onnx_sha256": bundle.manifest.onnx_sha256},
         "thresholds": asdict(bundle.manifest.thresholds),
+        "temporal": {"hold": HOLD},
         "backend": request.backend,
         "threads": request.threads,
         "versions": {
