@@ -26,7 +26,7 @@ class Tolerance:
         rank_correlation: lowest Spearman correlation of the anomaly scores of a frame.
         auprc_loss: highest loss of AuPRC; see ``Parity``.
         argmax_agreement: lowest share of pixels of a frame with the reference's class.
-        max_error: highest difference of the anomaly score anywhere.
+        max_error: highest difference of the anomaly score anywhere; see ``Parity``.
     """
 
     rank_correlation: float
@@ -56,7 +56,8 @@ class Parity:
         auprc_loss: 1 - AuPRC of the network's anomaly scores, where the reference's highest-scored 5 % of all pixels
             are the truth: 0 for an equal ranking, needs no labels.
         argmax_agreement: share of pixels of the same class, the worst frame's.
-        max_error: largest absolute difference of the anomaly score; infinite where the network gave no number.
+        max_error: largest absolute difference of the anomaly score, in units of the frame's largest reference score
+            where that is above 1, as S, a sum over queries, has no bound; infinite where the network gave no number.
     """
 
     frames: int
@@ -94,7 +95,8 @@ def compare(got: Sequence[NetworkOutput], reference: Sequence[NetworkOutput]) ->
     metrics = PixelMetrics()
     ranks, classes, errors = [], [], []
     for g, r in zip(got, reference, strict=True):
-        errors.append(float(np.nan_to_num(np.abs(g.anomaly - r.anomaly), nan=np.inf).max()))
+        unit = max(1.0, float(np.abs(r.anomaly).max()))
+        errors.append(float(np.nan_to_num(np.abs(g.anomaly - r.anomaly), nan=np.inf).max()) / unit)
         classes.append(float((g.semantic == r.semantic).mean()))
         if finite:
             ranks.append(spearman(g.anomaly.ravel(), r.anomaly.ravel()))

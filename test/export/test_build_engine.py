@@ -11,10 +11,15 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
-from m2a_core.bundle import load_bundle, sha256_of
+from m2a_core.bundle import load_bundle, sha256_of, shipped_frames
 from m2a_core.cli.main import main
 from m2a_core.errors import ConfigError, EngineError
+from m2a_core.export.network import ExportedNetwork
+from m2a_core.export.onnx_export import build_onnx
+from m2a_core.images import read_image
+from m2a_core.model import MODELS, build_model
 from m2a_core.ops.compile import find_nvcc
 from m2a_core.runtime import parity
 from m2a_core.runtime.cuda import gpu_architecture
@@ -122,6 +127,27 @@ def test_engine_cannot_be_loaded_where_there_is_no_gpu_for_it(built, exported, p
     monkeypatch.setattr("m2a_core.trt.plugin_build.ensure_plugin", lambda: plugin)
     with pytest.raises(EngineError, match="cannot run here: it is for sm89, "):
         create_runtime(load_bundle(exported), "tensorrt_rtx", engine=built[2])
+
+
+@pytest.mark.slow
+def test_shipped_network_builds(request_for, tmp_path):
+    bundle = load_bundle("m2a-edge")
+    frames = [read_image(path) for path in sorted(shipped_frames().iterdir())[:2]]
+    manifest = build_engine(request_for(onnx=bundle.onnx_path, out=tmp_path / "edge.engine", frames=frames), print)
+    assert len(manifest.plugin_layers) == MODELS["m2a-edge"].encoder_layers
+
+
+@pytest.mark.slow
+def test_the_papers_network_builds(request_for, tmp_path):
+    torch.manual_seed(0)
+    graph = build_onnx(ExportedNetwork(build_model(MODELS["r50-cityscapes"]), (64, 128)), {"m2a.input_size": "64x128"})
+    onnx.save(graph, tmp_path / "r50.onnx")
+    said: list[str] = []
+    # Single precision: half of it, the gate would compare noise with noise in an untrained network.
+    request = request_for(onnx=tmp_path / "r50.onnx", out=tmp_path / "r50.engine", precision="fp32")
+    manifest = build_engine(request, said.append)
+    assert len(manifest.plugin_layers) == 6
+    assert any(all(layer in line for layer in manifest.plugin_layers) for line in said)
 
 
 @pytest.mark.parametrize("keep", [0, 100, -1])

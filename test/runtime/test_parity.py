@@ -58,6 +58,13 @@ def test_worst_frame_counts():
     assert names == ["rank_correlation", "auprc_loss", "argmax_agreement", "max_error"]
 
 
+@pytest.mark.parametrize(("scale", "expected"), [(0.5, 0.2), (20, 0.01)])
+def test_error_is_measured_by_the_scores_where_these_leave_the_unit_interval(scale, expected):
+    reference = output(np.linspace(-scale, scale, 600).reshape(20, 30))
+    parity = compare([output(reference.anomaly + 0.2)], [reference])
+    assert parity.max_error == pytest.approx(expected, rel=1e-3)
+
+
 def test_network_that_gives_no_numbers_is_out_of_every_tolerance():
     broken = frames(2)
     broken[0].anomaly[3, 4] = np.nan
