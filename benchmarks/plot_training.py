@@ -48,15 +48,14 @@ def curve(name: str, records: dict[int, dict[str, Any]], key: str, points: int =
 
 
 def draw(path: Path) -> str:
-    """Both charts of a log as one ``<svg>`` element."""
+    """The charts of a log as one ``<svg>`` element; no validation, no chart of it."""
     records = read_records(path)
     losses = [curve(key, records["train"], key) for key in LOSSES]
     metrics = [curve(name, records["validation"], key) for key, name in METRICS.items()]
     steps = Axis("step", 0, max(records["train"], default=1))
-    charts = [
-        line_chart("Losses", losses, steps, Axis("loss, summed over heads", 0)),
-        line_chart("Validation on held-apart frames", metrics, steps, Axis("fraction", 0, 1)),
-    ]
+    charts = [line_chart("Losses", losses, steps, Axis("loss, summed over heads", 0))]
+    if records["validation"]:
+        charts.append(line_chart("Validation on held-apart frames", metrics, steps, Axis("fraction", 0, 1)))
     placed = [
         chart.replace("<svg ", f'<svg y="{i * HEIGHT}" width="{WIDTH}" height="{HEIGHT}" ', 1)
         for i, chart in enumerate(charts)
