@@ -31,6 +31,7 @@ from m2a_core.compose.clip import load_clip
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.types import Frame
+from m2a_ros.following import HOLD
 from m2a_ros.output_spec import MAPS
 from m2a_ros.replay.cameras import choose
 from m2a_ros.replay.frames import load_frames
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     args = parser.parse_args()
     bundle = load_bundle(args.model)
-    perception = Perception(bundle.manifest, create_runtime(bundle, "onnxruntime", args.threads))
+    perception = Perception(bundle.manifest, create_runtime(bundle, "onnxruntime", args.threads), HOLD)
     pure, offline, reading = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bag"
