@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.ablation_report import Report
 from benchmarks.unknown_instances import true_segments
-from m2a_core.bundle import load_bundle
+from m2a_core.bundle import load_bundle, sha256_of
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.model import MODELS, build_model
@@ -75,7 +75,7 @@ class Settings:
         assert self.start is not None
         return (
             f"{self.steps} steps of {stage['batch_size']} crops of {crop[0]}x{crop[1]} "
-            f"pixels, learning rate {stage['lr']}, from `{self.start.name}` (SHA-256 {digest(self.start)[:12]}), "
+            f"pixels, learning rate {stage['lr']}, from `{self.start.name}` (SHA-256 {sha256_of(self.start)[:12]}), "
             f"{len(seeds)} seeds; measured on {len(held_frames(self)[0])} held-apart "
             "CamVid frames: mIoU as they are, the ranking with objects of unseen kinds."
         )
@@ -96,11 +96,6 @@ class Settings:
         if self.crop is not None:
             data["augment"]["crop"] = list(self.crop)
         return from_dict(TrainConfig, base | {"attention": spec.attention, "seed": seed + 1})
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache
@@ -124,7 +119,7 @@ def evaluate_run(spec: RunSpec, seed: int, settings: Settings) -> dict[str, floa
     assert settings.start is not None
     identity = json.dumps(
         {"spec": dataclasses.asdict(spec), "config": settings.config.read_text(encoding="utf-8"), "seed": seed,
-         "steps": settings.steps, "start": digest(settings.start), "crop": settings.crop, "frames": settings.frames},
+         "steps": settings.steps, "start": sha256_of(settings.start), "crop": settings.crop, "frames": settings.frames},
         sort_keys=True,
     )  # fmt: skip
     out = settings.runs / hashlib.sha256(identity.encode()).hexdigest()[:16]

@@ -25,12 +25,12 @@ from m2a_core.compose.clip import load_clip
 from m2a_core.compose.composer import Sighting, compose_frame
 from m2a_core.compose.paste import Look, load_cutout
 from m2a_core.openset.head import OpenSetHead
-from m2a_core.openset.numbering import hold, renumber
 from m2a_core.openset.tracking import Tracker, TrackerConfig
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import NetworkOutput
 from m2a_core.types import Frame, OpenSetResult, Output
+from m2a_ros.following import follow
 
 DEMO = Path("config/demo")
 KINDS = Path("config/training/outlier_validation_kinds.yaml")
@@ -123,16 +123,11 @@ def shown(
     for number, seen in enumerate(frames):
         result = head.compute(seen.network, geometry, frozenset({Output.UNKNOWN_INSTANCES}))
         if config is not None:
-            everything = (*result.instances, *result.candidates)
-            strong = [True] * len(result.instances) + [False] * len(result.candidates)
-            nowhere = np.full((len(everything), 2), np.nan)
-            tracks = tracker.update(int(1e9 * number / rate), everything, nowhere, config, strong)
-            own = len(result.instances)
-            result = renumber(result, [track.number for track in tracks[:own]], unknown)
-            weak = zip(result.candidates, tracks[own:], strict=True)
-            result = hold(result, {c.id: track.number for c, track in weak if track.confirmed}, unknown)
-            confirmed = {track.number for track in tracks if track.confirmed}
-            result = replace(result, instances=tuple(i for i in result.instances if i.id in confirmed))
+            nowhere = np.full((len(result.instances) + len(result.candidates), 2), np.nan)
+            followed = follow(tracker, int(1e9 * number / rate), result, nowhere, config, unknown)
+            confirmed = {track.number for track in followed.tracks if track.confirmed}
+            instances = tuple(i for i in followed.result.instances if i.id in confirmed)
+            result = replace(followed.result, instances=instances)
         yield result
 
 

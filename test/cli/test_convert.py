@@ -9,10 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from m2a_core.bundle import sha256_of  # noqa: E402
 from m2a_core.cli.main import main  # noqa: E402
 from m2a_core.model import MODELS, backbones  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
-from m2a_core.model.checkpoints.reading import read_metadata, sha256_of  # noqa: E402
+from m2a_core.model.checkpoints.reading import read_metadata  # noqa: E402
 from test.model import official_reference as official  # noqa: E402
 from test.model.test_official_equality import small_config  # noqa: E402
 

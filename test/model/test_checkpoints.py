@@ -12,13 +12,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from m2a_core.bundle import sha256_of  # noqa: E402
 from m2a_core.errors import CheckpointError  # noqa: E402
 from m2a_core.labels import CITYSCAPES19  # noqa: E402
 from m2a_core.model import backbones, build_model  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from m2a_core.model.backbones.swin import Swin, SwinConfig  # noqa: E402
 from m2a_core.model.checkpoints.convert import load_foreign  # noqa: E402
-from m2a_core.model.checkpoints.reading import read_metadata, sha256_of  # noqa: E402
+from m2a_core.model.checkpoints.reading import read_metadata  # noqa: E402
 from m2a_core.model.checkpoints.store import load_weights, read_manifest, save_weights  # noqa: E402
 from test.model import official_reference as official  # noqa: E402
 from test.model.test_official_equality import small_config  # noqa: E402

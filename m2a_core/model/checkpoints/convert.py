@@ -9,12 +9,13 @@ from typing import Literal
 
 import torch
 
+from m2a_core.bundle import sha256_of
 from m2a_core.errors import CheckpointError
 from m2a_core.model.checkpoints.backbone_init import backbone_names
 from m2a_core.model.checkpoints.huggingface import HUGGINGFACE, names_on_disk
 from m2a_core.model.checkpoints.names import Mapped, map_names
 from m2a_core.model.checkpoints.official import MASK2FORMER, OFFICIAL, modernise
-from m2a_core.model.checkpoints.reading import read_state_dict, resolve, sha256_of
+from m2a_core.model.checkpoints.reading import read_state_dict, resolve
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 
 SourceKind = Literal["official", "mask2former", "hf", "backbone"]
