@@ -44,7 +44,7 @@ class RunSpec:
     """What differs between the runs; each field overrides the base configuration's."""
 
     attention: str = "global_masked"
-    contrastive: str = "text"
+    contrastive: str = "printed"
     margin: float = 0.75
     outlier_prob: float = 0.5
     subset: int = 0

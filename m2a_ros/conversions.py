@@ -116,11 +116,10 @@ def is_truncated(data: bytes) -> bool:
     return end is not None and not data.rstrip(b"\0").endswith(end)
 
 
-def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:
-    """Fill a fresh ``sensor_msgs/Image`` from an array, all but its header.
+def image_fields(array: np.ndarray, encoding: str) -> dict[str, Any]:
+    """The fields of a ``sensor_msgs/Image`` of an array, all but header and data.
 
     Args:
-        msg: a new message; its data must be empty, for appending to it is by far the fastest way rclpy has.
         array: [H, W] or [H, W, C] with the dtype and channels of ``encoding``.
         encoding: the encoding.
 
@@ -140,10 +139,27 @@ def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:
         )
     if array.size == 0:
         raise ImageError("empty", f"array {list(array.shape)} has no pixels")
-    msg.height, msg.width = array.shape[:2]
-    msg.encoding = encoding
-    msg.is_bigendian = int(sys.byteorder == "big")
-    msg.step = msg.width * layout.pixel_bytes
+    height, width = array.shape[:2]
+    big_endian = int(sys.byteorder == "big")
+    return {
+        "height": height, "width": width, "encoding": encoding, "is_bigendian": big_endian,
+        "step": width * layout.pixel_bytes,
+    }  # fmt: skip
+
+
+def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:
+    """Fill a fresh ``sensor_msgs/Image`` from an array, all but its header.
+
+    Args:
+        msg: a new message; its data must be empty, for appending to it is by far the fastest way rclpy has.
+        array: see ``image_fields``.
+        encoding: the encoding.
+
+    Raises:
+        ImageError: as ``image_fields``.
+    """
+    for name, value in image_fields(array, encoding).items():
+        setattr(msg, name, value)
     msg.data.frombytes(np.ascontiguousarray(array).data.cast("B"))
 
 

@@ -56,6 +56,7 @@ class Answer:
 
     def record(self) -> dict[str, Any]:
         """The frame's line in ``frames.jsonl``."""
+        numbers = self.arrays["unknown_instances"]
         return {
             "stamp_ns": self.stamp_ns,
             "frame_id": self.frame_id,
@@ -63,7 +64,7 @@ class Answer:
             "hash": hash_arrays(self.arrays),
             "latencies_ms": {stage: round(value, 3) for stage, value in self.latencies_ms.items()},
             # Every instance has a pixel of its own.
-            "unknown_instances": int(np.count_nonzero(np.bincount(self.arrays["unknown_instances"].ravel())[1:])),
+            "unknown_instances": len(np.unique(numbers[numbers > 0])),
         }
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from array import array
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TextIO
 
 import numpy as np
@@ -29,7 +27,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from m2a_core.labels import LabelSet
-from m2a_ros.conversions import JPEG_FORMAT, fill_image
+from m2a_ros.conversions import JPEG_FORMAT, image_fields
 from m2a_ros.output_spec import MAPS, class_map_json
 from m2a_ros.replay.answer import Answer, map_topic, overlay_topic
 from m2a_ros.replay.frames import Problem, Recorded
@@ -90,9 +88,8 @@ class PartWriter:
         header = _header(answer)
         self._class_map_once(answer)
         for spec in MAPS:
-            filled = SimpleNamespace(data=array("B"))
-            fill_image(filled, answer.arrays[spec.topic], spec.encoding)
-            fields = {**vars(filled), "data": np.frombuffer(filled.data, np.uint8)}
+            values = np.ascontiguousarray(answer.arrays[spec.topic])
+            fields = {**image_fields(values, spec.encoding), "data": values.reshape(-1).view(np.uint8)}
             self._write(map_topic(answer.camera, spec.topic), IMAGE, answer.recorded_ns, header, fields)
         if answer.overlay is not None:
             fields = {"format": JPEG_FORMAT, "data": answer.overlay}
