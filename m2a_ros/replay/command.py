@@ -7,7 +7,8 @@ Modes:
   realtime   the bag at its own pace (times --rate) with /clock: losses by reason, latency, age, memory of the node
   peak       the highest rate at which the node loses less than 5 %
 BAG is a bag folder or a storage file, MCAP or SQLite, raw or compressed
-images, any number of cameras. Images are evaluated whole and as recorded: the node's parameter file (rectify, crop,
+images, any number of cameras; a path, a pattern, or a URL such as s3://bucket/drives/*.mcap, which is read where it is
+(pip install 'm2a_ros[cloud]'). Images are evaluated whole and as recorded: the node's parameter file (rectify, crop,
 thresholds, tracking) is not read in any mode.
 
 DIR then holds
@@ -27,6 +28,7 @@ better than A, with bootstrap intervals over stretches of --segment seconds.
 
 For example:
   m2a replay drive_0.mcap --mode offline --out results
+  m2a replay 's3://drives/2026-11/*.mcap' --engine ray --out /shared/results
   m2a replay drives/* --topic /cam/front/image_raw=front --gt truth --out results
 """
 
@@ -53,7 +55,7 @@ ENGINES = ("local", "ray")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("bags", nargs="+", type=_bag_path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    parser.add_argument("bags", nargs="+", metavar="BAG", help="bag folder, .mcap or .db3 file; path, URL or pattern")
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument(
@@ -94,14 +96,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, sum up and print."""
-    if args.bags[0] == Path(_COMPARE):
+    if args.bags[0] == _COMPARE:
         return _compare(args)
+    from m2a_ros.replay.locations import locate
     from m2a_ros.replay.session import Request, replay
 
     if args.mode != "offline":
         import_module("rclpy")  # Its absence is said here, not in the log of a child process.
     request = Request(
-        tuple(args.bags),
+        locate(args.bags),
         args.mode,
         args.out,
         tuple(args.topic),
@@ -138,16 +141,10 @@ def _compare(args: argparse.Namespace) -> int:
     from m2a_ros.review.compare_page import run_compare
 
     try:
-        print(run_compare(args.bags[1:], args.out, args.segment))
+        print(run_compare([Path(text) for text in args.bags[1:]], args.out, args.segment))
     except OSError as error:
         raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     return 0
-
-
-def _bag_path(text: str) -> Path:
-    if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text}: bags are read from folders; mount the bucket, or copy the bag first")
-    return Path(text)
 
 
 def _workers(args: argparse.Namespace) -> int | None:

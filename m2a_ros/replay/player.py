@@ -30,6 +30,7 @@ from m2a_core.errors import DataError, M2aError
 from m2a_core.types import Frame
 from m2a_ros.replay.cameras import CameraTopic, choose
 from m2a_ros.replay.frames import image_messages, load_frames, stamp_of
+from m2a_ros.replay.locations import path_of
 from m2a_ros.replay.node_session import input_topic
 from m2a_ros.replay.reader import Bag, UndecodableMessage, decode
 from m2a_ros.replay.threads import Ahead
@@ -226,7 +227,7 @@ def main() -> int:
     rclpy.init(args=[])
     node = rclpy.create_node("m2a_replay_player")
     try:
-        with Bag(Path(settings["bag"])) as bag:
+        with Bag(path_of(settings["bag"])) as bag:
             player = Player(node, bag, settings["wanted"], settings["rate"])
             print(json.dumps({"ready": True}), flush=True)
             for line in sys.stdin:

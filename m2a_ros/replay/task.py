@@ -20,6 +20,7 @@ from m2a_core.runtime.factory import create_runtime
 from m2a_ros.following import HOLD
 from m2a_ros.replay.cameras import Choice, choose
 from m2a_ros.replay.files import read_json, write_json
+from m2a_ros.replay.locations import is_remote
 from m2a_ros.replay.mode_settings import ModeSettings
 from m2a_ros.replay.offline import replay_offline
 from m2a_ros.replay.reader import Bag, fingerprint, quick_fingerprint
@@ -101,6 +102,10 @@ def evaluate(task: BagTask, progress: Progress) -> None:
     with _claimed(task.parts), Bag(task.path) as bag:
         choice = choose(bag, task.wanted, task.labels)
         quick = _forget_old_parts(task)
+        if is_remote(task.path):
+            # Fetching all of it once more would cost as much as the evaluation.
+            _replay(task, bag, choice, progress, lambda: {"fingerprint": quick, "sha256": None})
+            return
         # The whole bag is hashed while it is evaluated: on its own that would take as long as reading it.
         stop = Event()
         with ThreadPoolExecutor(1, "m2a-fingerprint") as executor:
