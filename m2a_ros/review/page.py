@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from m2a_ros.replay.measured import MODE_REPORTS
 from m2a_ros.review import charts
 from m2a_ros.review.clips import Shot
 from m2a_ros.review.events import Event
 from m2a_ros.review.look import cards, notice, page, percent, table
+from m2a_ros.review.measured_page import measured
 from m2a_ros.review.places import Place
 from m2a_ros.review.truth_page import objects_table, scores_table, thresholds_table, truth_table
 
@@ -52,19 +52,23 @@ def render(
     clock = {bag: _seconds(frames) for bag, frames in records.items()}
     names = [bag["name"] for bag in summary["bags"]]
     title = f"Replay of {names[0]}" if len(names) == 1 else f"Replay of {len(names)} bags"
-    lead = f'<p class="lead">{escape(_lead(summary, events))}</p>{_cards(summary, records, events)}'
+    # Mode peak sends images to see whether answers come, and keeps none of them.
+    keeps_answers = summary["mode"] != "peak"
+    lead = f'<p class="lead">{escape(_lead(summary, events, keeps_answers))}</p>'
+    if keeps_answers:
+        lead += _cards(summary, records, events)
     pictures = {shot.moment.name: shot for shot in shots}
     sections = [
         ("attention", "What was left out", notice(_left_out(summary))),
         ("timeline", "Timeline", _timelines(records, clock, events, truth)),
-        ("events", "Events", _events(events, clock, pictures)),
+        ("events", "Events", _events(events, clock, pictures) if keeps_answers else ""),
         ("map", "Map", _maps(places)),
         ("truth", "Against ground truth", truth_table(truth)),
         ("worst", "Worst moments", _worst(shots, clock)),
         ("objects", "Objects", objects_table(truth)),
         ("thresholds", "Thresholds", thresholds_table(truth)),
         ("scores", "Anomaly scores side by side", scores_table(truth)),
-        ("mode", f"Measured in mode {summary['mode']}", _measured(summary)),
+        ("mode", f"Measured in mode {summary['mode']}", measured(summary)),
         ("latency", "Latency", _latency(records)),
         ("problems", "Images that were not evaluated", _problems(problems)),
         ("provenance", "Provenance", _provenance(summary)),
@@ -72,7 +76,9 @@ def render(
     return page(title, lead, sections, _dialogs(events, shots, clock))
 
 
-def _lead(summary: Mapping[str, Any], events: Sequence[Event]) -> str:
+def _lead(summary: Mapping[str, Any], events: Sequence[Event], keeps_answers: bool) -> str:
+    if not keeps_answers:
+        return f"How many images a second {summary['model']['name']} bears in the node on this machine."
     done, all_ = (sum(bag[key] for bag in summary["bags"]) for key in ("evaluated", "messages"))
     found = f"{len(events)} stretches with unknown objects" if len(events) != 1 else "1 stretch with unknown objects"
     return f"{done} of {all_} images evaluated by {summary['model']['name']}, mode {summary['mode']}; {found}."
@@ -291,16 +297,6 @@ def _maps(places: Sequence[Place]) -> str:
             "</figure>"
         )
     return "".join(parts)
-
-
-def _measured(summary: Mapping[str, Any]) -> str:
-    """Losses, ages and rates of the modes that measure them."""
-    describe = MODE_REPORTS.get(summary["mode"])
-    if describe is None:
-        return ""
-    lines = [f"{bag['name']}: {line}" for bag in summary["bags"] for line in describe(bag[summary["mode"]])]
-    texts = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    return f'<div class="panel">{texts}</div>'
 
 
 def _latency(records: Records) -> str:

@@ -54,6 +54,9 @@ def test_peak_finds_a_rate_that_the_node_bears(replay, tmp_path):
     for trial in repeat["trials"]:
         assert trial["sent"] == 21
         assert trial["answered"] + sum(trial["lost"].values()) == 21
+    report = (done.out / "report.html").read_text()
+    assert report.count(" of 21</td>") == len(repeat["trials"])
+    assert "No unknown object" not in report
 
 
 @pytest.mark.parametrize("guess", [3.0, 30.0, 300.0])
