@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,6 +23,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
+from m2a_core.images import read_image
 from m2a_core.labels import CAMVID11
 from m2a_core.manifest import Manifest, Thresholds
 from m2a_core.overlay import draw_overlay
@@ -36,6 +38,7 @@ OUTPUTS = {
     "overlay_compressed": (f"{DEBUG}/overlay/compressed", CompressedImage),
 }
 SETTLE_S = 1.0
+DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "000.jpg"
 
 
 def constant_result(height: int, width: int) -> OpenSetResult:
@@ -160,7 +163,7 @@ class Camera:
         self._node = rclpy.create_node("camera")
         self._images = self._node.create_publisher(Image, f"{IN}/image", 1)
         self._infos = self._node.create_publisher(CameraInfo, f"{IN}/camera_info", 1)
-        pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+        pixels = cv2.resize(read_image(DEMO_FRAME), (width, height), interpolation=cv2.INTER_CUBIC)
         self._image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
         self._image.data.frombytes(pixels.tobytes())
         matrix = [float(width), 0.0, width / 2, 0.0, float(width), height / 2, 0.0, 0.0, 1.0]

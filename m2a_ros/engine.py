@@ -33,7 +33,7 @@ class Engine:
         self.manifest = bundle.manifest
         settings.apply_thresholds(self.manifest.thresholds)
         self._runtime, self.backend = create_runtime_or_fall_back(
-            bundle, settings.backend, settings.fallback_backend, warn, settings.threads
+            bundle, settings.backend, settings.fallback_backend, warn, settings.threads, settings.device
         )
 
     def perception(self, settings: Settings) -> Perception:

@@ -44,6 +44,7 @@ NODE_PARAMETERS = (
         "What runs the network where 'backend' cannot load it, with an error in the log; none: the error stands.",
         choices=(NO_FALLBACK, *BACKENDS),
     ),
+    ParameterSpec("device", 0, "Index of the GPU that the TensorRT back ends run on.", (0, 63)),
     ParameterSpec("threads", 0, "CPU threads for one inference; 0 leaves it to the back end (all cores).", (0, 256)),
     ParameterSpec(
         "classes",
@@ -190,6 +191,7 @@ class Settings:
         model: name or path of the model bundle.
         backend: what runs the network.
         fallback_backend: what does where ``backend`` cannot; empty for nothing.
+        device: index of the GPU.
         threads: CPU threads, or None for the back end's choice.
         classes: class names the model must have, or () for any.
         cameras: names of the cameras.
@@ -213,6 +215,7 @@ class Settings:
     model: str
     backend: str
     fallback_backend: str
+    device: int
     threads: int | None
     classes: tuple[str, ...]
     cameras: tuple[str, ...]
@@ -259,6 +262,7 @@ class Settings:
             model=values["model"],
             backend=values["backend"],
             fallback_backend=values["fallback_backend"].removeprefix(NO_FALLBACK),
+            device=values["device"],
             threads=values["threads"] or None,
             classes=tuple(name for name in values["classes"] if name),
             cameras=cameras,

@@ -49,7 +49,12 @@ def create_runtime(
 
 
 def create_runtime_or_fall_back(
-    bundle: ModelBundle, backend: str, fallback: str, warn: Callable[[str], object], threads: int | None = None
+    bundle: ModelBundle,
+    backend: str,
+    fallback: str,
+    warn: Callable[[str], object],
+    threads: int | None = None,
+    device: int = 0,
 ) -> tuple[Runtime, str]:
     """Load a bundle's network; where its back end cannot, take another, if one is configured.
 
@@ -59,6 +64,7 @@ def create_runtime_or_fall_back(
         fallback: another of them, or empty: the error stands.
         warn: told why, when the other is taken.
         threads: see ``create_runtime``.
+        device: see ``create_runtime``.
 
     Returns:
         The runtime and the name of the back end that it is of.
@@ -67,9 +73,9 @@ def create_runtime_or_fall_back(
         ConfigError, EngineError, InferenceError: see ``create_runtime``; of the last back end tried.
     """
     try:
-        return create_runtime(bundle, backend, threads), backend
+        return create_runtime(bundle, backend, threads, device=device), backend
     except (EngineError, InferenceError) as error:
         if fallback in ("", backend):
             raise
         warn(f"FALLING BACK from {backend} to {fallback}, which may be many times slower: {error}")
-    return create_runtime(bundle, fallback, threads), fallback
+    return create_runtime(bundle, fallback, threads, device=device), fallback
