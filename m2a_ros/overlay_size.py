@@ -9,6 +9,9 @@ import numpy as np
 
 from m2a_core.types import OpenSetResult, UnknownInstance
 
+OVERLAY_WIDTH = 960
+"""Pixels that an overlay is wide at most, unless the node's parameters differ."""
+
 
 def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np.ndarray, OpenSetResult]:
     """Bring an image and what an overlay shows of its result to at most ``max_width`` columns.

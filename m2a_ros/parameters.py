@@ -18,6 +18,7 @@ from m2a_core.runtime.factory import BACKENDS
 from m2a_ros.batching import BatchConfig
 from m2a_ros.camera_settings import CameraSettings, camera_parameters
 from m2a_ros.following import HOLD
+from m2a_ros.overlay_size import OVERLAY_WIDTH
 from m2a_ros.parameter_spec import TRANSPORTS, ParameterSpec
 from m2a_ros.projection import Mounting
 
@@ -74,7 +75,7 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec("batch.wait", 0.03, "Seconds after the anchor's frame that the other cameras have.", (0.0, 10.0)),
     ParameterSpec(
-        "overlay.max_width", 960, "Pixels; wider images get an overlay of this width; 0 for the image's own.",
+        "overlay.max_width", OVERLAY_WIDTH, "Pixels; wider images get an overlay of this width; 0 for the image's own.",
         (0, 16384), live=True,
     ),
     ParameterSpec("overlay.jpeg_quality", 90, "Quality of the compressed overlay.", (1, 100), live=True),

@@ -16,6 +16,7 @@ from m2a_core.overlay import draw_overlay
 from m2a_core.types import Frame, OpenSetResult
 from m2a_ros.conversions import fill_jpeg
 from m2a_ros.output_spec import MAPS
+from m2a_ros.overlay_size import OVERLAY_WIDTH, shrink
 from m2a_ros.replay.frames import Loaded
 from m2a_ros.replay.numbering import Box
 
@@ -96,7 +97,7 @@ def answer_of(
         labels: the classes of the model.
     """
     jpeg = SimpleNamespace(data=array("B"))
-    fill_jpeg(jpeg, draw_overlay(frame.image, numbered, labels))
+    fill_jpeg(jpeg, draw_overlay(*shrink(frame.image, numbered, OVERLAY_WIDTH), labels))
     return Answer(
         camera=loaded.recorded.camera,
         recorded_ns=loaded.recorded.recorded_ns,
