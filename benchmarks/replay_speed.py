@@ -7,7 +7,7 @@ A bag of raw images is made of the demo's clip. Then, turn about so that a machi
   decoding, inference, hashes, output bag, overlays and video. Wanted: at most 1.05 times ``pure``;
 - ``read``: all messages of the bag, serialised, from the page cache. Wanted: at least 1 GB/s.
 
-    python benchmarks/replay_speed.py --frames 150 --repeats 3
+    python benchmarks/replay_speed.py --repeats 3
 
 The work beside the network needs a core of its own: ``--threads`` is one less than the machine has, so that both sides
 have the same. Prints one line of JSON.
@@ -99,7 +99,7 @@ def main() -> None:
     """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--frames", type=int, default=150)
+    parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     args = parser.parse_args()

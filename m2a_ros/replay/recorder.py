@@ -17,7 +17,7 @@ from m2a_ros.replay.part import FRAMES, OUTPUT, PROBLEMS, TRACKS, PartWriter, fi
 from m2a_ros.replay.reader import Bag, decode
 from m2a_ros.replay.video import OverlayVideo
 
-PART_MESSAGES = 100
+PART_MESSAGES = 200
 """Messages in a part: what a kill costs at most."""
 
 OUTPUT_BAG, RESULT = "bag", "result.json"
