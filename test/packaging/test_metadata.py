@@ -19,7 +19,7 @@ DEBIAN_NAMES = {
     "cv2": "python3-opencv", "numpy": "python3-numpy", "tf2_ros": "tf2_ros_py", "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }  # fmt: skip
-PIP_ONLY = {"onnxruntime", "ray", "rerun", "rosbags"}
+PIP_ONLY = {"onnxruntime", "ray", "rerun", "rosbags", "upath"}
 """No ROS distribution packages them; package.xml says so, setup.cfg holds their versions."""
 MAIL = re.compile(r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9._-]+\.[a-zA-Z]{2,}")
 
