@@ -6,7 +6,6 @@ import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ from m2a_ros.review.events import Event
 from m2a_ros.review.look import cards, notice, page, percent, table
 from m2a_ros.review.measured_page import measured
 from m2a_ros.review.places import Place
+from m2a_ros.review.timeline import event_title, seconds, timelines
 from m2a_ros.review.truth_page import objects_table, scores_table, thresholds_table, truth_table
 
 MAX_FILM_BYTES = 24_000_000
 """Films beyond this sum are named, not embedded: mail and browsers balk at larger pages."""
 
-_LONGEST_STEP_S = 5.0
-_MAX_OBJECT_LANES = 10
 _STAGES = ("decode", "preprocess", "network", "heads")
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -49,7 +47,7 @@ def render(
         places: the maps.
     """
     truth = summary.get("truth")
-    clock = {bag: _seconds(frames) for bag, frames in records.items()}
+    clock = {bag: seconds(frames) for bag, frames in records.items()}
     names = [bag["name"] for bag in summary["bags"]]
     title = f"Replay of {names[0]}" if len(names) == 1 else f"Replay of {len(names)} bags"
     # Mode peak sends images to see whether answers come, and keeps none of them.
@@ -60,7 +58,7 @@ def render(
     pictures = {shot.moment.name: shot for shot in shots}
     sections = [
         ("attention", "What was left out", notice(_left_out(summary))),
-        ("timeline", "Timeline", _timelines(records, clock, events, truth)),
+        ("timeline", "Timeline", timelines(records, clock, events, truth)),
         ("events", "Events", _events(events, clock, pictures) if keeps_answers else ""),
         ("map", "Map", _maps(places)),
         ("truth", "Against ground truth", truth_table(truth)),
@@ -129,87 +127,13 @@ def _left_out(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _seconds(frames: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], float]:
-    """(camera, stamp) -> seconds on the bag's time line; steps back and gaps are cut short so that all is visible."""
-    first = frames[0]["stamp_ns"] if frames else 0
-    seconds: dict[tuple[str, int], float] = {}
-    streams: dict[str, list[int]] = {}
-    for frame in frames:
-        streams.setdefault(frame["camera"], []).append(frame["stamp_ns"])
-    for camera, stamps in streams.items():
-        now = min(max(0.0, (stamps[0] - first) / 1e9), _LONGEST_STEP_S)
-        seconds[camera, stamps[0]] = now
-        for before, after in pairwise(stamps):
-            now += min(max(0.0, (after - before) / 1e9), _LONGEST_STEP_S)
-            seconds.setdefault((camera, after), now)
-    return seconds
-
-
-def _timelines(
-    records: Records, clock: Mapping[str, Mapping[tuple[str, int], float]], events: Sequence[Event],
-    truth: Mapping[str, Any] | None,
-) -> str:  # fmt: skip
-    parts = []
-    for bag, frames in records.items():
-        if not frames:
-            continue
-        at = clock[bag]
-        lanes: list[tuple[str, list[charts.Bar]]] = []
-        for camera in dict.fromkeys(frame["camera"] for frame in frames):
-            bars = [
-                _event_bar(number, event, at)
-                for number, event in enumerate(events, start=1)
-                if (event.bag, event.camera) == (bag, camera)
-            ]
-            lanes.append((camera, bars))
-        objects = [found for found in (truth or {}).get("objects", []) if found["bag"] == bag]
-        for found in objects[:_MAX_OBJECT_LANES]:
-            lanes.append((f"object {found['object']}", _object_bars(found, at)))
-        end = max(at.values())
-        hidden = len(objects) - _MAX_OBJECT_LANES
-        note = "Orange: unknown objects published; each opens its pictures."
-        if objects:
-            note += " Grey: a true object is visible; green: from its first detection on."
-        note += f" {hidden} more objects are in the table." if hidden > 0 else ""
-        parts.append(
-            f'<figure class="panel"><figcaption>{escape(bag)}. {note}</figcaption>'
-            f"{charts.timeline(f'Events of {bag} over {end:.1f} seconds', end, lanes)}</figure>"
-        )
-    return "".join(parts)
-
-
-def _event_bar(number: int, event: Event, at: Mapping[tuple[str, int], float]) -> charts.Bar:
-    start, end = (at[event.camera, stamp] for stamp in (event.start_ns, event.end_ns))
-    return charts.Bar(start, end, "event", _event_title(number, event, at), f"event_{number}")
-
-
-def _object_bars(found: Mapping[str, Any], at: Mapping[tuple[str, int], float]) -> list[charts.Bar]:
-    start, end, hit = (
-        at.get((found["camera"], found[key] or 0))
-        for key in ("first_visible_stamp_ns", "last_visible_stamp_ns", "first_found_stamp_ns")
-    )
-    if start is None or end is None:
-        return []
-    name = f"object {found['object']}"
-    bars = [charts.Bar(start, end, "seen", f"{name}: visible for {end - start:.1f} s")]
-    if hit is not None:
-        bars.append(charts.Bar(hit, end, "found", f"{name}: found after {hit - start:.2f} s"))
-    return bars
-
-
-def _event_title(number: int, event: Event, at: Mapping[tuple[str, int], float]) -> str:
-    start = at[event.camera, event.start_ns]
-    objects = "1 object" if event.most == 1 else f"up to {event.most} objects"
-    return f"Event {number}: {event.camera}, {start:.1f} s, {event.frames} frames, {objects}"
-
-
 def _events(events: Sequence[Event], clock: Mapping[str, Any], pictures: Mapping[str, Shot]) -> str:
     if not events:
         return '<p class="panel">No unknown object in any recorded frame.</p>'
     items, rows = [], []
     for number, event in enumerate(events, start=1):
         shot = pictures.get(f"event_{number}")
-        title = _event_title(number, event, clock[event.bag])
+        title = event_title(number, event, clock[event.bag])
         if shot:
             more = "Open the clip" if shot.film else "Open the picture"
             items.append(
@@ -257,7 +181,7 @@ def _dialogs(events: Sequence[Event], shots: Sequence[Shot], clock: Mapping[str,
         kind, _, number = moment.name.partition("_")
         heading = f"Worst moment {number}"
         if kind == "event":
-            heading = _event_title(int(number), events[int(number) - 1], clock[moment.bag])
+            heading = event_title(int(number), events[int(number) - 1], clock[moment.bag])
         size = shot.film.stat().st_size if shot.film else 0
         if shot.film and size <= room:
             room -= size
