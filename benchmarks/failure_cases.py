@@ -2,7 +2,7 @@
 
     python benchmarks/failure_cases.py --out docs/pictures/failures.jpg
 
-The frames with the most pixels on the wrong side of the model's anomaly threshold, some apart. True objects are outlined
+The frames with the most pixels on the wrong side of the anomaly threshold, some apart. True objects are outlined
 in cyan: without orange inside they are missed; orange outside of an outline is a false alarm.
 """
 
