@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import yaml
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.ablation_report import Report
+from benchmarks.outlier_class import measure_outlier_class, take_class_head
 from benchmarks.unknown_instances import true_segments
 from m2a_core.bundle import load_bundle, sha256_of
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
@@ -181,39 +180,6 @@ def measure(
         found = ranking.compute()
         result |= {f"{name}_auprc": found.auprc, f"{name}_fpr95": found.fpr95}
     return result
-
-
-def take_class_head(network: torch.nn.Module, start: Path) -> None:
-    """Give a network with one class more what the start knows of the others; its own class begins as "no object"."""
-    kept = load_file(start)
-    own = dict(network.named_parameters())
-    for name, values in kept.items():
-        if ".class_head." in name:
-            with torch.no_grad():
-                own[name].copy_(torch.cat([values[:-1], values[-1:], values[-1:]]))
-
-
-@torch.no_grad()
-def measure_outlier_class(
-    model: torch.nn.Module, composed: list[ComposedImage], size: tuple[int, int]
-) -> dict[str, float]:
-    """``uno_auprc`` and ``uno_fpr95`` of a network whose last class is the outliers.
-
-    UNO (Delić et al., 2024, arXiv:2402.15374): a mask's score is its probability of the outlier class (negative
-    objectness) less its largest of a known class (uncertainty); a pixel's is the sum over the masks that cover it.
-    """
-    model.eval()
-    ranking, letterbox = PixelMetrics(), Letterbox(size)
-    for item in tqdm(composed, desc="measuring", leave=False):
-        boxed, geometry = letterbox.apply(item.image)
-        output = model(normalise([boxed]))
-        probabilities = output.class_logits[0].softmax(-1)
-        of_mask = probabilities[:, -2] - probabilities[:, :-2].amax(-1)
-        masks = F.interpolate(output.mask_logits, size, mode="bilinear")[0].sigmoid()
-        score = torch.einsum("q,qhw->hw", of_mask, masks)
-        ranking.update(geometry.undo_continuous(score.numpy()), item.label)
-    found = ranking.compute()
-    return {"uno_auprc": found.auprc, "uno_fpr95": found.fpr95}
 
 
 def refine_choices(settings: Settings) -> Report:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -41,12 +42,20 @@ def path_of(text: str) -> Path:
     """
     if "://" not in text:
         return Path(text)
-    try:
+    with _named(text):
         from upath import UPath
 
         path = cast(Path, UPath(text))
         # The client itself is looked for only now.
         path.exists()
+    return path
+
+
+@contextmanager
+def _named(text: str) -> Iterator[None]:
+    """Whatever goes wrong in a store, as an error that names what was asked of it."""
+    try:
+        yield
     except ImportError as error:
         raise ConfigError(f"{text}: bags behind URLs need a client that is not installed ({error}); "
                           "for S3 pip install 'm2a_ros[cloud]'") from error  # fmt: skip
@@ -56,7 +65,6 @@ def path_of(text: str) -> Path:
         # Each store has errors of its own: no credentials, no such bucket, no answer.
         raise DataError(f"{text}: the store cannot be read ({type(error).__name__}: {error}); check the address and "
                         "the credentials (for S3 those of the AWS command line)") from error  # fmt: skip
-    return path
 
 
 def _locate(text: str) -> list[Path]:
@@ -65,7 +73,8 @@ def _locate(text: str) -> list[Path]:
     if wild is None or ("://" not in text and Path(text).exists()):
         return [path_of(text)]
     folder = path_of("/".join(parts[:wild]) or ("/" if wild else "."))
-    found = sorted(folder.glob("/".join(parts[wild:])))
+    with _named(text) if is_remote(folder) else nullcontext():
+        found = sorted(folder.glob("/".join(parts[wild:])))
     if not found:
         raise DataError(f"bag {text}: nothing there fits the pattern")
     return found

@@ -23,6 +23,7 @@ from m2a_ros.review.truth_page import objects_table, scores_table, thresholds_ta
 MAX_FILM_BYTES = 24_000_000
 """Films beyond this sum are named, not embedded: mail and browsers balk at larger pages."""
 
+_PEAK_LEAD = "How many images a second {} bears in the node on this machine."
 _STAGES = ("decode", "preprocess", "network", "heads")
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -52,9 +53,8 @@ def render(
     title = f"Replay of {names[0]}" if len(names) == 1 else f"Replay of {len(names)} bags"
     # Mode peak sends images to see whether answers come, and keeps none of them.
     keeps_answers = summary["mode"] != "peak"
-    lead = f'<p class="lead">{escape(_lead(summary, events, keeps_answers))}</p>'
-    if keeps_answers:
-        lead += _cards(summary, records, events)
+    text = _lead(summary, events) if keeps_answers else _PEAK_LEAD.format(summary["model"]["name"])
+    lead = f'<p class="lead">{escape(text)}</p>{_cards(summary, records, events) if keeps_answers else ""}'
     pictures = {shot.moment.name: shot for shot in shots}
     sections = [
         ("attention", "What was left out", notice(_left_out(summary))),
@@ -74,9 +74,7 @@ def render(
     return page(title, lead, sections, _dialogs(events, shots, clock))
 
 
-def _lead(summary: Mapping[str, Any], events: Sequence[Event], keeps_answers: bool) -> str:
-    if not keeps_answers:
-        return f"How many images a second {summary['model']['name']} bears in the node on this machine."
+def _lead(summary: Mapping[str, Any], events: Sequence[Event]) -> str:
     done, all_ = (sum(bag[key] for bag in summary["bags"]) for key in ("evaluated", "messages"))
     found = f"{len(events)} stretches with unknown objects" if len(events) != 1 else "1 stretch with unknown objects"
     return f"{done} of {all_} images evaluated by {summary['model']['name']}, mode {summary['mode']}; {found}."
