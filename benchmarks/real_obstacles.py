@@ -17,12 +17,7 @@ import cv2
 import numpy as np
 
 from m2a_core.images import read_image
-from m2a_core.training.idd_lite import SIZE
-
-
-def drive_of(path: Path) -> str:
-    """The drive a frame is from."""
-    return path.stem.split("_")[0]
+from m2a_core.training.idd_lite import SIZE, drive_of
 
 
 def unseen_frames(root: Path, stride: int) -> list[tuple[str, Path]]:

@@ -42,8 +42,16 @@ DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "000.
 
 
 def constant_result(height: int, width: int) -> OpenSetResult:
-    """A result with three unknown instances on the road."""
-    rng = np.random.default_rng(0)
+    """A street like those of CamVid, smooth as a network's output is, with three unknown instances on the road."""
+    rows, columns = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
+    skyline = 0.25 + 0.1 * np.sin(9 * columns)
+    edge = 0.45 + 1.2 * np.abs(columns - 0.5)
+    names = CAMVID11.names
+    open_set = np.select(
+        [rows < skyline, rows < 0.45, rows < edge - 0.1, rows < edge],
+        [names.index(name) for name in ("sky", "building", "tree", "pavement")], names.index("road"),
+    ).astype(np.uint8)  # fmt: skip
+    anomaly = 0.05 + 0.3 * np.exp(-200 * (rows - edge) ** 2)
     ids = np.zeros((height, width), np.uint16)
     instances = []
     for number in (1, 2, 3):
@@ -52,10 +60,10 @@ def constant_result(height: int, width: int) -> OpenSetResult:
         ids[y0:y1, x0:x1] = number
         contour = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.int32)
         bbox, contact = (x0, y0, x1, y1), ((x0 + x1) / 2, float(y1))
+        anomaly[y0:y1, x0:x1], open_set[y0:y1, x0:x1] = 0.95, CAMVID11.unknown_id
         instances.append(UnknownInstance(number, 0.9, (x1 - x0) * (y1 - y0), bbox, contour, contact))
-    open_set = rng.integers(0, CAMVID11.num_classes, (height, width), np.uint8)
     return OpenSetResult(
-        anomaly=rng.random((height, width), np.float32), open_set=open_set,
+        anomaly=anomaly, open_set=open_set,
         panoptic=open_set.astype(np.int32) * 256, unknown_instances=ids, instances=tuple(instances),
     )  # fmt: skip
 

@@ -62,7 +62,7 @@ class Batches:
             rng = np.random.default_rng([self.seed, stage_index, position, 1])
             frame = self.frames[order[index]]
             image, label = frame.image.copy(), frame.label.copy()
-            outlier = np.zeros(label.shape, bool)
+            outlier = np.zeros(label.shape, bool) if frame.outlier is None else frame.outlier.copy()
             # Known objects go first: an unknown one must not be covered unnoticed.
             if rng.random() < stage.known_paste_prob:
                 self.mix.add_known(image, label, outlier, int(rng.integers(1, 4)), rng)

@@ -144,6 +144,8 @@ class DataConfig:
             the Void-train baseline of Table 4; the network gets one class more).
         idd_stride: every how many-th IDD-lite training frame joins, with road and sky labelled and vehicles and what is
             far left open between two classes each; 0 = none.
+        idd_obstacles: how often each of IDD-lite's frames with a marked real obstacle joins besides, the obstacle as an
+            outlier; only of drives that ``idd_stride`` trains on, the others are for ``benchmarks/real_obstacles.py``.
         splits: CamVid split to stride: ``{train: 1, val: 5}`` takes every train frame and every fifth val frame.
         held_apart: share of the end of each ``train`` sequence of CamVid kept for validation.
         min_component: connected components of things below this area (pixels of the crop) are ignored.
@@ -159,6 +161,7 @@ class DataConfig:
     segments: str = "component"
     void: str = "ignore"
     idd_stride: int = 0
+    idd_obstacles: int = 0
     splits: dict[str, int] = field(default_factory=lambda: {"train": 1})
     held_apart: float = 0.13
     min_component: int = 20
@@ -176,6 +179,8 @@ class DataConfig:
         instances = self.segments != "instance" or self.dataset == "coco_panoptic"
         require(instances, "segments", "component or class: only coco_panoptic holds instances", self.segments)
         require(self.idd_stride == 0 or self.dataset == "camvid", "idd_stride", "0 without camvid", self.idd_stride)
+        obstacles = self.idd_obstacles == 0 or (self.idd_obstacles > 0 and self.idd_stride > 0)
+        require(obstacles, "idd_obstacles", "0 or more, and 0 without idd_stride", self.idd_obstacles)
         require(all(stride >= 1 for stride in self.splits.values()), "splits", "strides of at least 1", self.splits)
         require_shares(self, "held_apart")
         require_counts(self, "max_segments")

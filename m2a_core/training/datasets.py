@@ -32,6 +32,7 @@ class LabelledImage:
         label: uint8 [H, W], class id or 255 = void.
         partial: void hides objects of known classes, so that a query without a partner is not "no object".
         instances: int32 [H, W], number of the instance of a thing, 0 where there is none; None without instances.
+        outlier: bool [H, W], real unknown objects; None without any.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LabelledImage:
     label: np.ndarray
     partial: bool = False
     instances: np.ndarray | None = None
+    outlier: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,20 @@ SIZE = (480, 300)
 """Width, height the frames are brought to: the 320x227 files look squeezed from a wider camera image."""
 
 
-def idd_lite_sources(root: Path, stride: int) -> list[FrameSource]:
-    """List every ``stride``-th training frame.
+def drive_of(path: Path) -> str:
+    """The drive a frame is from."""
+    return path.stem.split("_")[0]
 
-    Real obstacles that the data set's ``objects`` mark are void: they are no road.
+
+def idd_lite_sources(root: Path, stride: int, obstacles: int = 0) -> list[FrameSource]:
+    """List every ``stride``-th training frame, then those with real obstacles ``obstacles`` times.
+
+    Real obstacles that the data set's ``objects`` mark are outliers.
 
     Args:
         root: folder with ``images/train``, ``labels/train``, ``labels_camvid11/train`` and ``objects/train``.
         stride: 1 = all frames.
+        obstacles: how often the frames with marked obstacles come, of drives that have a frame in every ``stride``-th.
 
     Returns:
         Frames with partial labels.
@@ -42,6 +48,9 @@ def idd_lite_sources(root: Path, stride: int) -> list[FrameSource]:
     paths = sorted((root / "images" / "train").glob("*.jpg"))[::stride]
     if not paths:
         raise DataError(f"{root / 'images' / 'train'}: no frames; give the folder that holds 'idd_lite'")
+    drives = {drive_of(path) for path in paths}
+    marked = [root / "images" / "train" / f"{p.stem}.jpg" for p in sorted((root / "objects" / "train").glob("*.png"))]
+    paths += [path for path in marked if drive_of(path) in drives] * obstacles
     return [FrameSource(path.stem, functools.partial(_read, root, path)) for path in paths]
 
 
@@ -57,12 +66,15 @@ def _read(root: Path, path: Path) -> LabelledImage:
     coarse = _ids(root / "labels" / "train" / f"{path.stem}.png", image)
     for source, choice in CHOICE_OF.items():
         label[coarse == source] = choice
+    outlier = np.zeros(label.shape, np.uint8)
     objects = root / "objects" / "train" / f"{path.stem}.png"
     if objects.exists():
-        label[_ids(objects, image) > 0] = IGNORE
+        outlier[_ids(objects, image) > 0] = 1
+        label[outlier > 0] = IGNORE
     image = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC)
     label = cv2.resize(label, SIZE, interpolation=cv2.INTER_NEAREST)
-    return LabelledImage(path.stem, path.stem.split("_")[0], image, label, partial=True)
+    outlier = cv2.resize(outlier, SIZE, interpolation=cv2.INTER_NEAREST)
+    return LabelledImage(path.stem, drive_of(path), image, label, partial=True, outlier=outlier > 0)
 
 
 def _ids(path: Path, image: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def open_sources(data: DataConfig, root: Path, labels: LabelSet) -> Sources:
             "one: check data.splits and data.held_apart"
         )
     if data.idd_stride > 0:
-        train = train + idd_lite_sources(root / "idd_lite", data.idd_stride)
+        train = train + idd_lite_sources(root / "idd_lite", data.idd_stride, data.idd_obstacles)
     return Sources(train, held, data.dataset == "camvid")
 
 

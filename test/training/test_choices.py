@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,7 +9,6 @@ from scipy.special import expit, softmax
 
 from m2a_core.labels import CAMVID11
 from m2a_core.training.choices import LEAST, choice_loss
-from m2a_core.training.idd_lite import load_idd_lite
 from m2a_core.training.targets import CHOICES, IGNORE, Target, make_target
 
 K, HEIGHT, WIDTH = CAMVID11.num_classes, 16, 24
@@ -58,19 +56,3 @@ def test_the_loss_is_the_mean_log_likelihood_of_the_sets():
 def test_without_sets_there_is_nothing_to_learn():
     logits = torch.zeros(1, 6, K + 1), torch.zeros(1, 6, HEIGHT // 4, WIDTH // 4)
     assert float(choice_loss(*logits, [target_with(np.full((HEIGHT, WIDTH), 3, np.uint8))])) == 0
-
-
-def test_idd_lite_leaves_vehicles_and_far_things_open_and_living_things_and_marked_objects_void(tmp_path):
-    coarse = np.repeat(np.arange(7, dtype=np.uint8), 2)[None].repeat(10, 0)
-    camvid = np.select([coarse == 0, coarse == 6], [3, 0], 11).astype(np.uint8)
-    objects = np.zeros_like(coarse)
-    objects[:, 6] = 1
-    for folder, array in (("labels", coarse), ("labels_camvid11", camvid), ("objects", objects)):
-        (tmp_path / folder / "train").mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / folder / "train" / "0_1.png"), array)
-    (tmp_path / "images" / "train").mkdir(parents=True)
-    cv2.imwrite(str(tmp_path / "images" / "train" / "0_1.jpg"), np.zeros((10, 14, 3), np.uint8))
-    (frame,) = load_idd_lite(tmp_path, 1)
-    at = [int(frame.label[150, round((c + 0.5) * 480 / 14)]) for c in range(14)]
-    assert at == [3, 3, 255, 255, 255, 255, 255, 200, 255, 255, 201, 201, 0, 0]
-    assert frame.partial
