@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 METADATA := setup.cfg setup.py pyproject.toml
+JAZZY := .venv-jazzy
+PYTHON_JAZZY ?= python3.12
 CREATED := $(VENV)/.created
 RUNNING := $(VENV)/.running
 DEVELOPING := $(VENV)/.developing
@@ -14,16 +16,19 @@ DEVELOPING := $(VENV)/.developing
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup lint clean
+.PHONY: help demo test test-jazzy setup lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUNNING) ## play real driving video through the ROS 2 node and show what it finds
 	$(BIN)/m2a demo
 
 test: $(DEVELOPING) lint ## lint, type checks and all tests
 	$(BIN)/python -m pytest -q
+
+test-jazzy: $(JAZZY)/.ready ## tests of the node and of replay with ROS 2 Jazzy instead of Kilted; needs python3.12
+	$(JAZZY)/bin/python -m pytest -q test/ros test/replay test/demo
 
 lint: $(DEVELOPING) ## ruff (with docstring rules) and mypy
 	$(BIN)/ruff check
@@ -32,7 +37,7 @@ lint: $(DEVELOPING) ## ruff (with docstring rules) and mypy
 setup: $(DEVELOPING) ## install everything a developer needs
 
 clean: ## remove .venv, build outputs and caches
-	rm -rf $(VENV) build install log dist m2a_ros.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAZZY) build install log dist m2a_ros.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(CREATED):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
@@ -54,3 +59,10 @@ $(DEVELOPING): $(CREATED) $(METADATA)
 	@echo "Installing what developing needs into $(VENV) (about 2 GB with a CPU build of PyTorch, once) ..."
 	$(PIP) install -qq -e '.[dev]'
 	@touch $@ $(RUNNING)
+
+# The wheels of one distribution exclude those of another, so this environment is apart from .venv.
+$(JAZZY)/.ready: $(METADATA)
+	@echo "Installing ROS 2 Jazzy's wheels and what the tests need into $(JAZZY) (once) ..."
+	$(PYTHON_JAZZY) -m venv --clear $(JAZZY)
+	$(JAZZY)/bin/python -m pip --disable-pip-version-check install -qq -e '.[dev-jazzy]'
+	@touch $@
