@@ -16,12 +16,12 @@ import yaml
 from tqdm import tqdm
 
 from benchmarks.ablation_report import Report
+from benchmarks.bundle_network import bundle_network
 from benchmarks.outlier_class import measure_outlier_class, take_class_head
 from benchmarks.unknown_instances import true_segments
 from m2a_core.bundle import load_bundle, sha256_of
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 from m2a_core.metrics.pixel import PixelMetrics
-from m2a_core.model import MODELS, build_model
 from m2a_core.openset.candidates import anomaly_candidates
 from m2a_core.openset.components import Component, find_components
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
@@ -54,6 +54,7 @@ class RunSpec:
     on_road: float = 0.75
     metres: tuple[float, float] = (0.25, 1.8)
     void: str = "ignore"
+    lovasz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Settings:
         (stage,) = base["stages"]
         pasting = spec.contrastive != "none" or spec.void == "class"
         stage |= {"iterations": self.steps, "outlier_prob": spec.outlier_prob if pasting else 0.0}
-        stage["loss"] |= {"contrastive": spec.contrastive, "margin": spec.margin}
+        stage["loss"] |= {"contrastive": spec.contrastive, "margin": spec.margin, "lovasz": spec.lovasz}
         data = base["data"]
         data["void"] = spec.void
         data["outliers"] = data.get("outliers", {}) | {"subset": spec.subset, "limit": spec.limit}
@@ -185,10 +186,7 @@ def measure(
 def refine_choices(settings: Settings) -> Report:
     """Table 5d: what the refinement mask suppresses, with the model of a bundle."""
     bundle = load_bundle(settings.model)
-    model = build_model(MODELS[bundle.manifest.name])
-    path = bundle.directory / f"{bundle.manifest.name}.safetensors"
-    if load_related_weights(model, path):
-        raise SystemExit(f"{path}: not the weights of the network '{bundle.manifest.name}' of this version")
+    model = bundle_network(bundle)
     labels = model.config.labels
     shipped = refinement_rule(labels)
     rules = {

@@ -47,6 +47,8 @@ TABLES: dict[str, tuple[str, str, dict[str, tuple[RunSpec, str]]]] = {
                "all four": (RunSpec(modes=("alpha", "hard", "gaussian", "poisson")), "refined"),
                "anywhere": (RunSpec(on_road=0.0), "refined"), "always on the road": (RunSpec(on_road=1.0), "refined"),
                "smaller": (RunSpec(metres=(0.15, 0.9)), "refined")}),
+    "lovasz": ("A surrogate of mean IoU on S (Lovász-Softmax, not in the paper)", "",
+               {f"weight {weight:g}": (RunSpec(lovasz=weight), "anomaly") for weight in (0.0, 2.0, 5.0)}),
     "void": ("An outlier class (Void-train, Table 4's baseline; UNO, not in the paper) against contrastive learning",
              "Void-train is far behind",
              {"Void-train": (RunSpec(void="class", contrastive="none"), "anomaly"),
@@ -69,7 +71,9 @@ def trained(table: str, settings: Settings, seeds: list[int]) -> Report:
             )
     assert settings.start is not None
     chosen = ",".join(map(str, seeds))
-    command = f"{COMMAND} {table} --start {settings.start.name} --steps {settings.steps} --seeds {chosen}"
+    command = f"{COMMAND} {table} --start {settings.start} --steps {settings.steps} --seeds {chosen}"
+    if settings.frames:
+        command += f" --frames {settings.frames}"
     return Report(table, title, claim, rows, settings.describe(seeds), command)
 
 

@@ -12,6 +12,7 @@ benchmarks/edge_validation.py writes them.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -19,14 +20,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
+
+from benchmarks.bundle_network import bundle_network
 from m2a_core.bundle import DEFAULT_MODEL, load_bundle
 from m2a_core.data.catalog import open_dataset
 from m2a_core.images import read_image
 from m2a_core.metrics.pixel import PixelMetrics
-from m2a_core.model import MODELS, build_model
 from m2a_core.openset.refinement import MIN_CLASS_SCORE, refinement_rule
 from m2a_core.preprocess import Letterbox
-from m2a_core.training.build import load_related_weights
 from m2a_core.training.contrastive import class_scores
 from m2a_core.training.validation import normalise
 
@@ -69,11 +71,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--size", default="384,480", help="height,width of the network's input (default: %(default)s)")
     args = parser.parse_args()
-    name = load_bundle(args.model).manifest.name
-    path = load_bundle(args.model).directory / f"{name}.safetensors"
-    model = build_model(MODELS[name]).eval()
-    if load_related_weights(model, path):
-        raise SystemExit(f"{path}: not the weights of the network '{name}' of this version")
+    model = bundle_network(load_bundle(args.model))
     rule = refinement_rule(model.config.labels)
     size = tuple(int(n) for n in args.size.split(","))
     letterbox = Letterbox((size[0], size[1]))

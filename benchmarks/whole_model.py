@@ -30,14 +30,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
 
+from benchmarks.bundle_network import bundle_network
 from m2a_core.bundle import DEFAULT_MODEL, ModelBundle, load_bundle
 from m2a_core.errors import M2aError
 from m2a_core.images import read_image
-from m2a_core.model import MODELS, build_model
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from m2a_core.runtime.factory import BACKENDS, create_runtime
 from m2a_core.runtime.torch_runtime import MULTIPLE
-from m2a_core.training.build import load_related_weights
 
 DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "000.jpg"
 WARM_UP = 3
@@ -45,14 +44,10 @@ WARM_UP = 3
 
 def eager(bundle: ModelBundle, image: np.ndarray) -> tuple[torch.nn.Module, torch.Tensor]:
     """The bundle's network, and its input."""
-    model = build_model(MODELS[bundle.manifest.name])
-    path = bundle.directory / f"{bundle.manifest.name}.safetensors"
-    if load_related_weights(model, path):
-        raise SystemExit(f"{path}: not the weights of the network '{bundle.manifest.name}' of this version")
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))
     below, right = (-size % MULTIPLE for size in pixels.shape[1:])
-    return model.eval(), torch.nn.functional.pad(((pixels - mean) / std)[None], (0, right, 0, below))
+    return bundle_network(bundle), torch.nn.functional.pad(((pixels - mean) / std)[None], (0, right, 0, below))
 
 
 def main() -> None:

@@ -72,11 +72,12 @@ def test_variants_override_what_their_table_names(rehearsal):
     plain = settings.train_config(RunSpec(contrastive="none"), 0)
     assert plain.stages[0].outlier_prob == 0
     changed = settings.train_config(
-        RunSpec("masked", "bce", 0.5, 0.2, 1, 1, ("hard", "poisson"), 0.0, (0.1, 0.2), "class"), 4
+        RunSpec("masked", "bce", 0.5, 0.2, 1, 1, ("hard", "poisson"), 0.0, (0.1, 0.2), "class", 3.0), 4
     )
     assert (changed.attention, changed.seed, changed.data.void) == ("masked", 5, "class")
     stage, data = changed.stages[0], changed.data
     assert (stage.iterations, stage.outlier_prob, stage.loss.contrastive, stage.loss.margin) == (2, 0.2, "bce", 0.5)
+    assert stage.loss.lovasz == 3.0
     assert (data.outliers.subset, data.outliers.limit) == (1, 1)
     assert (data.blend.modes, data.blend.on_road, data.blend.metres) == (("hard", "poisson"), 0.0, (0.1, 0.2))
 
@@ -103,7 +104,8 @@ def test_a_table_is_trained_once_resumed_where_it_was_killed_and_written(rehears
     text = (tmp_path / "docs" / "fig14.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in text for name in ("printed", "text", "BCE"))
     assert "2 steps of 2 crops of 64x96 pixels" in text
-    assert "python benchmarks/ablations.py --table fig14 --start known.safetensors --steps 2 --seeds 0\n" in text
+    start = tmp_path / "known.safetensors"
+    assert f"python benchmarks/ablations.py --table fig14 --start {start} --steps 2 --seeds 0 --frames 2\n" in text
     assert (tmp_path / "docs" / "fig14.svg").is_file()
     results = [json.loads(p.read_text()) for p in (tmp_path / "runs").glob("*/result.json")]
     assert len(results) == 3
