@@ -68,7 +68,8 @@ class Geometry:
             np.minimum((2 * np.arange(n) + 1) * valid // (2 * n * stride), size - 1)
             for n, valid, size in zip(self.original, self.valid, ids.shape, strict=True)
         )
-        return np.take(np.take(ids, rows, axis=0), cols, axis=1)
+        # Columns first: they are gathered one by one, from the few rows that there are; rows are copied whole.
+        return np.take(np.take(ids, cols, axis=1), rows, axis=0)
 
 
 class Letterbox:
@@ -113,6 +114,6 @@ class Letterbox:
         if geometry.valid == self.input_size:
             return np.ascontiguousarray(image), geometry
         padded = np.empty((*self.input_size, 3), np.uint8)
-        padded[:] = PADDING_COLOR
-        padded[: geometry.valid[0], : geometry.valid[1]] = image
+        height, width = geometry.valid
+        padded[:height, :width], padded[:height, width:], padded[height:] = image, PADDING_COLOR, PADDING_COLOR
         return padded, geometry

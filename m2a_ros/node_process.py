@@ -1,4 +1,4 @@
-"""The node's process: Fast DDS profile, ROS start and end, signals."""
+"""The node's process: memory, Fast DDS profile, ROS start and end, signals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.utilities import remove_ros_args
 
 from m2a_core.errors import ConfigError
+from m2a_ros.allocation import keep_freed_memory
 from m2a_ros.dds import profile_environment
 from m2a_ros.node import M2aNode
 
@@ -28,6 +29,7 @@ def command_line_rest(argv: list[str]) -> list[str]:
 
 def run(argv: list[str]) -> None:
     """Run the node until SIGINT or SIGTERM, with the ROS arguments of ``argv``."""
+    keep_freed_memory()
     os.environ.update(profile_environment(os.environ))
     rclpy.init(args=argv)
     try:

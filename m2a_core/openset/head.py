@@ -12,7 +12,7 @@ from m2a_core.openset.candidates import anomaly_candidates
 from m2a_core.openset.components import Component
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import PAPER_COMPONENTS, PAPER_ITERATIONS, mine_unknown
-from m2a_core.openset.panoptic import add_unknown, merge_segments
+from m2a_core.openset.panoptic import draw_unknown, merge_segments
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry
 from m2a_core.runtime.base import NetworkOutput
@@ -89,7 +89,8 @@ class OpenSetHead:
                 candidate_map, candidates = describe_instances(weak, net.anomaly, geometry)
         if Output.PANOPTIC in wanted:
             assert unknown is not None
-            panoptic = add_unknown(self._known_segments(net, geometry), unknown, self._labels.unknown_id)
+            panoptic = self._known_segments(net, geometry)
+            draw_unknown(panoptic, unknown, self._labels.unknown_id)
         return OpenSetResult(
             anomaly=anomaly if Output.ANOMALY in wanted else None,
             refined=refined,

@@ -89,18 +89,16 @@ def owner_among_kept(mask_probs: np.ndarray, class_probs: np.ndarray, keep_score
     return kept[scores.argmax(axis=0)]
 
 
-def add_unknown(panoptic: np.ndarray, unknown_instances: np.ndarray, unknown_id: int) -> np.ndarray:
-    """Lay the unknown instances over a panoptic map.
+def draw_unknown(panoptic: np.ndarray, unknown_instances: np.ndarray, unknown_id: int) -> None:
+    """Lay the unknown instances over a panoptic map, in place.
 
     Args:
-        panoptic: int32 [H, W].
+        panoptic: int32 [H, W]; unknown instance i becomes ``unknown_id * 256 + i``.
         unknown_instances: uint16 [H, W], 0 none, else the instance's id, at most 255.
         unknown_id: class id of the unknown.
-
-    Returns:
-        int32 [H, W]; unknown instance i is ``unknown_id * 256 + i``.
     """
-    result = panoptic.copy()
-    unknown = unknown_instances > 0
-    result[unknown] = unknown_id * PANOPTIC_DIVISOR + unknown_instances[unknown].astype(np.int32)
-    return result
+    rows = np.flatnonzero(unknown_instances.any(axis=1))
+    if rows.size:
+        ids = unknown_instances[rows[0] : rows[-1] + 1]
+        inside = ids > 0
+        panoptic[rows[0] : rows[-1] + 1][inside] = unknown_id * PANOPTIC_DIVISOR + ids[inside].astype(np.int32)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from m2a_core.errors import InferenceError
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, OpenSetResult
+from m2a_ros.allocation import keep_freed_memory
 from m2a_ros.output_spec import MAPS
-from m2a_ros.replay.allocation import keep_freed_memory
 from m2a_ros.replay.answer import answer_of
 from m2a_ros.replay.cameras import CameraTopic
 from m2a_ros.replay.frames import Loaded, Problem, load_frames

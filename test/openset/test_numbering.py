@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_core.openset.numbering import hold, renumber
-from m2a_core.openset.panoptic import add_unknown
+from m2a_core.openset.panoptic import draw_unknown
 from m2a_core.openset.tracking import panoptic_instance
 from m2a_core.types import PANOPTIC_DIVISOR, OpenSetResult, UnknownInstance
 
@@ -21,10 +21,9 @@ def result_of(boxes: list[tuple[int, int, int, int]]) -> OpenSetResult:
         unknown[y0:y1, x0:x1] = number
         contour = np.zeros((1, 2), np.int32)
         instances.append(UnknownInstance(number, 0.5, 1, (x0, y0, x1, y1), contour, (0.0, 0.0)))
-    known = np.full((40, 60), 3 * PANOPTIC_DIVISOR, np.int32)
-    return OpenSetResult(
-        panoptic=add_unknown(known, unknown, UNKNOWN), unknown_instances=unknown, instances=tuple(instances)
-    )
+    panoptic = np.full((40, 60), 3 * PANOPTIC_DIVISOR, np.int32)
+    draw_unknown(panoptic, unknown, UNKNOWN)
+    return OpenSetResult(panoptic=panoptic, unknown_instances=unknown, instances=tuple(instances))
 
 
 # The second lies in the first one's box but not on it; the numbers swap, which must not run into one another.

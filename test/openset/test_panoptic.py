@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_core.labels import CAMVID11
-from m2a_core.openset.panoptic import add_unknown, kept_queries, merge_segments, owner_among_kept
+from m2a_core.openset.panoptic import draw_unknown, kept_queries, merge_segments, owner_among_kept
 from m2a_core.types import PANOPTIC_VOID
 from test.openset import reference
 
@@ -93,8 +93,15 @@ def test_more_instances_of_a_class_than_ids_leave_the_rest_void():
 
 
 def test_unknown_instances_lie_on_top():
-    panoptic = np.array([[ROAD * 256, ROAD * 256, PANOPTIC_VOID]], np.int32)
-    unknown = np.array([[0, 2, 255]], np.uint16)
-    result = add_unknown(panoptic, unknown, 11)
-    assert result.dtype == np.int32
-    np.testing.assert_array_equal(result, [[ROAD * 256, 11 * 256 + 2, 11 * 256 + 255]])
+    road = [ROAD * 256] * 3
+    panoptic = np.array([road, [ROAD * 256, ROAD * 256, PANOPTIC_VOID], road, road], np.int32)
+    unknown = np.array([[0, 0, 0], [0, 2, 255], [3, 0, 0], [0, 0, 0]], np.uint16)
+    draw_unknown(panoptic, unknown, 11)
+    expected = [road, [ROAD * 256, 11 * 256 + 2, 11 * 256 + 255], [11 * 256 + 3, *road[1:]], road]
+    np.testing.assert_array_equal(panoptic, expected)
+
+
+def test_a_map_without_unknown_instances_stays_as_it_is():
+    panoptic = np.full((2, 3), ROAD * 256, np.int32)
+    draw_unknown(panoptic, np.zeros((2, 3), np.uint16), 11)
+    assert (panoptic == ROAD * 256).all()

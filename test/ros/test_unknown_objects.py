@@ -10,7 +10,7 @@ import pytest
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
-from m2a_core.openset.panoptic import add_unknown
+from m2a_core.openset.panoptic import draw_unknown
 from m2a_core.openset.tracking import TrackerConfig, panoptic_instance
 from m2a_core.types import OpenSetResult, UnknownInstance
 from m2a_ros import unknown_objects
@@ -94,7 +94,8 @@ def result_of(*boxes: Box) -> OpenSetResult:
         contour = np.array([[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1]], np.int32)
         contact = ((x0 + x1 - 1) / 2, y1 - 1.0)
         instances.append(UnknownInstance(number, 1 - number / 10, 1, (x0, y0, x1, y1), contour, contact))
-    panoptic = add_unknown(np.zeros((480, 640), np.int32), ids, UNKNOWN)
+    panoptic = np.zeros((480, 640), np.int32)
+    draw_unknown(panoptic, ids, UNKNOWN)
     return OpenSetResult(panoptic=panoptic, unknown_instances=ids, instances=tuple(instances))
 
 
