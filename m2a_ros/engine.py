@@ -10,7 +10,7 @@ from m2a_core.errors import ConfigError
 from m2a_core.labels import LabelSet
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime_or_fall_back
-from m2a_ros.parameters import Settings
+from m2a_ros.settings import Settings
 
 
 class Engine:

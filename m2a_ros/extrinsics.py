@@ -11,8 +11,9 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_ros.parameters import EXTRINSICS, Settings
+from m2a_ros.parameters import EXTRINSICS
 from m2a_ros.projection import CameraPose, rotation_matrix
+from m2a_ros.settings import Settings
 from m2a_ros.stamps import stamp_to_ns
 
 _, _TF, _PARAMETERS = EXTRINSICS

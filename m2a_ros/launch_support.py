@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from m2a_core.errors import ConfigError
-from m2a_ros.parameters import check_cameras
+from m2a_ros.settings import check_cameras
 
 PLACEHOLDER = "{camera}"
 """Stands for a camera's name in topic arguments."""

@@ -31,8 +31,8 @@ from m2a_ros.engine import Engine
 from m2a_ros.extrinsics import Extrinsics, create_extrinsics
 from m2a_ros.frame_slot import Arrival, FrameSlots, Slots
 from m2a_ros.parameter_server import ParameterServer
-from m2a_ros.parameters import Settings
 from m2a_ros.pipeline import CameraPipeline, Tuning
+from m2a_ros.settings import Settings
 from m2a_ros.statistics import CameraStatistics
 from m2a_ros.worker import Worker
 

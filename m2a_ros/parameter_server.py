@@ -17,7 +17,8 @@ from rclpy.parameter import Parameter
 
 from m2a_core.errors import ConfigError
 from m2a_ros.parameter_spec import ParameterSpec
-from m2a_ros.parameters import Settings, all_parameters, check_cameras
+from m2a_ros.parameters import all_parameters
+from m2a_ros.settings import Settings, check_cameras
 
 _ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 

@@ -19,10 +19,10 @@ from m2a_ros.encodings import ImageError
 from m2a_ros.extrinsics import Extrinsics
 from m2a_ros.frame_slot import Arrival
 from m2a_ros.image_region import crop_to_aspect, place_back
-from m2a_ros.parameters import Settings
 from m2a_ros.publishers import CameraOutputs
 from m2a_ros.rate_limiter import RateLimiter
 from m2a_ros.rectification import NotRectifiable, Rectifier, rectified_info
+from m2a_ros.settings import Settings
 from m2a_ros.stamps import stamp_to_ns
 from m2a_ros.statistics import CameraStatistics
 from m2a_ros.unknown_objects import Scene, UnknownObjects

@@ -18,10 +18,10 @@ from m2a_ros.extrinsics import Extrinsics, NoTransform
 from m2a_ros.following import follow
 from m2a_ros.intrinsics import Intrinsics
 from m2a_ros.markers import MarkerBuilder
-from m2a_ros.parameters import Settings
 from m2a_ros.placing import PlacedInstance, place
 from m2a_ros.projection import CameraPose, GroundProjector
 from m2a_ros.publishers import CameraOutputs
+from m2a_ros.settings import Settings
 from m2a_ros.stamps import stamp_to_ns
 from m2a_ros.statistics import CameraStatistics
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from m2a_core.errors import ConfigError
 from m2a_ros.extrinsics import NoTransform, ParameterExtrinsics, create_extrinsics
-from m2a_ros.parameters import Settings, all_parameters
+from m2a_ros.parameters import all_parameters
 from m2a_ros.projection import CameraPose, Mounting
+from m2a_ros.settings import Settings
 
 STAMP = Time(sec=7, nanosec=5)
 SETTINGS = Settings.from_values({spec.name: spec.default for spec in all_parameters(["front"])})

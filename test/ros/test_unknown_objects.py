@@ -16,7 +16,8 @@ from m2a_core.types import OpenSetResult, UnknownInstance
 from m2a_ros import unknown_objects
 from m2a_ros.depth import DepthBuffer
 from m2a_ros.extrinsics import NoTransform, ParameterExtrinsics
-from m2a_ros.parameters import Settings, all_parameters
+from m2a_ros.parameters import all_parameters
+from m2a_ros.settings import Settings
 from m2a_ros.statistics import CameraStatistics
 from m2a_ros.unknown_objects import Scene, UnknownObjects
 from test.ros.messages import camera_info, header
