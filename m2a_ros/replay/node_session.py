@@ -1,37 +1,29 @@
-"""The real node in a process of its own, with this process as its cameras' and its outputs' other end."""
+"""What a node that is replayed through publishes and reports; `m2a_ros.replay.node_runner` starts it."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
-import yaml
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.context import Context
-from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.executors import Executor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_core.errors import M2aError
 from m2a_ros.conversions import image_to_array
-from m2a_ros.dds import profile_environment
-from m2a_ros.demo.orchestrate import free_domain
-from m2a_ros.demo.processes import Child, Children, terminate_as_interrupt
+from m2a_ros.demo.processes import Child
 from m2a_ros.label_info import LABEL_INFO
 from m2a_ros.output_spec import MAPS
-from m2a_ros.replay.answer import NODE, map_topic, overlay_topic
+from m2a_ros.replay.answer import map_topic, overlay_topic
 from m2a_ros.replay.cameras import CameraTopic
 from m2a_ros.replay.frames import stamp_of
-from m2a_ros.replay.reader import COMPRESSED
 
 MATCH_TIMEOUT_S = 120.0
 """Discovery, loading the model and a busy machine."""
@@ -126,7 +118,7 @@ class Counts:
 
 
 class NodeSession:
-    """A configured and active node, and what it says; made by ``node_session``."""
+    """A configured and active node, and what it says; made by ``node_runner.node_session``."""
 
     def __init__(
         self, setup: Setup, cameras: Sequence[CameraTopic], node: Any, child: Child, executor: Executor
@@ -244,14 +236,6 @@ class NodeSession:
                 self._counts[camera] = counts
 
 
-def input_topic(camera: CameraTopic) -> tuple[type, str]:
-    """Type and name of the node's topic for a camera's images."""
-    topic = f"{NODE}/input/{camera.camera}/image"
-    if camera.connections[0].msgtype == COMPRESSED:
-        return CompressedImage, f"{topic}/compressed"
-    return Image, topic
-
-
 def put(outputs: Outputs, name: str, message: Any, arrived_ns: int) -> None:
     """Add an output's message to what came for an image."""
     if name == OVERLAY:
@@ -259,78 +243,3 @@ def put(outputs: Outputs, name: str, message: Any, arrived_ns: int) -> None:
     else:
         outputs.arrays[name] = image_to_array(message)
     outputs.arrived_ns = max(outputs.arrived_ns, arrived_ns)
-
-
-@dataclass(frozen=True)
-class Running:
-    """A node that runs, and what it takes to talk with it.
-
-    Attributes:
-        session: its outputs and diagnostics.
-        node: a ROS node of this process.
-        child: the node's process.
-        children: where to start other processes.
-        environment: for them.
-    """
-
-    session: NodeSession
-    node: Any
-    child: Child
-    children: Children
-    environment: Mapping[str, str]
-
-
-@contextmanager
-def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Running]:
-    """Run the node and be connected to it.
-
-    Args:
-        setup: how to run it.
-        cameras: the topics that will be sent.
-
-    Raises:
-        ReplayError: the node's process ended or refuses to be configured.
-    """
-    setup.work.mkdir(parents=True, exist_ok=True)
-    domain = free_domain()
-    # Fast DDS and rmw read these in this process, too.
-    os.environ.update(ros_environment(os.environ))
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
-    context = Context()
-    with terminate_as_interrupt(), Children() as children:
-        arguments = ["m2a_ros.node_main", "--ros-args", "--params-file", str(_write_parameters(setup, cameras))]
-        child = children.start("node", arguments, environment, setup.work / "node.log", reads_stdout=False)
-        rclpy.init(context=context, domain_id=domain)
-        node = rclpy.create_node("m2a_replay", context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-
-        try:
-            yield Running(NodeSession(setup, cameras, node, child, executor), node, child, children, environment)
-        finally:
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.try_shutdown(context=context)
-
-
-def ros_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables for every process: large images over shared memory, and no other machine's topics."""
-    return {**profile_environment(environment), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-
-
-def _write_parameters(setup: Setup, cameras: Sequence[CameraTopic]) -> Path:
-    parameters: dict[str, Any] = {
-        "model": setup.model,
-        "backend": setup.backend,
-        "threads": setup.threads or 0,
-        "cameras": [camera.camera for camera in cameras],
-        "use_sim_time": setup.sim_time,
-        "diagnostics": {"period": setup.diagnostics_period},
-    }
-    if setup.reliable:
-        parameters["qos_overrides"] = {
-            input_topic(camera)[1]: {"subscription": {"reliability": "reliable"}} for camera in cameras
-        }
-    path = setup.work / "node.param.yaml"
-    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}), encoding="utf-8")
-    return path

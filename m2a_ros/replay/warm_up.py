@@ -11,15 +11,8 @@ import cv2
 import numpy as np
 
 from m2a_ros.replay.cameras import CameraTopic
-from m2a_ros.replay.node_session import (
-    MATCH_TIMEOUT_S,
-    Counts,
-    Key,
-    Outputs,
-    ReplayError,
-    Running,
-    put,
-)
+from m2a_ros.replay.node_runner import Running
+from m2a_ros.replay.node_session import MATCH_TIMEOUT_S, Counts, Key, Outputs, ReplayError, put
 from m2a_ros.replay.reader import COMPRESSED, IMAGE, TYPESTORE
 
 WARM_UP_STAMP_NS = 1
