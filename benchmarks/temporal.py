@@ -5,7 +5,7 @@ no training stage saw. Counted per object and frame: an object of at least --min
 instance covers a quarter of it; an instance is false where less than a quarter of it (void aside) is an object. The
 delay is from an object's first such frame to the first in which it is found; objects never found are counted apart.
 
-python benchmarks/temporal.py --video highway.mp4 --cutouts outliers/train --refined 0.88 --extent 0.65
+python benchmarks/temporal.py --video highway.mp4 --cutouts outliers/train
 """
 
 from __future__ import annotations

@@ -138,8 +138,6 @@ def _write_parameters(playback: Playback) -> Path:
         "cameras": [CAMERA],
         "extrinsics": "parameters",
         "mounting": {CAMERA: {"height": camera.above_road, "pitch": camera.pitch}},
-        # Scores are lower on a camera that training never saw; docs/edge.md has what lower seeds cost elsewhere.
-        "thresholds": {"refined": 0.88, "extent": 0.65},
     }
     path = playback.work / "node.param.yaml"
     path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
