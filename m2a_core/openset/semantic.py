@@ -29,7 +29,7 @@ def open_set_semantic(semantic: np.ndarray, anomaly: np.ndarray, threshold: floa
         uint8 [H, W].
     """
     result = semantic.copy()
-    # A fifth of the time of np.where, half of that of indexing.
+    # A fifth of the time of np.where.
     np.copyto(result, np.uint8(unknown_id), where=anomaly >= threshold)
     return result
 
