@@ -67,7 +67,8 @@ def bars(report: Report) -> str:
     """The report as bars with standard errors, one ``<svg>``: 0 to 100 %, a group per variant."""
     metrics = list(next(iter(report.rows.values()))[0])
     group, height, left, top = 34 * len(metrics) + 26, 220, 44, 46
-    width = left + group * len(report.rows) + 16
+    # Seven pixels a letter of the title, so that few variants do not cut it off.
+    width = left + max(group * len(report.rows), 7 * len(report.title)) + 16
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top + height + 44}" '
         'font-family="system-ui, sans-serif" font-size="11">',
