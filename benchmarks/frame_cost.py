@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 import m2a_ros.node
 from benchmarks.ros_overhead_roles import OUTPUTS, ConstantEngine, UsualNode
-from m2a_ros.dds import profile_environment
+from m2a_ros.dds import local_environment
 from m2a_ros.frame_slot import Arrival
 
 MATCH_TIMEOUT_S = 60.0
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1920)
     parser.add_argument("--domain", type=int, default=95, help="ROS domain to be alone in")
     args = parser.parse_args()
-    os.environ.update({**profile_environment(os.environ), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"})
+    os.environ.update(local_environment(os.environ))
     rclpy.init(args=[], domain_id=args.domain)
     reader = rclpy.create_node("reader")
     for topic, kind in OUTPUTS.values():

@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from benchmarks.ros_overhead_roles import IN, OUTPUTS
 from m2a_ros.allocation import keep_freed_memory
-from m2a_ros.dds import profile_environment
+from m2a_ros.dds import local_environment
 from m2a_ros.node import M2aNode
 from test.tiny_bundle import write_tiny_bundle
 
@@ -96,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = args.model or str(write_tiny_bundle(Path(folder) / "tiny"))
         keep_freed_memory()  # As the node's own process does.
-        os.environ.update({**profile_environment(os.environ), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"})
+        os.environ.update(local_environment(os.environ))
         rclpy.init(args=[], domain_id=args.domain)
         run = Run(model, (args.height, args.width))
         samples = []

@@ -30,7 +30,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from m2a_ros.dds import profile_environment
+from m2a_ros.dds import local_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDES = ("constant", "usual", "model")
@@ -44,8 +44,7 @@ class Child:
         """Start ``role``, its messages going to ``log``."""
         command = [sys.executable, "-m", "benchmarks.ros_overhead_roles", role, str(args.height), str(args.width)]
         environment = {
-            **os.environ, **profile_environment({}), "PYTHONPATH": str(ROOT), "ROS_DOMAIN_ID": str(args.domain),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            **os.environ, **local_environment({}), "PYTHONPATH": str(ROOT), "ROS_DOMAIN_ID": str(args.domain),
         }  # fmt: skip
         with log.open("w") as errors:
             self.process = subprocess.Popen(

@@ -16,8 +16,8 @@ def keep_freed_memory() -> None:
 
     For processes that work on one frame after the other. By default glibc maps every large array anew and gives it back
     when freed: then each page of each array costs a page fault, half of the time that the open-set head takes for
-    1080p. One arena, since the others give back
-    what they can whatever the threshold. Does nothing where the C library is another; see mallopt(3).
+    1080p. One arena, since the others give back what they can whatever the threshold. Does nothing where the C library
+    is another; see mallopt(3).
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,4 +1,4 @@
-"""Fast DDS settings without which large images get lost."""
+"""Variables of ROS processes: Fast DDS settings without which large images get lost, and how far topics reach."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
         return {}
     profile = str(shared_file("config/fastdds_profile.xml"))
     return dict.fromkeys(PROFILE_VARIABLES, profile)
+
+
+def local_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """`profile_environment`, and no other machine's topics; arguments as there."""
+    return {**profile_environment(environment), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

@@ -13,7 +13,7 @@ import yaml
 from tqdm import tqdm
 
 from m2a_core.compose.clip import load_clip
-from m2a_ros.dds import profile_environment
+from m2a_ros.dds import local_environment
 from m2a_ros.demo.processes import Child, Children, DemoError
 from m2a_ros.demo.records import (
     ANOMALY,
@@ -113,9 +113,8 @@ def play_live(playback: Playback, environment: Mapping[str, str]) -> Recording:
     playback.work.mkdir(parents=True, exist_ok=True)
     settings = {
         **environment,
-        **profile_environment(environment),
+        **local_environment(environment),
         "ROS_DOMAIN_ID": str(playback.domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }
     with Children() as children:

@@ -15,7 +15,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, Image
 
-from m2a_ros.dds import profile_environment
+from m2a_ros.dds import local_environment
 from m2a_ros.demo.orchestrate import free_domain
 from m2a_ros.demo.processes import Child, Children, terminate_as_interrupt
 from m2a_ros.replay.answer import NODE
@@ -57,7 +57,7 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
     setup.work.mkdir(parents=True, exist_ok=True)
     domain = free_domain()
     # Fast DDS and rmw read these in this process, too.
-    os.environ.update(ros_environment(os.environ))
+    os.environ.update(local_environment(os.environ))
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
     context = Context()
     with terminate_as_interrupt(), Children() as children:
@@ -74,11 +74,6 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
             executor.shutdown()
             node.destroy_node()
             rclpy.try_shutdown(context=context)
-
-
-def ros_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables for every process: large images over shared memory, and no other machine's topics."""
-    return {**profile_environment(environment), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 def input_topic(camera: CameraTopic) -> tuple[type, str]:
