@@ -18,7 +18,7 @@ import numpy as np
 
 from m2a_core.report.svg import HEIGHT, WIDTH, Axis, Series, line_chart
 
-LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz")
+LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic")
 METRICS = {
     "miou": "mIoU", "anomaly_auprc": "AuPRC", "anomaly_fpr95": "FPR95", "msp_auprc": "MSP AuPRC",
 }  # fmt: skip

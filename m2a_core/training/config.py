@@ -38,8 +38,9 @@ class LossConfig:
         importance: share of points chosen by uncertainty.
         pixel_aux: weight of the training-only per-pixel head (ours, not in the paper).
         choice: weight of the set-valued loss of coarse labels (ours, not in the paper).
-        lovasz: weight of the surrogate of mean IoU on the final head's S (ours, not in the paper), of each process'
-            images by themselves.
+        semantic: weight of the cross-entropy on the final head's S over its sum (ours, not in the paper).
+        lovasz: weight of the surrogate of mean IoU on the same (ours, not in the paper), of each process' images by
+            themselves.
         contrastive: ``none``, ``printed`` (Eq. 13), ``text`` (f = 1 + l_N in place of l_N) or ``bce`` (Eq. 28).
         contrastive_weight: weight of that loss in Eq. 14.
         margin: m of Eq. 13.
@@ -56,6 +57,7 @@ class LossConfig:
     importance: float = 0.75
     pixel_aux: float = 1.0
     choice: float = 0.0
+    semantic: float = 0.0
     lovasz: float = 0.0
     contrastive: str = "none"
     contrastive_weight: float = 1.0

@@ -14,6 +14,7 @@ from m2a_core.training.contrastive import TINY, class_scores, itself, outlier_lo
 from m2a_core.training.lovasz import lovasz_loss
 from m2a_core.training.matcher import match
 from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes, uniform_points
+from m2a_core.training.semantic import class_probabilities, semantic_loss
 from m2a_core.training.targets import IGNORE, Target
 
 UNKNOWN_CLASS = -100
@@ -82,9 +83,9 @@ class Criterion:
         if cfg.choice > 0:
             parts["choice"] = choice_loss(*heads[-1], targets, pixel_logits, self.share)
             total = total + cfg.choice * parts["choice"]
-        if cfg.lovasz > 0:
-            parts["lovasz"] = self._lovasz(*heads[-1], targets)
-            total = total + cfg.lovasz * parts["lovasz"]
+        if cfg.semantic > 0 or cfg.lovasz > 0:
+            parts |= self._map_losses(*heads[-1], targets)
+            total = total + cfg.semantic * parts["semantic"] + cfg.lovasz * parts["lovasz"]
         if cfg.contrastive != "none":
             outlier = torch.stack([t.outlier for t in targets])
             void = torch.stack([t.label for t in targets]) == IGNORE
@@ -163,12 +164,15 @@ class Criterion:
         overlap, sizes = (probs * truth).sum(1), probs.sum(1) + (truth * weight).sum(1)
         return bce.sum(), (1 - (2 * overlap + 1) / (sizes + 1)).sum()
 
-    @staticmethod
-    def _lovasz(class_logits: Tensor, mask_logits: Tensor, targets: Sequence[Target]) -> Tensor:
+    def _map_losses(self, class_logits: Tensor, mask_logits: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
         label = torch.stack([t.label for t in targets])[:, ::2, ::2]
         scores = class_scores(class_logits, mask_logits)
         size = (int(label.shape[1]), int(label.shape[2]))
-        return lovasz_loss(F.interpolate(scores, size=size, mode="bilinear", align_corners=False), label)
+        probabilities = class_probabilities(F.interpolate(scores, size=size, mode="bilinear", align_corners=False))
+        return {
+            "semantic": semantic_loss(probabilities, label, self.share),
+            "lovasz": lovasz_loss(probabilities, label),
+        }
 
     def _pixel_loss(self, logits: Tensor, targets: Sequence[Target]) -> Tensor:
         label = torch.stack([t.label for t in targets])

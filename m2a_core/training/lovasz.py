@@ -1,4 +1,4 @@
-"""Lovász-Softmax: a convex surrogate of mean IoU on S (Berman et al., CVPR 2018, Sec. 3). Ours, not in the paper."""
+"""Lovász-Softmax: a convex surrogate of mean IoU (Berman et al., CVPR 2018, Sec. 3). Ours, not in the paper."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 
-def lovasz_loss(scores: Tensor, label: Tensor) -> Tensor:
+def lovasz_loss(probabilities: Tensor, label: Tensor) -> Tensor:
     """Mean over the classes present of the Lovász extension of the Jaccard loss.
 
     Args:
-        scores: float [B, K, H, W], S (Eq. 3), what is above 1 counts as 1.
+        probabilities: float [B, K, H, W], of each class, in [0, 1].
         label: int64 [B, H, W], class id; everything outside 0..K-1 is left out.
 
     Returns:
-        Scalar in [0, 1], 0 where no pixel is labelled. At scores of 0 and 1 it is the mean of 1 - IoU.
+        Scalar in [0, 1], 0 where no pixel is labelled. At probabilities of 0 and 1 it is the mean of 1 - IoU.
     """
-    classes = scores.shape[1]
+    classes = probabilities.shape[1]
     valid = label < classes
-    probs = scores.permute(0, 2, 3, 1)[valid].clamp(max=1.0)
+    probs = probabilities.permute(0, 2, 3, 1)[valid]
     present = torch.nn.functional.one_hot(label[valid], classes).to(probs.dtype)
     errors, order = (present - probs).abs().sort(0, descending=True)
     truth = present.gather(0, order)
@@ -28,4 +28,4 @@ def lovasz_loss(scores: Tensor, label: Tensor) -> Tensor:
     jaccard = 1 - intersection / union.clamp(min=1.0)
     steps = torch.diff(jaccard, dim=0, prepend=jaccard.new_zeros(1, classes))
     losses = (errors * steps).sum(0)[total > 0]
-    return losses.mean() if len(losses) else scores.sum() * 0.0
+    return losses.mean() if len(losses) else probabilities.sum() * 0.0

@@ -159,11 +159,10 @@ def paste(
 def _seamless(pixels: np.ndarray, alpha: np.ndarray, region: np.ndarray) -> np.ndarray:
     """The object with its own gradients and the surroundings' colours at its edge (Perez et al., SIGGRAPH 2003)."""
     mask = (alpha > 0.05).astype(np.uint8) * 255
-    inner = mask[1:-1, 1:-1]
-    # seamlessClone needs a border around the mask, and centres its bounding box.
-    if not inner.any() or mask[[0, -1]].any() or mask[:, [0, -1]].any():
-        return pixels
     x, y, width, height = cv2.boundingRect(mask)
+    # seamlessClone needs a border around the mask, fails on one of under three pixels, and centres its bounding box.
+    if min(width, height) < 3 or mask[[0, -1]].any() or mask[:, [0, -1]].any():
+        return pixels
     source = np.rint(pixels).astype(np.uint8)
     center = (x + width // 2, y + height // 2)
     return cv2.seamlessClone(source, np.ascontiguousarray(region), mask, center, cv2.NORMAL_CLONE).astype(np.float32)

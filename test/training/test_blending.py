@@ -55,6 +55,18 @@ def test_every_mode_marks_what_it_covers_even_at_the_edge(mode, foot):
     assert np.abs(image[~outlier & (label == ROAD)].astype(int) - 90).max() <= 0.1 * 255
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(30, 1), (30, 2), (1, 30), (2, 2)])
+def test_an_object_too_thin_for_poisson_keeps_its_own_colours(rows, columns):
+    thin = np.full((40, 40, 4), (*RED, 0), np.uint8)
+    thin[4 : 4 + rows, 4 : 4 + columns, 3] = 255
+    image, label, outlier = np.full((*SIZE, 3), 90, np.uint8), np.full(SIZE, ROAD, np.uint8), np.zeros(SIZE, bool)
+    blend = dataclasses.replace(PLAIN, modes=("poisson",))
+    paste(image, label, outlier, thin, (60, 80), 40, None, blend, np.random.default_rng(0))
+    assert outlier.sum() == rows * columns
+    red, green, _ = image[outlier].astype(int).T
+    assert (red - green > 150).all()
+
+
 def test_one_of_several_modes_is_drawn_per_object():
     kinds = {bool(soft_pixels(pasted("hard", "gaussian", seed=seed)[0]) > 100) for seed in range(12)}
     assert kinds == {True, False}
