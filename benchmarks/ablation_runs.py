@@ -55,6 +55,7 @@ class RunSpec:
     metres: tuple[float, float] = (0.25, 1.8)
     void: str = "ignore"
     lovasz: float = 0.0
+    semantic: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class Settings:
         (stage,) = base["stages"]
         pasting = spec.contrastive != "none" or spec.void == "class"
         stage |= {"iterations": self.steps, "outlier_prob": spec.outlier_prob if pasting else 0.0}
-        stage["loss"] |= {"contrastive": spec.contrastive, "margin": spec.margin, "lovasz": spec.lovasz}
+        names = ("contrastive", "margin", "lovasz", "semantic")
+        stage["loss"] |= {name: getattr(spec, name) for name in names}
         data = base["data"]
         data["void"] = spec.void
         data["outliers"] = data.get("outliers", {}) | {"subset": spec.subset, "limit": spec.limit}

@@ -4,10 +4,13 @@ Camera, node and listener are processes of their own over DDS; the listener subs
 
 - ``constant``: the node with the network and its heads replaced by one constant result. Wanted: <= 12 ms of CPU per
   1080p frame (all threads of the process, DDS included) and no loss at 30 Hz.
+- ``bare``: a plain rclpy node that takes the image and publishes messages of the same sizes, filled once before: what
+  rclpy and DDS cost whatever a node does.
 - ``usual``: the same result published by a plain rclpy node that assigns arrays to ``msg.data``.
 - ``model``: the node with a model bundle. Wanted: <= 15 % of the frame time is not inference.
 
     python benchmarks/ros_overhead.py --rate 30 --frames 900                    # constant and usual, with their ratio
+    python benchmarks/ros_overhead.py --side constant --side bare               # the share that is the middleware's
     python benchmarks/ros_overhead.py --overlay-width 0 # the node's overlay as large as the other's
     python benchmarks/ros_overhead.py --side constant --rate 60 --frames 20000  # memory over a long run
     python benchmarks/ros_overhead.py --side model --rate 5 --frames 100
@@ -33,7 +36,9 @@ from pathlib import Path
 from m2a_ros.dds import local_environment
 
 ROOT = Path(__file__).resolve().parents[1]
-SIDES = ("constant", "usual", "model")
+SIDES = ("constant", "bare", "usual", "model")
+PLAIN = ("bare", "usual")
+"""Sides without diagnostics, which count the frames received."""
 WARM_UP_ROUNDS = 60
 
 
@@ -106,7 +111,7 @@ def measure(side: str, args: argparse.Namespace, folder: Path) -> dict[str, obje
         answered = int(found["anomaly_map"])
         return {
             "side": side, "size": f"{args.width}x{args.height}", "rate_hz": args.rate, "reached_hz": sent["rate_hz"],
-            "sent": int(sent["sent"]), **({} if side == "usual" else {"received": int(found["received"])}),
+            "sent": int(sent["sent"]), **({} if side in PLAIN else {"received": int(found["received"])}),
             "answered": answered, "warm_up_answers": int(before["anomaly_map"]),
             "cpu_ms_per_frame": round(1e3 * used / max(1, answered), 2),
             "rss_mib": [round(memory, 1), round(resident_mib(node.process.pid), 1)],

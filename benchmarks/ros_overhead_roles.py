@@ -28,6 +28,9 @@ from m2a_core.labels import CAMVID11
 from m2a_core.manifest import Manifest, Thresholds
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import OpenSetResult, UnknownInstance
+from m2a_ros import output_spec
+from m2a_ros.conversions import fill_image, fill_jpeg
+from m2a_ros.overlay_size import shrink
 
 IN, OUT, DEBUG = "/m2a/input/front", "/m2a/output/front", "/m2a/debug/front"
 MAPS = {"anomaly_map": "32FC1", "open_set_mask": "mono8", "panoptic": "16UC1", "unknown_instances": "16UC1"}
@@ -122,6 +125,30 @@ class UsualNode(Node):
         self._outputs["unknown_markers"].publish(MarkerArray(markers=markers))
 
 
+class BareNode(Node):
+    """Takes the image and publishes messages that were filled before: what rclpy and DDS cost whatever a node does."""
+
+    def __init__(self, height: int, width: int, overlay_width: int) -> None:
+        super().__init__("m2a")
+        result = constant_result(height, width)
+        picture = cv2.resize(read_image(DEMO_FRAME), (width, height))
+        overlay = draw_overlay(*shrink(picture, result, overlay_width), CAMVID11)
+        self._messages: dict[str, Any] = {"overlay": Image(), "overlay_compressed": CompressedImage(), "unknown_markers": MarkerArray()}
+        fill_image(self._messages["overlay"], overlay, "rgb8")
+        fill_jpeg(self._messages["overlay_compressed"], overlay)
+        self._messages["unknown_markers"].markers = [Marker(id=instance.id) for instance in result.instances]
+        for spec in output_spec.MAPS:
+            message = self._messages[spec.topic] = Image()
+            fill_image(message, spec.convert(getattr(result, spec.output.value)), spec.encoding)
+        self._outputs = {name: self.create_publisher(kind, topic, 1) for name, (topic, kind) in OUTPUTS.items()}
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(Image, f"{IN}/image", self._answer, qos)
+
+    def _answer(self, _: Image) -> None:
+        for name, publisher in self._outputs.items():
+            publisher.publish(self._messages[name])
+
+
 class Listener:
     """Counts what comes on every output, and collects the times that the node reports."""
 
@@ -199,7 +226,9 @@ def obey(worker: Listener | Camera) -> None:
 def main() -> None:
     """Be the process that the first argument names: role, height, width, model, width of the overlay."""
     role, height, width, model, overlay = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
-    ros = ["--ros-args", "-p", "mounting.front.height:=1.5", "-p", "diagnostics.period:=0.1"]
+    # The listener reads times and counts from the diagnostics: times of many frames, counts once at the end.
+    period = 0.1 if role == "model" else 0.5
+    ros = ["--ros-args", "-p", "mounting.front.height:=1.5", "-p", f"diagnostics.period:={period}"]
     if role in ("constant", "model"):
         import m2a_ros.node
         from m2a_ros.node_process import run
@@ -213,6 +242,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     if role == "usual":
         rclpy.spin(UsualNode(height, width))
+    elif role == "bare":
+        rclpy.spin(BareNode(height, width, int(overlay)))
     else:
         obey(Listener() if role == "listener" else Camera(height, width))
 

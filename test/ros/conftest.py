@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 
 from m2a_ros.dds import profile_environment
 from test.ros.harness import own_domain
+from test.ros.rig import Rig
 from test.tiny_bundle import write_tiny_bundle
 
 # Before any ROS node is made in this process.
@@ -24,3 +26,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def domain() -> Iterator[int]:
     with own_domain() as number:
         yield number
+
+
+@pytest.fixture
+def rig(domain: int, tiny: Path) -> Iterator[Rig]:
+    made = Rig(domain, tiny)
+    made.listen("/diagnostics", DiagnosticArray)
+    yield made
+    made.close()

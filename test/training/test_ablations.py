@@ -72,12 +72,12 @@ def test_variants_override_what_their_table_names(rehearsal):
     plain = settings.train_config(RunSpec(contrastive="none"), 0)
     assert plain.stages[0].outlier_prob == 0
     changed = settings.train_config(
-        RunSpec("masked", "bce", 0.5, 0.2, 1, 1, ("hard", "poisson"), 0.0, (0.1, 0.2), "class", 3.0), 4
+        RunSpec("masked", "bce", 0.5, 0.2, 1, 1, ("hard", "poisson"), 0.0, (0.1, 0.2), "class", 3.0, 2.0), 4
     )
     assert (changed.attention, changed.seed, changed.data.void) == ("masked", 5, "class")
     stage, data = changed.stages[0], changed.data
     assert (stage.iterations, stage.outlier_prob, stage.loss.contrastive, stage.loss.margin) == (2, 0.2, "bce", 0.5)
-    assert stage.loss.lovasz == 3.0
+    assert (stage.loss.lovasz, stage.loss.semantic) == (3.0, 2.0)
     assert (data.outliers.subset, data.outliers.limit) == (1, 1)
     assert (data.blend.modes, data.blend.on_road, data.blend.metres) == (("hard", "poisson"), 0.0, (0.1, 0.2))
 

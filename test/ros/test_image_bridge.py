@@ -1,0 +1,85 @@
+"""The bridge by example: what comes out, what is refused, and that it lends nothing."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import Image
+
+from m2a_ros.encodings import ImageError
+from m2a_ros.image_bridge import ImageBridge
+from test.ros.messages import image, scene
+
+BRIDGE = ImageBridge()
+RNG = np.random.default_rng(0)
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return RNG.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def test_bridge_gives_rgb_of_rgba_and_refuses_it_as_rgba() -> None:
+    message = Image(width=64, height=48, encoding="rgba8", step=64 * 4, data=64 * 48 * b"1234")
+    rgb = BRIDGE.imgmsg_to_cv2(message, "rgb8")
+    assert (rgb == tuple(b"123")).all()
+    with pytest.raises(TypeError):
+        BRIDGE.cv2_to_imgmsg(rgb, "rgba8")
+    BRIDGE.cv2_to_imgmsg(rgb, "rgb8")
+    BRIDGE.cv2_to_imgmsg(rgb, "bgr8")
+
+
+def test_bridge_refuses_what_is_no_array() -> None:
+    with pytest.raises(TypeError):
+        BRIDGE.cv2_to_imgmsg(1, "rgba8")  # type: ignore[arg-type]
+
+
+def test_bridge_converts_colour_to_mono16_but_not_channels_without_colour() -> None:
+    rgb = noise(48, 64, 3)
+    with pytest.raises(TypeError):
+        BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(rgb), "mono16")
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257
+    np.testing.assert_array_equal(BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(rgb, "rgb8"), "mono16"), grey)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32, np.float64])
+def test_bridge_returns_what_it_was_given(channels: int | None, dtype: type) -> None:
+    original = (noise(10, 20, *(() if channels is None else (channels,))) - 100).astype(dtype)
+    message = BRIDGE.cv2_to_imgmsg(original)
+    returned = BRIDGE.imgmsg_to_cv2(message)
+    assert returned.dtype == original.dtype
+    np.testing.assert_array_equal(returned, original[..., 0] if channels == 1 else original)
+
+
+def test_bridge_scales_between_8_and_16_bits_and_rounds_other_depths() -> None:
+    grey = noise(4, 6)
+    wide = BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(grey, "mono8"), "mono16")
+    np.testing.assert_array_equal(wide, grey * np.uint16(257))
+    np.testing.assert_array_equal(BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(wide, "mono16"), "mono8"), grey)
+    reals = np.array([[-1.0, 0.4, 2.5, 3.5, 300.0]], np.float32)
+    got = BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(reals), "8UC1")
+    np.testing.assert_array_equal(got, [[0, 0, 2, 4, 255]])
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("mono8", "bayer_rggb8"), ("rgb8", "yuv422"), ("rgb8", "8UC1"), ("8UC3", "rgb8")]
+)
+def test_bridge_refuses_conversions_that_do_not_exist(source: str, target: str) -> None:
+    pixels = noise(4, 6) if source == "mono8" else noise(4, 6, 3)
+    with pytest.raises(ImageError, match=target):
+        BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(pixels, source), target)
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+@pytest.mark.parametrize("extension", ["png", "bmp", "tiff"])
+def test_bridge_round_trips_lossless_files(channels: int | None, extension: str) -> None:
+    original = noise(10, 20, *(() if channels is None else (channels,)))
+    message = BRIDGE.cv2_to_compressed_imgmsg(original, extension)
+    np.testing.assert_array_equal(BRIDGE.compressed_imgmsg_to_cv2(message), original)
+
+
+def test_bridge_does_not_lend_its_message_when_an_encoding_is_asked_for() -> None:
+    message = image(scene(None), 1)
+    BRIDGE.imgmsg_to_cv2(message, "rgb8")[:] = 0
+    assert max(message.data) == 255
