@@ -1,4 +1,4 @@
-"""Measure weights of `m2a train` on the data that training held apart,.
+"""Measure weights of `m2a train` on the data that training held apart.
 
 The composed set (held-apart frames with objects of unseen kinds) is written to OUT/composed, so that any method and the
 exported graph can be measured on it too:

@@ -54,7 +54,7 @@ def _blend_classes(image: np.ndarray, ids: np.ndarray, labels: LabelSet) -> np.n
     # out = a * color + (1 - a) * image, with both per-class factors looked up in 8 bits.
     # OpenCV's table look-up takes a small part of the time of NumPy's indexing.
     paint = cv2.applyColorMap(ids, np.rint(colors * opacity).astype(np.uint8)[:, None])
-    keep = cv2.applyColorMap(ids, np.rint(255 * np.repeat(1 - opacity, 3, axis=1)).astype(np.uint8)[:, None])
+    keep = cv2.cvtColor(cv2.LUT(ids, np.rint(255 * (1 - opacity[:, 0])).astype(np.uint8)), cv2.COLOR_GRAY2RGB)
     return cv2.add(cv2.multiply(image, keep, scale=1 / 255), paint)
 
 
