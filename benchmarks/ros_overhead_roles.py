@@ -133,13 +133,12 @@ class BareNode(Node):
         result = constant_result(height, width)
         picture = cv2.resize(read_image(DEMO_FRAME), (width, height))
         overlay = draw_overlay(*shrink(picture, result, overlay_width), CAMVID11)
-        self._messages: dict[str, Any] = {"overlay": Image(), "overlay_compressed": CompressedImage(), "unknown_markers": MarkerArray()}
+        self._messages: dict[str, Any] = {name: kind() for name, (_, kind) in OUTPUTS.items()}
         fill_image(self._messages["overlay"], overlay, "rgb8")
         fill_jpeg(self._messages["overlay_compressed"], overlay)
         self._messages["unknown_markers"].markers = [Marker(id=instance.id) for instance in result.instances]
         for spec in output_spec.MAPS:
-            message = self._messages[spec.topic] = Image()
-            fill_image(message, spec.convert(getattr(result, spec.output.value)), spec.encoding)
+            fill_image(self._messages[spec.topic], spec.convert(getattr(result, spec.output.value)), spec.encoding)
         self._outputs = {name: self.create_publisher(kind, topic, 1) for name, (topic, kind) in OUTPUTS.items()}
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(Image, f"{IN}/image", self._answer, qos)

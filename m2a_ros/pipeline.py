@@ -13,6 +13,7 @@ from m2a_core.errors import DataError, InferenceError
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, OpenSetResult, Output
 from m2a_ros.camera_input import CameraInput
+from m2a_ros.camera_log import CameraLog
 from m2a_ros.conversions import compressed_to_rgb, image_to_rgb
 from m2a_ros.depth import DepthBuffer
 from m2a_ros.encodings import ImageError
@@ -32,7 +33,6 @@ RATE_LIMIT = "rate_limit"
 BAD_FRAME_PREFIX = "bad_image."
 NOT_RECTIFIED_PREFIX = "not_rectified."
 INFERENCE_ERROR = "inference_error"
-_WARNING_PERIOD_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class CameraPipeline:
         self._camera = camera
         self._statistics = statistics
         self._objects = UnknownObjects(node, camera, self.outputs, statistics, extrinsics, settings)
+        self._log = CameraLog(node, camera)
         self._limiter = RateLimiter()
         self._rectifier = Rectifier()
         self._last_published: float | None = None
@@ -152,7 +153,4 @@ class CameraPipeline:
 
     def _report(self, reason: str, error: DataError | InferenceError) -> None:
         self._statistics.dropped(reason, str(error))
-        self._warn(error)
-
-    def _warn(self, error: Exception) -> None:
-        self._node.get_logger().warning(f"camera '{self._camera}': {error}", throttle_duration_sec=_WARNING_PERIOD_S)
+        self._log.warn(error)

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from m2a_core.errors import DataError
 from m2a_core.openset.tracking import Tracker
 from m2a_core.types import OpenSetResult
+from m2a_ros.camera_log import CameraLog
 from m2a_ros.depth import DepthBuffer, depth_in_metres, object_depth
 from m2a_ros.detections import detections_message
 from m2a_ros.extrinsics import Extrinsics, NoTransform
@@ -24,8 +25,6 @@ from m2a_ros.publishers import CameraOutputs
 from m2a_ros.settings import Settings
 from m2a_ros.stamps import stamp_to_ns
 from m2a_ros.statistics import CameraStatistics
-
-_WARNING_PERIOD_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class UnknownObjects:
         self._extrinsics = extrinsics
         self._markers = MarkerBuilder(camera, settings.base_frame, settings.marker_lifetime)
         self._tracker = Tracker()
+        self._log = CameraLog(node, camera)
 
     def follow(self, result: OpenSetResult, scene: Scene, depth: DepthBuffer) -> OpenSetResult:
         """Number the unknown instances of the next frame, and publish markers and detections where they are heard.
@@ -148,7 +148,7 @@ class UnknownObjects:
         try:
             return depth_in_metres(message)
         except DataError as error:
-            self._warn(error)
+            self._log.warn(error)
             return None
 
     def _missing(self, reason: str, error: DataError | None = None) -> GroundProjector | None:
@@ -156,8 +156,5 @@ class UnknownObjects:
         if self._outputs.wants_markers() or self._outputs.wants_detections():
             self._statistics.without_markers(reason)
             if error is not None:
-                self._warn(error)
+                self._log.warn(error)
         return None
-
-    def _warn(self, error: DataError) -> None:
-        self._node.get_logger().warning(f"camera '{self._camera}': {error}", throttle_duration_sec=_WARNING_PERIOD_S)

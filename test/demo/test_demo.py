@@ -28,6 +28,7 @@ from m2a_ros.demo.orchestrate import Playback, play_live
 from m2a_ros.demo.processes import Children, DemoError, interrupts_deferred
 from m2a_ros.demo.records import FRAME_ID, TOPICS
 from m2a_ros.main import main
+from test.ros.harness import python_path
 from test.tiny_bundle import write_tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _children_find_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", python_path())
 
 
 @contextmanager

@@ -32,6 +32,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
 
 
+def python_path() -> str:
+    """The project first, then where this process finds packages that are not installed, such as a distribution's."""
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def environment(domain: int) -> dict[str, str]:
     profile = str(shared_file("config/fastdds_profile.xml"))
     return {
@@ -39,7 +44,7 @@ def environment(domain: int) -> dict[str, str]:
         **dict.fromkeys(PROFILE_VARIABLES, profile),
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": python_path(),
         "OMP_NUM_THREADS": "2",
     }
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import rclpy
 from builtin_interfaces.msg import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.time import Time as RosTime
 
 from m2a_core.errors import ConfigError
 from m2a_ros.extrinsics import NoTransform, ParameterExtrinsics, create_extrinsics
@@ -31,11 +35,17 @@ class TransformException(Exception):
     """Stands for tf2's."""
 
 
+class ExtrapolationException(TransformException):
+    """Stands for tf2's."""
+
+
 class Buffer:
     """Answers ``lookup_transform`` from a table, as tf2_ros.Buffer does from /tf_static."""
 
     known: dict[tuple[str, str], Any] = {}
     asked: list[tuple[str, str, int]] = []
+    newest_ns: int | None = None
+    """Stamp of the newest transform; None: a static one, which has no end."""
 
     def __init__(self, node: Any = None) -> None:
         self.node = node
@@ -43,8 +53,15 @@ class Buffer:
     def lookup_transform(self, target_frame: str, source_frame: str, time: Any) -> Any:
         self.asked.append((target_frame, source_frame, time.nanoseconds))
         if (target_frame, source_frame) not in self.known:
-            raise TransformException(f'"{source_frame}" does not exist')
-        return SimpleNamespace(transform=self.known[target_frame, source_frame])
+            raise TransformException(f'"{source_frame}" does not exist\nand its tree goes on for lines')
+        if self.newest_ns is not None and time.nanoseconds > self.newest_ns:
+            raise ExtrapolationException("into the future")
+        seconds, nanoseconds = divmod(self.newest_ns or 0, 10**9)
+        header = SimpleNamespace(stamp=Time(sec=seconds, nanosec=nanoseconds))
+        return SimpleNamespace(header=header, transform=self.known[target_frame, source_frame])
+
+    def clear(self) -> None:
+        self.known.clear()
 
 
 class TransformListener:
@@ -59,12 +76,23 @@ class TransformListener:
 def tf(monkeypatch: pytest.MonkeyPatch) -> type[Buffer]:
     module = ModuleType("tf2_ros")
     module.__spec__ = ModuleSpec("tf2_ros", None)
-    for thing in (Buffer, TransformException, TransformListener):
+    for thing in (Buffer, ExtrapolationException, TransformException, TransformListener):
         setattr(module, thing.__name__, thing)
     monkeypatch.setitem(sys.modules, "tf2_ros", module)
     monkeypatch.setattr(Buffer, "known", {})
     monkeypatch.setattr(Buffer, "asked", [])
+    monkeypatch.setattr(Buffer, "newest_ns", None)
     return Buffer
+
+
+@pytest.fixture
+def node(domain: int) -> Iterator[Node]:
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    made = rclpy.create_node("tf_test", context=context)
+    yield made
+    made.destroy_node()
+    rclpy.try_shutdown(context=context)
 
 
 def transform(pose: CameraPose) -> Any:
@@ -95,10 +123,10 @@ def test_a_transform_is_the_pose_it_was_made_of(roll: float, pitch: float, yaw: 
     np.testing.assert_allclose(found.position, pose.position)
 
 
-def test_tf_is_asked_for_the_image_s_frame_at_its_stamp(tf: type[Buffer]) -> None:
+def test_tf_is_asked_for_the_image_s_frame_at_its_stamp(tf: type[Buffer], node: Node) -> None:
     pose = Mounting(x=1.7, height=1.9, pitch=0.1).pose()
     tf.known["base_link", "front_optical"] = transform(pose)
-    extrinsics = create_extrinsics(None, "auto")  # type: ignore[arg-type]
+    extrinsics = create_extrinsics(node, "auto")
     found = extrinsics.pose("front", "front_optical", STAMP, SETTINGS)
     np.testing.assert_allclose(found.rotation, pose.rotation, atol=1e-9)
     assert tf.asked == [("base_link", "front_optical", 7_000_000_005)]
@@ -108,10 +136,45 @@ def test_tf_is_asked_for_the_image_s_frame_at_its_stamp(tf: type[Buffer]) -> Non
 
 
 @pytest.mark.parametrize(("frame_id", "named"), [("lost_optical", "lost_optical"), ("", "frame_id")])
-def test_a_frame_without_transform_says_so(tf: type[Buffer], frame_id: str, named: str) -> None:
-    extrinsics = create_extrinsics(None, "tf")  # type: ignore[arg-type]
-    with pytest.raises(NoTransform, match=named):
+def test_a_frame_without_transform_says_so_in_one_line(
+    tf: type[Buffer], node: Node, frame_id: str, named: str
+) -> None:
+    extrinsics = create_extrinsics(node, "tf")
+    with pytest.raises(NoTransform, match=named) as caught:
         extrinsics.pose("front", frame_id, STAMP, SETTINGS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("older_ms", "answered"), [(0, True), (99, True), (101, False)])
+def test_a_moving_camera_is_where_it_was_a_tenth_of_a_second_before_at_most(
+    tf: type[Buffer], node: Node, older_ms: int, answered: bool
+) -> None:
+    pose = Mounting(x=1.7, height=1.9).pose()
+    tf.known["base_link", "front_optical"] = transform(pose)
+    tf.newest_ns = 7_000_000_005 - older_ms * 10**6
+    extrinsics = create_extrinsics(node, "tf")
+    if answered:
+        found = extrinsics.pose("front", "front_optical", STAMP, SETTINGS)
+        np.testing.assert_allclose(found.position, pose.position)
+    else:
+        with pytest.raises(NoTransform, match="into the future"):
+            extrinsics.pose("front", "front_optical", STAMP, SETTINGS)
+
+
+def test_when_time_jumps_back_what_tf_knew_is_forgotten_until_it_is_closed(tf: type[Buffer], node: Node) -> None:
+    clock = node.get_clock()
+    clock._set_ros_time_is_active(True)
+    clock.set_ros_time_override(RosTime(seconds=1008, clock_type=clock.clock_type))
+    extrinsics = create_extrinsics(node, "tf")
+    tf.known["base_link", "front_optical"] = transform(Mounting().pose())
+    clock.set_ros_time_override(RosTime(seconds=1009, clock_type=clock.clock_type))
+    assert tf.known
+    clock.set_ros_time_override(RosTime(seconds=900, clock_type=clock.clock_type))
+    assert not tf.known
+    extrinsics.close()
+    tf.known["base_link", "front_optical"] = transform(Mounting().pose())
+    clock.set_ros_time_override(RosTime(seconds=800, clock_type=clock.clock_type))
+    assert tf.known
 
 
 def test_parameters_are_used_where_they_are_asked_for(tf: type[Buffer]) -> None:
@@ -133,18 +196,8 @@ def test_names_of_rectified_cameras_must_be_cameras() -> None:
 
 
 @pytest.mark.skipif(not HAS_TF, reason="needs tf2_ros of a ROS distribution")
-def test_tf2_s_own_listener_takes_our_calls(tmp_path: Path) -> None:
-    import rclpy
-    from rclpy.context import Context
-
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("tf_test", context=context)
-    try:
-        extrinsics = create_extrinsics(node, "tf")
-        with pytest.raises(NoTransform, match="nowhere"):
-            extrinsics.pose("front", "nowhere", STAMP, SETTINGS)
-        extrinsics.close()
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
+def test_tf2_s_own_listener_takes_our_calls(node: Node) -> None:
+    extrinsics = create_extrinsics(node, "tf")
+    with pytest.raises(NoTransform, match="nowhere"):
+        extrinsics.pose("front", "nowhere", STAMP, SETTINGS)
+    extrinsics.close()

@@ -37,7 +37,7 @@ class Site:
         parameters = {
             "model": str(model), "threads": 1, "cameras": ["front", "rear"], "diagnostics": {"period": 0.2},
             "markers": {"lifetime": 0.0}, "tracking": {"confirm_frames": 1},
-            "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
+            "extrinsics": "parameters", "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
         }  # fmt: skip
         self.node = NodeProcess(domain, folder, parameters)
         self.player, self.listener = Player(domain, folder), Listener(domain)

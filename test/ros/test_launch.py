@@ -239,7 +239,6 @@ def launched(domain: int, tmp_path: Path, tiny: Path) -> Iterator[subprocess.Pop
     for name in PROFILE_VARIABLES:
         del env[name]
     env["AMENT_PREFIX_PATH"] = f"{prefix}{os.pathsep}{os.environ.get('AMENT_PREFIX_PATH', sys.prefix)}"
-    env["PYTHONPATH"] = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)]).strip(os.pathsep)
     process = subprocess.Popen(
         [sys.executable, "-c", runner, str(LAUNCH_FILE), f"params_file:={tmp_path / 'params.yaml'}",
          "namespace:=car", "image_topic:=/cam/image_raw", "camera_info_topic:=/cam/camera_info"],

@@ -39,7 +39,8 @@ class Bench:
             domain, folder,
             {
                 "model": str(model), "threads": 1, "diagnostics": {"period": 0.2},
-                "mounting": {"front": {"height": 1.5, "pitch": 0.1}}, "base_frame": "ground",
+                "extrinsics": "parameters", "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
+                "base_frame": "ground",
             },
         )  # fmt: skip
         self.player = Player(domain, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from test.ros.harness import ROOT
+from test.ros.harness import ROOT, python_path
 
 OUTPUTS = {
     "anomaly_map", "open_set_mask", "panoptic", "unknown_instances", "unknown_markers", "overlay", "overlay_compressed",
@@ -20,7 +20,7 @@ OUTPUTS = {
 def run(domain: int, *arguments: str) -> list[str]:
     command = [sys.executable, "benchmarks/ros_overhead.py", "--height=96", "--width=128", "--rate=5", "--frames=10"]
     done = subprocess.run(
-        [*command, f"--domain={domain}", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [*command, f"--domain={domain}", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": python_path()},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
