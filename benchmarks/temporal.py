@@ -41,10 +41,10 @@ VARIANTS: tuple[tuple[str, TrackerConfig | None, float], ...] = (
     (AVERAGED, None, 1.0),
     ("confirm 2", TrackerConfig(2, 0), 1.0),
     ("confirm 3", TrackerConfig(3, 0), 1.0),
-    ("confirm 2, hold 8/9", TrackerConfig(2, 0), 8 / 9),
-    ("confirm 2, hold 8/9, support 4", TrackerConfig(2, 4), 8 / 9),
-    ("confirm 2, hold 7/9, support 4", TrackerConfig(2, 4), 7 / 9),
-    ("confirm 2, hold 7/9, support 6", TrackerConfig(2, 6), 7 / 9),
+    ("confirm 2, hold 0.985 of the seed", TrackerConfig(2, 0), 0.985),
+    ("confirm 2, hold 0.985 of the seed, support 4", TrackerConfig(2, 4), 0.985),
+    ("confirm 2, hold 0.97 of the seed, support 4", TrackerConfig(2, 4), 0.97),
+    ("confirm 2, hold 0.97 of the seed, support 6", TrackerConfig(2, 6), 0.97),
 )
 """Name, tracking (None: every frame by itself), ``temporal.hold`` as a share of the seed."""
 

@@ -11,7 +11,7 @@ from m2a_core.openset.numbering import hold, renumber
 from m2a_core.openset.tracking import Tracked, Tracker, TrackerConfig
 from m2a_core.types import OpenSetResult, UnknownInstance
 
-HOLD = 0.84
+HOLD = 0.955
 """Refined score (Eq. 15) down to which an object that was seen before is held, unless the node's parameters differ."""
 
 
