@@ -48,10 +48,7 @@ class Child:
     def __init__(self, role: str, args: argparse.Namespace, log: Path) -> None:
         """Start ``role``, its messages going to ``log``."""
         command = [sys.executable, "-m", "benchmarks.ros_overhead_roles", role, str(args.height), str(args.width)]
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {
-            **os.environ, **local_environment({}), "PYTHONPATH": path, "ROS_DOMAIN_ID": str(args.domain),
-        }  # fmt: skip
+        environment = {**os.environ, **local_environment({}), "ROS_DOMAIN_ID": str(args.domain)}
         with log.open("w") as errors:
             self.process = subprocess.Popen(
                 [*command, args.model, str(args.overlay_width)], cwd=ROOT, env=environment, text=True,

@@ -33,7 +33,7 @@ from m2a_ros.conversions import fill_image, fill_jpeg
 from m2a_ros.overlay_size import shrink
 
 IN, OUT, DEBUG = "/m2a/input/front", "/m2a/output/front", "/m2a/debug/front"
-MAPS = {"anomaly_map": "32FC1", "open_set_mask": "mono8", "panoptic": "16UC1", "unknown_instances": "16UC1"}
+MAPS = {spec.topic: spec.encoding for spec in output_spec.MAPS}
 OUTPUTS = {
     **{name: (f"{OUT}/{name}", Image) for name in MAPS},
     "unknown_markers": (f"{OUT}/unknown_markers", MarkerArray),
@@ -125,23 +125,20 @@ class UsualNode(Node):
         self._outputs["unknown_markers"].publish(MarkerArray(markers=markers))
 
 
-class BareNode(Node):
+class BareNode(UsualNode):
     """Takes the image and publishes messages that were filled before: what rclpy and DDS cost whatever a node does."""
 
     def __init__(self, height: int, width: int, overlay_width: int) -> None:
-        super().__init__("m2a")
-        result = constant_result(height, width)
+        super().__init__(height, width)
         picture = cv2.resize(read_image(DEMO_FRAME), (width, height))
-        overlay = draw_overlay(*shrink(picture, result, overlay_width), CAMVID11)
+        overlay = draw_overlay(*shrink(picture, self._result, overlay_width), CAMVID11)
         self._messages: dict[str, Any] = {name: kind() for name, (_, kind) in OUTPUTS.items()}
         fill_image(self._messages["overlay"], overlay, "rgb8")
         fill_jpeg(self._messages["overlay_compressed"], overlay)
-        self._messages["unknown_markers"].markers = [Marker(id=instance.id) for instance in result.instances]
+        self._messages["unknown_markers"].markers = [Marker(id=instance.id) for instance in self._result.instances]
         for spec in output_spec.MAPS:
-            fill_image(self._messages[spec.topic], spec.convert(getattr(result, spec.output.value)), spec.encoding)
-        self._outputs = {name: self.create_publisher(kind, topic, 1) for name, (topic, kind) in OUTPUTS.items()}
-        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(Image, f"{IN}/image", self._answer, qos)
+            values = spec.convert(getattr(self._result, spec.output.value))
+            fill_image(self._messages[spec.topic], values, spec.encoding)
 
     def _answer(self, _: Image) -> None:
         for name, publisher in self._outputs.items():

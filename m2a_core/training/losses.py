@@ -84,8 +84,14 @@ class Criterion:
             parts["choice"] = choice_loss(*heads[-1], targets, pixel_logits, self.share)
             total = total + cfg.choice * parts["choice"]
         if cfg.semantic > 0 or cfg.lovasz > 0:
-            parts |= self._map_losses(*heads[-1], targets)
-            total = total + cfg.semantic * parts["semantic"] + cfg.lovasz * parts["lovasz"]
+            label = torch.stack([t.label for t in targets])[:, ::2, ::2]
+            probabilities = self._map(*heads[-1], label)
+            if cfg.semantic > 0:
+                parts["semantic"] = semantic_loss(probabilities, label, self.share)
+                total = total + cfg.semantic * parts["semantic"]
+            if cfg.lovasz > 0:
+                parts["lovasz"] = lovasz_loss(probabilities, label)
+                total = total + cfg.lovasz * parts["lovasz"]
         if cfg.contrastive != "none":
             outlier = torch.stack([t.outlier for t in targets])
             void = torch.stack([t.label for t in targets]) == IGNORE
@@ -164,15 +170,12 @@ class Criterion:
         overlap, sizes = (probs * truth).sum(1), probs.sum(1) + (truth * weight).sum(1)
         return bce.sum(), (1 - (2 * overlap + 1) / (sizes + 1)).sum()
 
-    def _map_losses(self, class_logits: Tensor, mask_logits: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
-        label = torch.stack([t.label for t in targets])[:, ::2, ::2]
-        scores = class_scores(class_logits, mask_logits)
+    @staticmethod
+    def _map(class_logits: Tensor, mask_logits: Tensor, label: Tensor) -> Tensor:
+        """Class probabilities [B, K, H, W] at the label's size."""
         size = (int(label.shape[1]), int(label.shape[2]))
-        probabilities = class_probabilities(F.interpolate(scores, size=size, mode="bilinear", align_corners=False))
-        return {
-            "semantic": semantic_loss(probabilities, label, self.share),
-            "lovasz": lovasz_loss(probabilities, label),
-        }
+        scores = class_scores(class_logits, mask_logits)
+        return class_probabilities(F.interpolate(scores, size=size, mode="bilinear", align_corners=False))
 
     def _pixel_loss(self, logits: Tensor, targets: Sequence[Target]) -> Tensor:
         label = torch.stack([t.label for t in targets])

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
-from m2a_ros.dds import profile_environment
+from m2a_ros.dds import local_environment
 from test.ros.harness import own_domain
 from test.ros.rig import Rig
 from test.tiny_bundle import write_tiny_bundle
 
 # Before any ROS node is made in this process.
-os.environ.update(profile_environment(os.environ))
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.update(local_environment(os.environ))
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 
-from m2a_ros.dds import PROFILE_VARIABLES
-from m2a_ros.resources import shared_file
+from m2a_ros.dds import local_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # Discovery alone takes up to 3 s; a loaded machine takes a multiple.
@@ -38,12 +37,10 @@ def python_path() -> str:
 
 
 def environment(domain: int) -> dict[str, str]:
-    profile = str(shared_file("config/fastdds_profile.xml"))
     return {
         **os.environ,
-        **dict.fromkeys(PROFILE_VARIABLES, profile),
+        **local_environment({}),
         "ROS_DOMAIN_ID": str(domain),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONPATH": python_path(),
         "OMP_NUM_THREADS": "2",
     }
