@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from m2a_core.errors import EngineError
 from m2a_core.trt.headers import download_headers
@@ -14,6 +15,10 @@ from m2a_core.trt.plugin_build import find_headers
 # A shell starts background jobs with SIGINT ignored, and their children inherit that: interrupts could not be tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine stalls for longer than hypothesis' 0.2 s an example.
+settings.register_profile("m2a", deadline=None)
+settings.load_profile("m2a")
 
 _FOLDERS_OVER_DDS = ("demo", "replay", "view")
 

@@ -84,10 +84,12 @@ class Criterion:
             parts["choice"] = choice_loss(*heads[-1], targets, pixel_logits, self.share)
             total = total + cfg.choice * parts["choice"]
         if cfg.semantic > 0 or cfg.lovasz > 0:
-            label = torch.stack([t.label for t in targets])[:, ::2, ::2]
-            probabilities = self._map(*heads[-1], label)
+            label, choice = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "choice"))
+            probabilities = self._map(*heads[-1], label)[..., ::2, ::2]
+            label, choice = label[:, ::2, ::2], choice[:, ::2, ::2]
             if cfg.semantic > 0:
-                parts["semantic"] = semantic_loss(probabilities, label, self.share)
+                sets = choice if bool(choice.any()) else None
+                parts["semantic"] = semantic_loss(probabilities, label, sets, self.share)
                 total = total + cfg.semantic * parts["semantic"]
             if cfg.lovasz > 0:
                 parts["lovasz"] = lovasz_loss(probabilities, label)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from m2a_core.training.contrastive import TINY, itself
+from m2a_core.training.targets import CHOICES
 
 LEAST = 1e-4
 """Added to every class of S, so that a pixel that no mask covers has equal classes."""
@@ -30,18 +31,29 @@ def class_probabilities(scores: Tensor) -> Tensor:
     return raised / raised.sum(1, keepdim=True)
 
 
-def semantic_loss(probabilities: Tensor, label: Tensor, share: Callable[[Tensor], Tensor] = itself) -> Tensor:
-    """Mean cross-entropy over the labelled pixels.
+def semantic_loss(
+    probabilities: Tensor, label: Tensor, choice: Tensor | None = None, share: Callable[[Tensor], Tensor] = itself
+) -> Tensor:
+    """Mean cross-entropy over the labelled pixels, and over those that are one of several classes.
+
+    Of the latter it is the marginal likelihood (Jin & Ghahramani, "Learning with Multiple Labels", NeurIPS 2002). Being
+    of S over its sum, it says which classes are likelier than the others and leaves open whether S is large: what looks
+    like none of the set may stay an anomaly.
 
     Args:
         probabilities: float [B, K, H, W], of `class_probabilities`.
         label: int64 [B, H, W], class id; everything outside 0..K-1 is left out.
+        choice: int64 [B, H, W], key of `CHOICES` where there is no label but a set, else 0; or None.
         share: mean of counts over the processes of a run.
 
     Returns:
         Scalar, 0 where no pixel is labelled.
     """
     valid = label < probabilities.shape[1]
-    of_label = probabilities.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
+    likelihood = probabilities.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
+    if choice is not None:
+        for key, members in CHOICES.items():
+            likelihood = torch.where(choice == key, probabilities[:, list(members)].sum(1), likelihood)
+        valid = valid | (choice > 0)
     count = share(valid.sum().to(probabilities.dtype)).clamp(min=TINY)
-    return -(of_label.log() * valid).sum() / count
+    return -(likelihood.log() * valid).sum() / count

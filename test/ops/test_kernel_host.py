@@ -121,7 +121,7 @@ def random_inputs(shapes, heads, dim, batch, spread, seed):
     return value, projection.astype(np.float32)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(PROBLEMS)
 def test_any_problem_equals_the_definition(host, problem):
     value, projection = random_inputs(**problem)
@@ -129,7 +129,7 @@ def test_any_problem_equals_the_definition(host, problem):
     np.testing.assert_allclose(run(host, value, projection, problem["shapes"]), want, rtol=0, atol=2e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PROBLEMS, st.floats(-50, 50))
 def test_result_is_linear_in_value_and_ignores_a_shift_of_all_logits(host, problem, shift):
     value, projection = random_inputs(**problem)
@@ -142,7 +142,7 @@ def test_result_is_linear_in_value_and_ignores_a_shift_of_all_logits(host, probl
     np.testing.assert_allclose(run(host, value, shifted, shapes), once, rtol=0, atol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PROBLEMS)
 def test_result_stays_within_the_values_and_zero(host, problem):
     value, projection = random_inputs(**problem)

@@ -180,7 +180,7 @@ def test_malformed_images_are_refused_by_reason(change: dict[str, Any], reason: 
     assert isinstance(caught.value, TypeError)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     height=st.integers(0, 5), width=st.integers(0, 5), step=st.integers(0, 20), size=st.integers(0, 100),
     encoding=st.sampled_from(["rgb8", "bgra8", "mono16", "bayer_rggb8", "yuv422", "nv21", "32FC1", "8UC5", "nonsense"]),

@@ -113,7 +113,7 @@ def test_parameters_place_the_camera_over_the_ground() -> None:
 
 
 @given(roll=st.floats(-0.5, 0.5), pitch=st.floats(-0.5, 0.5), yaw=st.floats(-1.0, 1.0))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_transform_is_the_pose_it_was_made_of(roll: float, pitch: float, yaw: float) -> None:
     from m2a_ros.extrinsics import _pose
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 
@@ -186,7 +186,6 @@ def test_bounds_of_a_level_camera_are_those_of_similar_triangles() -> None:
     ahead=st.floats(3, 50), side=st.floats(-0.5, 0.5), roll=st.floats(-0.3, 0.3), pitch=st.floats(0, 0.3),
     tilt=st.floats(-1, 1), x_error=st.floats(-1, 1), y_error=st.floats(-1, 1), lens=st.sampled_from(sorted(LENSES)),
 )  # fmt: skip
-@settings(deadline=None)
 def test_bounds_hold_the_true_distance(
     ahead: float, side: float, roll: float, pitch: float, tilt: float, x_error: float, y_error: float, lens: str
 ) -> None:

@@ -16,7 +16,7 @@ from m2a_core.training.losses import Criterion
 from m2a_core.training.lovasz import lovasz_loss
 from m2a_core.training.points import uniform_points
 from m2a_core.training.semantic import LEAST, class_probabilities, semantic_loss
-from m2a_core.training.targets import make_target
+from m2a_core.training.targets import CHOICES, make_target
 
 VOID = 255
 
@@ -68,12 +68,45 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
     (first, here), (second, there) = scene(3), scene(4)
     both, labels = torch.cat([first, second]), torch.cat([here, there])
     mean = (labels != VOID).sum().double() / 2
-    parts = [semantic_loss(class_probabilities(s), y, lambda _: mean) for s, y in ((first, here), (second, there))]
+    pairs = ((first, here), (second, there))
+    parts = [semantic_loss(class_probabilities(s), y, share=lambda _: mean) for s, y in pairs]
     assert (sum(parts) / 2).item() == pytest.approx(semantic_loss(class_probabilities(both), labels).item(), abs=1e-12)
 
 
+def test_a_set_of_classes_counts_with_the_sum_of_its_members() -> None:
+    rng = np.random.default_rng(5)
+    probabilities = class_probabilities(torch.tensor(rng.uniform(0, 1.5, (1, 11, 4, 5))))
+    label = torch.tensor(rng.choice([3, VOID], size=(1, 4, 5)))
+    choice = torch.where(label == VOID, torch.tensor(rng.choice([0, *CHOICES], size=(1, 4, 5))), 0)
+    assert {0, *CHOICES} <= set(choice[label == VOID].tolist())
+    rows, ids, keys = probabilities.numpy()[0], label.numpy()[0], choice.numpy()[0]
+    terms = []
+    for y, x in np.ndindex(4, 5):
+        members = CHOICES[keys[y, x]] if keys[y, x] else [ids[y, x]] if ids[y, x] != VOID else []
+        terms += [-np.log(rows[list(members), y, x].sum())] if len(members) else []
+    assert semantic_loss(probabilities, label, choice).item() == pytest.approx(np.mean(terms), abs=1e-12)
+
+
+def test_a_set_of_classes_leaves_open_how_large_s_is() -> None:
+    scores = torch.rand(1, 11, 1, 1, dtype=torch.float64).requires_grad_()
+    void = torch.full((1, 1, 1), VOID)
+    semantic_loss(class_probabilities(scores), void, torch.full_like(void, min(CHOICES))).backward()
+    along_s = (scores.grad * (scores.detach() + LEAST)).sum().item()
+    assert abs(along_s) < 1e-12 < scores.grad.abs().max().item()
+
+
+def test_the_criterion_takes_sets_of_coarse_labels_from_the_targets() -> None:
+    label = np.full((16, 24), VOID, np.uint8)
+    label[:, :12], label[:, 12:] = min(CHOICES), max(CHOICES)
+    target = make_target(label, np.zeros(label.shape, bool), CAMVID11, min_component=1, max_segments=4, partial=True)
+    rng = np.random.default_rng(3)
+    heads = [(torch.tensor(rng.normal(size=(1, 4, 12))), torch.tensor(rng.normal(size=(1, 4, 4, 6))))]
+    parts = Criterion(11, LossConfig(num_points=8, semantic=1.0), uniform_points)(heads, [target], seeds=[1])[1]
+    assert parts["semantic"] > 0
+
+
 @pytest.mark.parametrize("name", ["semantic", "lovasz"])
-def test_the_criterion_adds_both_losses_on_the_final_head_s_map_at_half_the_resolution(name: str) -> None:
+def test_the_criterion_adds_both_losses_on_the_final_head_s_map_at_every_other_pixel(name: str) -> None:
     rng = np.random.default_rng(3)
     label = rng.choice([3, 5, VOID], size=(16, 24)).astype(np.uint8)
     target = make_target(label, np.zeros(label.shape, bool), CAMVID11, min_component=1, max_segments=4)
@@ -86,8 +119,8 @@ def test_the_criterion_adds_both_losses_on_the_final_head_s_map_at_half_the_reso
 
     classes, masks = heads[-1]
     scores = np.einsum("bqk,bqhw->bkhw", softmax(classes, axis=-1)[..., :-1], expit(masks))
-    upsampled = torch.nn.functional.interpolate(torch.tensor(scores), (8, 12), mode="bilinear", align_corners=False)
-    half = torch.tensor(label[None, ::2, ::2].astype(np.int64))
+    upsampled = torch.nn.functional.interpolate(torch.tensor(scores), (16, 24), mode="bilinear", align_corners=False)
+    upsampled, half = upsampled[..., ::2, ::2], torch.tensor(label[None, ::2, ::2].astype(np.int64))
     loss = semantic_loss if name == "semantic" else lovasz_loss
     expected = 3 * loss(class_probabilities(upsampled), half).item()
     assert total(3.0) - total(0.0) == pytest.approx(expected, abs=1e-9)
