@@ -15,15 +15,18 @@ from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity  # type: ignore[attr-defined]
 from m2a_ros.dds import profile_environment
-from m2a_ros.launch_support import cameras_from_arguments, cameras_from_file, rviz_view
+from m2a_ros.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters, rviz_view
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 VIEWS = {"m2a.rviz": ("front",), "m2a_four_cameras.rviz": ("front", "left", "right", "rear")}
-TRUTH: dict[str, Any] = {"choices": ["true", "false"]}
+TRUTH: dict[str, Any] = {"choices": ["true", "false", ""]}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "params_file": {"default_value": str(CONFIG / "m2a.param.yaml"), "description": "Parameters."},
     "namespace": {"default_value": "", "description": "Namespace of the node."},
-    "cameras": {"default_value": "front", "description": "Names of the cameras, with commas between them."},
+    "cameras": {
+        "default_value": "",
+        "description": "Names of the cameras, with commas between them; '': those of the parameter file.",
+    },
     "image_topic": {
         "default_value": "/camera/image_raw",
         "description": "The cameras' image topic, {camera} standing for the name; compressed images are read from the "
@@ -43,13 +46,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "cameras: {NAME: {image: TOPIC, camera_info: TOPIC, depth: TOPIC}}.",
     },
     "autostart": {
-        "default_value": "true",
-        "description": "Configure and activate at start; false leaves it to a lifecycle manager.",
+        "default_value": "",
+        "description": "Configure and activate at start; false leaves it to a lifecycle manager; '': as the parameter "
+        "file says.",
         **TRUTH,
     },
-    "use_sim_time": {"default_value": "false", "description": "Read the time from /clock.", **TRUTH},
+    "use_sim_time": {
+        "default_value": "", "description": "Read the time from /clock; '': as the parameter file says.", **TRUTH
+    },
     "log_level": {"default_value": "info", "description": "debug, info, warn, error or fatal."},
-    "rviz": {"default_value": "false", "description": "Also start RViz with a view of the cameras.", **TRUTH},
+    "rviz": {
+        "default_value": "false", "description": "Also start RViz with a view of the cameras.",
+        "choices": ["true", "false"],
+    },
     "rviz_frame": {"default_value": "base_link", "description": "RViz's fixed frame: the node's base_frame."},
 }
 
@@ -65,7 +74,8 @@ def generate_launch_description() -> LaunchDescription:
 def launch_setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes, once the arguments are known."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    sim_time = {"use_sim_time": given["use_sim_time"] == "true"}
+    truths = {name: given[name] == "true" for name in ("autostart", "use_sim_time") if given[name]}
+    given["cameras"] = given["cameras"] or ",".join(cameras_of_parameters(given["params_file"]))
     topics = ("cameras", "image_topic", "camera_info_topic", "depth_topic")
     cameras = (
         cameras_from_file(given["cameras_file"])
@@ -80,7 +90,7 @@ def launch_setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         namespace=given["namespace"],
         parameters=[
             given["params_file"],
-            {"cameras": names, "autostart": given["autostart"] == "true", **sim_time},
+            {"cameras": names, **truths},
         ],
         remappings=[rule for camera in cameras for rule in camera.remappings()],
         arguments=["--ros-args", "--log-level", given["log_level"]],
@@ -88,6 +98,7 @@ def launch_setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     )
     if given["rviz"] == "false":
         return [node]
+    sim_time = {"use_sim_time": truths.get("use_sim_time", False)}
     view = "m2a.rviz" if len(names) == 1 else "m2a_four_cameras.rviz"
     template = (CONFIG / view).read_text(encoding="utf-8")
     with tempfile.NamedTemporaryFile("w", prefix="m2a_", suffix=".rviz", delete=False) as file:

@@ -15,6 +15,9 @@ from m2a_core.manifest import FILE_NAME, Manifest
 
 DEFAULT_MODEL = "m2a-edge"
 
+_EXTERNAL = b"\n\x08location\x12"
+"""How a tensor says that its values lie in another file: key "location" of `TensorProto.external_data`."""
+
 
 @dataclass(frozen=True)
 class ModelBundle:
@@ -29,6 +32,28 @@ class ModelBundle:
     manifest: Manifest
     directory: Path
     onnx_path: Path
+
+    def read_graph(self) -> bytes:
+        """The graph's bytes, checked: what is loaded is what was hashed, also where the file changes meanwhile.
+
+        Raises:
+            EngineError: the file is missing, has another hash, or keeps tensors in other files.
+        """
+        try:
+            graph = self.onnx_path.read_bytes()
+        except OSError as error:
+            raise EngineError(
+                f"{self.onnx_path}: the manifest names this graph but there is no such file, or it cannot be read "
+                f"({error.strerror}); export it anew"
+            ) from error
+        digest = hashlib.sha256(graph).hexdigest()
+        if digest != self.manifest.onnx_sha256:
+            raise EngineError(
+                f"{self.onnx_path}: SHA-256 is {digest}, the manifest says {self.manifest.onnx_sha256}; the file is "
+                "damaged or not the one that was exported: restore it or export the bundle anew"
+            )
+        require_whole(graph, self.onnx_path)
+        return graph
 
 
 def engine_directories() -> tuple[Path, ...]:
@@ -77,15 +102,22 @@ def load_bundle(name_or_path: str | Path = DEFAULT_MODEL) -> ModelBundle:
             f"{directory / str(asked_file)}: the manifest beside it describes '{manifest.onnx_file}'; "
             "name the bundle's directory, or export this graph into one of its own"
         )
-    if not onnx_path.is_file():
-        raise EngineError(f"{onnx_path}: the manifest names this graph but there is no such file; export it anew")
-    digest = sha256_of(onnx_path)
-    if digest != manifest.onnx_sha256:
+    bundle = ModelBundle(manifest, directory, onnx_path)
+    bundle.read_graph()
+    return bundle
+
+
+def require_whole(graph: bytes, path: Path) -> None:
+    """Check that a graph brings all its tensors along.
+
+    Raises:
+        EngineError: some lie in other files, which no hash covers.
+    """
+    if _EXTERNAL in graph:
         raise EngineError(
-            f"{onnx_path}: SHA-256 is {digest}, the manifest says {manifest.onnx_sha256}; the file is damaged or "
-            "not the one that was exported: restore it or export the bundle anew"
+            f"{path}: keeps tensors in other files, which the graph's hash does not cover; save it as one file, as "
+            "`m2a export` does"
         )
-    return ModelBundle(manifest, directory, onnx_path)
 
 
 def sha256_of(path: Path) -> str:
@@ -95,6 +127,11 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def hash_file(path: Path) -> Path:
+    """Where the SHA-256 of a weight file lies, as ``sha256sum`` writes it."""
+    return path.with_name(path.name + ".sha256")
 
 
 def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:

@@ -166,9 +166,12 @@ class _Reader:
         thresholds = self._object(data, "thresholds", {f.name for f in fields(Thresholds)})
         height, width = self._numbers(data, "input_size", 2, int)
         mean, std = (self._numbers(norm, key, 3, float) for key in ("mean", "std"))
+        name = self._value(data, "name", str)
+        if not name or name == ".." or name != Path(name).name:
+            raise EngineError(f"{self.source}: 'name' is {name!r}, expected one without folders")
         try:
             return Manifest(
-                name=self._value(data, "name", str),
+                name=name,
                 onnx_file=self._value(onnx, "file", str),
                 onnx_sha256=self._value(onnx, "sha256", str),
                 input_size=(height, width),

@@ -8,7 +8,6 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from m2a_core.errors import ConfigError
 from m2a_ros.depth import DepthBuffer
 from m2a_ros.endpoints import create_sensor_subscription
 from m2a_ros.frame_slot import Arrival, Slots
@@ -60,7 +59,7 @@ class CameraInput:
             self._images = self._subscribe_images(self._transport)
             self._subscribe(CameraInfo, f"~/input/{camera}/camera_info", self._keep_info)
             self._subscribe(Image, f"~/input/{camera}/depth", self._keep_depth)
-        except ConfigError:
+        except BaseException:
             self.destroy()
             raise
         self.follow_publishers()
@@ -76,13 +75,14 @@ class CameraInput:
 
     def follow_publishers(self) -> None:
         """With ``auto``: read the topic that has a publisher, raw first; with none stay where we are."""
-        if not self._auto or self.publisher_count():
+        if not self._auto:
             return
-        other = "compressed" if self._transport == "raw" else "raw"
-        if self._node.count_publishers(self._node.resolve_topic_name(self._topics[other])):
+        resolved = {name: self._node.resolve_topic_name(topic) for name, topic in self._topics.items()}
+        wanted = next((name for name in _MESSAGES if self._node.count_publishers(resolved[name])), self._transport)
+        if wanted != self._transport:
             self._unsubscribe(self._images)
-            self._transport = other
-            self._images = self._subscribe_images(other)
+            self._transport = wanted
+            self._images = self._subscribe_images(wanted)
 
     def destroy(self) -> None:
         """Unsubscribe."""

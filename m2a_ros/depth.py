@@ -55,7 +55,8 @@ class DepthBuffer:
     def nearest(self, stamp_ns: int, tolerance_s: float) -> Any | None:
         """The message with the nearest stamp, or None when none is within the tolerance."""
         with self._lock:
-            messages = list(self._messages)
+            # The latest first: it is taken where a driver stamps all alike.
+            messages = list(reversed(self._messages))
         if not messages:
             return None
         stamp, message = min(messages, key=lambda pair: abs(pair[0] - stamp_ns))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from m2a_ros.batching import OUTSIDE_WINDOW
+from m2a_ros.camera_input import REPLACED
 from m2a_ros.pipeline import BAD_FRAME_PREFIX, NO_SUBSCRIBER, NOT_RECTIFIED_PREFIX
 from m2a_ros.statistics import Snapshot
 
@@ -55,6 +56,7 @@ class CameraDiagnostics:
         self._before = Snapshot()
         self._before_when = time.monotonic()
         self._since = self._before_when
+        self._unanswered_since: float | None = None
 
     def status(self, view: CameraView, frame_timeout: float) -> DiagnosticStatus:
         """The camera's status now; after ``frame_timeout`` seconds without a frame it counts as silent."""
@@ -62,6 +64,10 @@ class CameraDiagnostics:
         elapsed = max(now - self._before_when, 1e-6)
         age = now - (self._since if current.last_arrival is None else current.last_arrival)
         level, message = self._judge(view, age, age > frame_timeout)
+        if (stalled := self._stalled(current, now)) > max(frame_timeout, 0.0):
+            level, message = DiagnosticStatus.ERROR, (
+                f"frames come and none is answered for {stalled:.1f} s: the worker hangs; restart the node"
+            )
         values = {
             "topic": view.topic,
             "publishers": view.publishers,
@@ -79,6 +85,14 @@ class CameraDiagnostics:
         }
         self._before, self._before_when = current, now
         return make_status(self._name, level, message, values)
+
+    def _stalled(self, current: Snapshot, now: float) -> float:
+        """Seconds over which frames came and each only replaced the one before."""
+        if _answered(current) > _answered(self._before):
+            self._unanswered_since = None
+        elif current.received > self._before.received and self._unanswered_since is None:
+            self._unanswered_since = now
+        return 0.0 if self._unanswered_since is None else now - self._unanswered_since
 
     def _judge(self, view: CameraView, age: float, silent: bool) -> tuple[bytes, str]:
         new = _new(view.snapshot.dropped, self._before.dropped)
@@ -126,6 +140,11 @@ class CameraDiagnostics:
         if new.keys() & set(_HARMLESS):
             return DiagnosticStatus.OK, "idle: nobody subscribes to an output"
         return DiagnosticStatus.OK, "running"
+
+
+def _answered(snapshot: Snapshot) -> int:
+    """Frames that were published, or looked at and dropped."""
+    return snapshot.published + sum(n for reason, n in snapshot.dropped.items() if reason != REPLACED)
 
 
 def _new(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
@@ -49,7 +50,7 @@ def create_sensor_subscription(
             kind, topic, callback, qos, qos_overriding_options=overrides,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=_reporter(node, topic, on_mismatch)),
         )  # fmt: skip
-    except RuntimeError as error:
+    except (RuntimeError, ParameterException) as error:
         raise _impossible(node, topic, error) from error
 
 
@@ -77,7 +78,7 @@ def create_output_publisher(
             kind, topic, qos, qos_overriding_options=overrides,
             event_callbacks=PublisherEventCallbacks(incompatible_qos=_reporter(node, topic, on_mismatch)),
         )  # fmt: skip
-    except RuntimeError as error:
+    except (RuntimeError, ParameterException) as error:
         raise _impossible(node, topic, error) from error
 
 
@@ -97,5 +98,5 @@ def _reporter(node: Node, topic: str, on_mismatch: OnMismatch | None) -> Callabl
     return tell
 
 
-def _impossible(node: Node, topic: str, error: RuntimeError) -> ConfigError:
+def _impossible(node: Node, topic: str, error: Exception) -> ConfigError:
     return ConfigError(f"{node.resolve_topic_name(topic)}: {error}; correct its qos_overrides parameters and restart")

@@ -55,7 +55,7 @@ class Intrinsics:
                 camera itself.
 
         Raises:
-            DataError: uncalibrated (K is zero), not finite, R is no rotation, or a
+            DataError: uncalibrated (K is zero), not finite, R is no rotation, one side of the image is 0, or a
                 distortion model or number of coefficients unknown.
         """
         projection = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
@@ -75,6 +75,8 @@ class Intrinsics:
         roi, binning = info.roi, (max(1, info.binning_x), max(1, info.binning_y))
         matrix[:2, 2] -= (roi.x_offset, roi.y_offset)
         size = (roi.width or info.width, roi.height or info.height)
+        if min(size) == 0 < max(size):
+            raise DataError(f"camera_info is for images of {size[0]}x{size[1]}; correct the driver")
         whole = cls(size, matrix, distortion, info.distortion_model, rotation)
         return whole._resampled((size[0] // binning[0], size[1] // binning[1]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,30 @@ def cameras_from_arguments(cameras: str, image: str, camera_info: str, depth: st
             )
     return [CameraTopics(name, *(topic.replace(PLACEHOLDER, name) for topic in (image, camera_info, depth)))
             for name in names]  # fmt: skip
+
+
+def cameras_of_parameters(path: str | Path) -> list[str]:
+    """The cameras that a parameter file lists for the node, or the node's own default.
+
+    Raises:
+        ConfigError: the file cannot be read, or its list of cameras is wrong.
+    """
+    try:
+        data: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"parameter file {path}: cannot be read ({error})") from error
+    lists = [parameters["cameras"] for parameters in _parameter_sets(data) if "cameras" in parameters]
+    return list(check_cameras(lists[-1] if lists else ["front"]))
+
+
+def _parameter_sets(data: Any) -> Iterator[Mapping[str, Any]]:
+    """Every ``ros__parameters`` of a file, which may nest namespaces and nodes."""
+    for key, value in data.items() if isinstance(data, dict) else ():
+        if isinstance(value, dict):
+            if key == "ros__parameters":
+                yield value
+            else:
+                yield from _parameter_sets(value)
 
 
 def cameras_from_file(path: str | Path) -> list[CameraTopics]:

@@ -152,6 +152,7 @@ class M2aNode(LifecycleNode):
             slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
         for camera in settings.cameras:
             transport = settings.camera[camera].transport
+            self._statistics[camera].reset()
             self._inputs[camera] = CameraInput(self, camera, transport, slots, self._statistics[camera])
             self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
         self._worker = Worker(slots, self._process, self._report_crash)
@@ -160,10 +161,11 @@ class M2aNode(LifecycleNode):
     def _stop(self) -> None:
         if self._worker is not None:
             self._worker.stop()
-            self._worker = self._batches = None
+            self._worker = None
             if self.context.ok():
                 for pipeline in self._pipelines.values():
-                    pipeline.clear_markers()
+                    pipeline.rest()
+        self._batches = None
         for camera in self._inputs.values():
             camera.destroy()
         self._inputs.clear()

@@ -20,6 +20,7 @@ from m2a_ros.parameter_spec import ParameterSpec
 from m2a_ros.parameters import all_parameters
 from m2a_ros.settings import Settings, check_cameras
 
+_OF_A_CAMERA = ("camera.", "mounting.")
 _ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
@@ -98,11 +99,19 @@ class ParameterServer:
     def _unknown(self) -> list[str]:
         # rclpy keeps undeclared overrides to itself and says nothing of them: a misspelt name would go unnoticed.
         given = sorted(self._node._parameter_overrides)
-        unknown = [name for name in given if name not in self._specs and not name.startswith(_ROS_OWN)]
+        unknown = [name for name in given if name not in self._specs and not self._changes_nothing(name)]
         return [f"parameter '{name}' is unknown; {self._hint(name)}" for name in unknown]
 
+    def _changes_nothing(self, name: str) -> bool:
+        """A parameter of ROS itself, or the default of a camera that is not listed: a file may name more cameras."""
+        if name.startswith(_ROS_OWN):
+            return True
+        camera = name.split(".")[1] if name.startswith(_OF_A_CAMERA) else ""
+        defaults = {spec.name: spec.default for spec in all_parameters((camera,))} if camera else {}
+        return name in defaults and self._node._parameter_overrides[name].value == defaults[name]
+
     def _hint(self, name: str) -> str:
-        if name.startswith(("camera.", "mounting.")):
+        if name.startswith(_OF_A_CAMERA):
             return f"'cameras' is {list(self.value('cameras'))}; add the camera there or remove the parameter"
         close = difflib.get_close_matches(name, self._specs, n=1)
         return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(self._specs))}"

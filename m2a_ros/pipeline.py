@@ -115,9 +115,11 @@ class CameraPipeline:
         timings["publish"] = 1e3 * (time.perf_counter() - inferred)
         self._finish(header, timings, start)
 
-    def clear_markers(self) -> None:
-        """Delete the markers that are shown."""
-        self._objects.clear_markers()
+    def rest(self) -> None:
+        """Delete the markers that are shown, and forget: frames after a pause are a beginning."""
+        self._objects.forget()
+        self._limiter = RateLimiter()
+        self._last_published = None
 
     def _decode(self, arrival: Arrival) -> Frame:
         message, header = arrival.message, arrival.message.header

@@ -11,7 +11,6 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
-from m2a_core.errors import ConfigError
 from m2a_core.labels import LabelSet
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import OpenSetResult, Output
@@ -57,7 +56,7 @@ class CameraOutputs:
         info = label_info_message(labels, threshold)
         try:
             self._create_all(camera, type(info))
-        except ConfigError:
+        except BaseException:
             self.destroy()
             raise
         self._label_info.publish(info)

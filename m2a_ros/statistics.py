@@ -40,6 +40,14 @@ class CameraStatistics:
     def __init__(self) -> None:
         """Start at zero."""
         self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to zero."""
+        with self._lock:
+            self._zero()
+
+    def _zero(self) -> None:
         self._received = 0
         self._published = 0
         self._dropped: Counter[str] = Counter()

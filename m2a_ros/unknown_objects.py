@@ -101,8 +101,9 @@ class UnknownObjects:
             self._outputs.publish_detections(detections_message(scene.header, objects, pose))
         return followed.result
 
-    def clear_markers(self) -> None:
-        """Delete the markers that are shown."""
+    def forget(self) -> None:
+        """Delete the markers that are shown, and end all tracks."""
+        self._tracker = Tracker()
         stamp = self._node.get_clock().now().to_msg()
         self._outputs.publish_markers(self._markers.build(stamp, {}))
 

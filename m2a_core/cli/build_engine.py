@@ -48,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--capability", metavar="SM", help="GPU to build for, e.g. sm89; default: the GPU here")
     parser.add_argument("--device", type=int, default=0, metavar="N", help="index of the GPU (default: %(default)s)")
-    parser.add_argument("--plugin", type=Path, metavar="SO", help="plugin library; default: built once and kept")
+    parser.add_argument(
+        "--plugin", type=Path, metavar="SO",
+        help="plugin library (default: built once and kept); to be loaded again, it must lie beside the engine",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="PATH", help="the engine; default: beside ONNX")
     parser.add_argument("--rebuild", action="store_true", help="replace an engine that is another than asked for")
 

@@ -48,18 +48,26 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from m2a_core.bundle import DEFAULT_MODEL, load_bundle
-    from m2a_core.evaluation.calibration import alarm_score, conformal_threshold, frames_needed, threshold_at_tpr
+    from m2a_core.evaluation.calibration import (
+        alarm_score,
+        check_tpr,
+        conformal_threshold,
+        frames_needed,
+        require_frames,
+        threshold_at_tpr,
+    )  # fmt: skip
     from m2a_core.metrics.pixel import split_scores
     from m2a_core.perception import Perception
     from m2a_core.types import Frame, Output
 
     if args.min_pixels is not None and args.min_pixels < 1:
         raise ConfigError(f"--min-pixels: expected at least 1, got {args.min_pixels}")
-    if args.frame_fpr is not None:
-        frames_needed(args.frame_fpr)
+    check_tpr(args.tpr)
     frames = list(_frames(args))
+    if args.frame_fpr is not None:
+        require_frames(len(frames), args.frame_fpr)
     bundle = load_bundle(args.model or DEFAULT_MODEL)
-    _check(frames)
+    _check(frames, anomalies=args.frame_fpr is None)
     perception = Perception.load(bundle.directory, spin=True)
     normal = args.frame_fpr is not None
     kept: dict[str, list[np.ndarray]] = {"anomaly": [], "refined": []}
@@ -109,20 +117,24 @@ _Reader = Callable[[], np.ndarray]
 _NAMED = 5
 
 
-def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]]) -> None:
+def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]], anomalies: bool) -> None:
     """Read every frame before the network runs: a bad one found at the end would cost all the work before it.
+
+    Args:
+        frames: paths and readers.
+        anomalies: some pixel must be anomalous.
 
     Raises:
         DataError: naming the first few that cannot be read or do not fit their truth.
     """
     from m2a_core.metrics.pixel import split_scores
 
-    bad = []
+    bad, found = [], not anomalies
     for path, read, truth in frames:
         try:
             size = read().shape[:2]
             if truth is not None:
-                split_scores(np.zeros(size, np.float32), truth())
+                found |= bool(len(split_scores(np.zeros(size, np.float32), truth())[0]))
         except DataError as error:
             bad.append(str(error) if str(path) in str(error) else f"{path}: {error}")
     if bad:
@@ -130,6 +142,8 @@ def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]]) -> None:
         raise DataError(
             f"{len(bad)} of {len(frames)} frames cannot be used; mend or remove them: {'; '.join(bad[:_NAMED])}{more}"
         )
+    if not found:
+        raise DataError("the ground truth has no anomalous pixel: calibrate on normal frames with --frame-fpr instead")
 
 
 def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader | None]]:

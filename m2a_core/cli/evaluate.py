@@ -85,6 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     by_folder, by_model = (args.pred, args.gt), (args.dataset, args.root)
+    if args.submission is not None and args.dataset is None:
+        raise ConfigError("--submission: written by a model; give --dataset NAME --root DIR, not --pred and --gt")
     if args.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
     if args.threshold is not None and not math.isfinite(args.threshold):
@@ -160,15 +162,17 @@ def _run_model(args: argparse.Namespace) -> int:
             # A threshold belongs to one score's scale: the others take theirs by the rule.
             further = {s: score_all(outputs.pairs(dataset.samples, s), label=f"{s} ").to_json() for s in scores[1:]}
             figures["scores"] = {s: {k: of[k] for k in _COMPARED} for s, of in {scores[0]: figures, **further}.items()}
-    else:
-        figures |= {"n_frames": len(dataset.samples) - len(failed), "failed": failed}
     labels = bundle.manifest.labels
-    if dataset.classes is not None and set(dataset.classes.values()) <= set(labels.names):
-        figures |= classes.semantic_figures(dataset, labels, outputs)
+    if dataset.suits(labels):
+        figures |= classes.semantic_figures(dataset, labels, outputs, failed)
         if dataset.anomaly is not None:
-            figures |= classes.open_iou_figures(dataset, labels, outputs)
+            figures |= classes.open_iou_figures(dataset, labels, outputs, failed)
     if dataset.panoptic is not None:
-        figures |= classes.panoptic_figures(dataset, labels, outputs)
+        figures |= classes.panoptic_figures(dataset, labels, outputs, failed)
+    if failed.keys() >= {sample.name for sample in dataset.samples}:
+        raise DataError(f"none of {len(failed)} frames could be scored; the first: {next(iter(failed.values()))}")
+    figures["failed"] = figures.get("failed", {}) | failed
+    figures.setdefault("n_frames", len(dataset.samples) - len(failed))
     _write_json(out, figures)
     pictures = model_pictures(dataset, outputs, perception, scores[0])
     write_report(out.with_suffix(".html"), f"{bundle.manifest.name} on {dataset.name}", evaluation, figures, pictures)

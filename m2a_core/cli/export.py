@@ -1,13 +1,13 @@
 """Turn trained weights into a model bundle: one ONNX graph with its manifest, checked against PyTorch on real frames.
 
 OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is OUT's last part; nothing is written
-unless the graph agrees with PyTorch on the frames. What is not given is kept from a manifest that OUT already has;
-thresholds can also be chosen afterwards, with `m2a calibrate`.
+unless the graph agrees with PyTorch on the frames. Thresholds and licence that are not given are kept from a manifest
+that OUT already has, its measured figures are not; thresholds can also be chosen afterwards, with `m2a calibrate`.
 
 example:
   m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\
       --frames drive/ --thresholds thresholds.json --license "research use" --out engines/m2a-edge
-where thresholds.json holds at least the scores at 95 % true-positive rate: {"anomaly": 0.31, "refined": 0.28}
+where thresholds.json holds for example the scores at 95 % true-positive rate: {"anomaly": 0.31, "refined": 0.28}
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +103,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def manifest_notes(args: argparse.Namespace, previous: Manifest | None) -> BundleNotes:
-    """What the manifest will say: as given, else as it was, else a placeholder.
+    """What the manifest will say: as given, else as it was, else a placeholder; figures only as given.
 
     Raises:
         ConfigError: a JSON file cannot be read or its entries do not fit.
     """
-    thresholds = previous.thresholds if previous else Thresholds(anomaly=0.5, refined=0.5)
+    old = previous.thresholds if previous else None
+    thresholds = _thresholds(args.thresholds, old) if args.thresholds else old
     return BundleNotes(
-        thresholds=_thresholds(args.thresholds) if args.thresholds else thresholds,
+        thresholds=thresholds or Thresholds(anomaly=0.5, refined=0.5),
         license=args.license or (previous.license if previous else "not stated"),
-        metrics=_numbers(args.metrics) if args.metrics else (previous.metrics if previous else {}),
+        metrics=_numbers(args.metrics) if args.metrics else {},
     )
 
 
@@ -127,10 +129,10 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _thresholds(path: Path) -> Thresholds:
+def _thresholds(path: Path, old: Thresholds | None) -> Thresholds:
     values = _numbers(path)
     try:
-        return Thresholds(**values)
+        return replace(old, **values) if old else Thresholds(**values)
     except TypeError as error:
         raise ConfigError(f"{path}: thresholds do not fit ({error})") from error
 

@@ -114,7 +114,7 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
     sources = open_sources(config.data, args.data_root, network.labels)
     broken = 0
     for what, frames in (("train", sources.train), ("validation", sources.held)):
-        report = check_frames(frames, network.labels, what)
+        report = check_frames(frames, network.labels, what, config.data.void == "class")
         print(f"{what}: " + "\n".join(report.lines(network.labels)))
         broken += len(report.broken)
     if broken:
@@ -133,10 +133,13 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
 
 def _describe(trainer: Trainer) -> None:
     """Print what training would see."""
+    from m2a_core.training.check import count_classes
+
     frames, mix = trainer.batches.frames, trainer.batches.mix
     print(f"{len(frames)} frames to train on, {len(mix.unknown)} outlier cut-outs, {len(mix.known)} known objects")
-    for class_id, name in enumerate(trainer.labels.names):
-        count = sum(bool((frame.label == class_id).any()) for frame in frames)
+    void_class = trainer.batches.data.void == "class"
+    counts = count_classes(frames, trainer.labels.num_classes, void_class)
+    for count, name in zip(counts.tolist(), trainer.labels.names, strict=True):
         print(f"  {name:12s} in {count} frames" + ("" if count else ": the network cannot learn it"))
     for index, stage in enumerate(trainer.config.stages):
         images, targets = trainer.batches.get(stage, index, 0)

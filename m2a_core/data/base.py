@@ -11,6 +11,7 @@ import numpy as np
 from m2a_core.errors import DataError
 from m2a_core.evaluation.files import load_array, read_labels
 from m2a_core.images import read_image
+from m2a_core.labels import LabelSet
 
 VOID = 255
 
@@ -80,6 +81,7 @@ class Dataset:
         classes: stored label value -> class name, every other value is void; None without classes.
         panoptic: reads a sample's segments; None without them.
         unknown: names of classes that count as unknown objects.
+        optional: names of classes that a model need not know; to such a model they are void.
         by_benchmark: the benchmark's published pixel figures are those of the SMIYC code.
     """
 
@@ -90,7 +92,12 @@ class Dataset:
     classes: Mapping[int, str] | None = None
     panoptic: Callable[[Sample], PanopticTruth] | None = None
     unknown: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
     by_benchmark: bool = False
+
+    def suits(self, labels: LabelSet) -> bool:
+        """Whether mIoU can be computed for a model of these classes."""
+        return self.classes is not None and set(self.classes.values()) - self.optional <= set(labels.names)
 
     def anomaly_truth(self, sample: Sample) -> np.ndarray:
         """Ground truth uint8 [H, W]: 0 known, 1 anomaly, 255 void.

@@ -61,7 +61,10 @@ def streethazards(root: Path) -> Dataset:
             partial(_town_name, town=town), town,
         )  # fmt: skip
     anomaly = {**dict.fromkeys(range(14), 0), 14: 1}
-    return Dataset("streethazards", tuple(samples), "anomaly", anomaly, dict(enumerate(STREETHAZARDS_NAMES, start=2)))
+    classes = {1: "background", **dict(enumerate(STREETHAZARDS_NAMES, start=2))}
+    # The released code trains what is unlabelled as a class and leaves "other" out; other code does the reverse.
+    optional = frozenset({"background", "other"})
+    return Dataset("streethazards", tuple(samples), "anomaly", anomaly, classes, optional=optional)
 
 
 def cityscapes(root: Path, split: str = "val") -> Dataset:

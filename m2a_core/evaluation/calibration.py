@@ -38,6 +38,12 @@ class FrameGuarantee:
         return _beta_bound(self.frames, self.rank, confidence)
 
 
+def check_tpr(tpr: float) -> None:
+    """Raise a ConfigError unless a true-positive rate is in (0, 1]."""
+    if not 0 < tpr <= 1:
+        raise ConfigError(f"true-positive rate {tpr}: expected a fraction in (0, 1], such as 0.95")
+
+
 def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
     """The highest threshold at which at least a share ``tpr`` of the anomalous pixels is found.
 
@@ -49,8 +55,7 @@ def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
         ConfigError: the rate is out of range.
         DataError: there is no anomalous pixel.
     """
-    if not 0 < tpr <= 1:
-        raise ConfigError(f"true-positive rate {tpr}: expected a fraction in (0, 1], such as 0.95")
+    check_tpr(tpr)
     if not len(scores):
         raise DataError("the ground truth has no anomalous pixel: calibrate on normal frames with --frame-fpr instead")
     found = min(len(scores), math.ceil(tpr * len(scores) - 1e-9))
@@ -80,6 +85,16 @@ def frames_needed(rate: float) -> int:
     return math.ceil(1 / rate - 1e-9) - 1
 
 
+def require_frames(count: int, rate: float) -> None:
+    """Raise a DataError where so many normal frames cannot guarantee a rate, a ConfigError where none could."""
+    needed = frames_needed(rate)
+    if count < needed:
+        raise DataError(
+            f"{count} normal frames cannot guarantee a false-alarm rate of {rate:g} per frame: at least {needed} are "
+            "needed"
+        )
+
+
 def conformal_threshold(alarm_scores: np.ndarray, rate: float) -> FrameGuarantee:
     """The lowest threshold with the guarantee.
 
@@ -89,15 +104,14 @@ def conformal_threshold(alarm_scores: np.ndarray, rate: float) -> FrameGuarantee
 
     Raises:
         ConfigError: the rate is out of range.
-        DataError: there are too few frames; the message says how many are needed.
+        DataError: there are too few frames; the message says how many are needed. Or most cannot raise an alarm.
     """
-    n, needed = len(alarm_scores), frames_needed(rate)
-    if n < needed:
-        raise DataError(
-            f"{n} normal frames cannot guarantee a false-alarm rate of {rate:g} per frame: at least {needed} are needed"
-        )
+    n = len(alarm_scores)
+    require_frames(n, rate)
     rank = math.ceil((n + 1) * (1 - rate) - 1e-9)
     quiet = np.sort(alarm_scores)[rank - 1]
+    if not np.isfinite(quiet):
+        raise DataError("most frames have fewer counted pixels than make an alarm: give a smaller --min-pixels")
     # A pixel counts at score >= threshold, the bound is on scores above the order statistic: the next float up.
     # Scores are float32, whose next value is the smallest step that tells them apart.
     threshold = float(np.nextafter(np.float32(quiet), np.float32(np.inf)))

@@ -1,7 +1,12 @@
-"""mIoU, open-IoU and panoptic quality of a data set, from the files ``evaluation.predict`` wrote."""
+"""mIoU, open-IoU and panoptic quality of a data set, from the files ``evaluation.predict`` wrote.
+
+Frames that cannot be scored are left out, and land by name in the caller's ``failed`` with the reason.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,18 +20,22 @@ from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.metrics.semantic import Confusion, mean_iou, open_iou, weighted_open_iou
 
 
-def semantic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> dict[str, Any]:
+def semantic_figures(
+    dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]
+) -> dict[str, Any]:
     """Closed-set mIoU over the pixels with a class, and IoU per class; fractions."""
     ids = model_ids(labels, dataset)
     confusion = Confusion(labels.num_classes)
     for sample in _done(dataset, outputs):
-        with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+        with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
             confusion.update(maps["semantic"], dataset.class_truth(sample, ids))
     iou = confusion.iou()
     return {"miou": mean_iou(iou), "iou": dict(zip(labels.names, iou.tolist(), strict=True))}
 
 
-def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> dict[str, Any]:
+def open_iou_figures(
+    dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]
+) -> dict[str, Any]:
     """Open-IoU by StreetHazards' cross rule (Sec. 7.4).
 
     The anomaly threshold of a group is the one at 95 % true-positive rate on all other groups; a pixel at or above it
@@ -41,32 +50,34 @@ def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> di
         metrics = PixelMetrics()
         for sample in _done(dataset, outputs):
             if sample.group in others:
-                with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+                with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
                     metrics.update(maps["anomaly"], dataset.anomaly_truth(sample))
         thresholds[group] = metrics.compute().tpr95_threshold
         confusion, images = Confusion(labels.num_classes + 1), 0
         for sample in _done(dataset, outputs):
             if sample.group != group:
                 continue
-            with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+            with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
                 predicted = np.where(maps["anomaly"] >= thresholds[group], labels.unknown_id, maps["semantic"])
-            truth = dataset.class_truth(sample, ids)
-            truth[dataset.anomaly_truth(sample) == 1] = labels.unknown_id
-            confusion.update(predicted.astype(np.uint8), truth)
-            images += 1
+                truth = dataset.class_truth(sample, ids)
+                truth[dataset.anomaly_truth(sample) == 1] = labels.unknown_id
+                confusion.update(predicted.astype(np.uint8), truth)
+                images += 1
         result[group] = (open_iou(confusion), images)
     averaged = weighted_open_iou(result)
     return {"open_iou": averaged.overall, "open_iou_per_set": dict(averaged.per_set), "open_iou_thresholds": thresholds}
 
 
-def panoptic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs) -> dict[str, Any]:
+def panoptic_figures(
+    dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]
+) -> dict[str, Any]:
     """PQ, SQ and RQ of known things, known stuff, all known classes and the unknown; fractions."""
     quality = PanopticQuality()
     for sample in _done(dataset, outputs):
         assert dataset.panoptic is not None
-        with np.load(outputs.prediction(sample), allow_pickle=False) as maps:
+        with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
             predicted = Segments.of_panoptic(maps["panoptic"])
-        quality.update(predicted, true_segments(dataset.panoptic(sample), dataset, labels))
+            quality.update(predicted, true_segments(dataset.panoptic(sample), dataset, labels))
     return {"panoptic": {group: vars(value) for group, value in quality.summary(labels).items()}}
 
 
@@ -93,3 +104,12 @@ def true_segments(truth: PanopticTruth, dataset: Dataset, labels: LabelSet) -> S
 
 def _done(dataset: Dataset, outputs: Outputs) -> list[Sample]:
     return [sample for sample in dataset.samples if outputs.prediction(sample).exists() and sample.labels is not None]
+
+
+@contextmanager
+def _named(sample: Sample, failed: dict[str, str]) -> Iterator[None]:
+    """Note a frame that cannot be scored, and go on."""
+    try:
+        yield
+    except DataError as error:
+        failed[sample.name] = str(error)

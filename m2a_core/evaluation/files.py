@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +184,7 @@ def load_array(path: Path, key: str | None) -> np.ndarray:
                 raise DataError(f"{path}: expected {asked}, the file holds {names}")
             array: np.ndarray = loaded[wanted]
             return array
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
         raise DataError(f"{path}: cannot be read as a NumPy file ({error})") from error
 
 

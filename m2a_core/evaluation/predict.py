@@ -1,7 +1,11 @@
-"""Running a model over a data set: one file of outputs per frame, so that a killed run goes on where it stopped."""
+"""Running a model over a data set: one file of outputs per frame, so that a killed run goes on where it stopped.
+
+A file's name says what it was made from (sizes and modification times), so a frame that changed is done anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,23 +68,29 @@ def mask_scores(network: NetworkOutput, size: tuple[int, int], names: Sequence[s
 
 @dataclass(frozen=True)
 class Outputs:
-    """Frame files of a data set: ``<directory>/<sample name>.npz`` and the remapped truths."""
+    """Frame files of a data set: the model's maps and the remapped truths."""
 
     directory: Path
 
     def prediction(self, sample: Sample) -> Path:
         """File with ``anomaly`` (float32), ``semantic`` (uint8) and, where asked, ``panoptic`` (int32), all [H, W]."""
-        return self.directory / "predictions" / f"{sample.name}.npz"
+        return self.directory / "predictions" / f"{sample.name}.{_state(sample.image, sample.overlay)}.npz"
 
     def truth(self, sample: Sample) -> Path:
         """Anomaly truth as 0, 1, 255."""
-        return self.directory / "truth" / f"{sample.name}.png"
+        return self.directory / "truth" / f"{sample.name}.{_state(sample.labels)}.png"
 
     def pairs(self, samples: tuple[Sample, ...], score: str | None = None) -> list[Pair]:
         """Score maps against truths, of the samples that have both; by default the first score's."""
         both = [s for s in samples if self.prediction(s).exists() and self.truth(s).exists()]
         key = SCORE_KEY if score is None else score_key(score)
         return [Pair(s.name, self.prediction(s), self.truth(s), key) for s in both]
+
+
+def _state(*paths: Path | None) -> str:
+    """Short digest of the files' sizes and modification times."""
+    stats = [path.stat() for path in paths if path is not None and path.exists()]
+    return hashlib.sha256(str([(s.st_size, s.st_mtime_ns) for s in stats]).encode()).hexdigest()[:12]
 
 
 def score_key(name: str) -> str:
@@ -133,7 +143,11 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
     for folder in ("predictions", "truth"):
         (outputs.directory / folder).mkdir(parents=True, exist_ok=True)
     failed = {}
-    todo = [s for s in dataset.samples if not outputs.prediction(s).exists()]
+    has_truth = {s.name for s in dataset.samples if dataset.anomaly is not None and s.labels is not None}
+    todo = [
+        s for s in dataset.samples
+        if not outputs.prediction(s).exists() or (s.name in has_truth and not outputs.truth(s).exists())
+    ]  # fmt: skip
     panoptic = dataset.panoptic is not None
     with tqdm(
         total=len(dataset.samples), initial=len(dataset.samples) - len(todo), desc="model", unit="frame",
@@ -141,9 +155,10 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
     ) as bar:  # fmt: skip
         for sample in todo:
             try:
-                if dataset.anomaly is not None and sample.labels is not None:
+                if sample.name in has_truth:
                     _write_png(outputs.truth(sample), dataset.anomaly_truth(sample))
-                _write_npz(outputs.prediction(sample), scorer.compute(sample.picture(), panoptic))
+                if not outputs.prediction(sample).exists():
+                    _write_npz(outputs.prediction(sample), scorer.compute(sample.picture(), panoptic))
             except DataError as error:
                 failed[sample.name] = str(error)
             bar.update()
@@ -157,7 +172,7 @@ def model_ids(labels: LabelSet, dataset: Dataset) -> Mapping[str, int]:
         DataError: the model lacks a class of the data set, so its IoU would mean something else.
     """
     ids = {name: i for i, name in enumerate(labels.names)}
-    absent = sorted(set((dataset.classes or {}).values()) - ids.keys())
+    absent = sorted(set((dataset.classes or {}).values()) - dataset.optional - ids.keys())
     if absent:
         raise DataError(
             f"data set '{dataset.name}' has classes that the model's label set '{labels.name}' lacks: "

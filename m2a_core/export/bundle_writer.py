@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core import __version__
-from m2a_core.bundle import load_bundle, sha256_of
+from m2a_core.bundle import hash_file, load_bundle, sha256_of
 from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
@@ -73,11 +73,13 @@ def export_bundle(
             (staged / f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
             manifest = _manifest(name, network, notes, sha256_of(staged / f"{name}.onnx"))
             (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
-            shutil.copyfile(weights, staged / f"{name}.safetensors")
+            copy = staged / f"{name}.safetensors"
+            shutil.copyfile(weights, copy)
+            hash_file(copy).write_text(f"{weights_digest}  {copy.name}\n", encoding="utf-8")
             report = _verify(OnnxRuntime(load_bundle(staged)), network, frames, options)
             out.mkdir(exist_ok=True)
             # The manifest comes last: until then the old one's hash refuses the new graph.
-            for file in (f"{name}.safetensors", f"{name}.onnx", FILE_NAME):
+            for file in (copy.name, hash_file(copy).name, f"{name}.onnx", FILE_NAME):
                 (staged / file).replace(out / file)
     except OSError as error:
         raise ExportError(f"{out}: cannot write the bundle ({error})") from error

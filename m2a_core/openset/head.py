@@ -31,6 +31,11 @@ class Candidates(str, Enum):
     ANOMALY = "anomaly"
     BACKGROUND = "background"
 
+    @classmethod
+    def suiting(cls, labels: LabelSet) -> Candidates:
+        """``background`` for the classes of COCO panoptic, on which the paper mines unknowns; else ``anomaly``."""
+        return cls.BACKGROUND if labels.name.startswith("coco_panoptic") else cls.ANOMALY
+
 
 class OpenSetHead:
     """Computes the outputs that a caller wants, and only those.
@@ -38,7 +43,7 @@ class OpenSetHead:
     Args:
         labels: the classes of the model.
         thresholds: where scores become decisions.
-        candidates: where unknown instances are looked for.
+        candidates: where unknown instances are looked for; None: where it suits the labels.
         hold: refined score from which what is no instance yet becomes a candidate of the result; None, or at least
             the threshold of instances, for no such candidates.
     """
@@ -47,12 +52,12 @@ class OpenSetHead:
         self,
         labels: LabelSet,
         thresholds: Thresholds,
-        candidates: Candidates = Candidates.ANOMALY,
+        candidates: Candidates | None = None,
         hold: float | None = None,
     ) -> None:
         self._labels = labels
         self._thresholds = thresholds
-        self._candidates = Candidates(candidates)
+        self._candidates = Candidates.suiting(labels) if candidates is None else candidates
         # Below the extent of instances, components would be others than without candidates.
         self._hold = thresholds.refined if hold is None else max(hold, thresholds.extent)
 

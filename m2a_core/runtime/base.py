@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from m2a_core.errors import InferenceError
+
 
 @dataclass(frozen=True)
 class NetworkOutput:
@@ -39,6 +41,27 @@ class NetworkOutput:
     full_masks: np.ndarray | None = None
 
 
+def require_finite(output: NetworkOutput, source: object) -> NetworkOutput:
+    """Give the output back if its scores are numbers.
+
+    A comparison with NaN is false: such pixels would be published as known ground.
+
+    Args:
+        output: of one image.
+        source: what gave it, for the message.
+
+    Raises:
+        InferenceError: f, f^r or a class probability is NaN or infinite.
+    """
+    for name in ("anomaly", "refined", "class_probs"):
+        if not np.isfinite(getattr(output, name)).all():
+            raise InferenceError(
+                f"{source}: output '{name}' holds NaN or infinite values on a frame: the weights are damaged, or half "
+                "precision overflows; export with --precision mixed or fp32"
+            )
+    return output
+
+
 class Runtime(Protocol):
     """A loaded network."""
 
@@ -56,7 +79,7 @@ class Runtime(Protocol):
 
         Raises:
             DataError: the image is not uint8 [H, W, 3] at the input size.
-            InferenceError: the back end failed.
+            InferenceError: the back end failed, or its scores are not finite.
         """
         ...
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from m2a_core.bundle import ModelBundle
 from m2a_core.errors import EngineError, InferenceError
 from m2a_core.export.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
-from m2a_core.runtime.base import NetworkOutput
+from m2a_core.runtime.base import NetworkOutput, require_finite
 from m2a_core.types import check_array
 
 _ORT_DTYPES = {
@@ -35,7 +35,7 @@ class OnnxRuntime:
         self._path = bundle.onnx_path
         try:
             self._session = ort.InferenceSession(
-                str(bundle.onnx_path), _session_options(threads, spin), providers=["CPUExecutionProvider"]
+                bundle.read_graph(), _session_options(threads, spin), providers=["CPUExecutionProvider"]
             )
         # ONNX Runtime's load errors share no base class narrower than these.
         except (RuntimeError, ValueError, NotImplementedError) + _ort_errors() as error:
@@ -72,7 +72,7 @@ class OnnxRuntime:
 
         Raises:
             DataError: the images are not uint8 [B, H, W, 3] at the input size.
-            InferenceError: the back end failed, also because the graph takes no such batch.
+            InferenceError: the back end failed, also because the graph takes no such batch; or scores are not finite.
         """
         check_array("network input", images, np.uint8, (None, *self.input_size, 3))
         return self._run(images, raw)
@@ -88,7 +88,7 @@ class OnnxRuntime:
         except (RuntimeError, ValueError) + _ort_errors() as error:
             raise InferenceError(f"{self._path}: ONNX Runtime failed on a frame ({_first_line(error)})") from error
         return [
-            NetworkOutput(**{name: value[i] for name, value in zip(names, values, strict=True)})
+            require_finite(NetworkOutput(**{n: v[i] for n, v in zip(names, values, strict=True)}), self._path)
             for i in range(len(images))
         ]
 

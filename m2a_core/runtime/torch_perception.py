@@ -18,6 +18,7 @@ from m2a_core.labels import CITYSCAPES19, LabelSet
 from m2a_core.manifest import Thresholds
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.refinement import Refinement, RefinementRule, refinement_rule
+from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry, Letterbox
 from m2a_core.runtime.base import NetworkOutput
 from m2a_core.runtime.torch_runtime import TorchRuntime
@@ -108,14 +109,18 @@ class CheckpointPerception:
                 class_logits=class_logits.numpy() if raw else None,
                 mask_logits=mask_logits.numpy() if raw else None,
             )
-        result = self._head.compute(network, geometry, wanted)
+        result = self._head.compute(network, geometry, wanted - {Output.OPEN_SET})
         exact = replace(
             result,
             anomaly=at_image["anomaly"] if Output.ANOMALY in wanted else None,
             refined=at_image["refined"] if Output.REFINED in wanted else None,
             semantic=at_image["semantic"] if Output.SEMANTIC in wanted else None,
+            open_set=self._open_set(at_image) if Output.OPEN_SET in wanted else None,
         )
         return exact, network
+
+    def _open_set(self, maps: dict[str, np.ndarray]) -> np.ndarray:
+        return open_set_semantic(maps["semantic"], maps["anomaly"], UNCALIBRATED.anomaly, self.labels.unknown_id)
 
     def close(self) -> None:
         """Nothing to free before the object goes."""

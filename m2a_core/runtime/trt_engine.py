@@ -14,7 +14,7 @@ import numpy as np
 from m2a_core.bundle import sha256_of
 from m2a_core.errors import EngineError, InferenceError
 from m2a_core.export.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
-from m2a_core.runtime.base import NetworkOutput
+from m2a_core.runtime.base import NetworkOutput, require_finite
 from m2a_core.runtime.cuda import Buffer, call, constant, gpu_architecture
 from m2a_core.trt.backend import Backend, load_backend
 from m2a_core.trt.engine_manifest import EngineManifest, load_checked
@@ -75,7 +75,7 @@ class TensorRtEngine:
 
         Raises:
             DataError: the images are not uint8 [B, H, W, 3] at the input size.
-            InferenceError: more images than the engine takes, or the GPU failed.
+            InferenceError: more images than the engine takes, the GPU failed, or scores are not finite.
         """
         check_array("network input", images, np.uint8, (None, *self.input_size, 3))
         count = len(images)
@@ -96,7 +96,8 @@ class TensorRtEngine:
             buffer.download(self._stream, buffer.bytes_of(count))
         call("cudaStreamSynchronize", self._stream)
         # Copies: the next frame overwrites the buffers.
-        return [NetworkOutput(**{n: self._buffers[n].host[i].copy() for n in wanted}) for i in range(count)]
+        outputs = [NetworkOutput(**{n: self._buffers[n].host[i].copy() for n in wanted}) for i in range(count)]
+        return [require_finite(output, self.path) for output in outputs]
 
     def close(self) -> None:
         """Free everything on the GPU; harmless when done before."""

@@ -43,9 +43,10 @@ class TensorRtRuntime:
                 f"{backend} and {bundle.manifest.onnx_sha256[:12]}... of {bundle.onnx_path}; build it with "
                 "`m2a build-engine`"
             )
-        from m2a_core.trt.plugin_build import ensure_plugin
+        from m2a_core.trt.plugin_build import ensure_plugin, find_built
 
-        self._engine = TensorRtEngine(path, ensure_plugin(), device)
+        plugin = find_built(key.plugin_sha256, path.parent) or ensure_plugin()
+        self._engine = TensorRtEngine(path, plugin, device)
         self.input_size = key.input_size
         if not self._engine.manifest.verified:
             self._verify(path)

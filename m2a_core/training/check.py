@@ -16,8 +16,8 @@ from m2a_core.labels import UNKNOWN_COLOR, LabelSet
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import StageConfig
-from m2a_core.training.datasets import FrameSource
-from m2a_core.training.targets import Target
+from m2a_core.training.datasets import FrameSource, LabelledImage
+from m2a_core.training.targets import IGNORE, Target
 
 SAMPLES = 8
 
@@ -53,13 +53,36 @@ class FrameReport:
         yield from (f"  broken: {text}" for text in self.broken)
 
 
-def check_frames(sources: Sequence[FrameSource], labels: LabelSet, what: str) -> FrameReport:
+def count_classes(frames: Sequence[LabelledImage], classes: int, void_class: bool) -> np.ndarray:
+    """In how many frames each class occurs: int64 [classes]; each frame is read once.
+
+    Args:
+        frames: to look at.
+        classes: their number.
+        void_class: the last class is that of void pixels.
+    """
+    found = np.zeros(classes, np.int64)
+    for frame in tqdm(frames, desc="classes", dynamic_ncols=True, leave=False):
+        found += np.bincount(_ids(frame.label, classes, void_class), minlength=256)[:classes] > 0
+    return found
+
+
+def _ids(label: np.ndarray, classes: int, void_class: bool) -> np.ndarray:
+    """The labels in a row, void ones as the last class where that is what they are."""
+    flat = label.ravel()
+    return np.where(flat == IGNORE, classes - 1, flat) if void_class else flat
+
+
+def check_frames(
+    sources: Sequence[FrameSource], labels: LabelSet, what: str, void_class: bool = False
+) -> FrameReport:
     """Read every frame; a broken one is noted and the next one read.
 
     Args:
         sources: the frames.
         labels: their classes.
         what: name for the progress bar.
+        void_class: the last class is that of void pixels.
     """
     classes = labels.num_classes + 1
     report = FrameReport(len(sources), [], np.zeros(classes, np.int64), np.zeros(classes, np.int64))
@@ -69,7 +92,7 @@ def check_frames(sources: Sequence[FrameSource], labels: LabelSet, what: str) ->
         except DataError as error:
             report.broken.append(str(error))
             continue
-        counts = np.bincount(frame.label.ravel(), minlength=256)
+        counts = np.bincount(_ids(frame.label, labels.num_classes, void_class), minlength=256)
         counts = np.append(counts[: labels.num_classes], counts[labels.num_classes :].sum())
         report.pixels += counts
         report.frames += counts > 0

@@ -45,8 +45,8 @@ def outlier_loss(
     ``printed`` is Eq. 13 as it stands: l_N = -max S, known l_N^2, outlier max(0, m - l_N)^2; both terms push max S to
     0. ``text`` puts the anomaly score f = 1 + l_N in the place of l_N, which is what the text describes: known f^2,
     outlier max(0, m - f)^2. ``bce`` is Eq. 28 on the probability f clipped to (0, 1), since log(l_N) of a negative
-    number has no value. Means over known and outlier pixels are taken apart, added and halved; without outliers only
-    the known term is left.
+    number has no value. max S is taken at the masks' size and then interpolated, as in the released code. Means over
+    known and outlier pixels are taken apart, added and halved; without outliers only the known term is left.
 
     Args:
         class_logits: float [B, Q, K+1].
@@ -61,9 +61,7 @@ def outlier_loss(
     """
     stride = cfg.contrastive_stride
     outlier, known = outlier[:, ::stride, ::stride], known[:, ::stride, ::stride]
-    scores = class_scores(class_logits, mask_logits)
-    scores = F.interpolate(scores, size=tuple(outlier.shape[-2:]), mode="bilinear", align_corners=True)
-    top = scores.amax(1)
+    top = interpolated_top(class_logits, mask_logits, outlier)
     if cfg.contrastive == "bce":
         anomaly = (1.0 - top).clamp(1e-6, 1.0 - 1e-6)
         per_known, per_outlier = -torch.log1p(-anomaly), -torch.log(anomaly)
@@ -72,6 +70,12 @@ def outlier_loss(
         per_known, per_outlier = value.square(), (cfg.margin - value).clamp(min=0).square()
     sums, counts = zip(*((_sum(per_known, known), _sum(per_outlier, outlier))), strict=True)
     return 0.5 * (torch.stack(sums) / share(torch.stack(counts)).clamp(min=TINY)).sum()
+
+
+def interpolated_top(class_logits: Tensor, mask_logits: Tensor, like: Tensor) -> Tensor:
+    """max_Z S at the size of ``like`` [B, H, W], interpolated with aligned corners: float [B, H, W]."""
+    top = class_scores(class_logits, mask_logits).amax(1, keepdim=True)
+    return F.interpolate(top, size=tuple(like.shape[-2:]), mode="bilinear", align_corners=True).squeeze(1)
 
 
 def _sum(values: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:

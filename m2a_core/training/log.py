@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from m2a_core.training.errors import TrainingError
 
 
@@ -48,11 +50,22 @@ class RunLog:
             raise TrainingError(
                 f"{self.path}: cannot be written ({error.strerror}); free some space, then go on with --resume"
             ) from error
-        for key, value in record.items():
-            if self.writer is not None and isinstance(value, float):
-                self.writer.add_scalar(f"{kind}/{key}", value, step)
+        try:
+            for key, value in record.items():
+                if self.writer is not None and isinstance(value, float):
+                    self.writer.add_scalar(f"{kind}/{key}", value, step)
+        except OSError as error:
+            self._give_up(error)
 
     def close(self) -> None:
         """Write what is left."""
-        if self.writer is not None:
-            self.writer.close()
+        try:
+            if self.writer is not None:
+                self.writer.close()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        # metrics.jsonl holds the same: no reason to lose a step, or the error that is under way.
+        self.writer = None
+        tqdm.write(f"TensorBoard's log is given up ({error.strerror or error}); {self.path} goes on")

@@ -32,7 +32,11 @@ class TrainedNetwork(nn.Module):
     def train(self, mode: bool = True) -> TrainedNetwork:
         """Set the mode; batch statistics of a handful of crops are worse than those of ImageNet."""
         super().train(mode)
-        self.model.backbone.eval()
+        # What the stage says counts, not what the network was made for.
+        self.model.backbone.train(mode and self.folded is None)
+        for module in self.model.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
         return self
 
     def forward(self, images: Tensor) -> tuple[Heads, Tensor | None]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from m2a_core.training.config import LossConfig
-from m2a_core.training.contrastive import outlier_loss
+from m2a_core.training.contrastive import interpolated_top, outlier_loss
 from m2a_core.training.matcher import mask_costs
 from m2a_core.training.points import sample_logits
 
@@ -82,8 +83,9 @@ def official_losses(
         points: those of all heads, or one per head.
         no_object: class weight of "no object" (released: 0.1).
         margin: m of Eq. 13 (released default: 1.0; paper: 0.75).
-        contrastive: ``printed`` (the released loss, Eq. 13 as it stands), ``text`` (f = 1 + l_N in place of l_N),
-            ``bce`` (Eq. 28) or ``none``.
+        contrastive: ``printed`` (the released "margin", Eq. 13 as it stands), ``text`` (f = 1 + l_N in place of l_N),
+            ``bce`` (the released "bce", which takes l_N for a logit, where Eq. 28 and `outlier_loss` take f for a
+            probability) or ``none``.
 
     Returns:
         Unweighted scalars with gradients under the released names: ``loss_ce``, ``loss_mask``, ``loss_dice`` and
@@ -101,8 +103,25 @@ def official_losses(
         mask, dice = _mask_losses(mask_logits, targets, pairs, given)
         losses |= {f"loss_mask{suffix}": mask, f"loss_dice{suffix}": dice}
         if contrastive != "none":
-            losses[f"loss_contrastive{suffix}"] = outlier_loss(class_logits, mask_logits, outlier, ~outlier, config)
+            loss = released_bce if contrastive == "bce" else partial(outlier_loss, known=~outlier, cfg=config)
+            losses[f"loss_contrastive{suffix}"] = loss(class_logits, mask_logits, outlier)
     return losses
+
+
+def released_bce(class_logits: Tensor, mask_logits: Tensor, outlier: Tensor) -> Tensor:
+    """The released code's cross-entropy: l_N = -max S as the logit of being an outlier.
+
+    Args:
+        class_logits: float [B, Q, K+1].
+        mask_logits: float [B, Q, h, w].
+        outlier: bool [B, H, W].
+
+    Returns:
+        Half the sum of the means over known and outlier pixels; scalar.
+    """
+    logits = -interpolated_top(class_logits, mask_logits, outlier)
+    per_pixel = F.binary_cross_entropy_with_logits(logits, outlier.to(logits.dtype), reduction="none")
+    return 0.5 * sum((per_pixel[where].mean() for where in (outlier, ~outlier) if where.any()), logits.new_zeros(()))
 
 
 @torch.no_grad()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -35,6 +36,9 @@ from m2a_core.training.state import (
     update_average,
 )
 from m2a_core.training.targets import Target
+
+_POINTS, _DEPTH = range(2)
+"""What a seed is for: the points of the losses, the branches that stochastic depth drops."""
 
 __all__ = ["Progress", "Trainer", "TrainingError"]
 
@@ -113,8 +117,8 @@ class Trainer:
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
                 self._start_stage(self.config.stages[self.progress.stage])
                 self._load_optimizer(state["optimizer"])
-                if self.engine.scaler is not None and state.get("scaler") is not None:
-                    self.engine.scaler.load_state_dict(state["scaler"])
+            if self.engine.scaler is not None and state.get("scaler") is not None:
+                self.engine.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"checkpoint {self.checkpoint}: does not fit the network or the stage: {error}"
@@ -140,10 +144,10 @@ class Trainer:
             self._save()
         self.engine.wait()
 
-    def _save(self) -> None:
+    def _save(self, path: Path | None = None) -> None:
         optimizer = None if self.optimizer is None else self.optimizer.state_dict()
         save_checkpoint(
-            self.checkpoint,
+            path or self.checkpoint,
             {
                 "stage": self.progress.stage,
                 "step": self.progress.step,
@@ -164,7 +168,7 @@ class Trainer:
         Raises:
             TrainingError: loss or gradient is not finite; the batch is saved beside the checkpoint.
             CheckpointError: a checkpoint cannot be written; the one before it is left whole.
-            DataError: a frame cannot be read; a checkpoint is written first.
+            DataError: a frame cannot be read, in this process or another; a checkpoint is written first.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -217,7 +221,7 @@ class Trainer:
         ) as bar:  # fmt: skip
             while self.progress.step < stage.iterations and not self._stopping():
                 began = time.perf_counter()
-                parts = self._step(stage, criterion, *next(batches))
+                parts = self._step(stage, criterion, *self._next(batches))
                 self.progress.step += 1
                 done = self.progress.step
                 log.add("train", {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts},
@@ -232,6 +236,18 @@ class Trainer:
             self.progress = Progress(self.progress.stage + 1, 0)
             self.optimizer = None
             self.save()
+
+    def _next(self, batches: Iterator[tuple[Tensor, list[Target]]]) -> tuple[Tensor, list[Target]]:
+        """The next batch; where one process cannot read its part, all stop before the step."""
+        batch, broken = None, None
+        try:
+            batch = next(batches)
+        except DataError as error:
+            broken = error
+        if self.engine.any(broken is not None):
+            raise broken or DataError("another process could not read a frame; it says which")
+        assert batch is not None
+        return batch
 
     def _validate(self, stage: StageConfig, done: int, log: RunLog, offset: int) -> None:
         if self.engine.is_main:
@@ -249,11 +265,11 @@ class Trainer:
         rate = learning_rate(stage, step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        heads, pixel = self.network(images.to(device))
         # Every image's points have a seed of their own, so that they do not depend on which process has the image.
         first = self.engine.rank * len(targets)
-        start = ((self.config.seed * 16 + self.progress.stage) << 32) + step
-        seeds = [(start << 10) + first + i for i in range(len(targets))]
+        seeds = [self._seed(_POINTS, step, first + i) for i in range(len(targets))]
+        torch.manual_seed(self._seed(_DEPTH, step, self.engine.rank))
+        heads, pixel = self.network(images.to(device))
         loss, parts = criterion(heads, [t.to(device) for t in targets], pixel, seeds)
         values = torch.tensor([float(loss.detach()), *parts.values()], dtype=torch.float64, device=device)
         total, *means = self.engine.mean(values).tolist()
@@ -270,11 +286,22 @@ class Trainer:
         update_average(self.average, self.model, stage.ema, step if self.progress.stage == 0 else step + 1000)
         return {"loss": total, **parts, "grad_norm": float(norm), "lr": stage.lr * rate}
 
+    def _seed(self, purpose: int, step: int, index: int) -> int:
+        """32 bits, all that PyTorch's generator on the CPU looks at."""
+        entropy = [self.config.seed, self.progress.stage, step, index, purpose]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
     def _give_up(self, what: str, images: Tensor, targets: list[Target], parts: dict[str, float]) -> NoReturn:
         part = "" if self.engine.world == 1 else f"_rank{self.engine.rank}"
         path = self.out / f"bad_batch_{self.progress.stage}_{self.progress.step}{part}.pt"
         where = save_bad_batch(path, images, targets)
+        before = self.out / "before_bad_batch.pt"
+        good = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+        if good and self.engine.is_main:
+            self._save(before)
+        kept = [str(p) for p in (before if good else None, self.checkpoint) if p is not None and p.is_file()]
         raise TrainingError(
             f"stage {self.progress.stage}, step {self.progress.step}: the {what} is not finite ({parts}); {where}, "
-            f"the last good weights in {self.checkpoint}; lower the learning rate or look at the batch"
+            f"the state before it in {', '.join(kept) or 'no file: the weights are not finite either'} (as "
+            f"{self.checkpoint.name}, --resume takes it); lower the learning rate or look at the batch"
         )

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from m2a_core.bundle import hash_file
 from m2a_core.errors import CheckpointError
 from m2a_core.model.config import ModelConfig
 
@@ -44,7 +45,7 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
         digest = hashlib.sha256(partial.read_bytes()).hexdigest()
         partial.chmod(0o644)
         partial.replace(path)
-        path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        hash_file(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise CheckpointError(f"weights {path}: cannot be written ({error}); free some space and try again") from error

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from m2a_core.bundle import sha256_of
 from m2a_core.errors import EngineError
 from m2a_core.ops.compile import CACHE, CSRC, find_nvcc
 
@@ -75,6 +76,18 @@ def ensure_plugin(
         # Two processes may build at once; each then finds a whole file.
         os.replace(Path(folder) / LIBRARY, library)
     return library
+
+
+def find_built(sha256: str, beside: Path, cache: Path = CACHE) -> Path | None:
+    """The plugin library of a hash, if it is here: a machine that only runs engines needs no compiler.
+
+    Args:
+        sha256: of the library.
+        beside: folder of the engine, where a library of one's own is put.
+        cache: folder of `ensure_plugin`'s results.
+    """
+    places = (*sorted(beside.glob("*.so")), *sorted(cache.glob(f"plugin-*/{LIBRARY}")))
+    return next((path for path in places if sha256_of(path) == sha256), None)
 
 
 def find_headers() -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
-from m2a_core.bundle import sha256_of
+from m2a_core.bundle import require_whole
 from m2a_core.errors import ConfigError, EngineError
 from m2a_core.export.io_spec import INPUT, OUTPUTS
 from m2a_core.export.precision import convert
@@ -83,9 +84,11 @@ def read_source(path: Path) -> SourceGraph:
     if not path.is_file():
         raise EngineError(f"{path}: no such ONNX file; write one with `m2a export`")
     try:
-        model = onnx.load(path, load_external_data=False)
+        graph = path.read_bytes()
+        model = onnx.load_from_string(graph)
     except (DecodeError, OSError, ValueError) as error:
         raise EngineError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
+    require_whole(graph, path)
     stated = {entry.key: entry.value for entry in model.metadata_props}
     missing = sorted({INPUT.name} - {v.name for v in model.graph.input}) + sorted(
         {spec.name for spec in OUTPUTS} - {v.name for v in model.graph.output}
@@ -103,8 +106,9 @@ def read_source(path: Path) -> SourceGraph:
             "wrongly by some releases of TensorRT: export the graph anew with `m2a export`"
         )
     height, width = (int(n) for n in stated["m2a.input_size"].split("x"))
+    digest = hashlib.sha256(graph).hexdigest()
     return SourceGraph(
-        path, model, sha256_of(path), stated["m2a.precision"], (height, width), int(stated["m2a.max_batch"]), nodes
+        path, model, digest, stated["m2a.precision"], (height, width), int(stated["m2a.max_batch"]), nodes
     )
 
 

@@ -116,3 +116,34 @@ def test_every_bad_frame_is_named_before_the_network_runs(
     assert "2 of 4 frames cannot be used" in said
     assert "001.png" in said
     assert "003.png" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--frame-fpr", "0.01"], "at least 99 are needed"),
+        (["--gt", "{masks}", "--tpr", "95"], "expected a fraction"),
+        (["--gt", "{masks}"], "no anomalous pixel"),
+    ],
+)
+def test_what_cannot_come_out_well_is_refused_before_the_network_runs(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    options: list[str], named: str,
+) -> None:  # fmt: skip
+    write_normal(tmp_path / "normal", 3)
+    (tmp_path / "masks").mkdir()
+    for path in (tmp_path / "normal").iterdir():
+        cv2.imwrite(str(tmp_path / "masks" / path.name), np.zeros(read_image(path).shape[:2], np.uint8))
+    monkeypatch.setattr(Perception, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    given = [option.format(masks=tmp_path / "masks") for option in options]
+    assert main(["calibrate", "--model", str(bundle), "--images", str(tmp_path / "normal"), *given]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_an_alarm_larger_than_the_image_is_refused(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_normal(tmp_path / "normal", 9)
+    options = ["--images", str(tmp_path / "normal"), "--frame-fpr", "0.1", "--min-pixels", "999999999"]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 2
+    assert "smaller --min-pixels" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 
 from m2a_core.cli.main import main
 from m2a_core.evaluation import predict
-from m2a_core.labels import CAMVID11
+from m2a_core.labels import CAMVID11, STREETHAZARDS12
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()
@@ -207,3 +207,72 @@ def test_submission_files_are_the_benchmarks(tmp_path: Path, model: Path) -> Non
     with h5py.File(path) as file:
         assert file["value"].dtype == np.float16
         assert file["value"].shape == SIZE
+
+
+def test_a_submission_of_another_network_or_score_is_not_mixed_with_this_one(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("h5py")
+    write(tmp_path / "data/images/bear0000.jpg", scene(40)[0])
+    options = ("--submission", str(tmp_path / "sub"))
+    assert evaluate(tmp_path, "smiyc_anomaly", model, *options)[0] == 0
+    assert evaluate(tmp_path, "smiyc_anomaly", model, *options)[0] == 0
+    assert evaluate(tmp_path, "smiyc_anomaly", model, *options, "--score", "anomaly")[0] == 2
+    assert "holds files of refined of" in capsys.readouterr().err
+
+
+def test_a_frame_that_was_mended_after_a_failed_run_is_done_anew(folder: Path, model: Path) -> None:
+    mask = folder / "data" / "masks" / "1.png"
+    whole = mask.read_bytes()
+    write(mask, np.zeros((8, 8), np.uint8))
+    code, figures = evaluate(folder, "folder", model)
+    assert (code, list(figures["failed"]), figures["n_frames"]) == (2, ["1"], 2)
+    mask.write_bytes(whole)
+    code, figures = evaluate(folder, "folder", model)
+    assert (code, figures["failed"], figures["n_frames"]) == (0, {}, 3)
+
+
+def test_an_image_that_changed_after_a_failed_run_is_done_anew(folder: Path, model: Path) -> None:
+    (folder / "data" / "masks" / "1.png").write_bytes(b"damaged")
+    before = evaluate(folder, "folder", model)[1]
+    empty, _ = scene(0)
+    empty[40:] = COLORS["road"]
+    write(folder / "data" / "images" / "0.png", empty)
+    after = evaluate(folder, "folder", model)[1]
+    assert after["auprc"] < before["auprc"] - 0.1
+
+
+def test_a_damaged_class_label_costs_its_frame_alone(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(3):
+        image, ids = scene(16 + 24 * i)
+        write(tmp_path / f"data/images/test/{i}.png", image)
+        write(tmp_path / f"data/labels/test/{i}.png", ids if i != 1 else ids[:8, :8])
+    code, figures = evaluate(tmp_path, "camvid", model)
+    assert code == 2
+    assert figures["n_frames"] == 2
+    assert figures["miou"] > 0.9
+    assert "frame '1' is left out" in capsys.readouterr().err
+
+
+def test_streethazards_counts_the_classes_of_the_released_network(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny", SIZE, STREETHAZARDS12)
+    colors = tiny_colors(STREETHAZARDS12)
+    for town in ("t5", "t6"):
+        image = np.full((*SIZE, 3), colors["road"], np.uint8)
+        image[:48], image[56:80, 16:48], image[80:] = colors["background"], RED, colors["building"]
+        ids = np.full(SIZE, 8, np.uint8)  # stored: 1 unlabelled, 2 building, 4 other, 8 road, 14 anomaly
+        ids[:48], ids[56:80, 16:48], ids[80:] = 1, 14, 4
+        write(tmp_path / f"data/test/images/test/{town}/0.png", image)
+        write(tmp_path / f"data/test/annotations/test/{town}/0.png", ids)
+    code, figures = evaluate(tmp_path, "streethazards", bundle)
+    assert code == 0
+    seen = {name for name, iou in figures["iou"].items() if iou is not None}
+    assert {"background", "road"} <= seen
+    assert figures["open_iou"] > 0.5
+
+
+def test_score_maps_make_no_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--pred", "a", "--gt", "b", "--submission", str(tmp_path)]) == 2
+    assert "--submission: written by a model" in capsys.readouterr().err

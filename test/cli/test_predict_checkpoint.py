@@ -146,6 +146,10 @@ def test_fixed_size_gives_maps_of_the_image(tmp_path, picture, checkpoint):
     assert got["mask_logits"].shape[1:] == (16, 24)  # 64x93, padded to 64x96
     for name in ("anomaly", "refined", "semantic", "open_set", "panoptic", "unknown_instances"):
         assert got[name].shape == (HEIGHT, WIDTH)
+    unknown = got["open_set"] == 19
+    assert 0 < unknown.mean() < 1
+    np.testing.assert_array_equal(unknown, got["anomaly"] >= 0.5)
+    np.testing.assert_array_equal(got["open_set"][~unknown], got["semantic"][~unknown])
 
 
 def test_converted_weights_give_the_same_result(tmp_path, picture, checkpoint, capsys):

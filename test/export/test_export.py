@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,9 +22,10 @@ from m2a_core.export.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.verify import _agreements, verify
 from m2a_core.export.weights import load_trained
-from m2a_core.model import MODELS
+from m2a_core.model import MODELS, build_model
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.factory import create_runtime
+from m2a_core.training.weights import save_weights
 from test.export.conftest import LABELS, NOTES, SMALL, pictures, small_network
 
 
@@ -62,7 +64,8 @@ def test_manifest_describes_the_bundle(exported):
 
 
 def test_bundle_holds_graph_weights_and_what_was_there(exported, weights):
-    names = {"MODEL_CARD.md", "manifest.json", "small-bundle.onnx", "small-bundle.safetensors"}
+    names = {"MODEL_CARD.md", "manifest.json", "small-bundle.onnx"}
+    names |= {"small-bundle.safetensors", "small-bundle.safetensors.sha256"}
     assert {p.name for p in exported.iterdir()} == names
     assert [p.name for p in exported.parent.iterdir()] == ["small-bundle"]
     assert (exported / "small-bundle.safetensors").read_bytes() == weights.read_bytes()
@@ -135,7 +138,36 @@ def test_nothing_is_written_when_the_graph_disagrees(tmp_path, weights):
 def test_what_is_not_given_is_kept_from_the_manifest_that_is_there(exported):
     previous = load_bundle(exported).manifest
     nothing_given = argparse.Namespace(thresholds=None, metrics=None, license=None)
-    assert manifest_notes(nothing_given, previous) == NOTES
+    # Figures are of other weights, or of the same in another graph: nobody measured them.
+    assert manifest_notes(nothing_given, previous) == replace(NOTES, metrics={})
+
+
+def test_thresholds_that_are_given_leave_the_others_of_the_manifest_as_they_are(exported, tmp_path):
+    previous = load_bundle(exported).manifest
+    (tmp_path / "t.json").write_text('{"anomaly": 0.75}')
+    given = argparse.Namespace(thresholds=tmp_path / "t.json", metrics=None, license=None)
+    assert manifest_notes(given, previous).thresholds == replace(previous.thresholds, anomaly=0.75)
+
+
+def test_weights_that_are_not_those_whose_hash_lies_beside_them_are_refused(exported, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "small", SMALL)
+    weights = tmp_path / "small-bundle.safetensors"
+    for suffix in ("", ".sha256"):
+        (tmp_path / (weights.name + suffix)).write_bytes((exported / (weights.name + suffix)).read_bytes())
+    load_trained(weights, "small")
+    data = bytearray(weights.read_bytes())
+    data[-3] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"SHA-256 is .*small-bundle\.safetensors\.sha256 says"):
+        load_trained(weights, "small")
+
+
+def test_weights_trained_with_another_attention_are_loaded_with_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "small", SMALL)
+    config = replace(SMALL, attention="masked")
+    save_weights(build_model(config).state_dict(), config, tmp_path / "w.safetensors", {})
+    network, _ = load_trained(tmp_path / "w.safetensors", "small")
+    assert network.config == config
 
 
 def test_thresholds_are_placeholders_until_they_are_chosen():

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2a_core.labels import CAMVID11
+from m2a_core.labels import CAMVID11, CITYSCAPES19
+from m2a_core.labels_coco import COCO_PANOPTIC133
 from m2a_core.manifest import Thresholds
 from m2a_core.openset.components import find_components
 from m2a_core.openset.head import Candidates, OpenSetHead
@@ -183,3 +184,8 @@ def test_without_a_lower_hold_there_are_no_candidates(two_objects, hold):
     limits = Thresholds(anomaly=0.5, refined=0.8, extent=0.3, min_area=0.001)
     head = OpenSetHead(CAMVID11, limits, hold=hold)
     assert head.compute(two_objects, Letterbox(INPUT).geometry(*INPUT), ALL_OUTPUTS).candidates == ()
+
+
+def test_unknowns_are_mined_from_the_background_for_coco_panoptic_alone() -> None:
+    assert Candidates.suiting(COCO_PANOPTIC133) is Candidates.BACKGROUND
+    assert {Candidates.suiting(labels) for labels in (CAMVID11, CITYSCAPES19)} == {Candidates.ANOMALY}

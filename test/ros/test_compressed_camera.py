@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from m2a_core.perception import Perception
 from test.ros.bench import RED_BOX, pixels
 from test.ros.harness import Listener, NodeProcess, Player
-from test.ros.messages import FRAME_ID, compressed, frame, scene
+from test.ros.messages import FRAME_ID, compressed, frame, image, scene
 
 REAR_MASK = "/m2a/output/rear/open_set_mask"
 
@@ -33,11 +33,12 @@ def compressed_camera(
     node.stop()
 
 
-def answer_of_rear(player: Player, listener: Listener, message: CompressedImage) -> Image:
+def answer_of_rear(player: Player, listener: Listener, message: CompressedImage | Image) -> Image:
     """Send until the answer comes: the node looks for the topic's publisher every half second."""
+    topic = "/m2a/input/rear/image" + ("/compressed" if isinstance(message, CompressedImage) else "")
 
     def play_and_look() -> Image | None:
-        player.play("/m2a/input/rear/image/compressed", [message], pause=0.1)
+        player.play(topic, [message], pause=0.1)
         return next((m for m in listener.received[REAR_MASK] if m.header.stamp == message.header.stamp), None)
 
     answer = listener.spin_until(play_and_look)
@@ -69,3 +70,11 @@ def test_truncated_jpeg_is_counted_and_not_answered(
     answer_of_rear(player, listener, compressed(scene(RED_BOX), 10, ".jpg"))
     assert cut.header.stamp not in [message.header.stamp for message in listener.received[REAR_MASK]]
     assert node.process.poll() is None
+
+
+def test_raw_images_are_taken_as_soon_as_they_come(
+    compressed_camera: tuple[NodeProcess, Player, Listener],
+) -> None:
+    _, player, listener = compressed_camera
+    answer_of_rear(player, listener, compressed(scene(RED_BOX), 11, ".png"))
+    answer_of_rear(player, listener, image(scene(RED_BOX), 12))

@@ -25,6 +25,7 @@ from m2a_core.types import Output
 from m2a_ros.node import M2aNode
 from m2a_ros.parameters import all_parameters
 from m2a_ros.resources import shared_file
+from m2a_ros.statistics import CameraStatistics
 from test.tiny_bundle import write_tiny_bundle
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -261,6 +262,34 @@ def test_impossible_quality_of_service_is_refused_aloud(make_node: MakeNode, top
     assert "Traceback" not in node._problem
     kept = [p.topic_name for p in (*node.subscriptions, *node.publishers) if "/front/" in p.topic_name]
     assert kept == []
+
+
+def test_quality_of_service_of_a_wrong_type_is_refused_and_leaves_nothing_behind(make_node: MakeNode) -> None:
+    for direction in ("output/front/panoptic.publisher", "input/front/camera_info.subscription"):
+        node = make_node(**{f"qos_overrides./m2a/{direction}.depth": "5"})
+        node.start()
+        assert state(node) == "unconfigured"
+        assert "Traceback" not in node._problem
+        assert [p.topic_name for p in (*node.subscriptions, *node.publishers) if "/front/" in p.topic_name] == []
+
+
+def test_defaults_of_a_camera_that_is_not_listed_change_nothing(make_node: MakeNode) -> None:
+    node = make_node(cameras=["left"], camera__front__crop=False, mounting__front__height=2.5)
+    reason = refusal(node)
+    assert "mounting.front.height" in reason
+    assert "camera.front.crop" not in reason
+
+
+def test_a_new_activation_begins_anew(make_node: MakeNode) -> None:
+    node = make_node()
+    node.start()
+    statistics, pipeline = node._statistics["front"], node._pipelines["front"]
+    statistics.dropped("inference_error", "an hour ago")
+    pipeline._last_published, tracker = 1.0, pipeline._objects._tracker
+    assert node.trigger_deactivate() == node.trigger_activate() == SUCCESS
+    assert node._statistics["front"].snapshot() == CameraStatistics().snapshot()
+    assert pipeline._last_published is None
+    assert pipeline._objects._tracker is not tracker
 
 
 def test_only_what_is_listened_to_is_wanted(make_node: MakeNode) -> None:

@@ -70,6 +70,13 @@ def test_the_depth_image_nearest_in_time_is_taken_within_the_tolerance() -> None
     assert buffer.nearest(2_000_000_000, 0.05) is None
 
 
+def test_of_depth_images_stamped_alike_the_latest_is_taken() -> None:
+    buffer = DepthBuffer()
+    for number in range(12):
+        buffer.put(0, number)
+    assert buffer.nearest(0, 0.05) == 11
+
+
 def seen(box: tuple[int, int, int, int], number: int = 3) -> tuple[UnknownInstance, np.ndarray]:
     x0, y0, x1, y1 = box
     ids = np.zeros((480, 640), np.uint16)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
@@ -101,3 +103,30 @@ def test_node_status_follows_its_state(state: str, problem: str, level: bytes) -
     assert status.level == level
     assert problem in status.message
     assert {pair.key: pair.value for pair in status.values} == {"state": state, "model": "tiny"}
+
+
+def test_a_worker_that_hangs_is_an_error_while_frames_only_replace_each_other() -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("c")
+
+    def more_frames() -> tuple[bytes, str]:
+        for _ in range(30):
+            statistics.arrived(time.monotonic())
+            statistics.dropped("replaced_by_newer")
+        return look(diagnostics, statistics, timeout=0.02)[:2]
+
+    assert more_frames() == (OK, "running")
+    time.sleep(0.03)
+    level, message = more_frames()
+    assert level == ERROR
+    assert "none is answered" in message
+    statistics.published({})
+    assert more_frames() == (OK, "running")
+
+
+def test_a_worker_that_looks_at_frames_and_drops_them_does_not_hang() -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("c")
+    for _ in range(3):
+        statistics.arrived(time.monotonic())
+        statistics.dropped("rate_limit")
+        assert look(diagnostics, statistics, timeout=0.01)[:2] == (OK, "running")
+        time.sleep(0.005)

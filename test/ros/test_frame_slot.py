@@ -70,6 +70,15 @@ def test_rate_limit_keeps_its_rate_and_lets_jitter_pass() -> None:
     assert all(RateLimiter().accepts(0.0, 0.0) for _ in range(3))
 
 
+def test_a_rate_that_is_raised_holds_at_once() -> None:
+    limiter = RateLimiter()
+    assert limiter.accepts(0.0, 0.01)
+    assert not limiter.accepts(1.0, 0.01)
+    assert limiter.accepts(1.1, 10.0)
+    assert not limiter.accepts(1.15, 10.0)
+    assert limiter.accepts(1.2, 10.0)
+
+
 def test_rate_limit_does_not_burst_after_a_pause() -> None:
     limiter = RateLimiter()
     limiter.accepts(0.0, 10.0)

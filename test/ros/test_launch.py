@@ -23,7 +23,7 @@ from sensor_msgs.msg import Image
 
 from m2a_core.errors import ConfigError
 from m2a_ros.dds import PROFILE_VARIABLES
-from m2a_ros.launch_support import cameras_from_arguments, cameras_from_file
+from m2a_ros.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters
 from m2a_ros.parameters import all_parameters
 from m2a_ros.resources import shared_file
 from test.ros.harness import PATIENCE_S, ROOT, Listener, environment
@@ -177,6 +177,23 @@ def test_parameters_are_the_node_s(node_file: Described) -> None:
     assert Path(file).samefile(shared_file("config/m2a.param.yaml"))
     assert overrides == {"cameras": ["front"], "autostart": False, "use_sim_time": True}
     assert set(overrides) <= {spec.name for spec in all_parameters(["front"])} | {"use_sim_time"}
+
+
+def test_what_the_launch_was_not_told_is_left_to_the_parameter_file(node_file: Described, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("car:\n  m2a:\n    ros__parameters: {cameras: [left, right], autostart: false}\n")
+    (node,) = node_file.processes(
+        params_file=str(file), image_topic="/{camera}/image", camera_info_topic="/{camera}/info"
+    )
+    assert node.kwargs["parameters"] == [str(file), {"cameras": ["left", "right"]}]
+    assert ("~/input/right/image", "/right/image") in node.kwargs["remappings"]
+    file.write_text("/**: {ros__parameters: {autostart: false}}")
+    assert cameras_of_parameters(file) == ["front"]
+    file.write_text("/**: {ros__parameters: {cameras: [2nd]}}")
+    with pytest.raises(ConfigError, match="2nd"):
+        cameras_of_parameters(file)
+    with pytest.raises(ConfigError, match=r"no\.yaml"):
+        cameras_of_parameters(tmp_path / "no.yaml")
 
 
 def test_fast_dds_profile_is_set_for_everything_launched(node_file: Described) -> None:

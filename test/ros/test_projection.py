@@ -276,6 +276,7 @@ def test_upright_points_share_the_foot_s_plane_and_pixels() -> None:
     [
         (CameraInfo(width=640, height=480), "uncalibrated"),
         (CameraInfo(width=640, height=480, k=[float("nan")] * 9), "uncalibrated"),
+        (CameraInfo(width=640, binning_x=2, binning_y=2, k=[500.0, 0, 320, 0, 500, 240, 0, 0, 1]), "640x0"),
         (info("plumb_bob", [0.1, 0.2]), "2 coefficients"),
         (info("double_sphere", [0.1, 0.2, 0.3, 0.4, 0.5]), "double_sphere"),
     ],

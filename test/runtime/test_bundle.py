@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 import m2a_core.bundle as bundle_module
@@ -12,6 +15,7 @@ from m2a_core.bundle import load_bundle
 from m2a_core.errors import ConfigError, EngineError
 from m2a_core.labels import CAMVID11, CITYSCAPES19
 from m2a_core.manifest import Manifest, Thresholds
+from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from test.tiny_bundle import write_tiny_bundle
 
 
@@ -76,6 +80,24 @@ def test_missing_graph_is_named(directory):
     (directory / "tiny.onnx").unlink()
     with pytest.raises(EngineError, match=r"tiny\.onnx: the manifest names this graph but there is no such file"):
         load_bundle(directory)
+
+
+def test_graph_that_keeps_tensors_in_other_files_is_refused(directory):
+    model = onnx.load(directory / "tiny.onnx")
+    tensor = onnx.numpy_helper.from_array(np.zeros(300, np.float32), "aside")
+    model.graph.initializer.append(tensor)
+    onnx.save(model, directory / "tiny.onnx", save_as_external_data=True, location="aside.bin", size_threshold=1000)
+    digest = hashlib.sha256((directory / "tiny.onnx").read_bytes()).hexdigest()
+    change(directory, "onnx", "sha256", to=digest)
+    with pytest.raises(EngineError, match=r"tiny\.onnx: keeps tensors in other files"):
+        load_bundle(directory)
+
+
+def test_what_is_loaded_is_what_was_hashed(directory):
+    bundle = load_bundle(directory)
+    (directory / "tiny.onnx").write_bytes(b"another graph")
+    with pytest.raises(EngineError, match=r"tiny\.onnx: SHA-256 is"):
+        OnnxRuntime(bundle)
 
 
 def test_graph_without_manifest_is_refused(directory):
@@ -154,3 +176,10 @@ def test_value_that_does_not_fit_is_named(directory, keys, value, message):
 def test_thresholds_outside_their_range_are_refused():
     with pytest.raises(ConfigError, match="keep_score"):
         Thresholds(anomaly=0.5, refined=0.5, keep_score=-0.1)
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", ".."])
+def test_a_name_that_leaves_its_folder_is_refused(directory, name):
+    change(directory, "name", to=name)
+    with pytest.raises(EngineError, match="expected one without folders"):
+        load_bundle(directory)

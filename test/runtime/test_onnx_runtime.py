@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto
 
 from m2a_core.bundle import ModelBundle, load_bundle
-from m2a_core.errors import ConfigError, DataError, EngineError
+from m2a_core.errors import ConfigError, DataError, EngineError, InferenceError
 from m2a_core.export.io_spec import OUTPUTS, RAW_OUTPUTS
 from m2a_core.labels import CAMVID11, CITYSCAPES19
 from m2a_core.runtime.factory import create_runtime
@@ -152,3 +152,17 @@ def test_backend_and_threads_are_checked(bundle):
 def test_loading_leaves_no_file_behind(bundle):
     create_runtime(bundle).infer(plain(RED))
     assert sorted(p.name for p in Path(bundle.directory).iterdir()) == ["manifest.json", "tiny.onnx"]
+
+
+@pytest.mark.parametrize("name", ["anomaly", "refined", "class_probs"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_an_error_and_never_known_ground(bundle, name, value):
+    model = onnx.load(bundle.onnx_path)
+    for node in model.graph.node:
+        node.output[:] = [f"{name}_before" if output == name else output for output in node.output]
+    extra = onnx.numpy_helper.from_array(np.float32(value), "poison")
+    model.graph.initializer.append(extra)
+    model.graph.node.append(onnx.helper.make_node("Add", [f"{name}_before", "poison"], [name]))
+    runtime = create_runtime(rewrite(bundle, model.SerializeToString()))
+    with pytest.raises(InferenceError, match=rf"tiny\.onnx: output '{name}' holds NaN or infinite values"):
+        runtime.infer(plain(RED))

@@ -25,6 +25,7 @@ from m2a_core.trt.engine_manifest import (
     manifest_path,
     reference_path,
 )
+from m2a_core.trt.plugin_build import LIBRARY, find_built
 from m2a_core.trt.reference import load_reference, save_reference
 from test.tiny_bundle import write_tiny_bundle
 
@@ -118,6 +119,17 @@ def test_missing_or_other_plugin_is_refused(engine, plugin):
     plugin.unlink()
     with pytest.raises(EngineError, match="its plugin library is missing"):
         check_fits(manifest, engine, plugin, "1.0", "sm89")
+
+
+def test_a_built_plugin_is_found_by_its_hash_beside_the_engine_or_in_the_cache(tmp_path):
+    beside, cache = tmp_path / "engines", tmp_path / "cache"
+    own, built = beside / "mine.so", cache / "plugin-1" / LIBRARY
+    for path, content in ((own, b"mine"), (built, b"built"), (cache / "plugin-2" / LIBRARY, b"another")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert find_built(sha256_of(own), beside, cache) == own
+    assert find_built(sha256_of(built), beside, cache) == built
+    assert find_built("0" * 64, beside, cache) is None
 
 
 def without_precision(data):

@@ -92,7 +92,7 @@ def outlier_loss(class_logits, mask_logits, outlier, known, variant: str, margin
     for b in range(len(class_logits)):
         probs, masks = softmax(class_logits[b], -1)[:, :-1], expit(mask_logits[b])
         scores = [sum(probs[q, k] * masks[q] for q in range(len(probs))) for k in range(probs.shape[1])]
-        top = np.max([upsample_corners(s, outlier[b].shape) for s in scores], 0)
+        top = upsample_corners(np.max(scores, 0), outlier[b].shape)
         if variant == "bce":
             anomaly = np.clip(1 - top, 1e-6, 1 - 1e-6)
             for_known, for_outlier = -np.log(1 - anomaly), -np.log(anomaly)

@@ -7,22 +7,27 @@ import json
 import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels import CAMVID11
+from m2a_core.model import build_model
+from m2a_core.model.backbones.swin import DropPath
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.datasets import FramesOnDisk, FrameSource
 from m2a_core.training.engine import Engine
+from m2a_core.training.network import TrainedNetwork
 from m2a_core.training.outliers import AnomalyMix
 from m2a_core.training.state import load_checkpoint
 from m2a_core.training.trainer import Trainer
-from test.training.synthetic import STAGES, cutout, frames, tiny_trainer, train_config
+from test.training.synthetic import STAGES, TINY, cutout, frames, tiny_trainer, train_config
 
 WIDE = [stage | {"batch_size": 4, "iterations": 3} for stage in STAGES]
 
@@ -36,33 +41,43 @@ def other_precision():
 
 
 def train_as_rank(rank: int, world: int, port: int, out: Path) -> None:
-    """What torchrun does: one process of several, told by the environment who it is."""
-    os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-    }  # fmt: skip
-    AcceleratorState._reset_state(reset_partial_state=True)
-    torch.set_num_threads(1)
+    """One process of several, told by the environment who it is."""
+    join_processes(rank, world, port)
     trainer = tiny_trainer(out, train_config(stages=WIDE))
     assert trainer.engine.world == world
     assert trainer.run()
     torch.distributed.destroy_process_group()
 
 
+def join_processes(rank: int, world: int, port: int) -> None:
+    """What torchrun does."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("two")
+    run_two(train_as_rank, out)
+    return out
+
+
+def run_two(target: Callable[[int, int, int, Path], None], out: Path) -> None:
+    """Run two processes to a good end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=train_as_rank, args=(rank, 2, port, out)) for rank in range(2)]
+    processes = [context.Process(target=target, args=(rank, 2, port, out)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(240)
     assert [process.exitcode for process in processes] == [0, 0]
-    return out
 
 
 def train_records(out: Path) -> list[dict]:
@@ -173,3 +188,35 @@ def test_a_frame_that_breaks_in_the_middle_stops_with_a_checkpoint_of_every_step
     assert (saved["stage"], saved["step"]) == (0, 3)
     for name, value in trainer.model.state_dict().items():
         np.testing.assert_array_equal(saved["model"][name], value)
+
+
+def break_in_rank_one(rank: int, world: int, port: int, out: Path) -> None:
+    """One process' frame breaks in step 2: both must end with a DataError, the main one with a checkpoint."""
+    join_processes(rank, world, port)
+    trainer = tiny_trainer(out, train_config(stages=WIDE, checkpoint_every=100))
+    get = trainer.batches.get
+
+    def spy(stage, index, step, *part):
+        if (rank, index, step) == (1, 0, 2):
+            raise DataError("frame_3.png: missing or not a readable image")
+        return get(stage, index, step, *part)
+
+    trainer.batches.get = spy
+    with pytest.raises(DataError, match="frame_3" if rank == 1 else "another process"):
+        trainer.run()
+    torch.distributed.destroy_process_group()
+
+
+def test_a_frame_that_breaks_in_one_process_stops_all_with_a_checkpoint_of_every_step_before(tmp_path):
+    run_two(break_in_rank_one, tmp_path)
+    saved = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert (saved["stage"], saved["step"]) == (0, 2)
+
+
+def test_stochastic_depth_acts_while_the_backbone_trains_and_batch_statistics_stay():
+    model = build_model(TINY)
+    model.backbone.extra = nn.Sequential(DropPath(0.3), nn.BatchNorm2d(2))
+    network = TrainedNetwork(model, None, frozen=False)
+    drop, norm = model.backbone.extra
+    assert (drop.training, norm.training) == (True, False)
+    assert (network.eval().model.backbone.extra[0].training) is False

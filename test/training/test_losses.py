@@ -300,3 +300,13 @@ def test_a_coarser_outlier_loss_takes_every_second_pixel():
     same = outlier_loss(class_logits, mask_logits, outlier[:, ::2, ::2], known[:, ::2, ::2],
                         LossConfig(contrastive="text", contrastive_stride=1))  # fmt: skip
     assert float(coarse) == float(same)
+
+
+def test_the_outlier_loss_takes_the_maximum_before_it_interpolates():
+    """As the released code; the other order is another number where the largest class changes between two pixels."""
+    classes = torch.tensor([[[20.0, 0.0, 0.0], [0.0, 20.0, 0.0]]], dtype=torch.float64)
+    masks = torch.full((1, 2, 1, 2), -20.0, dtype=torch.float64)
+    masks[0, 0, 0, 0] = masks[0, 1, 0, 1] = 20.0
+    known = torch.ones(1, 1, 3, dtype=torch.bool)
+    loss = outlier_loss(classes, masks, ~known, known, LossConfig(contrastive="printed", contrastive_stride=1))
+    assert float(loss) == pytest.approx(0.5, abs=1e-6)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit, softmax
 
 from m2a_core.training.config import LossConfig
 from m2a_core.training.losses import Criterion
@@ -133,7 +134,7 @@ def test_importance_sampling_agrees_with_transformers(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("contrastive", ["printed", "text", "bce"])
+@pytest.mark.parametrize("contrastive", ["printed", "text"])
 def test_the_training_criterion_gives_the_same_total_without_void(contrastive):
     heads, targets = tensors(random_heads(28, 3, 3)), official_targets()
     found = official_losses(heads, targets, GivenPoints(given(1), given(1)), contrastive=contrastive, margin=0.6)
@@ -172,3 +173,15 @@ def test_gradients_reach_both_logits_and_an_image_without_masks_is_allowed():
     ].backward()
     touched = mask_logits.grad.abs().sum((2, 3))[0] > 0
     assert int(touched.sum()) == len(CLASSES[0]) < QUERIES
+
+
+def test_the_released_cross_entropy_takes_the_score_for_a_logit():
+    heads, targets = random_heads(29, 1, 3), official_targets()
+    found = official_losses(tensors(heads), targets, GivenPoints(given(1), given(1)), contrastive="bce")
+    logits, outlier = [], np.stack([t.outlier.numpy() for t in targets])
+    for classes, masks in zip(*heads[0], strict=True):
+        scores = np.einsum("qk,qhw->khw", softmax(classes, -1)[:, :-1], expit(masks))
+        logits.append(-oracle.upsample_corners(scores.max(0), outlier.shape[1:]))
+    probability = expit(np.stack(logits))
+    expected = (-np.log(probability[outlier]).mean() - np.log(1 - probability[~outlier]).mean()) / 2
+    assert float(found["loss_contrastive"]) == pytest.approx(expected, abs=TOLERANCE)

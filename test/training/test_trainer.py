@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import signal
@@ -17,7 +19,7 @@ from m2a_core.model import build_model
 from m2a_core.training.batches import Batches
 from m2a_core.training.log import RunLog
 from m2a_core.training.state import load_checkpoint
-from m2a_core.training.trainer import Trainer, TrainingError
+from m2a_core.training.trainer import Progress, Trainer, TrainingError
 from test.training.synthetic import STAGES, TINY, tiny_trainer, train_config
 
 TOTAL = 8
@@ -241,6 +243,48 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_saved_and_the_old_checkpo
     state = load_checkpoint(trainer.checkpoint)
     assert (state["stage"], state["step"]) == (0, 2)
     assert all(torch.isfinite(v).all() for v in state["model"].values())
+    before = load_checkpoint(tmp_path / "before_bad_batch.pt")
+    assert str(tmp_path / "before_bad_batch.pt") in message
+    assert (before["stage"], before["step"]) == (0, 3)
+
+
+def test_a_run_that_breaks_before_its_first_checkpoint_loses_no_step_and_names_no_file_that_is_not(tmp_path):
+    trainer = tiny_trainer(tmp_path, train_config(checkpoint_every=100))
+    broken_batches(trainer, 3)
+    with pytest.raises(TrainingError, match=r"before_bad_batch\.pt \(as checkpoint\.pt, --resume takes it\)"):
+        trainer.run()
+    assert not trainer.checkpoint.exists()
+    (tmp_path / "before_bad_batch.pt").replace(trainer.checkpoint)
+    resumed = tiny_trainer(tmp_path, train_config(checkpoint_every=100))
+    resumed.resume()
+    assert (resumed.progress.stage, resumed.progress.step) == (0, 3)
+    assert resumed.run()
+
+
+def test_points_depend_on_seed_stage_step_and_image_in_the_bits_that_the_generator_reads(tmp_path):
+    drawn = {}
+    for seed in (1, 2, 2**24 - 1):
+        trainer = tiny_trainer(tmp_path, train_config(seed=seed))
+        for stage, step, image in itertools.product((0, 3), (0, 1), (0, 1)):
+            trainer.progress = Progress(stage, step)
+            torch.manual_seed(trainer._seed(0, step, image))
+            drawn[seed, stage, step, image] = tuple(torch.rand(2).tolist())
+    assert len(set(drawn.values())) == len(drawn)
+
+
+def test_a_full_disk_under_tensorboard_costs_its_log_alone(tmp_path, capsys):
+    log = RunLog(tmp_path, enabled=True)
+
+    class Full:
+        def add_scalar(self, *_values) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    log.writer = Full()
+    for step in (1, 2):
+        log.add("train", {"loss": 1.5}, step)
+    log.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+    assert "No space left on device" in capsys.readouterr().out
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path):
