@@ -135,7 +135,7 @@ _THRESHOLD_MEANINGS = {
     "anomaly": "Score f (Eq. 7) from which a pixel is unknown.",
     "refined": "Refined score f^r (Eq. 15) from which a pixel is the seed of an unknown instance.",
     "extent": "Refined score f^r (Eq. 15) down to which an unknown instance reaches.",
-    "background": "Background score B (Eq. 17) from which a pixel is background.",
+    "background": "Background score B (Eq. 17) from which a pixel is background; for COCO's panoptic classes alone.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
     "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",
     "component_overlap": "IoU from which a background component belongs to a query's mask (Sec. 6.3).",
