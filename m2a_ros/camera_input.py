@@ -10,11 +10,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_ros.depth import DepthBuffer
 from m2a_ros.endpoints import create_sensor_subscription
-from m2a_ros.frame_slot import Arrival, Slots
+from m2a_ros.frame_slot import REPLACED, Arrival, Slots
 from m2a_ros.stamps import StampCheck, stamp_to_ns
 from m2a_ros.statistics import CameraStatistics
 
-REPLACED = "replaced_by_newer"
 _MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 

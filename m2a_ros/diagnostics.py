@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from m2a_ros.batching import OUTSIDE_WINDOW
-from m2a_ros.camera_input import REPLACED
+from m2a_ros.frame_slot import REPLACED
 from m2a_ros.pipeline import BAD_FRAME_PREFIX, NO_SUBSCRIBER, NOT_RECTIFIED_PREFIX
 from m2a_ros.statistics import Snapshot
 

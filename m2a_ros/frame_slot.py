@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from m2a_ros.stamps import stamp_to_ns
 
+REPLACED = "replaced_by_newer"
+
 
 class Slots(Protocol):
     """Where messages wait for the worker; safe between the executor's thread and the worker's."""

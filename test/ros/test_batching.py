@@ -114,6 +114,38 @@ def test_a_camera_with_a_clock_of_its_own_is_dropped_and_the_others_go_on() -> N
     assert rig.drops == {("right", OUTSIDE_WINDOW): 3}
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2])
+def test_an_anchor_whose_images_come_later_finds_the_frames_of_its_moment(delay: float) -> None:
+    rig, late = Rig(wait=0.0), round(delay * 30)
+    for n in range(60):
+        rig.put("left", n / 30)
+        if n >= late:
+            rig.put("front", (n - late) / 30)
+            assert rig.batch() == ["front", "left"]
+            assert rig.slots.facts.spread_ms == pytest.approx(0, abs=1e-3)
+    assert rig.drops == {}
+
+
+def test_an_anchor_slower_than_the_others_takes_the_nearest_and_counts_the_rest() -> None:
+    rig = Rig(wait=0.0)
+    for n in range(30):
+        rig.put("left", 10 + n / 30 + 0.004)
+        if n % 3 == 2:
+            rig.put("front", 10 + n / 30)
+            assert rig.batch() == ["front", "left"]
+            assert rig.slots.facts.spread_ms == pytest.approx(4, abs=0.1)
+    assert rig.drops == {("left", "replaced_by_newer"): 20}
+
+
+def test_of_a_camera_that_no_batch_takes_a_few_frames_are_kept_and_the_others_counted() -> None:
+    rig = Rig(wait=0.0)
+    rig.put("front", 10.0)
+    assert rig.batch() == ["front"]
+    replaced = [rig.put("left", 10.3 + n / 30) for n in range(20)]
+    assert not any(replaced)
+    assert rig.drops == {("left", OUTSIDE_WINDOW): 12}
+
+
 def test_while_the_anchor_is_silent_another_camera_sets_the_pace() -> None:
     rig = Rig(wait=0.0)
     rig.put("left", 10.0)
