@@ -1,10 +1,10 @@
 """Frames of several cameras that belong to one moment, handed to the worker together.
 
 An anchor camera sets the pace (as in Autoware's camera_streampetr): its frame opens a batch; frames of the other
-cameras join it whose stamps lie within ``max_spread`` of its stamp. Images take unlike times from camera to node, so the
-last few of the other cameras are kept: the one of the anchor's moment may no longer be the latest. A camera that did not
-come in time for the batch before is not waited for, so that a dead one costs one wait and no more. While the anchor is
-silent, the camera whose latest frame waits longest opens the batches in its place.
+cameras join it whose stamps lie within ``max_spread`` of its stamp. Images take unlike times from camera to node, so
+the last few of the other cameras are kept: the one of the anchor's moment may no longer be the latest. A camera that
+did not come in time for the batch before is not waited for, so that a dead one costs one wait and no more. While the
+anchor is silent, the camera whose latest frame waits longest opens the batches in its place.
 """
 
 from __future__ import annotations
