@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from m2a_core.bundle import ModelBundle, load_bundle
+from m2a_core.bundle import ModelBundle, load_bundle, sha256_of
 from m2a_core.errors import ConfigError, EngineError, ExportError, InferenceError
 from m2a_core.export.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.export.network import ExportedNetwork
@@ -30,7 +30,8 @@ def load(graph: onnx.ModelProto, like: ModelBundle, directory) -> OnnxRuntime:
     """A runtime of another graph of the same network."""
     path = directory / "graph.onnx"
     onnx.save(graph, path)
-    return OnnxRuntime(dataclasses.replace(like, onnx_path=path), threads=1)
+    manifest = dataclasses.replace(like.manifest, onnx_sha256=sha256_of(path))
+    return OnnxRuntime(dataclasses.replace(like, onnx_path=path, manifest=manifest), threads=1)
 
 
 @pytest.fixture(scope="module")
