@@ -30,8 +30,9 @@ test: $(DEVELOPING) lint ## lint, type checks and all tests
 test-jazzy: $(JAZZY)/.ready ## tests of the node and of replay with ROS 2 Jazzy instead of Kilted; needs python3.12
 	$(JAZZY)/bin/python -m pytest -q test/ros test/replay test/demo
 
-lint: $(DEVELOPING) ## ruff (with docstring rules) and mypy
+lint: $(DEVELOPING) ## ruff (with docstring rules and formatting) and mypy
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 setup: $(DEVELOPING) ## install everything a developer needs

@@ -72,9 +72,7 @@ def main() -> None:
     print(f"GridSample / host build: {min(times['GridSample']) / min(times['host build']):.2f} of the minima")
 
 
-def portable_session(
-    value: torch.Tensor, projection: torch.Tensor, threads: int
-) -> onnxruntime.InferenceSession:
+def portable_session(value: torch.Tensor, projection: torch.Tensor, threads: int) -> onnxruntime.InferenceSession:
     """The portable body, exported for these inputs."""
     exported = io.BytesIO()
     program = torch.onnx.export(

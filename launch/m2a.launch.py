@@ -52,11 +52,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         **TRUTH,
     },
     "use_sim_time": {
-        "default_value": "", "description": "Read the time from /clock; '': as the parameter file says.", **TRUTH
+        "default_value": "",
+        "description": "Read the time from /clock; '': as the parameter file says.",
+        **TRUTH,
     },
     "log_level": {"default_value": "info", "description": "debug, info, warn, error or fatal."},
     "rviz": {
-        "default_value": "false", "description": "Also start RViz with a view of the cameras.",
+        "default_value": "false",
+        "description": "Also start RViz with a view of the cameras.",
         "choices": ["true", "false"],
     },
     "rviz_frame": {"default_value": "base_link", "description": "RViz's fixed frame: the node's base_frame."},

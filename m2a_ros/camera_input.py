@@ -25,9 +25,7 @@ class CameraInput:
         depth: the latest depth images.
     """
 
-    def __init__(
-        self, node: Node, camera: str, transport: str, slots: Slots, statistics: CameraStatistics
-    ) -> None:
+    def __init__(self, node: Node, camera: str, transport: str, slots: Slots, statistics: CameraStatistics) -> None:
         """Subscribe.
 
         Args:
@@ -92,9 +90,7 @@ class CameraInput:
         return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image)
 
     def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription:
-        subscription = create_sensor_subscription(
-            self._node, kind, topic, callback, self._statistics.qos_mismatch
-        )
+        subscription = create_sensor_subscription(self._node, kind, topic, callback, self._statistics.qos_mismatch)
         self._subscriptions.append(subscription)
         return subscription
 

@@ -65,9 +65,8 @@ class CameraDiagnostics:
         age = now - (self._since if current.last_arrival is None else current.last_arrival)
         level, message = self._judge(view, age, age > frame_timeout)
         if (stalled := self._stalled(current, now)) > max(frame_timeout, 0.0):
-            level, message = DiagnosticStatus.ERROR, (
-                f"frames come and none is answered for {stalled:.1f} s: the worker hangs; restart the node"
-            )
+            level = DiagnosticStatus.ERROR
+            message = f"frames come and none is answered for {stalled:.1f} s: the worker hangs; restart the node"
         values = {
             "topic": view.topic,
             "publishers": view.publishers,

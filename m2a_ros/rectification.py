@@ -95,6 +95,4 @@ def _tables(info: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] |
         return cv2.fisheye.initUndistortRectifyMap(
             seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2
         )
-    return cv2.initUndistortRectifyMap(
-        seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2
-    )
+    return cv2.initUndistortRectifyMap(seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2)

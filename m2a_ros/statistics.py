@@ -45,18 +45,15 @@ class CameraStatistics:
     def reset(self) -> None:
         """Back to zero."""
         with self._lock:
-            self._zero()
-
-    def _zero(self) -> None:
-        self._received = 0
-        self._published = 0
-        self._dropped: Counter[str] = Counter()
-        self._without_markers: Counter[str] = Counter()
-        self._odd_stamps: Counter[str] = Counter()
-        self._last_arrival: float | None = None
-        self._timings: dict[str, float] = {}
-        self._last_error = ""
-        self._qos_mismatches: Counter[str] = Counter()
+            self._received = 0
+            self._published = 0
+            self._dropped: Counter[str] = Counter()
+            self._without_markers: Counter[str] = Counter()
+            self._odd_stamps: Counter[str] = Counter()
+            self._last_arrival: float | None = None
+            self._timings: dict[str, float] = {}
+            self._last_error = ""
+            self._qos_mismatches: Counter[str] = Counter()
 
     def arrived(self, when: float) -> None:
         """Count a frame that came at ``time.monotonic()`` = ``when``."""

@@ -160,9 +160,7 @@ def time_layer(
     times = {
         "kernel": seconds(device, sets, lambda v, p: library.forward(v, p, flat, POINTS, device.stream()), graph=True),
         "reference": seconds(device, sets, lambda v, p: deform_attn._reference(v, p, flat, POINTS)),
-        "grid_sample": seconds(
-            device, sets, lambda v, p: deform_attn.ms_deform_attn_grid_sample(v, p, shapes, POINTS)
-        ),
+        "grid_sample": seconds(device, sets, lambda v, p: deform_attn.ms_deform_attn_grid_sample(v, p, shapes, POINTS)),
         "backward kernel": seconds(
             device, sets, lambda v, p: library.backward(grad, v, p, flat, POINTS, device.stream()), graph=True
         ),

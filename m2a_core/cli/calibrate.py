@@ -48,24 +48,17 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from m2a_core.bundle import DEFAULT_MODEL, load_bundle
-    from m2a_core.evaluation.calibration import (
-        alarm_score,
-        check_tpr,
-        conformal_threshold,
-        frames_needed,
-        require_frames,
-        threshold_at_tpr,
-    )  # fmt: skip
+    from m2a_core.evaluation import calibration
     from m2a_core.metrics.pixel import split_scores
     from m2a_core.perception import Perception
     from m2a_core.types import Frame, Output
 
     if args.min_pixels is not None and args.min_pixels < 1:
         raise ConfigError(f"--min-pixels: expected at least 1, got {args.min_pixels}")
-    check_tpr(args.tpr)
+    calibration.check_tpr(args.tpr)
     frames = list(_frames(args))
     if args.frame_fpr is not None:
-        require_frames(len(frames), args.frame_fpr)
+        calibration.require_frames(len(frames), args.frame_fpr)
     bundle = load_bundle(args.model or DEFAULT_MODEL)
     _check(frames, anomalies=args.frame_fpr is None)
     perception = Perception.load(bundle.directory, spin=True)
@@ -81,14 +74,14 @@ def run(args: argparse.Namespace) -> int:
                 anomaly, known = split_scores(getattr(result, name), mask)
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
-            parts.append(np.array([alarm_score(known, pixels)], np.float32) if normal else anomaly)
+            parts.append(np.array([calibration.alarm_score(known, pixels)], np.float32) if normal else anomaly)
     perception.close()
 
     chosen: dict[str, float] = {}
     for name, parts in kept.items():
         scores = np.concatenate(parts)
         if normal:
-            guarantee = conformal_threshold(scores, args.frame_fpr)
+            guarantee = calibration.conformal_threshold(scores, args.frame_fpr)
             chosen[name] = guarantee.threshold
             print(
                 f"{name:8s} threshold {guarantee.threshold:.6g}: at most {100 * guarantee.rate:g} % of normal frames "
@@ -96,13 +89,14 @@ def run(args: argparse.Namespace) -> int:
                 f"{100 * guarantee.bound():.2f} %)"
             )
         else:
-            threshold = threshold_at_tpr(scores, args.tpr)
+            threshold = calibration.threshold_at_tpr(scores, args.tpr)
             print(f"{name:8s} threshold {threshold:.6g}: finds {100 * args.tpr:g} % of {len(scores)} anomalous pixels")
             # A seed that 95 % of the pixels reach would make every segment border an instance.
             if name == "anomaly":
                 chosen[name] = threshold
     if normal:
-        print(f"this guarantee needs at least {frames_needed(args.frame_fpr)} normal frames; {len(frames)} were given")
+        needed = calibration.frames_needed(args.frame_fpr)
+        print(f"this guarantee needs at least {needed} normal frames; {len(frames)} were given")
     manifest = bundle.manifest
     figures = {"calibration_frames": float(len(frames))}
     figures |= {"calibration_frame_fpr": args.frame_fpr} if normal else {"calibration_tpr": args.tpr}
@@ -127,6 +121,7 @@ def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]], anomalies: bo
     Raises:
         DataError: naming the first few that cannot be read or do not fit their truth.
     """
+    from m2a_core.evaluation.calibration import require_anomalies
     from m2a_core.metrics.pixel import split_scores
 
     bad, found = [], not anomalies
@@ -142,8 +137,7 @@ def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]], anomalies: bo
         raise DataError(
             f"{len(bad)} of {len(frames)} frames cannot be used; mend or remove them: {'; '.join(bad[:_NAMED])}{more}"
         )
-    if not found:
-        raise DataError("the ground truth has no anomalous pixel: calibrate on normal frames with --frame-fpr instead")
+    require_anomalies(found)
 
 
 def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader | None]]:

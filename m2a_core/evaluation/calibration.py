@@ -44,6 +44,12 @@ def check_tpr(tpr: float) -> None:
         raise ConfigError(f"true-positive rate {tpr}: expected a fraction in (0, 1], such as 0.95")
 
 
+def require_anomalies(found: bool) -> None:
+    """Raise a DataError unless some pixel of the ground truth was found anomalous."""
+    if not found:
+        raise DataError("the ground truth has no anomalous pixel: calibrate on normal frames with --frame-fpr instead")
+
+
 def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
     """The highest threshold at which at least a share ``tpr`` of the anomalous pixels is found.
 
@@ -56,8 +62,7 @@ def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
         DataError: there is no anomalous pixel.
     """
     check_tpr(tpr)
-    if not len(scores):
-        raise DataError("the ground truth has no anomalous pixel: calibrate on normal frames with --frame-fpr instead")
+    require_anomalies(len(scores) > 0)
     found = min(len(scores), math.ceil(tpr * len(scores) - 1e-9))
     return float(np.partition(scores, len(scores) - found)[len(scores) - found])
 

@@ -20,9 +20,7 @@ from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.metrics.semantic import Confusion, mean_iou, open_iou, weighted_open_iou
 
 
-def semantic_figures(
-    dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]
-) -> dict[str, Any]:
+def semantic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]) -> dict[str, Any]:
     """Closed-set mIoU over the pixels with a class, and IoU per class; fractions."""
     ids = model_ids(labels, dataset)
     confusion = Confusion(labels.num_classes)
@@ -33,9 +31,7 @@ def semantic_figures(
     return {"miou": mean_iou(iou), "iou": dict(zip(labels.names, iou.tolist(), strict=True))}
 
 
-def open_iou_figures(
-    dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]
-) -> dict[str, Any]:
+def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]) -> dict[str, Any]:
     """Open-IoU by StreetHazards' cross rule (Sec. 7.4).
 
     The anomaly threshold of a group is the one at 95 % true-positive rate on all other groups; a pixel at or above it
@@ -68,9 +64,7 @@ def open_iou_figures(
     return {"open_iou": averaged.overall, "open_iou_per_set": dict(averaged.per_set), "open_iou_thresholds": thresholds}
 
 
-def panoptic_figures(
-    dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]
-) -> dict[str, Any]:
+def panoptic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]) -> dict[str, Any]:
     """PQ, SQ and RQ of known things, known stuff, all known classes and the unknown; fractions."""
     quality = PanopticQuality()
     for sample in _done(dataset, outputs):

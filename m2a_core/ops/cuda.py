@@ -18,9 +18,7 @@ from m2a_core.ops.compile import build_cuda
 from m2a_core.ops.kernel_library import KernelLibrary, supported
 
 Forward = Callable[[torch.Tensor, torch.Tensor, Sequence[int], int], torch.Tensor]
-Backward = Callable[
-    [torch.Tensor, torch.Tensor, torch.Tensor, Sequence[int], int], tuple[torch.Tensor, torch.Tensor]
-]
+Backward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Sequence[int], int], tuple[torch.Tensor, torch.Tensor]]
 
 
 def cuda_forward(reference: Forward) -> Forward:

@@ -73,9 +73,7 @@ def _ids(label: np.ndarray, classes: int, void_class: bool) -> np.ndarray:
     return np.where(flat == IGNORE, classes - 1, flat) if void_class else flat
 
 
-def check_frames(
-    sources: Sequence[FrameSource], labels: LabelSet, what: str, void_class: bool = False
-) -> FrameReport:
+def check_frames(sources: Sequence[FrameSource], labels: LabelSet, what: str, void_class: bool = False) -> FrameReport:
     """Read every frame; a broken one is noted and the next one read.
 
     Args:

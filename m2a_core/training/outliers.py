@@ -60,9 +60,7 @@ def cut_known_objects(frames: Sequence[LabelledImage], min_area: int = 150, max_
     return objects
 
 
-def _place(
-    label: np.ndarray, on_road: float, ground: Sequence[int], rng: np.random.Generator
-) -> tuple[int, int, bool]:
+def _place(label: np.ndarray, on_road: float, ground: Sequence[int], rng: np.random.Generator) -> tuple[int, int, bool]:
     """Foot x, y of a new object and whether it stands on the ground."""
     height, width = label.shape
     if rng.random() < on_road:

@@ -84,9 +84,7 @@ def published_arrays(result: OpenSetResult) -> dict[str, np.ndarray]:
     return {spec.topic: spec.convert(getattr(result, spec.output.value)) for spec in MAPS}
 
 
-def answer_of(
-    loaded: Loaded, frame: Frame, result: OpenSetResult, numbered: OpenSetResult, labels: LabelSet
-) -> Answer:
+def answer_of(loaded: Loaded, frame: Frame, result: OpenSetResult, numbered: OpenSetResult, labels: LabelSet) -> Answer:
     """The answer that the node would publish for a result.
 
     Args:

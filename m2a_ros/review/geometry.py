@@ -54,9 +54,7 @@ class Track:
         return x, y, math.nan if unknown else float(np.interp(now, relative, turns))
 
 
-def find_mounting(
-    bag: Bag, topic: CameraTopic, frame_id: str, mountings: Mapping[str, Mounting]
-) -> Mounting | None:
+def find_mounting(bag: Bag, topic: CameraTopic, frame_id: str, mountings: Mapping[str, Mounting]) -> Mounting | None:
     """Where a camera sits: as the user said for it or for all cameras, or else as the bag's static transforms say.
 
     Args:

@@ -57,9 +57,11 @@ def test_gradients_of_a_case_equal_those_of_autograd_in_float64(host, case, dtyp
         assert [x.shape for x in got] == [value.shape, projection.shape]
         return
     exact = [x.double().requires_grad_() for x in (value, projection)]
-    want = torch.autograd.grad(
-        (ms_deform_attn_grid_sample(*exact, case.shapes, POINTS) * grad.double()).sum(), exact
-    ) if 0 not in flat(case.shapes) else reference_gradients(exact, grad.double(), case.shapes)
+    want = (
+        torch.autograd.grad((ms_deform_attn_grid_sample(*exact, case.shapes, POINTS) * grad.double()).sum(), exact)
+        if 0 not in flat(case.shapes)
+        else reference_gradients(exact, grad.double(), case.shapes)
+    )
     smooth = away_from_kinks(case, exact[1].detach())
     assert smooth.double().mean() > 0.98
     for mine, theirs, like in zip(got, (want[0], want[1] * smooth), (value, projection), strict=True):

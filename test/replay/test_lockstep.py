@@ -38,10 +38,7 @@ def test_lockstep_equals_offline_frame_by_frame_and_in_what_it_cannot_evaluate(r
     assert [problem["reason"] for problem in lockstep.problems] == ["bad_image.unknown_encoding", "bad_message"]
     assert {stage for frame in lockstep.frames for stage in frame["latencies_ms"]} == {"round_trip"}
     with AnyReader([lockstep.out / "drive" / "bag"]) as ours, AnyReader([offline.out / "drive" / "bag"]) as theirs:
-        found, expected = (
-            {(c.topic, time): data for c, time, data in reader.messages() }
-            for reader in (ours, theirs)
-        )
+        found, expected = ({(c.topic, time): data for c, time, data in reader.messages()} for reader in (ours, theirs))
     # Four maps and an overlay of each image, and a class map of each camera.
     assert len(found) == 5 * 10 + 2
     assert found == expected

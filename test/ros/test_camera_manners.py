@@ -26,9 +26,7 @@ def test_cameras_are_read_as_each_says(rig: Rig, tiny: Path) -> None:
     cut = ids(rig.answer("/m2a/output/front/open_set_mask", image(rgb, 1), "/m2a/input/front/image"))
     assert (cut[:64] == UNLABELLED).all()
     np.testing.assert_array_equal(cut[64:], perception.infer(frame(rgb[64:])).open_set)
-    rear = rig.answer(
-        "/m2a/output/rear/open_set_mask", compressed(rgb, 2, ".png"), "/m2a/input/rear/image/compressed"
-    )
+    rear = rig.answer("/m2a/output/rear/open_set_mask", compressed(rgb, 2, ".png"), "/m2a/input/rear/image/compressed")
     np.testing.assert_array_equal(ids(rear), perception.infer(frame(rgb)).open_set)
 
 

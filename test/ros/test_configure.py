@@ -74,7 +74,8 @@ BAD_PARAMETERS = {
     "camera twice": ({"cameras": ["a", "a"]}, ["cameras"]),
     "anchor that is no camera": ({"batch__anchor": "rear"}, ["batch.anchor", "rear", "front"]),
     "rectified twice": (
-        {"rectified_cameras": ["front"], "camera__front__rectify": True}, ["rectified_cameras", "rectify"],
+        {"rectified_cameras": ["front"], "camera__front__rectify": True},
+        ["rectified_cameras", "rectify"],
     ),
     "transport of a camera": ({"camera__front__transport": "theora"}, ["camera.front.transport", "default, auto"]),
     "settings of no camera": ({"camera__rear__crop": True}, ["camera.rear.crop", "cameras"]),

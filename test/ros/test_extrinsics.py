@@ -136,9 +136,7 @@ def test_tf_is_asked_for_the_image_s_frame_at_its_stamp(tf: type[Buffer], node: 
 
 
 @pytest.mark.parametrize(("frame_id", "named"), [("lost_optical", "lost_optical"), ("", "frame_id")])
-def test_a_frame_without_transform_says_so_in_one_line(
-    tf: type[Buffer], node: Node, frame_id: str, named: str
-) -> None:
+def test_a_frame_without_transform_says_so_in_one_line(tf: type[Buffer], node: Node, frame_id: str, named: str) -> None:
     extrinsics = create_extrinsics(node, "tf")
     with pytest.raises(NoTransform, match=named) as caught:
         extrinsics.pose("front", frame_id, STAMP, SETTINGS)

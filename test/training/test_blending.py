@@ -12,9 +12,7 @@ from m2a_core.training.data_config import BLEND_MODES, BlendConfig
 from m2a_core.training.outliers import AnomalyMix, paste
 from test.training.synthetic import ROAD, SIZE, cutout, disc
 
-PLAIN = BlendConfig(
-    match=(0, 0), blur=(0, 0), edge=(0, 0), noise=(0, 0), shadow=0.0, texture_swap=0.0, on_road=1.0
-)
+PLAIN = BlendConfig(match=(0, 0), blur=(0, 0), edge=(0, 0), noise=(0, 0), shadow=0.0, texture_swap=0.0, on_road=1.0)
 RED = (250, 10, 10)
 
 

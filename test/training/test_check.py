@@ -148,4 +148,3 @@ def test_another_subset_of_cutouts_is_another_set_of_the_same_size(data_root):
         chosen.append([c.kind for c in seen])
     assert all(len(kinds) == 1 for kinds in chosen)
     assert len({kinds[0] for kinds in chosen}) == 2
-
