@@ -1,6 +1,7 @@
 """What the ROS side of the node costs: CPU per frame, lost frames, memory, the share of a frame that is no inference.
 
-Camera, node and listener are processes of their own over DDS; the listener subscribes to every output. Sides:
+Camera, node and listener are processes of their own over DDS; the listener subscribes to every output, or to those that
+are named. Sides:
 
 - ``constant``: the node with the network and its heads replaced by one constant result. Wanted: <= 12 ms of CPU per
   1080p frame (all threads of the process, DDS included) and no loss at 30 Hz.
@@ -14,6 +15,7 @@ Camera, node and listener are processes of their own over DDS; the listener subs
     python benchmarks/ros_overhead.py --overlay-width 0 # the node's overlay as large as the other's
     python benchmarks/ros_overhead.py --side constant --rate 60 --frames 20000  # memory over a long run
     python benchmarks/ros_overhead.py --side model --rate 5 --frames 100
+    python benchmarks/ros_overhead.py --side model --rate 5 --output open_set_mask --output unknown_markers
 
 Each side prints one line of JSON. ``cpu_ms_per_frame`` is the CPU time of the node's process over the measured frames,
 timers and discovery included, by frame answered; ``received`` the frames that reached the node (sent minus received got
@@ -33,10 +35,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from m2a_ros import output_spec
 from m2a_ros.dds import local_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDES = ("constant", "bare", "usual", "model")
+OUTPUTS = (*(spec.topic for spec in output_spec.MAPS), "unknown_markers", "overlay", "overlay_compressed")
 PLAIN = ("bare", "usual")
 """Sides without diagnostics, which count the frames received."""
 WARM_UP_ROUNDS = 60
@@ -51,7 +55,7 @@ class Child:
         environment = {**os.environ, **local_environment({}), "ROS_DOMAIN_ID": str(args.domain)}
         with log.open("w") as errors:
             self.process = subprocess.Popen(
-                [*command, args.model, str(args.overlay_width)], cwd=ROOT, env=environment, text=True,
+                [*command, args.model, str(args.overlay_width), *args.outputs], cwd=ROOT, env=environment, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
 
@@ -97,7 +101,7 @@ def measure(side: str, args: argparse.Namespace, folder: Path) -> dict[str, obje
         node, listener, camera = children
         for _ in range(WARM_UP_ROUNDS):
             camera.ask(f"{args.rate} {max(1, round(args.rate))}")
-            if listener.ask("report")["anomaly_map"]:
+            if listener.ask("report")[args.outputs[0]]:
                 break
         else:
             raise SystemExit(f"no answer; node log:\n{(folder / f'{side}.{side}.log').read_text()}")
@@ -106,11 +110,11 @@ def measure(side: str, args: argparse.Namespace, folder: Path) -> dict[str, obje
         sent = camera.ask(f"{args.rate} {args.frames}")
         found = listener.ask("settle")
         used = cpu_seconds(node.process.pid) - cpu
-        answered = int(found["anomaly_map"])
+        answered = int(found[args.outputs[0]])
         return {
             "side": side, "size": f"{args.width}x{args.height}", "rate_hz": args.rate, "reached_hz": sent["rate_hz"],
             "sent": int(sent["sent"]), **({} if side in PLAIN else {"received": int(found["received"])}),
-            "answered": answered, "warm_up_answers": int(before["anomaly_map"]),
+            "answered": answered, "warm_up_answers": int(before[args.outputs[0]]),
             "cpu_ms_per_frame": round(1e3 * used / max(1, answered), 2),
             "rss_mib": [round(memory, 1), round(resident_mib(node.process.pid), 1)],
             "outputs": {name: int(found[name]) for name in found if name != "received" and not name.endswith("_ms")},
@@ -131,9 +135,12 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=1080)
     parser.add_argument("--width", type=int, default=1920)
     parser.add_argument("--model", default="m2a-edge", help="bundle of the side 'model'")
+    parser.add_argument("--output", choices=OUTPUTS, action="append", dest="outputs", metavar="NAME",
+                        help=f"subscribe to this one; repeatable; default: all of {', '.join(OUTPUTS)}")  # fmt: skip
     parser.add_argument("--overlay-width", type=int, default=960, help="overlay.max_width of the node; 0: full size")
     parser.add_argument("--domain", type=int, default=97, help="ROS domain to be alone in")
     args = parser.parse_args()
+    args.outputs = args.outputs or list(OUTPUTS)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for side in args.side or ("constant", "usual"):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -146,14 +147,16 @@ class BareNode(UsualNode):
 
 
 class Listener:
-    """Counts what comes on every output, and collects the times that the node reports."""
+    """Counts what comes on outputs, and collects the times that the node reports."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: Sequence[str]) -> None:
         self._node = rclpy.create_node("listener")
         self._counts: Counter[str] = Counter()
         self._times: list[tuple[float, float]] = []
         self._received = self._received_before = 0
-        for name, (topic, kind) in OUTPUTS.items():
+        for name in outputs:
+            topic, kind = OUTPUTS[name]
+            self._counts[name] = 0
             self._node.create_subscription(kind, topic, lambda _, name=name: self._counts.update([name]), 5)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._keep_times, 5)
         threading.Thread(target=self._spin, daemon=True).start()
@@ -176,13 +179,13 @@ class Listener:
             while seen != self._counts.total():
                 seen = self._counts.total()
                 time.sleep(SETTLE_S)
-        report: dict[str, float] = {name: self._counts[name] for name in OUTPUTS}
+        report: dict[str, float] = dict(self._counts)
         report["frame_ms"] = median([frame for _, frame in self._times] or [0.0])
         report["not_inference_ms"] = median([frame - network for network, frame in self._times] or [0.0])
         report["received"] = self._received - self._received_before
         if line == "reset":
             self._received_before = self._received
-            self._counts.clear()
+            self._counts = Counter(dict.fromkeys(self._counts, 0))
             self._times.clear()
         return report
 
@@ -220,7 +223,7 @@ def obey(worker: Listener | Camera) -> None:
 
 
 def main() -> None:
-    """Be the process that the first argument names: role, height, width, model, width of the overlay."""
+    """Be the process that the first argument names: role, height, width, model, width of the overlay, outputs."""
     role, height, width, model, overlay = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
     # The listener reads times and counts from the diagnostics: times of many frames, counts once at the end.
     period = 0.1 if role == "model" else 0.5
@@ -241,7 +244,7 @@ def main() -> None:
     elif role == "bare":
         rclpy.spin(BareNode(height, width, int(overlay)))
     else:
-        obey(Listener() if role == "listener" else Camera(height, width))
+        obey(Listener(sys.argv[6:]) if role == "listener" else Camera(height, width))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def test_both_ways_answer_on_every_output_and_are_compared(domain: int) -> None:
 
 
 @pytest.mark.slow
-def test_share_that_is_no_inference_is_told_for_a_model(domain: int, tiny: Path) -> None:
-    (line,) = run(domain, "--side=model", f"--model={tiny}")
+def test_share_that_is_no_inference_is_told_for_a_model_and_the_outputs_that_are_named(domain: int, tiny: Path) -> None:
+    (line,) = run(domain, "--side=model", f"--model={tiny}", "--output=open_set_mask", "--output=unknown_markers")
     figures = json.loads(line)
+    assert set(figures["outputs"]) == {"open_set_mask", "unknown_markers"}
     assert 0 < figures["not_inference_share"] <= 1
