@@ -15,7 +15,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 34, 46
-COLORS = ("#0b6e99", "#e0542b", "#5a8f29", "#8455a8", "#b58900", "#2f4858", "#c2185b")
+COLORS = ("#0b6e99", "#e0542b", "#5a8f29", "#8455a8", "#b58900", "#2f4858", "#c2185b", "#8c8c8c")
 _FONT = 'font-family="system-ui, sans-serif"'
 
 
