@@ -62,7 +62,8 @@ class Rig:
                 self.executor.spin_once(timeout_sec=0.02)
                 if found := test():
                     return found
-        raise AssertionError(f"in vain; received { ({topic: len(got) for topic, got in self.received.items()}) }")
+        counts = {topic: len(got) for topic, got in self.received.items()}
+        raise AssertionError(f"in vain; received {counts}")
 
     def answer(self, topic: str, message: Any, to: str) -> Any:
         """Send a message until it is answered on a topic that is listened to."""
