@@ -19,7 +19,7 @@ from benchmarks.ablation_report import Report
 from benchmarks.bundle_network import bundle_network
 from benchmarks.outlier_class import measure_outlier_class, take_class_head
 from benchmarks.unknown_instances import true_segments
-from m2a_core.bundle import load_bundle, sha256_of
+from m2a_core.bundle.loading import load_bundle, sha256_of
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.openset.candidates import anomaly_candidates
@@ -29,7 +29,7 @@ from m2a_core.openset.mining import mine_unknown
 from m2a_core.openset.refinement import RefinementRule, refinement_rule
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.runtime.torch_scores import score_maps
+from m2a_core.reference.scores import score_maps
 from m2a_core.training.build import build_trainer, load_related_weights
 from m2a_core.training.composed import ComposedImage, compose
 from m2a_core.training.config import TrainConfig

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own f
 
 from benchmarks.ablation_report import Report, write_report
 from benchmarks.ablation_runs import COMMAND, RunSpec, Settings, evaluate_run, mine, refine_choices
-from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.bundle.loading import DEFAULT_MODEL
 
 OUTLIER = RunSpec()
 TABLES: dict[str, tuple[str, str, dict[str, tuple[RunSpec, str]]]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m2a_core.bundle import ModelBundle
+from m2a_core.bundle.loading import ModelBundle
 from m2a_core.model import MODELS, build_model
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.training.initial import load_related_weights

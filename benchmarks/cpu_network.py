@@ -33,7 +33,7 @@ import cv2
 import numpy as np
 
 from benchmarks.cpu_network_sides import DEMO_FRAMES, HEADS, SIDES, make_bundle, prepare
-from m2a_core.evaluation.files import read_truth
+from m2a_core.data.files import read_truth
 from m2a_core.images import read_image
 from m2a_core.metrics.pixel import PixelMetrics
 

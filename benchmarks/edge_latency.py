@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.images import read_image
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, Output

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.compose.clip import load_clip
 from m2a_core.overlay import draw_overlay
 from m2a_core.perception import Perception

@@ -22,10 +22,10 @@ import rclpy
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
-import m2a_ros.node
+import m2a_ros.node.node
 from benchmarks.ros_overhead_roles import OUTPUTS, ConstantEngine, UsualNode
-from m2a_ros.dds import local_environment
-from m2a_ros.frame_slot import Arrival
+from m2a_ros.process.dds import local_environment
+from m2a_ros.camera.frame_slot import Arrival
 
 MATCH_TIMEOUT_S = 60.0
 
@@ -77,16 +77,16 @@ def main() -> None:
     for topic, kind in OUTPUTS.values():
         reader.create_subscription(kind, topic, lambda _: None, 1)
     ConstantEngine.size = (args.height, args.width)
-    m2a_ros.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
+    m2a_ros.node.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
     image, info = images(args.height, args.width)
     ours = {}
     for width in (960, 0):
-        node = m2a_ros.node.M2aNode(parameter_overrides=[Parameter("overlay.max_width", value=width)])
+        node = m2a_ros.node.node.M2aNode(parameter_overrides=[Parameter("overlay.max_width", value=width)])
         node.start()
         wait_for_readers(node)
         node._inputs["front"].camera_info = info
 
-        def frame(node: m2a_ros.node.M2aNode = node) -> None:
+        def frame(node: m2a_ros.node.node.M2aNode = node) -> None:
             image.header.stamp = node.get_clock().now().to_msg()
             node._pipelines["front"].process(Arrival("front", image), node._tuning, node._inputs["front"])
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
 
 from benchmarks.bundle_network import bundle_network
-from m2a_core.bundle import DEFAULT_MODEL, load_bundle
+from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.data.catalog import open_dataset
 from m2a_core.images import read_image
 from m2a_core.metrics.pixel import PixelMetrics

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.report.svg import HEIGHT, WIDTH, Axis, Series, line_chart
+from m2a_core.reporting.svg import HEIGHT, WIDTH, Axis, Series, line_chart
 
 LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic")
 METRICS = {

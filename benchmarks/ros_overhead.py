@@ -38,7 +38,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
 
 from benchmarks.ros_overhead_roles import OUTPUTS
-from m2a_ros.dds import local_environment
+from m2a_ros.process.dds import local_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDES = ("constant", "bare", "usual", "model")

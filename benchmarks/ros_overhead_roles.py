@@ -25,13 +25,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from m2a_core.images import read_image
-from m2a_core.labels import CAMVID11
-from m2a_core.manifest import Manifest, Thresholds
+from m2a_core.labels.label_set import CAMVID11
+from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import OpenSetResult, UnknownInstance
-from m2a_ros import output_spec
-from m2a_ros.conversions import fill_image, fill_jpeg
-from m2a_ros.overlay_size import shrink
+from m2a_ros.outputs import output_spec
+from m2a_ros.images.conversions import fill_image, fill_jpeg
+from m2a_ros.outputs.overlay_size import shrink
 
 IN, OUT, DEBUG = "/m2a/input/front", "/m2a/output/front", "/m2a/debug/front"
 MAPS = {spec.topic: spec.encoding for spec in output_spec.MAPS}
@@ -229,12 +229,12 @@ def main() -> None:
     period = 0.1 if role == "model" else 0.5
     ros = ["--ros-args", "-p", "mounting.front.height:=1.5", "-p", f"diagnostics.period:={period}"]
     if role in ("constant", "model"):
-        import m2a_ros.node
-        from m2a_ros.node_process import run
+        import m2a_ros.node.node
+        from m2a_ros.node.process import run
 
         if role == "constant":
             ConstantEngine.size = (height, width)
-            m2a_ros.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
+            m2a_ros.node.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
         run([sys.argv[0], *ros, "-p", f"model:={model}", "-p", f"overlay.max_width:={overlay}"])
         return
     rclpy.init(args=[])

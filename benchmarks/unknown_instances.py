@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.data.catalog import open_dataset
 from m2a_core.images import read_image
 from m2a_core.metrics.panoptic import PanopticQuality, Segments

@@ -31,12 +31,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
 
 from benchmarks.bundle_network import bundle_network
-from m2a_core.bundle import DEFAULT_MODEL, ModelBundle, load_bundle
+from m2a_core.bundle.loading import DEFAULT_MODEL, ModelBundle, load_bundle
 from m2a_core.errors import M2aError
 from m2a_core.images import read_image
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from m2a_core.runtime.factory import BACKENDS, create_runtime
-from m2a_core.runtime.torch_runtime import MULTIPLE
+from m2a_core.reference.network import MULTIPLE
 
 DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "000.jpg"
 WARM_UP = 3

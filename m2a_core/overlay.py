@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.labels import UNKNOWN_COLOR, LabelSet
+from m2a_core.labels.label_set import UNKNOWN_COLOR, LabelSet
 from m2a_core.types import UNLABELLED, OpenSetResult, check_array
 
 _KNOWN_OPACITY = 0.4

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from m2a_core.bundle import DEFAULT_MODEL, load_bundle
-from m2a_core.labels import LabelSet
-from m2a_core.manifest import Manifest
+from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
+from m2a_core.labels.label_set import LabelSet
+from m2a_core.bundle.manifest import Manifest
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import NetworkOutput, Runtime

@@ -12,7 +12,7 @@ COMMANDS = {
     "demo": "m2a_ros.demo.command",
     "replay": "m2a_ros.replay.command",
     "bag": "m2a_ros.bag.command",
-    "health": "m2a_ros.health",
+    "health": "m2a_ros.node.health",
     "view": "m2a_ros.view.command",
 }
 

@@ -16,7 +16,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from m2a_core.bundle import shipped_frames
+from m2a_core.bundle.loading import shipped_frames
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import ConfigError
 from m2a_core.images import read_image

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     from tqdm import tqdm
 
-    from m2a_core.bundle import DEFAULT_MODEL, load_bundle
+    from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
     from m2a_core.evaluation import calibration
     from m2a_core.metrics.pixel import split_scores
     from m2a_core.perception import Perception
@@ -144,7 +144,7 @@ def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader |
     """Image paths, what reads them and what reads their truth; None for a frame that is all normal."""
     from m2a_core.data.base import pictures
     from m2a_core.data.catalog import open_dataset
-    from m2a_core.evaluation.files import TRUTH_SUFFIXES, frame_name, read_truth
+    from m2a_core.data.files import TRUTH_SUFFIXES, frame_name, read_truth
     from m2a_core.images import read_image
 
     if args.dataset and args.root and not args.images:

@@ -11,7 +11,7 @@ from m2a_core.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     from m2a_core.model.config import AttentionKind
     from m2a_core.model.mask2anomaly import Mask2Anomaly
-    from m2a_core.runtime.torch_perception import CheckpointPerception
+    from m2a_core.reference.perception import CheckpointPerception
 
 
 def open_checkpoint(path: Path, name: str, attention: AttentionKind | None) -> tuple[Mask2Anomaly, str]:
@@ -57,8 +57,8 @@ def open_checkpoint(path: Path, name: str, attention: AttentionKind | None) -> t
 def load_perception(args: argparse.Namespace) -> CheckpointPerception:
     """What ``m2a predict --checkpoint`` runs."""
     from m2a_core.cli.export import parse_size
-    from m2a_core.runtime.torch_perception import CheckpointPerception, FrameSize, refinement_of
-    from m2a_core.runtime.torch_runtime import TorchRuntime
+    from m2a_core.reference.perception import CheckpointPerception, FrameSize, refinement_of
+    from m2a_core.reference.network import TorchRuntime
 
     if args.threads is not None and args.threads < 1:
         raise ConfigError(f"threads: expected at least 1, got {args.threads}")

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_folder(args: argparse.Namespace) -> int:
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
-    from m2a_core.evaluation.files import pair_folders
+    from m2a_core.data.files import pair_folders
     from m2a_core.evaluation.pictures import folder_pictures
     from m2a_core.evaluation.report import write_report
     from m2a_core.metrics.component import Track
@@ -126,7 +126,7 @@ def _run_folder(args: argparse.Namespace) -> int:
 
 
 def _run_model(args: argparse.Namespace) -> int:
-    from m2a_core.bundle import DEFAULT_MODEL, load_bundle
+    from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
     from m2a_core.data.catalog import open_dataset
     from m2a_core.evaluation import classes
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
@@ -181,7 +181,7 @@ def _run_model(args: argparse.Namespace) -> int:
 
 
 def _run_submission(args: argparse.Namespace) -> int:
-    from m2a_core.bundle import DEFAULT_MODEL
+    from m2a_core.bundle.loading import DEFAULT_MODEL
     from m2a_core.data.anomaly import smiyc
     from m2a_core.evaluation.predict import Scorer, parse_scores
     from m2a_core.evaluation.submission import write_submission

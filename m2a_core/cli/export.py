@@ -20,12 +20,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from m2a_core.bundle import shipped_frames
+from m2a_core.bundle.loading import shipped_frames
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import ConfigError
 from m2a_core.export.notes import BundleNotes
 from m2a_core.images import read_image
-from m2a_core.manifest import FILE_NAME, Manifest, Thresholds
+from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 
 HELP = "write a model bundle (ONNX and manifest) from trained weights"
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.runtime.factory import BACKENDS
@@ -42,7 +42,7 @@ from m2a_core.types import Frame, OpenSetResult, Output
 if TYPE_CHECKING:
     from m2a_core.perception import Perception
     from m2a_core.runtime.base import NetworkOutput
-    from m2a_core.runtime.torch_perception import CheckpointPerception
+    from m2a_core.reference.perception import CheckpointPerception
 
 HELP = "write anomaly maps, open-set masks and unknown instances of images"
 

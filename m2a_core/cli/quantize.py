@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from m2a_core.bundle import DEFAULT_MODEL, load_bundle
+from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.cli.predict import find_images
 from m2a_core.images import read_image
 

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     from m2a_core.training.build import build_trainer
     from m2a_core.training.config import load_config
-    from m2a_core.training.engine import Engine
+    from m2a_core.training.accelerator import Engine
     from m2a_core.training.weights import save_weights
 
     config = load_config(args.config)

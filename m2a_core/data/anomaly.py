@@ -6,7 +6,7 @@ from pathlib import Path
 
 from m2a_core.data.base import Dataset, Sample, paired, pictures, require
 from m2a_core.errors import DataError
-from m2a_core.evaluation.files import TRUTH_SUFFIXES, frame_name
+from m2a_core.data.files import TRUTH_SUFFIXES, frame_name
 
 ROAD_ANOMALY = """\
 ROOT/frames/NAME.jpg

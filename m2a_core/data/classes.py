@@ -11,7 +11,7 @@ import numpy as np
 
 from m2a_core.data.base import Dataset, PanopticTruth, Sample, Segment, paired, pictures, require
 from m2a_core.errors import DataError
-from m2a_core.labels import CAMVID11, CITYSCAPES19
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
 
 STREETHAZARDS = """\
 ROOT/test/images/test/{t5,t6}/NAME.png

@@ -14,7 +14,7 @@ import numpy as np
 from m2a_core.data.base import Dataset, PanopticTruth, Sample
 from m2a_core.errors import DataError
 from m2a_core.evaluation.predict import Outputs, model_ids
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.metrics.semantic import Confusion, mean_iou, open_iou, weighted_open_iou

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from m2a_core.manifest import Thresholds
+from m2a_core.bundle.manifest import Thresholds
 
 
 @dataclass(frozen=True)

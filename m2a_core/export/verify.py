@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from m2a_core.errors import ExportError
-from m2a_core.export.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
+from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import NetworkOutput, Runtime

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from m2a_core.bundle import hash_file, sha256_of
+from m2a_core.bundle.loading import hash_file, sha256_of
 from m2a_core.errors import CheckpointError
 from m2a_core.model import ModelConfig, build_model
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names

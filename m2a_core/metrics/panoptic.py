@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.types import PANOPTIC_DIVISOR, PANOPTIC_VOID
 
 

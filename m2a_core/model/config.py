@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from m2a_core.errors import ConfigError
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 
 AttentionKind = Literal["cross", "masked", "global_masked"]
 

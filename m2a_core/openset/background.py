@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m2a_core.openset.scoring import sigmoid, softmax
+from m2a_core.openset.class_scores import sigmoid, softmax
 
 
 def known_mask_scores(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from enum import Enum
 
 import numpy as np
 
-from m2a_core.labels import LabelSet
-from m2a_core.manifest import Thresholds
+from m2a_core.labels.label_set import LabelSet
+from m2a_core.bundle.manifest import Thresholds
 from m2a_core.openset.candidates import anomaly_candidates
 from m2a_core.openset.components import Component
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances

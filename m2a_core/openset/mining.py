@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.components import Component, find_components
 
 PAPER_COMPONENTS = 3

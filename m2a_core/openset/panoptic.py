@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.types import PANOPTIC_DIVISOR, PANOPTIC_VOID
 
 

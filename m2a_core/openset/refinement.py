@@ -22,8 +22,8 @@ from enum import Enum
 import numpy as np
 
 from m2a_core.errors import ConfigError
-from m2a_core.labels import CITYSCAPES19, LabelSet
-from m2a_core.openset.scoring import sigmoid, softmax
+from m2a_core.labels.label_set import CITYSCAPES19, LabelSet
+from m2a_core.openset.class_scores import sigmoid, softmax
 
 MIN_CLASS_SCORE = 0.95
 """A query takes part when its highest class score exceeds this (Sec. 4.4)."""

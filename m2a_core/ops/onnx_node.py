@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from m2a_core.trt.contract import DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+from m2a_core.contract.plugin import DOMAIN, OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 
 
 def ms_deform_attn_node(

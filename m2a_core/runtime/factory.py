@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from m2a_core.bundle import ModelBundle
+from m2a_core.bundle.loading import ModelBundle
 from m2a_core.errors import ConfigError, EngineError, InferenceError
 from m2a_core.runtime.base import Runtime
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.bundle import ModelBundle
+from m2a_core.bundle.loading import ModelBundle
 from m2a_core.errors import EngineError
 from m2a_core.runtime.base import NetworkOutput
 from m2a_core.runtime.parity import Parity
-from m2a_core.runtime.trt_engine import TensorRtEngine
+from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import load_checked
 
 _LOG = logging.getLogger("m2a.trt")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.datasets import LabelledImage
 from m2a_core.training.outliers import AnomalyMix

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from m2a_core.errors import DataError
-from m2a_core.labels import UNKNOWN_COLOR, LabelSet
+from m2a_core.labels.label_set import UNKNOWN_COLOR, LabelSet
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import StageConfig

@@ -14,7 +14,7 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.datasets import Cutout, FrameSource, LabelledImage
 from m2a_core.training.targets import IGNORE
 

@@ -15,7 +15,7 @@ import yaml
 
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
-from m2a_core.labels import CAMVID11
+from m2a_core.labels.label_set import CAMVID11
 from m2a_core.training.targets import IGNORE
 
 CAMVID_VOID = 11

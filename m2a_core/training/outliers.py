@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.labels import CAMVID11
+from m2a_core.labels.label_set import CAMVID11
 from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.targets import IGNORE

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.labels import CAMVID11, CITYSCAPES19, STREETHAZARDS12, LabelSet
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12, LabelSet
 from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.data_config import DataConfig
 from m2a_core.training.datasets import Cutout, FramesOnDisk, FrameSource, LabelledImage, camvid_sources, load_cutouts

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 
 IGNORE = 255
 """Label of void pixels during training."""

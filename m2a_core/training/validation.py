@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.metrics.semantic import Confusion, mean_iou
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Letterbox

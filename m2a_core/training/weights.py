@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from m2a_core.bundle import hash_file
+from m2a_core.bundle.loading import hash_file
 from m2a_core.errors import CheckpointError
 from m2a_core.model.config import ModelConfig
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.errors import ConfigError, EngineError
-from m2a_core.trt.contract import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+from m2a_core.contract.plugin import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 
 TENSORRT, TENSORRT_RTX = "tensorrt", "tensorrt_rtx"
 BACKENDS = (TENSORRT, TENSORRT_RTX)

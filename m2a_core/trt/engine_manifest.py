@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from m2a_core.bundle import sha256_of
+from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import EngineError
 from m2a_core.runtime.parity import Parity
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from m2a_core.bundle import sha256_of
+from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import EngineError
 from m2a_core.ops.compile import CACHE, CSRC, find_nvcc
 

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if args.source is not None:
         return _compose(args)
     from m2a_ros.bag.make import make_bag
-    from m2a_ros.resources import shared_file
+    from m2a_ros.process.shared_files import shared_file
 
     clip = shared_file("config/demo/clip.yaml").parent
     try:

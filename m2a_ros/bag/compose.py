@@ -28,12 +28,12 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.types import Frame
 from m2a_ros.bag.make import STORAGE, TRUTH_TOPIC, encoded, raw_image
 from m2a_ros.bag.motion import Motion, from_texture, from_track
-from m2a_ros.encodings import ImageError, convert
-from m2a_ros.projection import Mounting
-from m2a_ros.replay.cameras import TRUTH_NAMES, CameraTopic, choose, parse_topics
-from m2a_ros.replay.frames import Loaded, load_frames
-from m2a_ros.replay.reader import COMPRESSED, IMAGE, TYPESTORE, Bag, decode
-from m2a_ros.review.geometry import find_mounting, read_intrinsics, read_track
+from m2a_ros.images.encodings import ImageError, convert
+from m2a_core.geometry.projection import Mounting
+from m2a_ros.bag.cameras import TRUTH_NAMES, CameraTopic, choose, parse_topics
+from m2a_ros.bag.frames import Loaded, load_frames
+from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE, Bag, decode
+from m2a_ros.bag.calibration import find_mounting, read_intrinsics, read_track
 from m2a_ros.review.request import parse_mountings
 
 FIRST_AHEAD_M, LAST_AHEAD_M = 10.0, 35.0

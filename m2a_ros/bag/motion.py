@@ -11,8 +11,8 @@ import numpy as np
 from m2a_core.compose.egomotion import estimate_motion
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.errors import DataError
-from m2a_ros.projection import Mounting
-from m2a_ros.review.geometry import Track
+from m2a_core.geometry.projection import Mounting
+from m2a_ros.bag.calibration import Track
 
 WINDOW = 40
 """Images over which the car is taken to keep speed and bend, where only the road's texture tells its motion."""

@@ -20,7 +20,7 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
-from m2a_core.bundle import DEFAULT_MODEL, load_bundle
+from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import load_clip
 from m2a_core.errors import ConfigError
 
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Play, score, draw and print."""
     import_module("rclpy")  # Its absence is said here, not in the log of a child process.
     from m2a_ros.demo.orchestrate import Playback, free_domain, play_live
-    from m2a_ros.demo.processes import terminate_as_interrupt
+    from m2a_ros.process.children import terminate_as_interrupt
     from m2a_ros.demo.report import write_report
-    from m2a_ros.resources import shared_file
+    from m2a_ros.process.shared_files import shared_file
 
     folder = shared_file("config/demo/clip.yaml").parent
     clip = load_clip(folder)

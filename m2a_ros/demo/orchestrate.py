@@ -13,8 +13,8 @@ import yaml
 from tqdm import tqdm
 
 from m2a_core.compose.clip import load_clip
-from m2a_ros.dds import local_environment
-from m2a_ros.demo.processes import Child, Children, DemoError
+from m2a_ros.process.dds import local_environment
+from m2a_ros.process.children import Child, Children, DemoError
 from m2a_ros.demo.records import (
     ANOMALY,
     CAMERA,
@@ -120,7 +120,7 @@ def play_live(playback: Playback, environment: Mapping[str, str]) -> Recording:
     with Children() as children:
         parameters = ["--ros-args", "--params-file", str(_write_parameters(playback))]
         log = playback.work / "node.log"
-        node = children.start("node", ["m2a_ros.node_main", *parameters], settings, log, reads_stdout=False)
+        node = children.start("node", ["m2a_ros.node.main", *parameters], settings, log, reads_stdout=False)
         first = _record(playback, settings, children, node, MEASURED, playback.duration, "measured")
         second = _record(playback, settings, children, node, (OVERLAY,), _OVERLAY_SECONDS, "overlay")
         node.check_running()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from m2a_core.metrics.pixel import PixelResult
-from m2a_core.report.svg import Axis, Series, histogram, line_chart
+from m2a_core.reporting.svg import Axis, Series, histogram, line_chart
 from m2a_ros.demo.scoring import Scores
 from m2a_ros.demo.summary import LiveFigures
 

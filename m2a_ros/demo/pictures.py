@@ -9,7 +9,7 @@ import numpy as np
 
 from m2a_core.compose.clip import Clip
 from m2a_core.errors import DataError
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import OpenSetResult, UnknownInstance
 from m2a_ros.demo.records import ANOMALY, INSTANCES, OPEN_SET

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from m2a_core.compose.clip import Clip, load_clip, ping_pong
 from m2a_core.compose.ground import GroundCamera
-from m2a_ros.conversions import fill_image
+from m2a_ros.images.conversions import fill_image
 from m2a_ros.demo.records import FRAME_ID, IMAGE_TOPIC, INFO_TOPIC, MATCH_TIMEOUT_S, Sent
 
 EXIT_UNMATCHED = 3

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from m2a_core.bundle import ModelBundle
+from m2a_core.bundle.loading import ModelBundle
 from m2a_core.compose.clip import Clip
 from m2a_core.metrics.pixel import PixelResult
 from m2a_ros.demo import page, pictures, scoring

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.bundle import ModelBundle, load_bundle
+from m2a_core.bundle.loading import ModelBundle, load_bundle
 from m2a_core.compose.clip import Clip
 from m2a_core.errors import EngineError
 from m2a_core.metrics.pixel import PixelMetrics, PixelResult
-from m2a_core.openset.scoring import class_scores, resize_maps, softmax
+from m2a_core.openset.class_scores import class_scores, resize_maps, softmax
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import Runtime
 from m2a_core.runtime.factory import create_runtime

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import Frame, OpenSetResult
-from m2a_ros.conversions import fill_jpeg
-from m2a_ros.output_spec import MAPS
-from m2a_ros.overlay_size import OVERLAY_WIDTH, shrink
-from m2a_ros.replay.frames import Loaded
+from m2a_ros.images.conversions import fill_jpeg
+from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.outputs.overlay_size import OVERLAY_WIDTH, shrink
+from m2a_ros.bag.frames import Loaded
 from m2a_ros.replay.numbering import Box
 
 NODE = "/m2a"

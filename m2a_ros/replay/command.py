@@ -38,7 +38,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from m2a_core.bundle import DEFAULT_MODEL
+from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.runtime.factory import BACKENDS
 from m2a_ros.replay.mode_settings import ModeSettings
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     """Replay, sum up and print."""
     if args.bags[0] == _COMPARE:
         return _compare(args)
-    from m2a_ros.replay.locations import locate
+    from m2a_ros.bag.locations import locate
     from m2a_ros.replay.session import Request, replay
 
     if args.mode != "offline":

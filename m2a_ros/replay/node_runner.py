@@ -15,13 +15,13 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, Image
 
-from m2a_ros.dds import local_environment
+from m2a_ros.process.dds import local_environment
 from m2a_ros.demo.orchestrate import free_domain
-from m2a_ros.demo.processes import Child, Children, terminate_as_interrupt
+from m2a_ros.process.children import Child, Children, terminate_as_interrupt
 from m2a_ros.replay.answer import NODE
-from m2a_ros.replay.cameras import CameraTopic
+from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.replay.node_session import NodeSession, Setup
-from m2a_ros.replay.reader import COMPRESSED
+from m2a_ros.bag.reader import COMPRESSED
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
     context = Context()
     with terminate_as_interrupt(), Children() as children:
-        arguments = ["m2a_ros.node_main", "--ros-args", "--params-file", str(_write_parameters(setup, cameras))]
+        arguments = ["m2a_ros.node.main", "--ros-args", "--params-file", str(_write_parameters(setup, cameras))]
         child = children.start("node", arguments, environment, setup.work / "node.log", reads_stdout=False)
         rclpy.init(context=context, domain_id=domain)
         node = rclpy.create_node("m2a_replay", context=context)

@@ -26,12 +26,12 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from m2a_core.labels import LabelSet
-from m2a_ros.conversions import JPEG_FORMAT, image_fields
-from m2a_ros.output_spec import MAPS, class_map_json
+from m2a_core.labels.label_set import LabelSet
+from m2a_ros.images.conversions import JPEG_FORMAT, image_fields
+from m2a_ros.outputs.output_spec import MAPS, class_map_json
 from m2a_ros.replay.answer import Answer, map_topic, overlay_topic
-from m2a_ros.replay.frames import Problem, Recorded
-from m2a_ros.replay.reader import COMPRESSED, IMAGE, TYPESTORE
+from m2a_ros.bag.frames import Problem, Recorded
+from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 
 FRAMES, PROBLEMS, TRACKS = "frames.jsonl", "problems.jsonl", "tracks.jsonl"
 INFO, OUTPUT = "part.json", "out"

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from m2a_ros.replay.cameras import CameraTopic
+from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.replay.node_session import MAP_NAMES, Key, Setup
 from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.play import Play, playing

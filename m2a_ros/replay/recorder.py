@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from m2a_core.labels import LabelSet
+from m2a_core.labels.label_set import LabelSet
 from m2a_ros.replay.answer import Answer, overlay_topic
 from m2a_ros.replay.files import join_bags, write_json, write_text
-from m2a_ros.replay.frames import Problem, Recorded, stamp_of
+from m2a_ros.bag.frames import Problem, Recorded, stamp_of
 from m2a_ros.replay.part import FRAMES, OUTPUT, PROBLEMS, TRACKS, PartWriter, finished_parts, read_info, read_records
-from m2a_ros.replay.reader import Bag, decode
+from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.replay.video import OverlayVideo
 
 PART_MESSAGES = 200

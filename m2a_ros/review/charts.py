@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 
-from m2a_core.report.svg import ticks
+from m2a_core.reporting.svg import ticks
 
 _LEFT = 120
 _LANE = 30

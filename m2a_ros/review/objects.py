@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from m2a_core.metrics.pixel import ANOMALY, KNOWN
-from m2a_ros.projection import GroundProjector
+from m2a_core.geometry.projection import GroundProjector
 
 SHARE = 0.25
 """Least share of the object that is covered, and of an instance that is on anomalies or void."""

@@ -10,8 +10,8 @@ from typing import Any
 from m2a_core.errors import ConfigError
 from m2a_core.evaluation.predict import parse_scores
 from m2a_core.metrics.component import Track
-from m2a_ros.projection import Mounting
-from m2a_ros.replay.cameras import CameraTopic
+from m2a_core.geometry.projection import Mounting
+from m2a_ros.bag.cameras import CameraTopic
 
 _SHORTEST_S = 0.001
 _MOUNTING_FIELDS = ("x", "y", "height", "roll", "pitch", "yaw")

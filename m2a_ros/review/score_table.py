@@ -13,8 +13,8 @@ from m2a_core.evaluation.predict import OWN_SCORES, mask_scores, parse_scores
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, Output
-from m2a_ros.replay.frames import load_frames
-from m2a_ros.replay.reader import Bag
+from m2a_ros.bag.frames import load_frames
+from m2a_ros.bag.reader import Bag
 from m2a_ros.review.request import Source
 from m2a_ros.review.scoring import pixel_figures, plain
 from m2a_ros.review.truth import GroundTruth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from m2a_core.errors import DataError
-from m2a_ros.replay.reader import Bag, decode
+from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.review.request import ReviewRequest, Source
 
 DEFAULT_SECONDS = 10.0

@@ -25,7 +25,7 @@ def show_bag(path: Path, cameras: tuple[str, ...], sink: RerunSink) -> int:
         DataError: no readable bag, or nothing in it is the node's.
     """
     try:
-        from m2a_ros.replay.reader import Bag, decode
+        from m2a_ros.bag.reader import Bag, decode
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rosbags":
             raise

@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
-from m2a_ros.dds import profile_environment
+from m2a_ros.process.dds import profile_environment
 from m2a_ros.view.rerun_sink import RerunSink
 from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, ShownTopic, shown_topic
 

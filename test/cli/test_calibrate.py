@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from m2a_core.bundle import load_bundle
+from m2a_core.bundle.loading import load_bundle
 from m2a_core.cli.main import main
 from m2a_core.images import read_image
 from m2a_core.perception import Perception

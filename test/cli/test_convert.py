@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from m2a_core.bundle import sha256_of  # noqa: E402
+from m2a_core.bundle.loading import sha256_of  # noqa: E402
 from m2a_core.cli.main import main  # noqa: E402
 from m2a_core.model import MODELS, backbones  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402

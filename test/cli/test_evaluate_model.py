@@ -12,7 +12,7 @@ import pytest
 
 from m2a_core.cli.main import main
 from m2a_core.evaluation import predict
-from m2a_core.labels import CAMVID11, STREETHAZARDS12
+from m2a_core.labels.label_set import CAMVID11, STREETHAZARDS12
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()
@@ -169,7 +169,7 @@ def test_streethazards_takes_each_towns_threshold_from_the_other(tmp_path: Path)
     from dataclasses import replace
 
     from m2a_core.data.classes import STREETHAZARDS_NAMES
-    from m2a_core.labels import LabelSet
+    from m2a_core.labels.label_set import LabelSet
 
     names = STREETHAZARDS_NAMES
     labels = LabelSet("streethazards12", names, frozenset({3, 9}), tuple((i, i, i) for i in range(12)), 6)

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
 from m2a_core.cli.main import main  # noqa: E402
-from m2a_core.labels import CITYSCAPES19  # noqa: E402
+from m2a_core.labels.label_set import CITYSCAPES19  # noqa: E402
 from m2a_core.model import MODELS, backbones  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from test.model import official_reference as official  # noqa: E402
@@ -127,7 +127,7 @@ def test_refinement_can_be_chosen(tmp_path, picture, checkpoint):
 
 
 def test_official_size_resizes_like_the_authors_and_returns_to_the_image(tmp_path, picture, checkpoint, monkeypatch):
-    from m2a_core.runtime import torch_perception
+    from m2a_core.reference import perception as torch_perception
 
     monkeypatch.setattr(torch_perception, "_OFFICIAL_SHORT", 96)
     monkeypatch.setattr(torch_perception, "_OFFICIAL_LONG", 130)
@@ -193,7 +193,7 @@ def test_masked_attention_weights_ask_for_masked_attention(tmp_path, picture, ca
 
 
 def test_an_image_beyond_the_free_memory_is_refused(tmp_path, picture, checkpoint, monkeypatch, capsys):
-    from m2a_core.runtime import torch_runtime
+    from m2a_core.reference import network as torch_runtime
 
     monkeypatch.setattr(torch_runtime, "free_bytes", lambda: 1 << 20)
     arguments = ["predict", str(picture[0]), "--model", "small", "--checkpoint", str(checkpoint[0])]

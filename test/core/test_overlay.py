@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_core.labels import CAMVID11, UNKNOWN_COLOR
+from m2a_core.labels.label_set import CAMVID11, UNKNOWN_COLOR
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import UNLABELLED, OpenSetResult, UnknownInstance
 

@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from m2a_core.cli.main import EXIT_INTERRUPTED
 from m2a_ros.demo import orchestrate
 from m2a_ros.demo.orchestrate import Playback, play_live
-from m2a_ros.demo.processes import Children, DemoError, interrupts_deferred
+from m2a_ros.process.children import Children, DemoError, interrupts_deferred
 from m2a_ros.demo.records import FRAME_ID, TOPICS
 from m2a_ros.main import main
 from test.ros.harness import python_path

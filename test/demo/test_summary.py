@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from m2a_core.bundle import load_bundle
+from m2a_core.bundle.loading import load_bundle
 from m2a_core.compose.clip import Clip, load_clip, save_clip
 from m2a_core.compose.composer import Sighting
 from m2a_core.compose.ground import GroundCamera, Pose
-from m2a_core.labels import CAMVID11
-from m2a_core.openset.scoring import sigmoid
-from m2a_core.report.svg import Axis, Series, histogram, line_chart, ticks
+from m2a_core.labels.label_set import CAMVID11
+from m2a_core.openset.class_scores import sigmoid
+from m2a_core.reporting.svg import Axis, Series, histogram, line_chart, ticks
 from m2a_ros.demo.pictures import instances_of, overlay, write_video
 from m2a_ros.demo.records import (
     ANOMALY,

@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from m2a_core.bundle import load_bundle, sha256_of, shipped_frames
+from m2a_core.bundle.loading import load_bundle, sha256_of, shipped_frames
 from m2a_core.cli.main import main
 from m2a_core.errors import ConfigError, EngineError
 from m2a_core.export.network import ExportedNetwork
@@ -22,7 +22,7 @@ from m2a_core.images import read_image
 from m2a_core.model import MODELS, build_model
 from m2a_core.ops.compile import find_nvcc
 from m2a_core.runtime import parity
-from m2a_core.runtime.cuda import gpu_architecture
+from m2a_core.trt.cuda import gpu_architecture
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.trt import builder, progress
 from m2a_core.trt.backend import BACKENDS, Backend, load_backend

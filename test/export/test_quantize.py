@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from m2a_core.bundle import ModelBundle, load_bundle, sha256_of
+from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.errors import ConfigError, ExportError
 from m2a_core.export.precision import convert
 from m2a_core.export.quantize import CHOICES, quantise_bundle

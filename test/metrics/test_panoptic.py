@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_core.labels import CAMVID11
+from m2a_core.labels.label_set import CAMVID11
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 
 

@@ -12,9 +12,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from m2a_core.bundle import sha256_of  # noqa: E402
+from m2a_core.bundle.loading import sha256_of  # noqa: E402
 from m2a_core.errors import CheckpointError  # noqa: E402
-from m2a_core.labels import CITYSCAPES19  # noqa: E402
+from m2a_core.labels.label_set import CITYSCAPES19  # noqa: E402
 from m2a_core.model import backbones, build_model  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from m2a_core.model.backbones.swin import Swin, SwinConfig  # noqa: E402

@@ -3,12 +3,12 @@ import onnxruntime
 import pytest
 import torch
 
-from m2a_core.export import io_spec
-from m2a_core.labels import CAMVID11, CITYSCAPES19, LabelSet
+from m2a_core.contract import io_spec
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, LabelSet
 from m2a_core.openset.background import background, known_mask_scores, winning_query
-from m2a_core.openset.graph import OpenSetGraph
+from m2a_core.export.open_set_graph import OpenSetGraph
 from m2a_core.openset.refinement import Refinement, refinement_mask, refinement_rule
-from m2a_core.openset.scoring import anomaly_score, class_scores, resize_maps, segmentation
+from m2a_core.openset.class_scores import anomaly_score, class_scores, resize_maps, segmentation
 from test.openset import reference
 
 ALL_THINGS = LabelSet("things", CAMVID11.names, frozenset(range(11)), CAMVID11.colors, None)

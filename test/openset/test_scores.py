@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from m2a_core.openset.scores import SCORES, maskomaly, void_classifier
+from m2a_core.openset.baseline_scores import SCORES, maskomaly, void_classifier
 from test.openset import reference
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
-from m2a_core.openset.assignment import assign
-from m2a_core.openset.tracking import Tracked, Tracker, TrackerConfig, panoptic_instance
+from m2a_core.tracking.assignment import assign
+from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig, panoptic_instance
 from m2a_core.types import UnknownInstance
 
 AT_ONCE = TrackerConfig(confirm_frames=1)

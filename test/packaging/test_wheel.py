@@ -53,7 +53,7 @@ def test_wheel_declares_both_console_scripts(wheel, names):
     parser = configparser.ConfigParser()
     with zipfile.ZipFile(wheel) as archive:
         parser.read_string(archive.read(path).decode())
-    assert dict(parser["console_scripts"]) == {"m2a": "m2a_ros.main:main", "m2a_node": "m2a_ros.node_main:main"}
+    assert dict(parser["console_scripts"]) == {"m2a": "m2a_ros.main:main", "m2a_node": "m2a_ros.node.main:main"}
 
 
 def test_installation_without_ros_and_torch_shows_the_commands(bare_python):

@@ -11,7 +11,7 @@ from rosbags.highlevel import AnyReader
 
 from m2a_core.compose.clip import load_clip
 from m2a_ros.main import main
-from m2a_ros.resources import shared_file
+from m2a_ros.process.shared_files import shared_file
 from test.replay.bags import TOPIC, compressed, drive, raw, scene, write_bag
 
 

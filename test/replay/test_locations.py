@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_ros.replay.locations import locate
+from m2a_ros.bag.locations import locate
 from test.replay.bags import drive
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
-from m2a_core.manifest import Thresholds
+from m2a_core.bundle.manifest import Thresholds
 from test.replay.bags import START, compressed, raw, scene, write_bag
 from test.tiny_bundle import write_tiny_bundle
 

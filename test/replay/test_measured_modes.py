@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from m2a_ros.replay.memory import MemoryWatch
+from m2a_ros.process.memory import MemoryWatch
 from m2a_ros.replay.peak import MAX_LOSS, RESOLUTION, search
 from test.replay.bags import START, raw, scene, write_bag
 

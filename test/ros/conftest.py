@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
-from m2a_ros.dds import local_environment
+from m2a_ros.process.dds import local_environment
 from test.ros.bench import Bench
 from test.ros.harness import own_domain
 from test.ros.rig import Rig

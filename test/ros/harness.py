@@ -24,7 +24,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 
-from m2a_ros.dds import local_environment
+from m2a_ros.process.dds import local_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # Discovery alone takes up to 3 s; a loaded machine takes a multiple.
@@ -102,7 +102,7 @@ class NodeProcess:
         self._log = folder / "node.log"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "m2a_ros.node_main", "--ros-args", "--params-file", str(params)],
+                [sys.executable, "-m", "m2a_ros.node.main", "--ros-args", "--params-file", str(params)],
                 cwd=ROOT, env=environment(domain), stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
 

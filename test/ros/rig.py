@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from m2a_ros.node import M2aNode
+from m2a_ros.node.node import M2aNode
 from test.ros.harness import PATIENCE_S
 
 RED_BOX = (56, 64, 72, 80)

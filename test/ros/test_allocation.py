@@ -11,7 +11,7 @@ import pytest
 FAULTS = """
 import resource, sys, threading
 import numpy as np
-from m2a_ros.allocation import keep_freed_memory
+from m2a_ros.process.allocation import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()

@@ -35,7 +35,7 @@ def test_core_never_imports_ros() -> None:
 
 
 def test_node_never_imports_torch_or_training() -> None:
-    code = "import sys, m2a_ros.node_process; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, m2a_ros.node.process; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(run.stdout))
     assert "m2a_core" in loaded
@@ -51,7 +51,7 @@ def test_node_never_imports_torch_or_training() -> None:
     ],
 )
 def test_node_command_line(arguments: list[str], code: int, word: str) -> None:
-    command = [sys.executable, "-m", "m2a_ros.node_main", *arguments]
+    command = [sys.executable, "-m", "m2a_ros.node.main", *arguments]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == code
     assert word in run.stdout + run.stderr

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_ros import camera_log
-from m2a_ros.camera_log import PERIOD_S, CameraLog
+from m2a_ros.node.node import camera_log
+from m2a_ros.node.camera_log import PERIOD_S, CameraLog
 
 
 def test_cameras_do_not_mute_each_other_and_repeat_themselves_seldom(monkeypatch: pytest.MonkeyPatch) -> None:

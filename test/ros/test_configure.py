@@ -20,12 +20,12 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from m2a_core.labels import CAMVID11, CITYSCAPES19
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
 from m2a_core.types import Output
-from m2a_ros.node import M2aNode
-from m2a_ros.parameters import all_parameters
-from m2a_ros.resources import shared_file
-from m2a_ros.statistics import CameraStatistics
+from m2a_ros.node.node import M2aNode
+from m2a_ros.parameters.declarations import all_parameters
+from m2a_ros.process.shared_files import shared_file
+from m2a_ros.process.statistics import CameraStatistics
 from test.tiny_bundle import write_tiny_bundle
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -5,8 +5,8 @@ import time
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from m2a_ros.diagnostics import CameraDiagnostics, CameraView, NodeView, node_status
-from m2a_ros.statistics import CameraStatistics
+from m2a_ros.node.diagnostics import CameraDiagnostics, CameraView, NodeView, node_status
+from m2a_ros.process.statistics import CameraStatistics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 

@@ -21,10 +21,10 @@ from rclpy.node import Node
 from rclpy.time import Time as RosTime
 
 from m2a_core.errors import ConfigError
-from m2a_ros.extrinsics import NoTransform, ParameterExtrinsics, create_extrinsics
-from m2a_ros.parameters import all_parameters
-from m2a_ros.projection import CameraPose, Mounting
-from m2a_ros.settings import Settings
+from m2a_ros.camera.extrinsics import NoTransform, ParameterExtrinsics, create_extrinsics
+from m2a_ros.parameters.declarations import all_parameters
+from m2a_core.geometry.projection import CameraPose, Mounting
+from m2a_ros.parameters.settings import Settings
 
 STAMP = Time(sec=7, nanosec=5)
 SETTINGS = Settings.from_values({spec.name: spec.default for spec in all_parameters(["front"])})
@@ -115,7 +115,7 @@ def test_parameters_place_the_camera_over_the_ground() -> None:
 @given(roll=st.floats(-0.5, 0.5), pitch=st.floats(-0.5, 0.5), yaw=st.floats(-1.0, 1.0))
 @settings(max_examples=25)
 def test_a_transform_is_the_pose_it_was_made_of(roll: float, pitch: float, yaw: float) -> None:
-    from m2a_ros.extrinsics import _pose
+    from m2a_ros.camera.extrinsics import _pose
 
     pose = Mounting(x=1.7, y=-0.4, height=1.9, roll=roll, pitch=pitch, yaw=yaw).pose()
     found = _pose(transform(pose))

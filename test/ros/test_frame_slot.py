@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import threading
 
-from m2a_ros.frame_slot import Arrival, FrameSlots
-from m2a_ros.rate_limiter import RateLimiter
-from m2a_ros.worker import Worker
+from m2a_ros.camera.frame_slot import Arrival, FrameSlots
+from m2a_ros.camera.rate_limiter import RateLimiter
+from m2a_ros.node.worker import Worker
 
 
 def test_latest_frame_wins_and_the_loss_is_told() -> None:

@@ -22,10 +22,10 @@ import yaml
 from sensor_msgs.msg import Image
 
 from m2a_core.errors import ConfigError
-from m2a_ros.dds import PROFILE_VARIABLES
-from m2a_ros.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters
-from m2a_ros.parameters import all_parameters
-from m2a_ros.resources import shared_file
+from m2a_ros.process.dds import PROFILE_VARIABLES
+from m2a_ros.parameters.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters
+from m2a_ros.parameters.declarations import all_parameters
+from m2a_ros.process.shared_files import shared_file
 from test.ros.harness import PATIENCE_S, ROOT, Listener, environment
 
 LAUNCH_FILE = ROOT / "launch" / "m2a.launch.py"
@@ -104,7 +104,7 @@ def test_node_is_the_one_the_package_installs(node_file: Described) -> None:
     assert (node.kwargs["package"], node.kwargs["executable"], node.kwargs["name"]) == ("m2a_ros", "m2a_node", "m2a")
     assert node.kwargs["namespace"] == "car"
     scripts = (ROOT / "setup.cfg").read_text()
-    assert "m2a_node = m2a_ros.node_main:main" in scripts
+    assert "m2a_node = m2a_ros.node.main:main" in scripts
 
 
 def test_one_camera_s_topics_are_remapped(node_file: Described) -> None:
@@ -242,7 +242,7 @@ def launched(domain: int, tmp_path: Path, tiny: Path) -> Iterator[subprocess.Pop
     (prefix / "share/ament_index/resource_index/packages/m2a_ros").touch()
     script = prefix / "lib/m2a_ros/m2a_node"
     script.parent.mkdir(parents=True)
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m m2a_ros.node_main "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m m2a_ros.node.main "$@"\n')
     script.chmod(0o755)
     runner = (
         "import sys; from launch import LaunchService, LaunchDescription; "

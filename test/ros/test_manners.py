@@ -13,7 +13,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64
 
-from m2a_ros.publishers import TIMING_TOPICS
+from m2a_ros.outputs.publishers import TIMING_TOPICS
 from test.ros.messages import image, scene
 from test.ros.rig import RED_BOX, Rig
 

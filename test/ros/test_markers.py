@@ -6,10 +6,10 @@ from builtin_interfaces.msg import Time
 from visualization_msgs.msg import Marker
 
 from m2a_core.types import UnknownInstance
-from m2a_ros.intrinsics import Intrinsics
-from m2a_ros.markers import MarkerBuilder
-from m2a_ros.placing import PlacedInstance, place
-from m2a_ros.projection import GroundProjector, Mounting
+from m2a_core.geometry.intrinsics import Intrinsics
+from m2a_ros.outputs.markers import MarkerBuilder
+from m2a_core.geometry.localization import PlacedInstance, place
+from m2a_core.geometry.projection import GroundProjector, Mounting
 from test.ros.messages import camera_info
 
 PROJECTOR = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, String
 
 from m2a_core.overlay import draw_overlay
-from m2a_ros.label_info import LabelInfo
+from m2a_ros.outputs.label_info import LabelInfo
 from test.ros.bench import CAMERA, DEBUG, IN, OUT, RED_BOX, Bench, pixels
 from test.ros.harness import Listener, NodeProcess
 from test.ros.messages import header, image, scene

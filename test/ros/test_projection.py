@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 
 from m2a_core.errors import DataError
-from m2a_ros.intrinsics import Intrinsics
-from m2a_ros.projection import CameraPose, GroundProjector, Mounting
+from m2a_core.geometry.intrinsics import Intrinsics
+from m2a_core.geometry.projection import CameraPose, GroundProjector, Mounting
 from test.ros.messages import camera_info
 
 MATRIX = np.array([[500.0, 0, 320], [0, 480, 240], [0, 0, 1]])

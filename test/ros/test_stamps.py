@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from builtin_interfaces.msg import Time
 
-from m2a_ros.stamps import StampCheck, stamp_to_ns
+from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
 
 NOW = 1_700_000_000 * 10**9
 SECOND = 10**9

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
-import m2a_core.bundle as bundle_module
-from m2a_core.bundle import load_bundle
+import m2a_core.bundle.loading as bundle_module
+from m2a_core.bundle.loading import load_bundle
 from m2a_core.errors import ConfigError, EngineError
-from m2a_core.labels import CAMVID11, CITYSCAPES19
-from m2a_core.manifest import Manifest, Thresholds
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from test.tiny_bundle import write_tiny_bundle
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels import CAMVID11
+from m2a_core.labels.label_set import CAMVID11
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig
 from m2a_core.training.idd_lite import idd_lite_sources, load_idd_lite

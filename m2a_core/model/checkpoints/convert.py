@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from m2a_core.bundle import sha256_of
+from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import CheckpointError
 from m2a_core.model.checkpoints.backbone_init import backbone_names
 from m2a_core.model.checkpoints.huggingface import HUGGINGFACE, names_on_disk

@@ -1,0 +1,157 @@
+"""Finding a model bundle by name or path, and checking it before anything of it is loaded.
+
+A bundle is a directory with ``manifest.json``, the ONNX graph, the weights and a model card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2a_core.errors import ConfigError, EngineError
+from m2a_core.bundle.manifest import FILE_NAME, Manifest
+
+DEFAULT_MODEL = "m2a-edge"
+
+_EXTERNAL = b"\n\x08location\x12"
+"""How a tensor says that its values lie in another file: key "location" of `TensorProto.external_data`."""
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A checked bundle on disk.
+
+    Attributes:
+        manifest: its description.
+        directory: where it lies.
+        onnx_path: the graph, whose SHA-256 was found to be the manifest's.
+    """
+
+    manifest: Manifest
+    directory: Path
+    onnx_path: Path
+
+    def read_graph(self) -> bytes:
+        """The graph's bytes, checked: what is loaded is what was hashed, also where the file changes meanwhile.
+
+        Raises:
+            EngineError: the file is missing, has another hash, or keeps tensors in other files.
+        """
+        try:
+            graph = self.onnx_path.read_bytes()
+        except OSError as error:
+            raise EngineError(
+                f"{self.onnx_path}: the manifest names this graph but there is no such file, or it cannot be read "
+                f"({error.strerror}); export it anew"
+            ) from error
+        digest = hashlib.sha256(graph).hexdigest()
+        if digest != self.manifest.onnx_sha256:
+            raise EngineError(
+                f"{self.onnx_path}: SHA-256 is {digest}, the manifest says {self.manifest.onnx_sha256}; the file is "
+                "damaged or not the one that was exported: restore it or export the bundle anew"
+            )
+        require_whole(graph, self.onnx_path)
+        return graph
+
+
+def engine_directories() -> tuple[Path, ...]:
+    """Where bundles are looked up by name."""
+    return _shipped("engines")
+
+
+def shipped_frames() -> Path:
+    """Directory of the demo's road images: real frames for checks that need some and were given none.
+
+    Raises:
+        ConfigError: they are not installed.
+    """
+    places = _shipped("config/demo/frames")
+    for place in places:
+        if place.is_dir():
+            return place
+    raise ConfigError(f"no images in {', '.join(map(str, places))}, where m2a's own lie; name some with --frames")
+
+
+def _shipped(relative: str) -> tuple[Path, ...]:
+    """Where a tree that ships may lie: beside the package in a checkout, then under the installation's share."""
+    package = Path(__file__).resolve().parent
+    shared = Path("share", "m2a_ros", relative)
+    # site-packages lies 3 levels below the prefix for both pip (lib/python3.x/site-packages) and colcon.
+    prefixes = [Path(sys.prefix), *package.parents[1:5]]
+    return (package.parent / relative, *dict.fromkeys(prefix / shared for prefix in prefixes))
+
+
+def load_bundle(name_or_path: str | Path = DEFAULT_MODEL) -> ModelBundle:
+    """Find a bundle, read its manifest and verify its graph's SHA-256.
+
+    Args:
+        name_or_path: a name such as ``m2a-edge``, a bundle's directory, or an ``.onnx`` file beside a manifest.
+
+    Raises:
+        EngineError: nothing is there, the manifest does not fit, or the graph is missing or has another hash.
+    """
+    directory, asked_file = _locate(name_or_path)
+    manifest = Manifest.load(directory / FILE_NAME)
+    if Path(manifest.onnx_file).name != manifest.onnx_file or not manifest.onnx_file:
+        raise EngineError(f"{directory / FILE_NAME}: onnx.file is {manifest.onnx_file!r}, expected a plain file name")
+    onnx_path = directory / manifest.onnx_file
+    if asked_file not in (None, manifest.onnx_file):
+        raise EngineError(
+            f"{directory / str(asked_file)}: the manifest beside it describes '{manifest.onnx_file}'; "
+            "name the bundle's directory, or export this graph into one of its own"
+        )
+    bundle = ModelBundle(manifest, directory, onnx_path)
+    bundle.read_graph()
+    return bundle
+
+
+def require_whole(graph: bytes, path: Path) -> None:
+    """Check that a graph brings all its tensors along.
+
+    Raises:
+        EngineError: some lie in other files, which no hash covers.
+    """
+    if _EXTERNAL in graph:
+        raise EngineError(
+            f"{path}: keeps tensors in other files, which the graph's hash does not cover; save it as one file, as "
+            "`m2a export` does"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> Path:
+    """Where the SHA-256 of a weight file lies, as ``sha256sum`` writes it."""
+    return path.with_name(path.name + ".sha256")
+
+
+def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:
+    """Directory of the bundle and, where a file was named, its file name."""
+    path = Path(name_or_path)
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise EngineError(f"{path}: no such ONNX file")
+        return path.parent, path.name
+    if path.is_dir() and (path / FILE_NAME).is_file():
+        return path, None
+    places = engine_directories()
+    is_name = len(path.parts) == 1 and path.parts[0] not in (".", "..")
+    if is_name:
+        for place in places:
+            if (place / path / FILE_NAME).is_file():
+                return place / path, None
+    known = sorted({entry.parent.name for place in places for entry in place.glob(f"*/{FILE_NAME}")})
+    where = ", ".join(str(place) for place in places if place.is_dir()) or "no engine directory on this machine"
+    raise EngineError(
+        f"model '{name_or_path}': neither a directory with {FILE_NAME} nor a bundle in {where}; "
+        f"known bundles: {', '.join(known) or 'none'}"
+    )

@@ -1,0 +1,236 @@
+"""The manifest of a model bundle: what the network knows, how to read its outputs, what its file must hash to.
+
+JSON <-> frozen dataclasses, strict both ways: a missing or unknown key is an error, never a default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from m2a_core.errors import ConfigError, EngineError
+from m2a_core.labels.label_set import LabelSet
+
+FORMAT_VERSION = 1
+FILE_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where scores become decisions.
+
+    Attributes:
+        anomaly: a pixel is unknown where f (Eq. 7) is at least this; chosen at 95 % true-positive rate on validation
+            (Sec. 5.1). f can leave [0, 1], and so can this.
+        refined: a pixel is the seed of an unknown instance where f^r (Eq. 15) is at least this.
+        extent: an unknown instance reaches as far as f^r is at least this, in [0, 1].
+        background: a pixel is background where B (Eq. 17) is at least this, in [0, 1].
+        keep_score: a query takes part in the panoptic merge when its top known class has at least this probability.
+        overlap: a query's segment is kept when at least this share of its mask is still its own after the merge.
+        component_overlap: IoU from which a background component belongs to a query's mask (Sec. 6.3, step 2).
+        min_area: unknown instances below this share of the image's pixels are dropped.
+
+    Raises:
+        ConfigError: a value is not finite or outside its range.
+    """
+
+    anomaly: float
+    refined: float
+    extent: float = 0.5
+    background: float = 0.5
+    keep_score: float = 0.5
+    overlap: float = 0.8
+    component_overlap: float = 0.5
+    min_area: float = 2e-4
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            is_score = f.name in ("anomaly", "refined")
+            if not math.isfinite(value) or not (is_score or 0 <= value <= 1):
+                expected = "finite number" if is_score else "number in [0, 1]"
+                raise ConfigError(f"threshold '{f.name}': expected a {expected}, got {value}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Description of one model bundle.
+
+    Attributes:
+        name: name of the bundle.
+        onnx_file: file name of the graph, beside the manifest.
+        onnx_sha256: its SHA-256, hexadecimal.
+        input_size: H, W of the network's input, in pixels.
+        num_queries: Q.
+        labels: the known classes.
+        thresholds: where scores become decisions.
+        mean: RGB mean on 0..255 that the graph subtracts.
+        std: RGB standard deviation on 0..255 that the graph divides by.
+        license: terms of the weights.
+        metrics: measured figures by name, for the reader.
+        created_with: versions of what wrote the bundle, by package.
+    """
+
+    name: str
+    onnx_file: str
+    onnx_sha256: str
+    input_size: tuple[int, int]
+    num_queries: int
+    labels: LabelSet
+    thresholds: Thresholds
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    license: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    created_with: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The manifest as JSON text, keys in a fixed order."""
+        labels = self.labels
+        data = {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "onnx": {"file": self.onnx_file, "sha256": self.onnx_sha256},
+            "input_size": list(self.input_size),
+            "num_queries": self.num_queries,
+            "labels": {
+                "name": labels.name,
+                "road": None if labels.road is None else labels.names[labels.road],
+                "classes": [
+                    {"name": name, "thing": i in labels.things, "color": list(labels.colors[i])}
+                    for i, name in enumerate(labels.names)
+                ],
+            },
+            "thresholds": asdict(self.thresholds),
+            "normalization": {"mean": list(self.mean), "std": list(self.std)},
+            "license": self.license,
+            "metrics": self.metrics,
+            "created_with": self.created_with,
+        }
+        return json.dumps(data, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "manifest") -> Manifest:
+        """Read a manifest.
+
+        Args:
+            text: what ``to_json`` gave.
+            source: where the text came from, for messages.
+
+        Raises:
+            EngineError: not JSON, of another format version, a key missing or unknown, or a value of a wrong kind.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise EngineError(f"{source}: not JSON ({error}); export the bundle anew with `m2a export`") from error
+        if not isinstance(data, dict):
+            raise EngineError(f"{source}: expected a JSON object, got {type(data).__name__}")
+        version = data.get("format_version")
+        if version != FORMAT_VERSION:
+            raise EngineError(
+                f"{source}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; "
+                "export the bundle anew or use the m2a that wrote it"
+            )
+        return _Reader(source).manifest(data)
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Read a manifest file.
+
+        Raises:
+            EngineError: no such file, or see ``from_json``.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise EngineError(f"{path}: cannot read the manifest ({error}); a bundle needs {FILE_NAME}") from error
+        return cls.from_json(text, str(path))
+
+
+class _Reader:
+    """Takes a JSON object apart, naming the key that does not fit."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def manifest(self, data: dict[str, Any]) -> Manifest:
+        keys = {"format_version", "name", "onnx", "input_size", "num_queries", "labels", "thresholds", "normalization"}
+        self._keys("", data, keys | {"license", "metrics", "created_with"})
+        onnx = self._object(data, "onnx", {"file", "sha256"})
+        norm = self._object(data, "normalization", {"mean", "std"})
+        thresholds = self._object(data, "thresholds", {f.name for f in fields(Thresholds)})
+        height, width = self._numbers(data, "input_size", 2, int)
+        mean, std = (self._numbers(norm, key, 3, float) for key in ("mean", "std"))
+        name = self._value(data, "name", str)
+        if not name or name == ".." or name != Path(name).name:
+            raise EngineError(f"{self.source}: 'name' is {name!r}, expected one without folders")
+        try:
+            return Manifest(
+                name=name,
+                onnx_file=self._value(onnx, "file", str),
+                onnx_sha256=self._value(onnx, "sha256", str),
+                input_size=(height, width),
+                num_queries=self._value(data, "num_queries", int),
+                labels=self._labels(self._object(data, "labels", {"name", "road", "classes"})),
+                thresholds=Thresholds(**{key: self._value(thresholds, key, float) for key in thresholds}),
+                mean=(mean[0], mean[1], mean[2]),
+                std=(std[0], std[1], std[2]),
+                license=self._value(data, "license", str),
+                metrics={k: self._value(data["metrics"], k, float) for k in self._value(data, "metrics", dict)},
+                created_with={
+                    k: self._value(data["created_with"], k, str) for k in self._value(data, "created_with", dict)
+                },
+            )
+        except ConfigError as error:
+            raise EngineError(f"{self.source}: {error}") from error
+
+    def _labels(self, data: dict[str, Any]) -> LabelSet:
+        classes = self._value(data, "classes", list)
+        for i, entry in enumerate(classes):
+            if not isinstance(entry, dict):
+                raise EngineError(f"{self.source}: labels.classes[{i}] is not an object")
+            self._keys(f"labels.classes[{i}].", entry, {"name", "thing", "color"})
+        names = tuple(self._value(entry, "name", str) for entry in classes)
+        road = data["road"]
+        if road is not None and road not in names:
+            raise EngineError(f"{self.source}: labels.road is {road!r}, expected null or one of {list(names)}")
+        colors = [self._numbers(entry, "color", 3, int) for entry in classes]
+        return LabelSet(
+            name=self._value(data, "name", str),
+            names=names,
+            things=frozenset(i for i, entry in enumerate(classes) if self._value(entry, "thing", bool)),
+            colors=tuple((r, g, b) for r, g, b in colors),
+            road=None if road is None else names.index(road),
+        )
+
+    def _keys(self, where: str, data: dict[str, Any], expected: set[str]) -> None:
+        missing, unknown = sorted(expected - set(data)), sorted(set(data) - expected)
+        if missing or unknown:
+            raise EngineError(
+                f"{self.source}: keys of '{where or '/'}' do not fit; missing: {missing}, unknown: {unknown}; "
+                "export the bundle anew with `m2a export`"
+            )
+
+    def _object(self, data: dict[str, Any], key: str, expected: set[str]) -> dict[str, Any]:
+        value: dict[str, Any] = self._value(data, key, dict)
+        self._keys(f"{key}.", value, expected)
+        return value
+
+    def _value(self, data: dict[str, Any], key: str, kind: type) -> Any:
+        value = data[key]
+        # JSON writes whole floats as integers; True is an int to Python, never a number here.
+        fits = type(value) in (int, float) if kind is float else type(value) is kind
+        if not fits:
+            raise EngineError(f"{self.source}: '{key}' is {value!r}, expected {kind.__name__}")
+        return float(value) if kind is float else value
+
+    def _numbers(self, data: dict[str, Any], key: str, count: int, kind: type) -> list[Any]:
+        values = self._value(data, key, list)
+        if len(values) != count:
+            raise EngineError(f"{self.source}: '{key}' is {values!r}, expected {count} numbers")
+        return [self._value(dict(enumerate(values)), i, kind) for i in range(count)]  # type: ignore[arg-type]

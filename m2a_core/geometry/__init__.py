@@ -1,0 +1,1 @@
+"""Cameras and the ground: intrinsics, projection, rectification, crops, depth, localization. No rclpy."""

@@ -1,0 +1,1 @@
+"""Label sets: class ids, names, colours, things and stuff."""

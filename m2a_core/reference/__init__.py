@@ -1,0 +1,1 @@
+"""Perception from a checkpoint in PyTorch, in the authors' own order of operations."""

@@ -1,1 +1,0 @@
-"""Reports without plotting libraries: charts as inline SVG."""

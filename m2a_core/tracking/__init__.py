@@ -1,0 +1,1 @@
+"""Unknown objects from frame to frame: assignment, tracks and their ids."""

@@ -1,0 +1,192 @@
+"""Stable numbers of unknown instances over the frames of one camera.
+
+Instances are paired with the tracks of earlier frames so that the sum of affinities is largest. The affinity of a pair
+is the larger of the IoU of their boxes and of how close they are on the ground; both against where the track would be
+now if it went on as before. Boxes serve large and slow objects and those that meet no ground; the ground serves small
+and fast ones, whose boxes do not overlap from frame to frame. (After SORT, Bewley et al., ICIP 2016, with a constant
+velocity in place of the Kalman filter: unknown objects have no class to take noise parameters from.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m2a_core.tracking.assignment import assign
+from m2a_core.openset.instances import MAX_INSTANCES
+from m2a_core.types import UnknownInstance
+
+# A multiple of MAX_INSTANCES, so that the 8-bit form also follows from a number that came back.
+_MAX_NUMBER = 65535
+_MIN_IOU = 0.1
+# How far from its predicted place an object may turn up: placing it on the ground from pixels is good to about a metre
+# at short range, and its speed towards the vehicle is not known at first.
+_GATE_M, _GATE_SPEED_M_S, _MAX_GATE_M = 1.0, 20.0, 5.0
+_VELOCITY_UPDATE = 0.5
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """When a track begins and ends.
+
+    Attributes:
+        confirm_frames: frames that an instance must be strong in, without one between that lacks it, before its track
+            is confirmed, >= 1.
+        support_frames: frames in a row that confirm a track whether its instance is strong in them or not; 0 for no
+            number of them.
+        keep_frames: frames a confirmed track may go unseen and still be taken up again, >= 0.
+        max_gap_s: seconds between two frames after which nothing of before is taken up.
+    """
+
+    confirm_frames: int = 2
+    support_frames: int = 4
+    keep_frames: int = 5
+    max_gap_s: float = 3.0
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What an instance is over time.
+
+    Attributes:
+        number: of its track, 1..65535, from the track's first frame on. No two tracks that live at once share
+            ``panoptic_instance(number)``; a number comes back after 65535 others.
+        confirmed: its track was seen often enough to be shown.
+    """
+
+    number: int
+    confirmed: bool
+
+
+def panoptic_instance(number: int) -> int:
+    """The 8-bit instance, 1..255, that stands for a track's number in panoptic maps."""
+    return (number - 1) % MAX_INSTANCES + 1
+
+
+@dataclass
+class _Track:
+    """State is x0, y0, x1, y1 in pixels and x, y on the ground in metres (NaN where unknown); velocity per second."""
+
+    number: int
+    state: np.ndarray
+    velocity: np.ndarray
+    seen_ns: int
+    strong: int
+    hits: int = 1
+    missed: int = 0
+    confirmed: bool = False
+
+    def predicted(self, stamp_ns: int) -> np.ndarray:
+        """The state at a time, if the object goes on as before."""
+        return self.state + self.velocity * (1e-9 * (stamp_ns - self.seen_ns))
+
+    def see(self, state: np.ndarray, stamp_ns: int, strong: bool) -> None:
+        """Take up what was seen."""
+        if stamp_ns > self.seen_ns:
+            measured = (state - self.state) / (1e-9 * (stamp_ns - self.seen_ns))
+            # The first measurement replaces the zero that a track starts with.
+            share = 1.0 if self.hits == 1 else _VELOCITY_UPDATE
+            self.velocity = np.nan_to_num(self.velocity + share * (measured - self.velocity))
+        self.state, self.seen_ns = state, stamp_ns
+        self.hits, self.missed = self.hits + 1, 0
+        self.strong += strong
+
+
+class Tracker:
+    """Gives the unknown instances of one camera numbers that last; the same frames give the same numbers."""
+
+    def __init__(self) -> None:
+        """Start without tracks; the first number is 1."""
+        self._tracks: list[_Track] = []
+        self._stamp_ns: int | None = None
+        self._last_number = 0
+
+    def update(
+        self,
+        stamp_ns: int,
+        instances: Sequence[UnknownInstance],
+        ground: np.ndarray,
+        config: TrackerConfig,
+        strong: Sequence[bool] | None = None,
+    ) -> list[Tracked]:
+        """Take in the instances of the next frame.
+
+        A stamp before the last one (a bag that starts over, a clock that was set) ends all tracks; equal stamps (a
+        camera that stamps nothing) are one moment after another without motion.
+
+        Args:
+            stamp_ns: acquisition time of the frame, nanoseconds.
+            instances: of the frame, at most 255.
+            ground: float64 [N, 2], metres, where each instance meets the ground; NaN where it does not.
+            config: when a track begins and ends.
+            strong: whether each is an instance by itself, or a candidate that counts only where it was seen before;
+                None for all strong.
+
+        Returns:
+            The track of each instance.
+        """
+        if self._stamp_ns is not None and not 0 <= stamp_ns - self._stamp_ns <= 1e9 * config.max_gap_s:
+            self._tracks.clear()
+        self._stamp_ns = stamp_ns
+        boxes = np.array([instance.bbox for instance in instances], np.float64).reshape(-1, 4)
+        states = np.hstack([boxes, np.asarray(ground, np.float64).reshape(-1, 2)])
+        pairs = dict(assign(self._affinity(states, stamp_ns)))
+        of_instance: dict[int, _Track] = {}
+        strong = [True] * len(states) if strong is None else strong
+        for index, track in enumerate(self._tracks):
+            if index in pairs:
+                track.see(states[pairs[index]], stamp_ns, strong[pairs[index]])
+                of_instance[pairs[index]] = track
+            else:
+                track.missed += 1
+        # A track that is not confirmed ends with the first frame that lacks it: what flickers is never confirmed.
+        self._tracks = [t for t in self._tracks if t.missed <= (config.keep_frames if t.confirmed else 0)]
+        self._make_room(len(states) - len(of_instance))
+        for index in range(len(states)):
+            if index not in of_instance:
+                of_instance[index] = _Track(
+                    self._new_number(), states[index], np.zeros(6), stamp_ns, int(strong[index])
+                )
+                self._tracks.append(of_instance[index])
+        for track in of_instance.values():
+            supported = config.support_frames > 0 and track.hits >= max(config.support_frames, config.confirm_frames)
+            track.confirmed = track.confirmed or supported or track.strong >= config.confirm_frames
+        return [Tracked(of_instance[index].number, of_instance[index].confirmed) for index in range(len(states))]
+
+    def _make_room(self, new: int) -> None:
+        """End the tracks unseen longest where there would be more than panoptic maps can number."""
+        excess = len(self._tracks) + new - MAX_INSTANCES
+        if excess > 0:
+            gone = {id(track) for track in sorted(self._tracks, key=lambda track: -track.missed)[:excess]}
+            self._tracks = [track for track in self._tracks if id(track) not in gone]
+
+    def _new_number(self) -> int:
+        """The next number whose 8-bit form no living track has."""
+        taken = {panoptic_instance(track.number) for track in self._tracks}
+        while True:
+            self._last_number = self._last_number % _MAX_NUMBER + 1
+            if panoptic_instance(self._last_number) not in taken:
+                return self._last_number
+
+    def _affinity(self, states: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """float64 [tracks, instances] in [0, 1]; 0 where the two cannot be the same."""
+        if not self._tracks or not len(states):
+            return np.zeros((len(self._tracks), len(states)))
+        predicted = np.array([track.predicted(stamp_ns) for track in self._tracks])
+        unseen = 1e-9 * (stamp_ns - np.array([track.seen_ns for track in self._tracks]))
+        gates = np.minimum(_GATE_M + _GATE_SPEED_M_S * unseen, _MAX_GATE_M)
+        iou = _iou(predicted[:, :4], states[:, :4])
+        distance = np.linalg.norm(predicted[:, None, 4:] - states[None, :, 4:], axis=2)
+        closeness = np.nan_to_num(1 - distance / gates[:, None], nan=0.0)
+        return np.maximum(np.where(iou >= _MIN_IOU, iou, 0.0), np.clip(closeness, 0.0, None))
+
+
+def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """float64 [N, M] intersection over union of boxes [N, 4] and [M, 4]; one turned inside out has no area."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.clip(high - low, 0.0, None).prod(axis=2)
+    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (first, second)]
+    return shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)

@@ -1,0 +1,223 @@
+"""A TensorRT engine with everything it needs on the GPU: buffers bound once, one stream, captured CUDA graphs.
+
+Not verified on hardware: no machine with TensorRT and a GPU has run this module yet; see docs/tensorrt.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2a_core.bundle.loading import sha256_of
+from m2a_core.errors import EngineError, InferenceError
+from m2a_core.contract.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
+from m2a_core.runtime.base import NetworkOutput, require_finite
+from m2a_core.trt.cuda import Buffer, call, constant, gpu_architecture
+from m2a_core.trt.backend import Backend, load_backend
+from m2a_core.trt.engine_manifest import EngineManifest, load_checked
+from m2a_core.types import check_array
+
+_LOG = logging.getLogger("m2a.trt")
+
+
+class TensorRtEngine:
+    """A loaded engine; one thread at a time may use it.
+
+    Attributes:
+        path: the engine's file.
+        manifest: what lies beside it.
+    """
+
+    def __init__(self, path: Path, plugin: Path, device: int = 0) -> None:
+        """Check, then load; nothing of the file is interpreted before its hash was found right.
+
+        Args:
+            path: the engine's file.
+            plugin: the plugin's library.
+            device: index of the GPU.
+
+        Raises:
+            EngineError: a file is damaged, or the engine is for another plugin, TensorRT or GPU; out of GPU memory.
+        """
+        self.path = path
+        self.manifest = load_checked(path)
+        self._device = device
+        backend = load_backend(self.manifest.key.backend)
+        check_fits(self.manifest, path, plugin, backend.version, gpu_architecture(device))
+        backend.load_plugin(plugin)
+        call("cudaSetDevice", device)
+        self._backend: Backend = backend
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._buffers: dict[str, Buffer] = {}
+        self._lanes: list[_Lane] = []
+        self._stream = call("cudaStreamCreateWithFlags", constant("cudaStreamNonBlocking"))
+        try:
+            self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """H, W."""
+        return self.manifest.key.input_size
+
+    def infer(self, images: np.ndarray, raw: bool = False) -> list[NetworkOutput]:
+        """Run the network; a batch between the sizes the engine has is filled up to the next one.
+
+        Args:
+            images: uint8 [B, H, W, 3], RGB.
+            raw: also give the logits.
+
+        Raises:
+            DataError: the images are not uint8 [B, H, W, 3] at the input size.
+            InferenceError: more images than the engine takes, the GPU failed, or scores are not finite.
+        """
+        check_array("network input", images, np.uint8, (None, *self.input_size, 3))
+        count = len(images)
+        lane = next((lane for lane in self._lanes if lane.batch >= count), None)
+        if lane is None:
+            raise InferenceError(
+                f"{self.path}: {count} images at once, built for at most {self.manifest.key.batches[-1]}; build the "
+                "engine with a larger --batch"
+            )
+        call("cudaSetDevice", self._device)
+        wanted = [spec.name for spec in OUTPUTS + (RAW_OUTPUTS if raw else ())]
+        image = self._buffers[INPUT.name]
+        image.host[:count] = images
+        image.upload(self._stream, image.bytes_of(count))
+        lane.run(self._stream)
+        for name in wanted:
+            buffer = self._buffers[name]
+            buffer.download(self._stream, buffer.bytes_of(count))
+        call("cudaStreamSynchronize", self._stream)
+        # Copies: the next frame overwrites the buffers.
+        outputs = [NetworkOutput(**{n: self._buffers[n].host[i].copy() for n in wanted}) for i in range(count)]
+        return [require_finite(output, self.path) for output in outputs]
+
+    def close(self) -> None:
+        """Free everything on the GPU; harmless when done before."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        call("cudaSetDevice", self._device)
+        call("cudaStreamSynchronize", stream)
+        for lane in self._lanes:
+            lane.close()
+        self._lanes.clear()
+        # In this order: an engine outlives its contexts, a runtime its engines.
+        self._engine = None
+        self._runtime = None
+        for buffer in self._buffers.values():
+            buffer.close()
+        self._buffers.clear()
+        call("cudaStreamDestroy", stream)
+
+    def _load(self) -> None:
+        trt, key = self._backend.trt, self.manifest.key
+        self._runtime = trt.Runtime(self._backend.logger)
+        self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
+        if self._engine is None:
+            raise EngineError(
+                f"{self.path}: {key.backend} {key.version} does not load the engine ({self._backend.take_errors()}); "
+                "build it anew on this machine with `m2a build-engine --rebuild`"
+            )
+        engine = self._engine
+        found = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+        missing = {spec.name for spec in (INPUT, *OUTPUTS)} - found
+        if missing:
+            raise EngineError(f"{self.path}: no tensors {sorted(missing)} in the engine; build it anew")
+        for name in found:
+            shape = (key.batches[-1], *tuple(engine.get_tensor_shape(name))[1:])
+            self._buffers[name] = Buffer(shape, np.dtype(trt.nptype(engine.get_tensor_dtype(name))))
+        for profile, batch in enumerate(key.batches):
+            context = engine.create_execution_context()
+            if context is None:
+                raise EngineError(
+                    f"{self.path}: no execution context ({self._backend.take_errors()}); is the GPU's memory full?"
+                )
+            lane = _Lane(self._backend, context, batch)
+            self._lanes.append(lane)
+            context.set_optimization_profile_async(profile, self._stream)
+            context.set_input_shape(INPUT.name, (batch, *key.input_size, 3))
+            for name, buffer in self._buffers.items():
+                context.set_tensor_address(name, buffer.device)
+            lane.prepare(self._stream)
+
+
+class _Lane:
+    """One batch size: its execution context and, where it can be captured, its CUDA graph."""
+
+    def __init__(self, backend: Backend, context: Any, batch: int) -> None:
+        self.batch = batch
+        self._backend = backend
+        self._context = context
+        self._graph: Any = None
+
+    def prepare(self, stream: Any) -> None:
+        """Run once, which allocates and compiles what is left to compile, then try to capture."""
+        self._enqueue(stream)
+        call("cudaStreamSynchronize", stream)
+        try:
+            call(
+                "cudaStreamBeginCapture", stream, constant("cudaStreamCaptureModeThreadLocal", "cudaStreamCaptureMode")
+            )
+            try:
+                self._enqueue(stream)
+            finally:
+                # Also after a failure: the stream must leave capture mode.
+                graph = call("cudaStreamEndCapture", stream)
+            self._graph = call("cudaGraphInstantiate", graph, 0)
+            call("cudaGraphDestroy", graph)
+        except InferenceError as error:
+            self._graph = None
+            _LOG.warning("batch %d runs without a CUDA graph: it cannot be captured (%s)", self.batch, error)
+
+    def run(self, stream: Any) -> None:
+        if self._graph is not None:
+            call("cudaGraphLaunch", self._graph, stream)
+        else:
+            self._enqueue(stream)
+
+    def close(self) -> None:
+        if self._graph is not None:
+            call("cudaGraphExecDestroy", self._graph)
+        self._graph = self._context = None
+
+    def _enqueue(self, stream: Any) -> None:
+        if not self._context.execute_async_v3(int(stream)):
+            raise InferenceError(f"TensorRT failed on a frame ({self._backend.take_errors()})")
+
+
+def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str, gpu: str | None) -> None:
+    """Compare what an engine was built with to what is here.
+
+    Args:
+        manifest: the engine's.
+        path: of the engine, for messages.
+        plugin: the plugin's library here.
+        version: of TensorRT here.
+        gpu: architecture of the GPU here, None where there is none.
+
+    Raises:
+        EngineError: naming every difference.
+    """
+    key = manifest.key
+    differences = []
+    if key.version != version:
+        differences.append(f"it was built with {key.backend} {key.version}, here is {version}")
+    if not plugin.is_file():
+        differences.append(f"its plugin library is missing: {plugin}")
+    elif sha256_of(plugin) != key.plugin_sha256:
+        differences.append(f"the plugin library {plugin} is another one than it was built with")
+    if gpu is None:
+        differences.append(f"it is for {key.architecture}, here is no GPU that CUDA can use")
+    elif gpu != key.architecture:
+        differences.append(f"it is for {key.architecture}, the GPU here is {gpu}")
+    if differences:
+        raise EngineError(f"{path}: this engine cannot run here: {'; '.join(differences)}. Build it on this machine "
+                          "with `m2a build-engine --rebuild`")  # fmt: skip

@@ -1,0 +1,188 @@
+"""Which topics of a bag are cameras, and what the cameras are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from rosbags.interfaces import Connection
+
+from m2a_core.errors import ConfigError, DataError
+from m2a_ros.images.conversions import image_to_rgb
+from m2a_ros.images.encodings import ImageError
+from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.bag.reader import COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
+
+TRUTH_NAMES = ("anomaly_labels", "instance_ids")
+"""Last part of the topics of labels and instance ids that ``m2a bag make`` writes: ``/m2a/truth/<camera>/...``."""
+
+_COMPRESSED_END = "/compressed"
+_IMAGE_NAMES = ("image", "image_raw", "image_color", "image_mono", "image_rect", "image_rect_color")
+_OWN_OUTPUTS = {spec.topic for spec in MAPS} | {"overlay"}
+_TRUTH = "ground truth"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NO_COLOUR = ("unknown_encoding", "unconvertible")
+
+
+class NoCamera(DataError):
+    """No topic of a bag holds camera images.
+
+    Attributes:
+        skipped: the image topics with the reason.
+    """
+
+    def __init__(self, message: str, skipped: Mapping[str, str]) -> None:
+        """Set the reasons beside the message."""
+        super().__init__(message)
+        self.skipped = skipped
+
+
+@dataclass(frozen=True)
+class CameraTopic:
+    """An image topic that is evaluated.
+
+    Attributes:
+        topic: its name.
+        camera: name of the camera.
+        connections: its entries in the bag; more than one where its publishers differed in their QoS.
+    """
+
+    topic: str
+    camera: str
+    connections: tuple[Connection, ...]
+
+    @property
+    def count(self) -> int:
+        """Messages on it."""
+        return sum(connection.msgcount for connection in self.connections)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The image topics of a bag.
+
+    Attributes:
+        used: topics to evaluate.
+        skipped: image topics that are not, with the reason.
+    """
+
+    used: tuple[CameraTopic, ...]
+    skipped: Mapping[str, str]
+
+
+def parse_topics(arguments: Sequence[str]) -> dict[str, str]:
+    """Read ``TOPIC`` or ``TOPIC=CAMERA`` arguments: topic -> camera.
+
+    Raises:
+        ConfigError: a name is no topic token, or two topics stand for one camera.
+    """
+    wanted: dict[str, str] = {}
+    for argument in arguments:
+        topic, _, name = argument.partition("=")
+        camera = name or camera_name(topic)
+        if not topic.startswith("/") or not _NAME.fullmatch(camera):
+            raise ConfigError(f"--topic {argument}: expected /TOPIC or /TOPIC=CAMERA, CAMERA of letters, digits and _")
+        if camera in wanted.values() or topic in wanted:
+            raise ConfigError(f"--topic {argument}: topic or camera '{camera}' is named twice; use /TOPIC=CAMERA")
+        wanted[topic] = camera
+    return wanted
+
+
+def camera_name(topic: str) -> str:
+    """Name of a camera after its topic: ``/car/front/image_raw/compressed`` gives ``car_front``."""
+    parts = [part for part in topic.removesuffix(_COMPRESSED_END).split("/") if part]
+    if len(parts) > 1 and parts[-1] in _IMAGE_NAMES:
+        parts.pop()
+    name = re.sub(r"[^A-Za-z0-9_]", "_", "_".join(parts))
+    return name if _NAME.fullmatch(name) else f"camera_{name}"
+
+
+def choose(bag: Bag, wanted: Mapping[str, str], labels: Collection[str] = ()) -> Choice:
+    """Choose the image topics to evaluate.
+
+    Args:
+        bag: the bag.
+        wanted: topic -> camera, or empty for every image topic that holds colour or grey images. Of a camera that is
+            there both raw and compressed, raw is taken, as the node does.
+        labels: topics that hold ground truth.
+
+    Raises:
+        DataError: a wanted topic is missing or no image topic, or the bag is damaged.
+        NoCamera: none is wanted and none can be used.
+        ConfigError: two topics would have the same camera name.
+    """
+    images = image_topics(bag)
+    if wanted:
+        missing = sorted(wanted.keys() - images.keys())
+        if missing:
+            raise DataError(f"bag {bag.path}: no images on {', '.join(missing)}; {_found(bag, images)}")
+        for topic in wanted:
+            bag.check_definition(images[topic][0])
+        skipped = dict.fromkeys(sorted(images.keys() - wanted.keys()), "not named by --topic")
+        return Choice(tuple(CameraTopic(topic, name, images[topic]) for topic, name in wanted.items()), skipped)
+    reasons = {topic: _TRUTH if topic in labels else _why_not(bag, topic, images) for topic in sorted(images)}
+    used: dict[str, CameraTopic] = {}
+    for topic, reason in reasons.items():
+        if reason is None:
+            camera = camera_name(topic)
+            if camera in used:
+                raise ConfigError(
+                    f"bag {bag.path}: {used[camera].topic} and {topic} would both be camera '{camera}'; "
+                    "name them with --topic /TOPIC=CAMERA"
+                )
+            used[camera] = CameraTopic(topic, camera, images[topic])
+    skipped = {topic: reason for topic, reason in reasons.items() if reason is not None}
+    if not used:
+        raise NoCamera(f"bag {bag.path}: no topic with camera images; {_found(bag, skipped)}", skipped)
+    return Choice(tuple(used.values()), skipped)
+
+
+def camera_info_topic(topic: str) -> str:
+    """Where the calibration of an image topic's camera is by convention: ``camera_info`` beside the images."""
+    return topic.removesuffix(_COMPRESSED_END).rpartition("/")[0] + "/camera_info"
+
+
+def image_topics(bag: Bag) -> dict[str, tuple[Connection, ...]]:
+    """Topics of image messages and their entries in the bag."""
+    found: dict[str, tuple[Connection, ...]] = {}
+    for connection in bag.connections:
+        if connection.msgtype in IMAGE_TYPES:
+            found[connection.topic] = (*found.get(connection.topic, ()), connection)
+    return found
+
+
+def _why_not(bag: Bag, topic: str, images: Mapping[str, Sequence[Connection]]) -> str | None:
+    """Why an image topic holds no camera images, or None."""
+    plain = topic.removesuffix(_COMPRESSED_END)
+    filled = next((connection for connection in images[topic] if connection.msgcount), None)
+    if filled is None:
+        return "no messages"
+    if plain.rpartition("/")[2] in _OWN_OUTPUTS:
+        return "an output of m2a"
+    if plain.rpartition("/")[2] in TRUTH_NAMES:
+        return _TRUTH
+    bag.check_definition(filled)
+    try:
+        message = bag.first(filled)
+        if filled.msgtype == COMPRESSED:
+            if "compressedDepth" in message.format:
+                return "depth images"
+            raw = images.get(plain, ()) if plain != topic else ()
+            return f"the same camera is on {plain}" if any(c.msgcount for c in raw) else None
+        image_to_rgb(message)
+    except ImageError as error:
+        if error.reason in _NO_COLOUR:
+            return f"no camera image: encoding '{message.encoding}'"
+    except UndecodableMessage:
+        # The replay counts and reports it, as it does any message that cannot be decoded.
+        return None
+    return None
+
+
+def _found(bag: Bag, images: Mapping[str, object]) -> str:
+    topics = [f"{t}: {why}" if isinstance(why, str) else t for t, why in sorted(images.items())]
+    if topics:
+        return f"image topics are {'; '.join(topics)}"
+    others = sorted({f"{c.topic} ({c.msgtype})" for c in bag.connections})
+    return f"the bag holds {', '.join(others[:12]) or 'no topics'}{' ...' if len(others) > 12 else ''}"

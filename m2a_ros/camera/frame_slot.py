@@ -1,0 +1,86 @@
+"""Hand-over of camera messages to the worker: the latest of each camera wins, cameras take turns, drops are counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from m2a_ros.camera.stamps import stamp_to_ns
+
+REPLACED = "replaced_by_newer"
+
+
+class Slots(Protocol):
+    """Where messages wait for the worker; safe between the executor's thread and the worker's."""
+
+    def put(self, arrival: Arrival) -> bool:
+        """Keep a message; whether it pushed out an older one of its camera."""
+
+    def take(self) -> Arrival | None:
+        """Wait for the next message; None once closed."""
+
+    def close(self) -> None:
+        """Drop what waits and release the worker."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A message and when it came.
+
+    Attributes:
+        camera: name of the camera.
+        message: ``sensor_msgs/Image`` or ``sensor_msgs/CompressedImage``.
+        received: ``time.monotonic()`` of its arrival, in seconds.
+    """
+
+    camera: str
+    message: Any
+    received: float = field(default_factory=time.monotonic)
+
+    @property
+    def stamp_ns(self) -> int:
+        """The message's stamp, nanoseconds."""
+        return stamp_to_ns(self.message.header.stamp)
+
+
+class FrameSlots:
+    """One slot per camera; safe between the executor's thread and the worker's."""
+
+    def __init__(self, cameras: tuple[str, ...]) -> None:
+        """Make an empty slot for each camera."""
+        self._waiting: dict[str, Arrival] = {}
+        self._turns = list(cameras)
+        self._condition = threading.Condition()
+        self._closed = False
+
+    def put(self, arrival: Arrival) -> bool:
+        """Keep a message until the worker takes it or a newer one of the same camera comes.
+
+        Returns:
+            Whether it pushed out one that the worker had not taken.
+        """
+        with self._condition:
+            replaced = arrival.camera in self._waiting
+            self._waiting[arrival.camera] = arrival
+            self._condition.notify()
+        return replaced
+
+    def take(self) -> Arrival | None:
+        """Wait for a message; the camera served longest ago goes first. None once closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
+                return None
+            camera = next(name for name in self._turns if name in self._waiting)
+            self._turns.remove(camera)
+            self._turns.append(camera)
+            return self._waiting.pop(camera)
+
+    def close(self) -> None:
+        """Drop what waits and release the worker."""
+        with self._condition:
+            self._closed = True
+            self._waiting.clear()
+            self._condition.notify_all()

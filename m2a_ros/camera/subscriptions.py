@@ -1,0 +1,114 @@
+"""One camera's subscriptions: image topics into the frame slots, and the latest ``camera_info``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from m2a_core.geometry.depth import DepthBuffer
+from m2a_ros.process.qos import create_sensor_subscription
+from m2a_ros.camera.frame_slot import REPLACED, Arrival, Slots
+from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
+from m2a_ros.process.statistics import CameraStatistics
+
+_MESSAGES = {"raw": Image, "compressed": CompressedImage}
+
+
+class CameraInput:
+    """Subscriptions of one camera; exist while the node is active.
+
+    Attributes:
+        camera_info: the latest ``sensor_msgs/CameraInfo``, or None.
+        depth: the latest depth images.
+    """
+
+    def __init__(self, node: Node, camera: str, transport: str, slots: Slots, statistics: CameraStatistics) -> None:
+        """Subscribe.
+
+        Args:
+            node: the node to subscribe with.
+            camera: name of the camera.
+            transport: ``raw``, ``compressed`` or ``auto``.
+            slots: where messages go.
+            statistics: where arrivals are counted.
+
+        Raises:
+            ConfigError: a QoS override is impossible.
+        """
+        self.camera_info: CameraInfo | None = None
+        self.depth = DepthBuffer()
+        self._node = node
+        self._subscriptions: list[Subscription] = []
+        self._camera = camera
+        self._slots = slots
+        self._statistics = statistics
+        self._stamps = StampCheck()
+        self._topics = {"raw": f"~/input/{camera}/image", "compressed": f"~/input/{camera}/image/compressed"}
+        self._auto = transport == "auto"
+        self._transport = "raw" if self._auto else transport
+        try:
+            if self._auto:
+                # Shows an impossible QoS override now and not when the camera turns out to be compressed.
+                self._unsubscribe(self._subscribe_images("compressed"))
+            self._images = self._subscribe_images(self._transport)
+            self._subscribe(CameraInfo, f"~/input/{camera}/camera_info", self._keep_info)
+            self._subscribe(Image, f"~/input/{camera}/depth", self._keep_depth)
+        except BaseException:
+            self.destroy()
+            raise
+        self.follow_publishers()
+
+    @property
+    def topic(self) -> str:
+        """The image topic that is read, resolved."""
+        return self._images.topic_name
+
+    def publisher_count(self) -> int:
+        """How many publishers the image topic has."""
+        return self._node.count_publishers(self.topic)
+
+    def follow_publishers(self) -> None:
+        """With ``auto``: read the topic that has a publisher, raw first; with none stay where we are."""
+        if not self._auto:
+            return
+        resolved = {name: self._node.resolve_topic_name(topic) for name, topic in self._topics.items()}
+        wanted = next((name for name in _MESSAGES if self._node.count_publishers(resolved[name])), self._transport)
+        if wanted != self._transport:
+            self._unsubscribe(self._images)
+            self._transport = wanted
+            self._images = self._subscribe_images(wanted)
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for subscription in list(self._subscriptions):
+            self._unsubscribe(subscription)
+
+    def _subscribe_images(self, transport: str) -> Subscription:
+        return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image)
+
+    def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription:
+        subscription = create_sensor_subscription(self._node, kind, topic, callback, self._statistics.qos_mismatch)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _unsubscribe(self, subscription: Subscription) -> None:
+        self._node.destroy_subscription(subscription)
+        self._subscriptions.remove(subscription)
+
+    def _keep_image(self, message: Image | CompressedImage) -> None:
+        arrival = Arrival(self._camera, message)
+        self._statistics.arrived(arrival.received)
+        stamp_ns, now_ns = stamp_to_ns(message.header.stamp), self._node.get_clock().now().nanoseconds
+        if reason := self._stamps.judge(stamp_ns, now_ns):
+            self._statistics.odd_stamp(reason)
+        if self._slots.put(arrival):
+            self._statistics.dropped(REPLACED)
+
+    def _keep_info(self, message: CameraInfo) -> None:
+        self.camera_info = message
+
+    def _keep_depth(self, message: Image) -> None:
+        self.depth.put(stamp_to_ns(message.header.stamp), message)

@@ -1,0 +1,170 @@
+"""The interface of ROS's ``cv_bridge.CvBridge``: its compiled conversions where installed, ours elsewhere.
+
+Messages are always read and written here. That part of cv_bridge is Python and has four defects that are errors, or
+read right, here: padding that is no multiple of the pixel, a step below a row, data that is too long, big-endian images
+under NumPy 2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+
+from m2a_ros.images.conversions import fill_image, image_to_array, is_truncated
+from m2a_ros.images.encodings import CV_BRIDGE_ENCODINGS, ImageError, convert, is_generic, pixel_format
+
+_TYPE_NAMES = {
+    "uint8": "8U", "int8": "8S", "uint16": "16U", "int16": "16S", "int32": "32S", "float32": "32F", "float64": "64F",
+}  # fmt: skip
+
+
+class ImageBridge:
+    """Image messages <-> OpenCV arrays, call for call as ``cv_bridge.CvBridge``; errors are ``ImageError``."""
+
+    def __init__(self) -> None:
+        """Look for ROS's own conversions."""
+        self._core = _cv_bridge_core()
+
+    def imgmsg_to_cv2(self, img_msg: Any, desired_encoding: str = "passthrough") -> np.ndarray:
+        """Convert a ``sensor_msgs/Image``.
+
+        Args:
+            img_msg: the message.
+            desired_encoding: an encoding, or ``passthrough`` for the message's own.
+
+        Returns:
+            [H, W] for one channel, else [H, W, C]; with ``passthrough`` it may share memory with the message.
+
+        Raises:
+            ImageError: malformed message, unknown encoding or impossible conversion.
+        """
+        array = image_to_array(img_msg)
+        if desired_encoding == "passthrough":
+            return array
+        converted = self._convert(array, img_msg.encoding, desired_encoding)
+        return array.copy() if converted is array else converted
+
+    def cv2_to_imgmsg(self, cvim: np.ndarray, encoding: str = "passthrough", header: Any = None) -> Image:
+        """Convert an array to a ``sensor_msgs/Image``.
+
+        Args:
+            cvim: [H, W] or [H, W, C]; the bytes of a big-endian array are kept and the message says so.
+            encoding: an encoding with the array's dtype and channels, or ``passthrough`` for its type, such as 8UC3.
+            header: the header to set, if any.
+
+        Raises:
+            ImageError: the array does not fit the encoding, or no encoding has its dtype.
+        """
+        array = _checked(cvim)
+        if encoding == "passthrough":
+            channels = array.shape[2] if array.ndim == 3 else 1
+            encoding = f"{_TYPE_NAMES[array.dtype.name]}C{channels}"
+        msg = Image()
+        native = array.dtype.newbyteorder("=")
+        fill_image(msg, array.view(native), encoding)
+        if array.dtype != native:
+            msg.is_bigendian = int(sys.byteorder == "little")
+        if header is not None:
+            msg.header = header
+        return msg
+
+    def compressed_imgmsg_to_cv2(self, cmprs_img_msg: Any, desired_encoding: str = "passthrough") -> np.ndarray:
+        """Decode a ``sensor_msgs/CompressedImage``.
+
+        Args:
+            cmprs_img_msg: the message.
+            desired_encoding: an encoding, or ``passthrough`` for what OpenCV decodes (colour comes as bgr8).
+
+        Raises:
+            ImageError: no data, truncated, undecodable, or no conversion to the encoding.
+        """
+        data = bytes(cmprs_img_msg.data)
+        array = None
+        if data and not is_truncated(data):
+            # OpenCV raises for some of what it cannot decode and returns None for the rest.
+            with contextlib.suppress(cv2.error):
+                array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if array is None:
+            raise ImageError(
+                "undecodable",
+                f"compressed image (format '{cmprs_img_msg.format}', {len(data)} bytes) is empty, cut off or no image",
+            )
+        if desired_encoding == "passthrough":
+            return array
+        color = {1: "mono", 3: "bgr", 4: "bgra"}[1 if array.ndim == 2 else array.shape[2]]
+        return self._convert(array, f"{color}{8 * array.dtype.itemsize}", desired_encoding)
+
+    def cv2_to_compressed_imgmsg(self, cvim: np.ndarray, dst_format: str = "jpg") -> CompressedImage:
+        """Encode an array as ``sensor_msgs/CompressedImage``.
+
+        Args:
+            cvim: [H, W] or [H, W, C] as OpenCV takes it (BGR).
+            dst_format: file extension, such as ``jpg`` or ``png``.
+
+        Raises:
+            ImageError: OpenCV cannot write the array in that format.
+        """
+        array = _checked(cvim)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        try:
+            done, data = cv2.imencode(f".{dst_format}", array)
+        except cv2.error as error:
+            raise ImageError(
+                "unconvertible", f"{array.dtype.name} {list(array.shape)} as '{dst_format}': {error.err}"
+            ) from error
+        if not done:
+            raise ImageError("unconvertible", f"cannot write {array.dtype.name} {list(array.shape)} as '{dst_format}'")
+        msg = CompressedImage(format=dst_format)
+        msg.data.frombytes(data.data.cast("B"))
+        return msg
+
+    def encoding_to_dtype_with_channels(self, encoding: str) -> tuple[str, int]:
+        """NumPy dtype name and channel count of an encoding.
+
+        Raises:
+            ImageError: the encoding is unknown.
+        """
+        layout = pixel_format(encoding)
+        return layout.dtype.name, layout.channels
+
+    def encoding_to_cvtype2(self, encoding: str) -> int:
+        """OpenCV's type number of an encoding, such as ``cv2.CV_8UC3``.
+
+        Raises:
+            ImageError: the encoding is unknown.
+        """
+        dtype, channels = self.encoding_to_dtype_with_channels(encoding)
+        made: int = getattr(cv2, f"CV_{_TYPE_NAMES[dtype]}C")(channels)
+        return made
+
+    def _convert(self, array: np.ndarray, source: str, target: str) -> np.ndarray:
+        theirs = all(name in CV_BRIDGE_ENCODINGS or is_generic(name) for name in (source, target))
+        if self._core is None or not theirs:
+            return convert(array, source, target)
+        try:
+            return self._core(array, source, target)
+        except RuntimeError as error:
+            raise ImageError("unconvertible", f"cv_bridge: {error}; publish rgb8, bgr8 or mono8 instead") from error
+
+
+def _cv_bridge_core() -> Callable[[np.ndarray, str, str], np.ndarray] | None:
+    """``cvtColor2`` of a ROS installation; PyPI's package of the same name has none, and its conversions are wrong."""
+    try:
+        from cv_bridge.boost.cv_bridge_boost import cvtColor2
+    except ImportError:
+        return None
+    core: Callable[[np.ndarray, str, str], np.ndarray] = cvtColor2
+    return core
+
+
+def _checked(array: Any) -> np.ndarray:
+    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.name not in _TYPE_NAMES:
+        what = f"{array.dtype.name} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ImageError("unconvertible", f"expected an array [H, W] or [H, W, C] of {sorted(_TYPE_NAMES)}, got {what}")
+    return np.ascontiguousarray(array)

@@ -1,0 +1,1 @@
+"""The lifecycle node: queue, stages, publication, diagnostics."""

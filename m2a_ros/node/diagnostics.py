@@ -1,0 +1,175 @@
+"""``/diagnostics`` (REP-107) from a timer, so that a stalled node or a dead camera still reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from m2a_ros.camera.batching import OUTSIDE_WINDOW
+from m2a_ros.camera.frame_slot import REPLACED
+from m2a_ros.node.pipeline import BAD_FRAME_PREFIX, NO_SUBSCRIBER, NOT_RECTIFIED_PREFIX
+from m2a_ros.process.statistics import Snapshot
+
+INTERNAL_ERROR = "internal_error"
+_HARMLESS = (NO_SUBSCRIBER,)
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """What diagnostics look at, for one camera of an active node.
+
+    Attributes:
+        topic: the image topic that is read.
+        publishers: how many publishers it has.
+        snapshot: the camera's figures.
+    """
+
+    topic: str
+    publishers: int
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What diagnostics look at, for the node.
+
+    Attributes:
+        state: label of the lifecycle state.
+        problem: why the node is not configured, or empty.
+        facts: model, hash, back end ... by name.
+    """
+
+    state: str
+    problem: str
+    facts: Mapping[str, str]
+
+
+class CameraDiagnostics:
+    """Judges one camera; remembers the last look, for rates and for what is new."""
+
+    def __init__(self, name: str) -> None:
+        """Start; ``name`` is that of the status."""
+        self._name = name
+        self._before = Snapshot()
+        self._before_when = time.monotonic()
+        self._since = self._before_when
+        self._unanswered_since: float | None = None
+
+    def status(self, view: CameraView, frame_timeout: float) -> DiagnosticStatus:
+        """The camera's status now; after ``frame_timeout`` seconds without a frame it counts as silent."""
+        now, current = time.monotonic(), view.snapshot
+        elapsed = max(now - self._before_when, 1e-6)
+        age = now - (self._since if current.last_arrival is None else current.last_arrival)
+        level, message = self._judge(view, age, age > frame_timeout)
+        if (stalled := self._stalled(current, now)) > max(frame_timeout, 0.0):
+            level = DiagnosticStatus.ERROR
+            message = f"frames come and none is answered for {stalled:.1f} s: the worker hangs; restart the node"
+        values = {
+            "topic": view.topic,
+            "publishers": view.publishers,
+            "received": current.received,
+            "published": current.published,
+            "input_rate_hz": f"{(current.received - self._before.received) / elapsed:.2f}",
+            "output_rate_hz": f"{(current.published - self._before.published) / elapsed:.2f}",
+            "seconds_since_last_frame": f"{age:.2f}",
+            **{f"dropped.{reason}": count for reason, count in sorted(current.dropped.items())},
+            **{f"without_markers.{reason}": count for reason, count in sorted(current.without_markers.items())},
+            **{f"stamps.{reason}": count for reason, count in sorted(current.odd_stamps.items())},
+            **{f"qos_mismatch.{where}": count for where, count in sorted(current.qos_mismatches.items())},
+            **{name: f"{value:.2f}" for name, value in current.timings_ms.items()},
+            "last_error": current.last_error,
+        }
+        self._before, self._before_when = current, now
+        return make_status(self._name, level, message, values)
+
+    def _stalled(self, current: Snapshot, now: float) -> float:
+        """Seconds over which frames came and each only replaced the one before."""
+        if _answered(current) > _answered(self._before):
+            self._unanswered_since = None
+        elif current.received > self._before.received and self._unanswered_since is None:
+            self._unanswered_since = now
+        return 0.0 if self._unanswered_since is None else now - self._unanswered_since
+
+    def _judge(self, view: CameraView, age: float, silent: bool) -> tuple[bytes, str]:
+        new = _new(view.snapshot.dropped, self._before.dropped)
+        bad = sum(count for reason, count in new.items() if reason.startswith((BAD_FRAME_PREFIX, NOT_RECTIFIED_PREFIX)))
+        unfit = _new(view.snapshot.qos_mismatches, self._before.qos_mismatches)
+        unread = sorted(where for where in view.snapshot.qos_mismatches if where.startswith(f"{view.topic} "))
+        broken = sum(count for reason, count in new.items() if reason.endswith("_error"))
+        unplaced = sum(view.snapshot.without_markers.values()) - sum(self._before.without_markers.values())
+        odd = sorted(_new(view.snapshot.odd_stamps, self._before.odd_stamps))
+        if broken:
+            return DiagnosticStatus.ERROR, f"{broken} frames failed: {view.snapshot.last_error}"
+        if bad:
+            return DiagnosticStatus.WARN, f"{bad} bad frames: {view.snapshot.last_error}"
+        if silent and not view.publishers:
+            return DiagnosticStatus.WARN, f"no publisher on {view.topic}: start the camera or remap the topic"
+        if silent and view.snapshot.received:
+            return DiagnosticStatus.WARN, f"no frame on {view.topic} for {age:.1f} s: its publisher stopped sending"
+        if silent and unread:
+            return DiagnosticStatus.WARN, (
+                f"no frame came for {age:.1f} s: the quality of service of a publisher does not fit ({unread[0]}); set "
+                f"qos_overrides.{view.topic}.subscription.*, or the publisher's"
+            )
+        if silent:
+            return DiagnosticStatus.WARN, (
+                f"{view.topic} has a publisher but no frame came for {age:.1f} s: if its images are large, give the "
+                "PUBLISHER a larger shared-memory segment (config/fastdds_profile.xml); else check its QoS"
+            )
+        if unfit:
+            return DiagnosticStatus.WARN, (
+                f"quality of service of a counterpart does not fit: {', '.join(sorted(unfit))}; see qos_overrides"
+            )
+        if OUTSIDE_WINDOW in new:
+            return DiagnosticStatus.WARN, (
+                f"{new[OUTSIDE_WINDOW]} frames were too far from the anchor camera's: check the camera's clock and "
+                "rate, or raise batch.max_spread"
+            )
+        if unplaced:
+            return DiagnosticStatus.WARN, (
+                "unknown instances cannot be placed: camera_info or the camera's transform is missing or does not fit"
+            )
+        if odd:
+            return DiagnosticStatus.WARN, (
+                f"stamps are no use ({', '.join(odd)}): check the driver's stamps, the clocks and use_sim_time"
+            )
+        if new.keys() & set(_HARMLESS):
+            return DiagnosticStatus.OK, "idle: nobody subscribes to an output"
+        return DiagnosticStatus.OK, "running"
+
+
+def _answered(snapshot: Snapshot) -> int:
+    """Frames that were published, or looked at and dropped."""
+    return snapshot.published + sum(n for reason, n in snapshot.dropped.items() if reason != REPLACED)
+
+
+def _new(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """What was counted since the last look."""
+    return {key: count - before.get(key, 0) for key, count in now.items() if count > before.get(key, 0)}
+
+
+def node_status(name: str, view: NodeView) -> DiagnosticStatus:
+    """The node's status."""
+    if view.problem:
+        level, message = DiagnosticStatus.ERROR, view.problem
+    elif view.state == "active":
+        level, message = DiagnosticStatus.OK, "active"
+    else:
+        level, message = DiagnosticStatus.WARN, f"{view.state}: nothing is processed until the node is active"
+    return make_status(name, level, message, {"state": view.state, **view.facts})
+
+
+def make_status(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
+    """A status with its values as text."""
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=message, hardware_id="m2a", values=pairs)
+
+
+def make_array(stamp: object, statuses: list[DiagnosticStatus]) -> DiagnosticArray:
+    """The message for ``/diagnostics``."""
+    array = DiagnosticArray(status=statuses)
+    array.header.stamp = stamp
+    return array

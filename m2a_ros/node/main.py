@@ -1,0 +1,54 @@
+"""Console script ``m2a_node``: the node in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+
+from m2a_core.errors import ConfigError
+
+USAGE = """usage: m2a_node [--ros-args ...]
+
+Open-set perception node: reads camera images, publishes anomaly maps, open-set masks and markers of unknown objects.
+Everything is set the ROS way; config/m2a.param.yaml documents the parameters. For example:
+  m2a_node --ros-args --params-file config/m2a.param.yaml -r ~/input/front/image:=/camera/image_raw
+"""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Args:
+        args: command line without the program's name; None for the process's own.
+
+    Returns:
+        Exit code: 0 after a requested end, 2 for a wrong command line or a missing ROS.
+    """
+    try:
+        from m2a_ros.node.process import command_line_rest, run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("m2a_"):
+            raise
+        print(
+            f"m2a_node: error: the Python package '{error.name}' is missing; source a ROS 2 installation "
+            "(. /opt/ros/<distribution>/setup.sh) or, in a virtual environment, pip install 'm2a_ros[ros]'",
+            file=sys.stderr,
+        )
+        return 2
+    argv = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
+    try:
+        rest = command_line_rest(argv)
+    except ConfigError as error:
+        print(f"m2a_node: error: {error}", file=sys.stderr)
+        return 2
+    if rest and rest[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if rest:
+        print(f"m2a_node: unknown argument {rest[0]}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    run(argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The model a configured node works with: loaded once, its thresholds replaceable while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from m2a_core.bundle.loading import load_bundle
+from m2a_core.errors import ConfigError
+from m2a_core.labels.label_set import LabelSet
+from m2a_core.perception import Perception
+from m2a_core.runtime.factory import create_runtime_or_fall_back
+from m2a_ros.parameters.settings import Settings
+
+
+class Engine:
+    """A loaded network and the manifest it came with.
+
+    Attributes:
+        manifest: of the model.
+        backend: what runs it, which is not that of the settings after a fall-back.
+    """
+
+    def __init__(self, settings: Settings, warn: Callable[[str], object]) -> None:
+        """Load the model; ``warn`` is told of a fall-back.
+
+        Raises:
+            EngineError: the bundle is missing, corrupt or does not match its manifest.
+            ConfigError: the model has other classes than ``settings.classes``, or a setting does not fit it.
+        """
+        bundle = load_bundle(settings.model)
+        _check_classes(settings, bundle.manifest.labels)
+        self.manifest = bundle.manifest
+        settings.apply_thresholds(self.manifest.thresholds)
+        self._runtime, self.backend = create_runtime_or_fall_back(
+            bundle, settings.backend, settings.fallback_backend, warn, settings.threads, settings.device
+        )
+
+    def perception(self, settings: Settings) -> Perception:
+        """The model with the thresholds of the settings.
+
+        Raises:
+            ConfigError: a threshold is out of range.
+        """
+        thresholds = settings.apply_thresholds(self.manifest.thresholds)
+        return Perception(replace(self.manifest, thresholds=thresholds), self._runtime, settings.hold)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._runtime.close()
+
+
+def _check_classes(settings: Settings, labels: LabelSet) -> None:
+    if settings.classes and settings.classes != labels.names:
+        raise ConfigError(
+            f"model '{settings.model}' knows the classes {list(labels.names)}, parameter 'classes' expects "
+            f"{list(settings.classes)}; name a model with these classes, or correct 'classes'"
+        )

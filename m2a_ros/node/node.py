@@ -1,0 +1,236 @@
+"""The managed node ``m2a``: life cycle and wiring; the work is done elsewhere.
+
+configure: read parameters, load the model, create publishers. activate: subscribe to the cameras, start the worker.
+deactivate and cleanup undo these. A setup that does not fit leaves the node alive and unconfigured, with the reason in
+the log and in ``/diagnostics``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from m2a_core import __version__
+from m2a_core.errors import M2aError
+from m2a_ros.camera.batching import BatchSlots
+from m2a_ros.camera.subscriptions import CameraInput
+from m2a_ros.node.diagnostics import (
+    INTERNAL_ERROR,
+    CameraDiagnostics,
+    CameraView,
+    NodeView,
+    make_array,
+    node_status,
+)
+from m2a_ros.node.model import Engine
+from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
+from m2a_ros.camera.frame_slot import Arrival, FrameSlots, Slots
+from m2a_ros.parameters.server import ParameterServer
+from m2a_ros.node.pipeline import CameraPipeline, Tuning
+from m2a_ros.parameters.settings import Settings
+from m2a_ros.process.statistics import CameraStatistics
+from m2a_ros.node.worker import Worker
+
+NODE_NAME = "m2a"
+_FOLLOW_PERIOD_S = 0.5
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+
+
+class M2aNode(LifecycleNode):
+    """Open-set perception of any number of cameras."""
+
+    def __init__(self, **options: Any) -> None:
+        """Declare parameters and start diagnostics.
+
+        Args:
+            options: as for ``rclpy.lifecycle.LifecycleNode``.
+        """
+        super().__init__(NODE_NAME, **options)
+        self._engine: Engine | None = None
+        self._extrinsics: Extrinsics | None = None
+        self._tuning: Tuning | None = None
+        self._worker: Worker | None = None
+        self._batches: BatchSlots | None = None
+        self._pipelines: dict[str, CameraPipeline] = {}
+        self._inputs: dict[str, CameraInput] = {}
+        self._statistics: dict[str, CameraStatistics] = {}
+        self._camera_diagnostics: dict[str, CameraDiagnostics] = {}
+        self._problem = ""
+        # Two nodes side by side differ in their namespace.
+        self._label = self.get_fully_qualified_name().lstrip("/")
+        self._parameter_server = ParameterServer(self, lambda: self._engine is not None, self._retune)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        # Wall time: diagnostics must come also while simulated time stands.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        period = self._parameter_server.value("diagnostics.period")
+        self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
+        self.create_timer(_FOLLOW_PERIOD_S, self._follow_publishers, clock=steady)
+
+    def start(self) -> None:
+        """Configure and activate, if the parameter ``autostart`` says so and the setup fits."""
+        if self._parameter_server.value("autostart") and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and create the publishers; FAILURE, with the reason logged, when the setup does not fit."""
+        return SUCCESS if self._try("configure", self._configure) else FAILURE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start working; on ERROR the node falls back to unconfigured."""
+        return SUCCESS if self._try("activate", self._activate) else ERROR
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working and unsubscribe; nothing is published for frames that wait."""
+        self._stop()
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and remove the publishers."""
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything, from any state."""
+        self._release()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything and fall back to unconfigured, ready to be configured anew."""
+        self._release()
+        return SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop the worker before ROS entities go."""
+        self._release()
+        super().destroy_node()
+
+    def _try(self, what: str, action: Callable[[], None]) -> bool:
+        """Do it, or undo everything and keep the reason; rclpy would turn any exception into a silent ERROR."""
+        try:
+            action()
+        except M2aError as error:
+            reason = str(error)
+        except Exception:  # noqa: BLE001 - reported in full
+            reason = traceback.format_exc()
+        else:
+            self._problem = ""
+            return True
+        self._problem = f"cannot {what}: {reason}"
+        self.get_logger().error(self._problem)
+        self._release()
+        return False
+
+    def _configure(self) -> None:
+        settings = self._parameter_server.settings()
+        self._engine = Engine(settings, self.get_logger().error)
+        self._tuning = Tuning(self._engine.perception(settings), settings)
+        self._timer.timer_period_ns = int(1e9 * self._parameter_server.value("diagnostics.period"))
+        self._extrinsics = create_extrinsics(self, settings.extrinsics)
+        for camera in settings.cameras:
+            statistics = self._statistics[camera] = CameraStatistics()
+            self._pipelines[camera] = CameraPipeline(self, camera, self._tuning, statistics, self._extrinsics)
+        manifest = self._engine.manifest
+        self.get_logger().info(
+            f"configured: model '{manifest.name}' ({self._engine.backend}, input {manifest.input_size}), "
+            f"cameras {list(settings.cameras)}"
+        )
+
+    def _activate(self) -> None:
+        assert self._tuning is not None
+        settings = self._tuning.settings
+        slots: Slots = FrameSlots(settings.cameras)
+        if settings.batch.anchor:
+            slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
+        for camera in settings.cameras:
+            transport = settings.camera[camera].transport
+            self._statistics[camera].reset()
+            self._inputs[camera] = CameraInput(self, camera, transport, slots, self._statistics[camera])
+            self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
+        self._worker = Worker(slots, self._process, self._report_crash)
+        self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+            if self.context.ok():
+                for pipeline in self._pipelines.values():
+                    pipeline.rest()
+        self._batches = None
+        for camera in self._inputs.values():
+            camera.destroy()
+        self._inputs.clear()
+        self._camera_diagnostics.clear()
+
+    def _release(self) -> None:
+        self._stop()
+        for pipeline in self._pipelines.values():
+            pipeline.outputs.destroy()
+        self._pipelines.clear()
+        self._statistics.clear()
+        self._tuning = None
+        if self._extrinsics is not None:
+            self._extrinsics.close()
+            self._extrinsics = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _process(self, arrival: Arrival) -> None:
+        assert self._tuning is not None
+        self._pipelines[arrival.camera].process(arrival, self._tuning, self._inputs[arrival.camera])
+
+    def _count_drop(self, camera: str, reason: str) -> None:
+        self._statistics[camera].dropped(reason)
+
+    def _report_crash(self, arrival: Arrival, trace: str) -> None:
+        if not self.context.ok():
+            return  # Publishing fails once a signal has shut ROS down; that is the end, not a defect.
+        self._statistics[arrival.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
+        self.get_logger().error(f"camera '{arrival.camera}': a frame failed\n{trace}")
+
+    def _retune(self, settings: Settings) -> None:
+        """Use changed live parameters from the next frame on."""
+        assert self._engine is not None
+        self._tuning = Tuning(self._engine.perception(settings), settings)
+        for pipeline in self._pipelines.values():
+            pipeline.outputs.update_threshold(self._tuning.perception.manifest.thresholds.anomaly)
+
+    def _follow_publishers(self) -> None:
+        for camera in self._inputs.values():
+            camera.follow_publishers()
+
+    def _publish_diagnostics(self) -> None:
+        facts = {}
+        if self._engine is not None and self._tuning is not None:
+            manifest = self._engine.manifest
+            facts = {
+                "version": __version__,
+                "model": manifest.name,
+                "onnx_sha256": manifest.onnx_sha256,
+                "backend": self._engine.backend,
+                "input_size": f"{manifest.input_size[1]}x{manifest.input_size[0]}",
+            }
+        if self._batches is not None:
+            batch = self._batches.facts
+            facts |= {
+                "batches": str(batch.count),
+                "batch_cameras": str(batch.cameras),
+                "batch_spread_ms": f"{batch.spread_ms:.1f}",
+            }
+        label = self._state_machine.current_state[1]
+        timeout = self._parameter_server.value("diagnostics.frame_timeout")
+        statuses = [node_status(f"{self._label}: node", NodeView(label, self._problem, facts))]
+        for name, camera in self._inputs.items():
+            view = CameraView(camera.topic, camera.publisher_count(), self._statistics[name].snapshot())
+            statuses.append(self._camera_diagnostics[name].status(view, timeout))
+        self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))

@@ -1,0 +1,55 @@
+"""The node's process: memory, Fast DDS profile, ROS start and end, signals."""
+
+from __future__ import annotations
+
+import os
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.utilities import remove_ros_args
+
+from m2a_core.errors import ConfigError
+from m2a_ros.process.allocation import keep_freed_memory
+from m2a_ros.process.dds import profile_environment
+from m2a_ros.node.node import M2aNode
+
+
+def command_line_rest(argv: list[str]) -> list[str]:
+    """The arguments that are not ROS's, without the program's name.
+
+    Raises:
+        ConfigError: the ROS arguments are wrong, or name a file that cannot be read.
+    """
+    try:
+        rest: list[str] = remove_ros_args(argv)[1:]
+    except RuntimeError as error:  # rclpy's own class for it differs between distributions
+        raise ConfigError(f"wrong ROS arguments: {error}") from error
+    return rest
+
+
+def run(argv: list[str]) -> None:
+    """Run the node until SIGINT or SIGTERM, with the ROS arguments of ``argv``."""
+    keep_freed_memory()
+    os.environ.update(profile_environment(os.environ))
+    rclpy.init(args=argv)
+    try:
+        _spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except RuntimeError:
+        # A signal shuts ROS down at any moment; what is being created then fails with rclpy's RCLError.
+        if rclpy.ok():
+            raise
+    finally:
+        rclpy.try_shutdown()
+
+
+def _spin() -> None:
+    node = M2aNode()
+    try:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        node.start()
+        executor.spin()
+    finally:
+        node.destroy_node()

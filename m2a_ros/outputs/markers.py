@@ -1,0 +1,104 @@
+"""Placed instances -> ``visualization_msgs/MarkerArray`` in the base frame.
+
+Every instance gives three markers with its track's number as id: ``<camera>/outline`` (the contour, upright over the
+foot), ``<camera>/footprint`` (a level rectangle) and ``<camera>/label`` (number, score, distance with its bounds, width
+x height).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from m2a_core.labels.label_set import UNKNOWN_COLOR
+from m2a_core.geometry.localization import PlacedInstance
+
+_LINE_WIDTH_M = 0.05
+_TEXT_HEIGHT_M = 0.4
+
+
+class MarkerBuilder:
+    """Builds one camera's marker arrays and remembers what is shown, so that what is gone gets deleted."""
+
+    def __init__(self, camera: str, base_frame: str, lifetime: float) -> None:
+        """Start with nothing shown.
+
+        Args:
+            camera: name of the camera, first part of the namespaces.
+            base_frame: frame of the markers.
+            lifetime: seconds after which a viewer drops a marker by itself; 0 for never.
+        """
+        self._kinds = {kind: f"{camera}/{kind}" for kind in ("outline", "footprint", "label")}
+        self._base_frame = base_frame
+        self._lifetime = Duration(sec=int(lifetime), nanosec=int(lifetime % 1 * 1e9))
+        self._shown: set[int] = set()
+
+    def build(self, stamp: Any, placed: Mapping[int, PlacedInstance]) -> MarkerArray:
+        """Markers of one frame.
+
+        Args:
+            stamp: ``builtin_interfaces/Time`` of the frame.
+            placed: the instances to show, by the number of their track.
+
+        Returns:
+            ADD markers for each, DELETE markers for ids shown before and gone now.
+        """
+        header = Header(stamp=stamp, frame_id=self._base_frame)
+        markers = []
+        for number, item in placed.items():
+            markers.append(self._line(header, number, item, "outline", item.outline))
+            markers.append(self._line(header, number, item, "footprint", item.footprint))
+            markers.append(self._label(header, number, item))
+        for gone in sorted(self._shown - placed.keys()):
+            markers += [Marker(header=header, ns=ns, id=gone, action=Marker.DELETE) for ns in self._kinds.values()]
+        self._shown = set(placed)
+        return MarkerArray(markers=markers)
+
+    def _marker(self, header: Header, number: int, item: PlacedInstance, kind: str, shape: int) -> Marker:
+        """A marker at the instance's foot; its points are relative to it."""
+        marker = Marker(header=header, ns=self._kinds[kind], id=number, type=shape, action=Marker.ADD)
+        marker.pose.position = _point(item.position)
+        marker.pose.orientation.w = 1.0
+        marker.lifetime = self._lifetime
+        red, green, blue = (value / 255 for value in UNKNOWN_COLOR)
+        marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
+        return marker
+
+    def _line(self, header: Header, number: int, item: PlacedInstance, kind: str, points: np.ndarray) -> Marker:
+        marker = self._marker(header, number, item, kind, Marker.LINE_STRIP)
+        marker.scale.x = _LINE_WIDTH_M
+        closed = np.concatenate([points, points[:1]])
+        marker.points = [_point(point) for point in closed - item.position]
+        return marker
+
+    def _label(self, header: Header, number: int, item: PlacedInstance) -> Marker:
+        marker = self._marker(header, number, item, "label", Marker.TEXT_VIEW_FACING)
+        top = float(item.outline[:, 2].max())
+        marker.pose.position.z = top + _TEXT_HEIGHT_M
+        marker.scale.z = _TEXT_HEIGHT_M
+        marker.text = f"unknown {number}  {item.instance.score:.2f}  {_distance_text(item)}  {_size_text(item)}"
+        return marker
+
+
+def _distance_text(item: PlacedInstance) -> str:
+    near, far = item.bounds
+    return (
+        f"{item.distance:.1f} m ({near:.1f}..{far:.1f})"
+        if np.isfinite(far)
+        else f"{item.distance:.1f} m (> {near:.1f})"
+    )
+
+
+def _size_text(item: PlacedInstance) -> str:
+    return f"{item.size[0]:.1f} x {item.size[1]:.1f} m"
+
+
+def _point(xyz: np.ndarray) -> Point:
+    x, y, z = (float(value) for value in xyz)
+    return Point(x=x, y=y, z=z)

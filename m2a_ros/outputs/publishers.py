@@ -1,0 +1,152 @@
+"""One camera's outputs: each is computed, converted and published only while somebody listens to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float64, Header
+from visualization_msgs.msg import MarkerArray
+
+from m2a_core.labels.label_set import LabelSet
+from m2a_core.overlay import draw_overlay
+from m2a_core.types import OpenSetResult, Output
+from m2a_ros.images.conversions import fill_image, fill_jpeg
+from m2a_ros.outputs.detections import Detection2DArray
+from m2a_ros.process.qos import OnMismatch, create_output_publisher
+from m2a_ros.images.image_buffer import ImageBuffer
+from m2a_ros.outputs.label_info import label_info_message
+from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.outputs.overlay_size import shrink
+
+STAGES = ("decode", "preprocess", "network", "heads", "publish")
+"""What a frame goes through, in order; each has a topic with its time."""
+
+TIMING_TOPICS = ("processing_time_ms", "pipeline_latency_ms", "cyclic_time_ms", *(f"{stage}_ms" for stage in STAGES))
+
+
+_OVERLAY_NEEDS = frozenset({Output.OPEN_SET, Output.UNKNOWN_INSTANCES})
+
+
+class CameraOutputs:
+    """The publishers of one camera; exist while the node is configured."""
+
+    def __init__(
+        self, node: Node, camera: str, labels: LabelSet, threshold: float, on_mismatch: OnMismatch | None = None
+    ) -> None:
+        """Create the publishers and publish the latched class map.
+
+        Args:
+            node: the node to publish with.
+            camera: name of the camera.
+            labels: classes of the model.
+            threshold: anomaly score from which a pixel is unknown.
+            on_mismatch: called when a reader's quality of service does not fit.
+
+        Raises:
+            ConfigError: a QoS override is impossible.
+        """
+        self._node = node
+        self._labels = labels
+        self._on_mismatch = on_mismatch
+        self._publishers: list[Publisher] = []
+        info = label_info_message(labels, threshold)
+        try:
+            self._create_all(camera, type(info))
+        except BaseException:
+            self.destroy()
+            raise
+        self._label_info.publish(info)
+
+    def _create_all(self, camera: str, info_type: type) -> None:
+        output, debug = f"~/output/{camera}", f"~/debug/{camera}"
+        self._maps = [(spec, self._create(Image, f"{output}/{spec.topic}")) for spec in MAPS]
+        self._buffers = {spec.topic: ImageBuffer(spec.encoding) for spec in MAPS}
+        self._markers = self._create(MarkerArray, f"{output}/unknown_markers")
+        # The type exists only where vision_msgs is installed.
+        self._detections = Detection2DArray and self._create(Detection2DArray, f"{output}/unknown_detections")
+        self._overlay = self._create(Image, f"{debug}/overlay")
+        self._overlay_jpeg = self._create(CompressedImage, f"{debug}/overlay/compressed")
+        self._timings = {name: self._create(Float64, f"{debug}/{name}") for name in TIMING_TOPICS}
+        self._label_info = self._create(info_type, f"{output}/label_info", latched=True)
+
+    def update_threshold(self, threshold: float) -> None:
+        """Publish the class map anew with another anomaly threshold."""
+        self._label_info.publish(label_info_message(self._labels, threshold))
+
+    def wanted(self) -> frozenset[Output]:
+        """What somebody listens to now; empty when nobody listens to anything that needs the network."""
+        wanted = {spec.output for spec, publisher in self._maps if _is_heard(publisher)}
+        if self.wants_markers() or self.wants_detections() or Output.PANOPTIC in wanted:
+            # Panoptic maps too carry the numbers of tracks, and tracks need the instances.
+            wanted.add(Output.UNKNOWN_INSTANCES)
+        if _is_heard(self._overlay) or _is_heard(self._overlay_jpeg):
+            wanted |= _OVERLAY_NEEDS
+        return frozenset(wanted)
+
+    def wants_markers(self) -> bool:
+        """Whether somebody listens to the markers."""
+        return _is_heard(self._markers)
+
+    def wants_detections(self) -> bool:
+        """Whether somebody listens to the detections; never where vision_msgs is not installed."""
+        return self._detections is not None and _is_heard(self._detections)
+
+    def publish_maps(self, header: Header, result: OpenSetResult) -> None:
+        """Publish every image output that is heard and was computed, with the frame's own header."""
+        for spec, publisher in self._maps:
+            computed = getattr(result, spec.output.value)
+            if computed is not None and _is_heard(publisher):
+                buffer = self._buffers[spec.topic]
+                spec.write(computed, buffer.begin(header, computed.shape))
+                publisher.publish(buffer.message)
+
+    def publish_overlay(
+        self, header: Header, image: np.ndarray, result: OpenSetResult, max_width: int, jpeg_quality: int
+    ) -> None:
+        """Draw and publish the overlay, at most ``max_width`` wide, if it is heard and what it shows was computed."""
+        raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
+        if not (raw or jpeg) or result.open_set is None:
+            return
+        overlay = draw_overlay(*shrink(image, result, max_width), self._labels)
+        if raw:
+            message = Image(header=header)
+            fill_image(message, overlay, "rgb8")
+            self._overlay.publish(message)
+        if jpeg:
+            compressed = CompressedImage(header=header)
+            fill_jpeg(compressed, overlay, jpeg_quality)
+            self._overlay_jpeg.publish(compressed)
+
+    def publish_markers(self, markers: MarkerArray) -> None:
+        """Publish the markers of one frame."""
+        self._markers.publish(markers)
+
+    def publish_detections(self, detections: Any) -> None:
+        """Publish the ``vision_msgs/Detection2DArray`` of one frame."""
+        assert self._detections is not None
+        self._detections.publish(detections)
+
+    def publish_timings(self, values: dict[str, float]) -> None:
+        """Publish milliseconds by name (``TIMING_TOPICS``)."""
+        for name, value in values.items():
+            if _is_heard(self._timings[name]):
+                self._timings[name].publish(Float64(data=value))
+
+    def destroy(self) -> None:
+        """Remove the publishers."""
+        for publisher in self._publishers:
+            self._node.destroy_publisher(publisher)
+        self._publishers.clear()
+
+    def _create(self, kind: type, topic: str, latched: bool = False) -> Publisher:
+        publisher = create_output_publisher(self._node, kind, topic, latched, self._on_mismatch)
+        self._publishers.append(publisher)
+        return publisher
+
+
+def _is_heard(publisher: Publisher) -> bool:
+    return publisher.get_subscription_count() > 0

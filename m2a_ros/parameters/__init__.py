@@ -1,0 +1,1 @@
+"""The node's parameters: declared, checked, read into frozen records."""

@@ -1,0 +1,77 @@
+"""Parameters ``camera.NAME.*``: how one camera's images are read, and how the network looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from m2a_ros.parameters.spec import TRANSPORTS, ParameterSpec
+
+AS_ALL = "default"
+"""Value of ``camera.NAME.transport`` that stands for ``transport``."""
+
+AS_ALL_RATE = -1.0
+"""Value of ``camera.NAME.max_rate`` that stands for ``max_rate``."""
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """How one camera is read.
+
+    Attributes:
+        transport: ``auto``, ``raw`` or ``compressed``.
+        max_rate: frames a second, 0 for no limit.
+        rectify: whether images are undistorted by their ``camera_info`` first; all outputs are then rectified.
+        crop: whether the network sees the largest part of the image that has its aspect, instead of all with padding.
+        crop_center: where that part lies, 0 top or left, 1 bottom or right.
+    """
+
+    transport: str = "auto"
+    max_rate: float = 0.0
+    rectify: bool = False
+    crop: bool = False
+    crop_center: float = 0.5
+
+    @classmethod
+    def from_values(cls, camera: str, values: Mapping[str, Any]) -> CameraSettings:
+        """Read one camera's parameters, and those for all cameras where it leaves it to them."""
+        own = {name: values[f"camera.{camera}.{name}"] for name in _NAMES}
+        if own["transport"] == AS_ALL:
+            own["transport"] = values["transport"]
+        if own["max_rate"] < 0:
+            own["max_rate"] = values["max_rate"]
+        return cls(**own)
+
+
+_NAMES = ("transport", "max_rate", "rectify", "crop", "crop_center")
+
+
+def camera_parameters(camera: str) -> tuple[ParameterSpec, ...]:
+    """The parameters that say how one camera is read."""
+    prefix, who = f"camera.{camera}", f"Camera '{camera}': "
+    return (
+        ParameterSpec(
+            f"{prefix}.transport", AS_ALL, f"{who}which image topic to read; default stands for 'transport'.",
+            choices=(AS_ALL, *TRANSPORTS),
+        ),
+        ParameterSpec(
+            f"{prefix}.max_rate", AS_ALL_RATE,
+            f"{who}frames a second to process at most; 0 for no limit, -1 for 'max_rate'.",
+            (AS_ALL_RATE, 1000.0), live=True,
+        ),
+        ParameterSpec(
+            f"{prefix}.rectify", False,
+            f"{who}undistort its images by K, D, R and P of camera_info; its outputs are then rectified.", live=True,
+        ),
+        ParameterSpec(
+            f"{prefix}.crop", False,
+            f"{who}give the network the largest part of the image that has its aspect, not all of it with padding; "
+            "outside that part the outputs are unlabelled.",
+            live=True,
+        ),
+        ParameterSpec(
+            f"{prefix}.crop_center", 0.5, f"{who}where that part lies: 0 top or left, 1 bottom or right.",
+            (0.0, 1.0), live=True,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,181 @@
+"""The node's parameters: each declared with a description and a range; `m2a_ros.parameters.settings` has their values.
+
+``config/m2a.param.yaml`` holds the same parameters with the same defaults; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+
+from m2a_core.bundle.loading import DEFAULT_MODEL
+from m2a_core.bundle.manifest import Thresholds
+from m2a_core.runtime.factory import BACKENDS
+from m2a_ros.parameters.camera_settings import camera_parameters
+from m2a_core.tracking.update import HOLD
+from m2a_ros.outputs.overlay_size import OVERLAY_WIDTH
+from m2a_ros.parameters.spec import TRANSPORTS, ParameterSpec
+from m2a_core.geometry.projection import Mounting
+
+MODELS_OWN = -1.0
+"""Value of ``thresholds.*`` that stands for the threshold in the model's manifest."""
+
+EXTRINSICS = ("auto", "tf", "parameters")
+
+NO_FALLBACK = "none"
+
+TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""What a camera's name must match."""
+
+
+NODE_PARAMETERS = (
+    ParameterSpec("autostart", True, "Configure and activate at start; false leaves it to a lifecycle manager."),
+    ParameterSpec(
+        "model", DEFAULT_MODEL, "Model bundle: name under engines/, directory, or .onnx beside a manifest.",
+        required=True,
+    ),
+    ParameterSpec("backend", BACKENDS[0], "What runs the network.", choices=BACKENDS),
+    ParameterSpec(
+        "fallback_backend", NO_FALLBACK,
+        "What runs the network where 'backend' cannot load it, with an error in the log; none: the error stands.",
+        choices=(NO_FALLBACK, *BACKENDS),
+    ),
+    ParameterSpec("device", 0, "Index of the GPU that the TensorRT back ends run on.", (0, 63)),
+    ParameterSpec("threads", 0, "CPU threads for one inference; 0 leaves it to the back end (all cores).", (0, 256)),
+    ParameterSpec(
+        "classes",
+        [""],
+        "Names of the classes that the model must have, in the order of their ids; [''] accepts any. "
+        "Set it where a consumer relies on ids: a model with other classes is then refused.",
+    ),
+    ParameterSpec("cameras", ["front"], "Names of the cameras; each is a part of topic names."),
+    ParameterSpec(
+        "transport",
+        "auto",
+        "Which image topic to read: raw, compressed, or auto (raw if it has a publisher, else compressed if that has).",
+        choices=TRANSPORTS,
+    ),
+    ParameterSpec(
+        "max_rate", 0.0, "Frames a second and camera to process at most; the rest is dropped; 0 for no limit.",
+        (0.0, 1000.0), live=True,
+    ),
+    ParameterSpec(
+        "batch.anchor",
+        "",
+        "Camera that sets the pace: its frames are processed together with those of the other cameras that belong to "
+        "them; empty processes every frame by itself.",
+    ),
+    ParameterSpec(
+        "batch.max_spread", 0.05, "Seconds by which a frame's stamp may differ from the anchor's.", (0.0, 10.0)
+    ),
+    ParameterSpec("batch.wait", 0.03, "Seconds after the anchor's frame that the other cameras have.", (0.0, 10.0)),
+    ParameterSpec(
+        "overlay.max_width", OVERLAY_WIDTH, "Pixels; wider images get an overlay of this width; 0 for the image's own.",
+        (0, 16384), live=True,
+    ),
+    ParameterSpec("overlay.jpeg_quality", 90, "Quality of the compressed overlay.", (1, 100), live=True),
+    ParameterSpec(
+        "rectified_cameras",
+        [""],
+        "Cameras whose images are rectified (image_rect): P of their camera_info holds, not K and D.",
+    ),
+    ParameterSpec(
+        "base_frame", "base_link", "Frame of the markers, on the vehicle: x forward, y left, z up.", required=True
+    ),
+    ParameterSpec("ground_z", 0.0, "Height of the ground in base_frame, metres.", (-100.0, 100.0), live=True),
+    ParameterSpec(
+        "extrinsics",
+        "auto",
+        "What tells where the cameras are: tf (the image's frame_id), parameters (mounting.*), or auto: tf where "
+        "tf2_ros is installed, else parameters.",
+        choices=EXTRINSICS,
+    ),
+    ParameterSpec(
+        "depth_tolerance", 0.05,
+        "Seconds by which the stamp of a depth image may differ from that of the image it belongs to.",
+        (0.0, 10.0), live=True,
+    ),
+    ParameterSpec(
+        "markers.max_distance", 60.0, "Metres from the camera beyond which an unknown instance gets no marker.",
+        (1.0, 1000.0), live=True,
+    ),
+    ParameterSpec(
+        "markers.lifetime", 1.0, "Seconds after which a viewer drops a marker that is not renewed; 0 for never.",
+        (0.0, 3600.0),
+    ),
+    ParameterSpec(
+        "tracking.confirm_frames", 2, "Frames in a row an unknown instance must be seen in before it gets a marker.",
+        (1, 100), live=True,
+    ),
+    ParameterSpec(
+        "tracking.keep_frames", 5, "Frames an unknown instance may go unseen and still come back under its number.",
+        (0, 100), live=True,
+    ),
+    ParameterSpec(
+        "temporal.hold",
+        HOLD,
+        "Refined score f^r (Eq. 15) down to which an object that was seen before is held; 1.0 for no such help.",
+        (0.0, 1.0),
+        live=True,
+    ),
+    ParameterSpec(
+        "temporal.support_frames", 4,
+        "Frames in a row with at least temporal.hold that confirm an object that is too weak by itself; 0 for never.",
+        (0, 100), live=True,
+    ),
+    ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
+    ParameterSpec(
+        "diagnostics.frame_timeout", 2.0, "Seconds without a frame after which a camera counts as silent.",
+        (0.1, 3600.0), live=True,
+    ),
+)  # fmt: skip
+
+_THRESHOLD_MEANINGS = {
+    "anomaly": "Score f (Eq. 7) from which a pixel is unknown.",
+    "refined": "Refined score f^r (Eq. 15) from which a pixel is the seed of an unknown instance.",
+    "extent": "Refined score f^r (Eq. 15) down to which an unknown instance reaches.",
+    "background": "Background score B (Eq. 17) from which a pixel is background; for COCO's panoptic classes alone.",
+    "keep_score": "Class probability from which a query takes part in the panoptic merge.",
+    "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",
+    "component_overlap": "IoU from which a background component belongs to a query's mask (Sec. 6.3).",
+    "min_area": "Smallest unknown instance, as a share of the image's pixels.",
+}
+
+THRESHOLD_PARAMETERS = tuple(
+    ParameterSpec(
+        f"thresholds.{field.name}", MODELS_OWN,
+        f"{_THRESHOLD_MEANINGS[field.name]} 0..1, or -1 for the model's own value.",
+        (MODELS_OWN, 1.0), live=True,
+    )
+    for field in fields(Thresholds)
+)  # fmt: skip
+
+MOUNTING_MEANINGS = {
+    "x": ("metres forward of the base frame's origin", (-100.0, 100.0)),
+    "y": ("metres to the left of the base frame's origin", (-100.0, 100.0)),
+    "height": ("metres above the ground", (0.05, 100.0)),
+    "roll": ("radians about x, positive lowers the right side", (-3.15, 3.15)),
+    "pitch": ("radians about y, positive looks down", (-1.58, 1.58)),
+    "yaw": ("radians about z, positive looks to the left", (-3.15, 3.15)),
+    "pitch_uncertainty": ("radians the true pitch may differ by while driving; widens distance bounds", (0.0, 0.5)),
+}
+"""What each field of `Mounting` says, and its range."""
+
+
+def mounting_parameters(camera: str) -> tuple[ParameterSpec, ...]:
+    """The parameters that say where one camera sits."""
+    defaults = Mounting()
+    return tuple(
+        ParameterSpec(
+            f"mounting.{camera}.{name}", getattr(defaults, name),
+            f"Camera '{camera}': {meaning}.", limits, live=True,
+        )
+        for name, (meaning, limits) in MOUNTING_MEANINGS.items()
+    )  # fmt: skip
+
+
+def all_parameters(cameras: Iterable[str]) -> tuple[ParameterSpec, ...]:
+    """Every parameter of a node with these cameras."""
+    own = (spec for name in cameras for spec in (*camera_parameters(name), *mounting_parameters(name)))
+    return (*NODE_PARAMETERS, *THRESHOLD_PARAMETERS, *own)

@@ -1,0 +1,136 @@
+"""What the launch files compute: topics of the cameras and RViz views. Plain Python, without the launch packages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from m2a_core.errors import ConfigError
+from m2a_ros.parameters.settings import check_cameras
+
+PLACEHOLDER = "{camera}"
+"""Stands for a camera's name in topic arguments."""
+
+_FILE_KEYS = ("image", "camera_info", "depth")
+
+
+@dataclass(frozen=True)
+class CameraTopics:
+    """Where one camera publishes; an empty topic is not remapped.
+
+    Attributes:
+        camera: name of the camera.
+        image: image topic; compressed images are read from the same name + ``/compressed``.
+        camera_info: calibration topic.
+        depth: topic of depth images.
+    """
+
+    camera: str
+    image: str
+    camera_info: str = ""
+    depth: str = ""
+
+    def remappings(self) -> list[tuple[str, str]]:
+        """Rules for the node, from its own topic to the camera's."""
+        pairs = {
+            "image": self.image,
+            "image/compressed": self.image and f"{self.image}/compressed",
+            "camera_info": self.camera_info,
+            "depth": self.depth,
+        }
+        return [(f"~/input/{self.camera}/{own}", topic) for own, topic in pairs.items() if topic]
+
+
+def cameras_from_arguments(cameras: str, image: str, camera_info: str, depth: str) -> list[CameraTopics]:
+    """Read the launch arguments.
+
+    Args:
+        cameras: names with commas between them.
+        image: image topic, with ``{camera}`` in the place of the name.
+        camera_info: calibration topic, the same way.
+        depth: depth topic, the same way; may be empty.
+
+    Raises:
+        ConfigError: a name cannot be a camera's, or several cameras share a topic.
+    """
+    names = check_cameras(name.strip() for name in cameras.split(","))
+    for topic in (image, camera_info, depth):
+        if len(names) > 1 and topic and PLACEHOLDER not in topic:
+            raise ConfigError(
+                f"cameras {list(names)} cannot share the topic '{topic}': write {PLACEHOLDER} where the name belongs, "
+                "or give a cameras_file"
+            )
+    return [CameraTopics(name, *(topic.replace(PLACEHOLDER, name) for topic in (image, camera_info, depth)))
+            for name in names]  # fmt: skip
+
+
+def cameras_of_parameters(path: str | Path) -> list[str]:
+    """The cameras that a parameter file lists for the node, or the node's own default.
+
+    Raises:
+        ConfigError: the file cannot be read, or its list of cameras is wrong.
+    """
+    try:
+        data: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"parameter file {path}: cannot be read ({error})") from error
+    lists = [parameters["cameras"] for parameters in _parameter_sets(data) if "cameras" in parameters]
+    return list(check_cameras(lists[-1] if lists else ["front"]))
+
+
+def _parameter_sets(data: Any) -> Iterator[Mapping[str, Any]]:
+    """Every ``ros__parameters`` of a file, which may nest namespaces and nodes."""
+    for key, value in data.items() if isinstance(data, dict) else ():
+        if isinstance(value, dict):
+            if key == "ros__parameters":
+                yield value
+            else:
+                yield from _parameter_sets(value)
+
+
+def cameras_from_file(path: str | Path) -> list[CameraTopics]:
+    """Read a YAML file: ``cameras: {NAME: {image: TOPIC, camera_info: TOPIC, depth: TOPIC}}``; ``image`` is needed.
+
+    Raises:
+        ConfigError: the file is missing or holds something else.
+    """
+    try:
+        data: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cameras_file {path}: cannot be read ({error})") from error
+    listed = data.get("cameras") if isinstance(data, Mapping) and set(data) == {"cameras"} else None
+    if not isinstance(listed, Mapping) or not listed:
+        raise ConfigError(f"cameras_file {path}: expected 'cameras: {{NAME: {{image: TOPIC}}}}', got {data!r}")
+    check_cameras(str(name) for name in listed)
+    found = []
+    for name, topics in listed.items():
+        fits = isinstance(topics, Mapping) and "image" in topics and set(topics) <= set(_FILE_KEYS)
+        if not fits or not all(isinstance(topic, str) and topic for topic in topics.values()):
+            raise ConfigError(
+                f"cameras_file {path}: camera '{name}' has {topics!r}, expected topics by {', '.join(_FILE_KEYS)}, "
+                "'image' at least"
+            )
+        found.append(CameraTopics(str(name), **topics))
+    return found
+
+
+def rviz_view(template: str, shown: Sequence[str], cameras: Sequence[str], namespace: str, base_frame: str) -> str:
+    """An RViz configuration for other cameras and another namespace.
+
+    Args:
+        template: text of one of ``config/*.rviz``.
+        shown: the cameras it shows.
+        cameras: the cameras to show in their place, in order; of more than there are places the first ones.
+        namespace: of the node, or empty.
+        base_frame: the fixed frame.
+    """
+    names = dict(zip(shown, cameras, strict=False))
+    prefix = f"/{namespace.strip('/')}/m2a/" if namespace.strip("/") else "/m2a/"
+    pattern = re.compile(rf"/m2a/(output|debug)/({'|'.join(map(re.escape, shown))})/")
+    text = pattern.sub(lambda m: f"{prefix}{m[1]}/{names.get(m[2], m[2])}/", template)
+    return re.sub(r"Fixed Frame: base_link\b", f"Fixed Frame: {base_frame}", text)

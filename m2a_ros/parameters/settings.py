@@ -1,0 +1,160 @@
+"""The values of the node's parameters: checked, valid together, in one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from m2a_core.errors import ConfigError
+from m2a_core.bundle.manifest import Thresholds
+from m2a_core.tracking.tracker import TrackerConfig
+from m2a_ros.camera.batching import BatchConfig
+from m2a_ros.parameters.camera_settings import CameraSettings
+from m2a_ros.parameters.declarations import (
+    MODELS_OWN,
+    MOUNTING_MEANINGS,
+    NO_FALLBACK,
+    NODE_PARAMETERS,
+    THRESHOLD_PARAMETERS,
+    TOPIC_TOKEN,
+)
+from m2a_core.geometry.projection import Mounting
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters' values, valid together.
+
+    Attributes:
+        model: name or path of the model bundle.
+        backend: what runs the network.
+        fallback_backend: what does where ``backend`` cannot; empty for nothing.
+        device: index of the GPU.
+        threads: CPU threads, or None for the back end's choice.
+        classes: class names the model must have, or () for any.
+        cameras: names of the cameras.
+        camera: how each camera is read.
+        batch: which frames are processed together.
+        overlay_width: pixels, 0 for the image's own.
+        overlay_quality: of the JPEG, 1..100.
+        rectified_cameras: cameras whose images are rectified.
+        base_frame: frame of the markers.
+        ground_z: metres, height of the ground in ``base_frame``.
+        extrinsics: ``auto``, ``tf`` or ``parameters``.
+        depth_tolerance: seconds.
+        marker_distance: metres.
+        marker_lifetime: seconds, 0 for ever.
+        tracking: when an unknown instance is confirmed and lost.
+        hold: refined score down to which an object that was seen before is held.
+        thresholds: values that replace the model's own, by name.
+        mounting: where each camera sits.
+    """
+
+    model: str
+    backend: str
+    fallback_backend: str
+    device: int
+    threads: int | None
+    classes: tuple[str, ...]
+    cameras: tuple[str, ...]
+    camera: dict[str, CameraSettings]
+    batch: BatchConfig
+    overlay_width: int
+    overlay_quality: int
+    rectified_cameras: tuple[str, ...]
+    base_frame: str
+    ground_z: float
+    extrinsics: str
+    depth_tolerance: float
+    marker_distance: float
+    marker_lifetime: float
+    tracking: TrackerConfig
+    hold: float
+    thresholds: dict[str, float]
+    mounting: dict[str, Mounting]
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Settings:
+        """Read the values of all parameters.
+
+        Raises:
+            ConfigError: a value that no range can catch is wrong.
+        """
+        cameras = check_cameras(values["cameras"])
+        for spec in NODE_PARAMETERS:
+            if spec.required and not values[spec.name]:
+                raise ConfigError(f"parameter '{spec.name}' is empty, expected {spec.expected}: {spec.description}")
+        thresholds = {}
+        for spec in THRESHOLD_PARAMETERS:
+            value = values[spec.name]
+            if value != MODELS_OWN:
+                if value < 0:
+                    raise ConfigError(f"parameter '{spec.name}' is {value}; expected 0..1, or -1 for the model's own")
+                thresholds[spec.name.removeprefix("thresholds.")] = value
+        camera = {name: CameraSettings.from_values(name, values) for name in cameras}
+        anchor = (*_known_cameras("batch.anchor", [values["batch.anchor"]], cameras), "")[0]
+        rectified = _known_cameras("rectified_cameras", values["rectified_cameras"], cameras)
+        if twice := [name for name in rectified if camera[name].rectify]:
+            raise ConfigError(f"'rectified_cameras' names {twice}, whose 'camera.NAME.rectify' is true: correct either")
+        return cls(
+            model=values["model"],
+            backend=values["backend"],
+            fallback_backend=values["fallback_backend"].removeprefix(NO_FALLBACK),
+            device=values["device"],
+            threads=values["threads"] or None,
+            classes=tuple(name for name in values["classes"] if name),
+            cameras=cameras,
+            camera=camera,
+            batch=BatchConfig(anchor, values["batch.max_spread"], values["batch.wait"]),
+            overlay_width=values["overlay.max_width"],
+            overlay_quality=values["overlay.jpeg_quality"],
+            rectified_cameras=rectified,
+            base_frame=values["base_frame"],
+            ground_z=values["ground_z"],
+            extrinsics=values["extrinsics"],
+            depth_tolerance=values["depth_tolerance"],
+            marker_distance=values["markers.max_distance"],
+            marker_lifetime=values["markers.lifetime"],
+            tracking=TrackerConfig(
+                values["tracking.confirm_frames"], values["temporal.support_frames"], values["tracking.keep_frames"]
+            ),
+            hold=values["temporal.hold"],
+            thresholds=thresholds,
+            mounting={
+                camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in MOUNTING_MEANINGS})
+                for camera in cameras
+            },
+        )
+
+    def apply_thresholds(self, own: Thresholds) -> Thresholds:
+        """The model's thresholds with those replaced that the parameters set.
+
+        Raises:
+            ConfigError: a value is outside its range.
+        """
+        return replace(own, **self.thresholds)
+
+
+def _known_cameras(parameter: str, names: Iterable[str], cameras: tuple[str, ...]) -> tuple[str, ...]:
+    """The names but the empty one, each of which must be a camera's."""
+    given = tuple(name for name in names if name)
+    if strange := [name for name in given if name not in cameras]:
+        raise ConfigError(f"parameter '{parameter}' names {strange}, but 'cameras' is {list(cameras)}; correct either")
+    return given
+
+
+def check_cameras(cameras: Iterable[str]) -> tuple[str, ...]:
+    """Check the names of the cameras.
+
+    Raises:
+        ConfigError: there is none, one repeats, or one cannot be a part of a topic name.
+    """
+    names = tuple(cameras)
+    bad = [name for name in names if not TOPIC_TOKEN.fullmatch(name)]
+    if not names or bad or len(set(names)) != len(names):
+        raise ConfigError(
+            f"parameter 'cameras' is {list(names)}; expected at least one name, all different, of letters, digits and "
+            "underscores and not starting with a digit"
+        )
+    return names

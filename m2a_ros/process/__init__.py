@@ -1,0 +1,1 @@
+"""Middleware, quality of service, child processes and counters."""

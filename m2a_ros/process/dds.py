@@ -1,0 +1,30 @@
+"""Variables of ROS processes: Fast DDS settings without which large images get lost, and how far topics reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from m2a_ros.process.shared_files import shared_file
+
+# Kilted and later read the first, Humble and Jazzy the second.
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that make Fast DDS use ``config/fastdds_profile.xml``; must be set before the first ROS node is made.
+
+    Args:
+        environment: the process's environment; a profile that is named there is left alone.
+
+    Returns:
+        The variables to set; empty if one is set already.
+    """
+    if any(environment.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    profile = str(shared_file("config/fastdds_profile.xml"))
+    return dict.fromkeys(PROFILE_VARIABLES, profile)
+
+
+def local_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """`profile_environment`, and no other machine's topics; arguments as there."""
+    return {**profile_environment(environment), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
