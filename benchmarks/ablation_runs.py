@@ -28,8 +28,8 @@ from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import mine_unknown
 from m2a_core.openset.refinement import RefinementRule, refinement_rule
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.factory import create_runtime
 from m2a_core.reference.scores import score_maps
+from m2a_core.runtime.factory import create_runtime
 from m2a_core.training.build import build_trainer, load_related_weights
 from m2a_core.training.composed import ComposedImage, compose
 from m2a_core.training.config import TrainConfig

@@ -40,9 +40,9 @@ def make_bundle(work: Path, size: str, edge: bool) -> tuple[int, int]:
         import torch
 
         from m2a_core.cli.main import main as m2a
+        from m2a_core.export.open_set_graph import OpenSetGraph
         from m2a_core.export.tracing import trace
         from m2a_core.labels.label_set import CITYSCAPES19
-        from m2a_core.export.open_set_graph import OpenSetGraph
         from test.model.official_reference import Sizes, official_shapes, random_state
 
         torch.save({"model": random_state(official_shapes(Sizes()))}, work / "official.pth")
@@ -129,8 +129,8 @@ def _transcription(work: Path, _: str, threads: int, __: bool) -> Compute:
 def _torch(work: Path, _: str, threads: int, edge: bool) -> Compute:
 
     from m2a_core.cli.checkpoint import open_checkpoint
-    from m2a_core.reference.perception import CheckpointPerception
     from m2a_core.reference.network import TorchRuntime
+    from m2a_core.reference.perception import CheckpointPerception
 
     class Timed(TorchRuntime):
         seconds = 0.0

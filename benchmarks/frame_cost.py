@@ -24,8 +24,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 import m2a_ros.node.node
 from benchmarks.ros_overhead_roles import OUTPUTS, ConstantEngine, UsualNode
-from m2a_ros.process.dds import local_environment
 from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.process.dds import local_environment
 
 MATCH_TIMEOUT_S = 60.0
 

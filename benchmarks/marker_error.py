@@ -21,12 +21,12 @@ from sensor_msgs.msg import CameraInfo
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import Clip, load_clip
 from m2a_core.compose.composer import Sighting
-from m2a_core.perception import Perception
-from m2a_core.runtime.factory import create_runtime
-from m2a_core.types import Frame, Output, UnknownInstance
 from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.localization import place
 from m2a_core.geometry.projection import GroundProjector, Mounting
+from m2a_core.perception import Perception
+from m2a_core.runtime.factory import create_runtime
+from m2a_core.types import Frame, Output, UnknownInstance
 from m2a_ros.process.shared_files import shared_file
 
 BANDS_M = (5.0, 10.0, 20.0, 30.0, 45.0, 60.0)

@@ -25,9 +25,9 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
 from benchmarks.ros_overhead_roles import IN, OUTPUTS
+from m2a_ros.node.node import M2aNode
 from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.process.dds import local_environment
-from m2a_ros.node.node import M2aNode
 from test.tiny_bundle import write_tiny_bundle
 
 SAMPLE_EVERY = 50

@@ -30,15 +30,15 @@ from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import load_clip
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.types import Frame
 from m2a_core.tracking.update import HOLD
-from m2a_ros.outputs.output_spec import MAPS
+from m2a_core.types import Frame
 from m2a_ros.bag.cameras import choose
 from m2a_ros.bag.frames import load_frames
-from m2a_ros.replay.offline import replay_offline
 from m2a_ros.bag.reader import IMAGE, TYPESTORE, Bag
-from m2a_ros.replay.recorder import BagRecorder
+from m2a_ros.outputs.output_spec import MAPS
 from m2a_ros.process.shared_files import shared_file
+from m2a_ros.replay.offline import replay_offline
+from m2a_ros.replay.recorder import BagRecorder
 
 START_NS, STEP_NS = 1_700_000_000_000_000_000, 40_000_000
 WANTED = frozenset(spec.output for spec in MAPS)

@@ -24,13 +24,13 @@ from m2a_core.compose.__main__ import polygon, read_video
 from m2a_core.compose.clip import load_clip
 from m2a_core.compose.composer import Sighting, compose_frame
 from m2a_core.compose.paste import Look, load_cutout
+from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.openset.head import OpenSetHead
-from m2a_core.tracking.tracker import Tracker, TrackerConfig
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import NetworkOutput
-from m2a_core.types import Frame, OpenSetResult, Output
+from m2a_core.tracking.tracker import Tracker, TrackerConfig
 from m2a_core.tracking.update import follow
+from m2a_core.types import Frame, OpenSetResult, Output
 
 DEMO = Path("config/demo")
 KINDS = Path("config/training/outlier_validation_kinds.yaml")

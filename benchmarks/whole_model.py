@@ -35,8 +35,8 @@ from m2a_core.bundle.loading import DEFAULT_MODEL, ModelBundle, load_bundle
 from m2a_core.errors import M2aError
 from m2a_core.images import read_image
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from m2a_core.runtime.factory import BACKENDS, create_runtime
 from m2a_core.reference.network import MULTIPLE
+from m2a_core.runtime.factory import BACKENDS, create_runtime
 
 DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "000.jpg"
 WARM_UP = 3

@@ -14,8 +14,13 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity  # type: ignore[attr-defined]
+from m2a_ros.parameters.launch_support import (
+    cameras_from_arguments,
+    cameras_from_file,
+    cameras_of_parameters,
+    rviz_view,
+)
 from m2a_ros.process.dds import profile_environment
-from m2a_ros.parameters.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters, rviz_view
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 VIEWS = {"m2a.rviz": ("front",), "m2a_four_cameras.rviz": ("front", "left", "right", "rear")}

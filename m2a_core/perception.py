@@ -7,11 +7,12 @@ from pathlib import Path
 from time import perf_counter
 
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
-from m2a_core.labels.label_set import LabelSet
 from m2a_core.bundle.manifest import Manifest
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import NetworkOutput, Runtime
+from m2a_core.runtime.base import Runtime
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output
 

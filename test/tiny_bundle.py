@@ -1,7 +1,8 @@
 """A model bundle whose answers can be read off the picture: for tests of everything around the network.
 
-Its graph keeps the contract of ``m2a_core.contract.io_spec`` but "recognises" plain colours. Query q < K stands for class
-q and covers the pixels whose every channel is within 60 of ``tiny_colors(labels)[class]``; query K covers red. Then:
+Its graph keeps the contract of ``m2a_core.contract.io_spec`` but "recognises" plain colours. Query q < K stands for
+class q and covers the pixels whose every channel is within 60 of ``tiny_colors(labels)[class]``; query K covers red.
+Then:
 
 - a class colour gives that class with probability > 0.999 and anomaly < 0.01;
 - red (255, 0, 0) is an unknown object: anomaly and background > 0.98; its query says "no object" (0.92) and, of the
@@ -22,8 +23,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from m2a_core.labels.label_set import CAMVID11, LabelSet
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
+from m2a_core.labels.label_set import CAMVID11, LabelSet
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 RED = (255, 0, 0)

@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from m2a_core.errors import ConfigError, EngineError
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.errors import ConfigError, EngineError
 
 DEFAULT_MODEL = "m2a-edge"
 
@@ -76,7 +76,7 @@ def shipped_frames() -> Path:
 
 def _shipped(relative: str) -> tuple[Path, ...]:
     """Where a tree that ships may lie: beside the package in a checkout, then under the installation's share."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     shared = Path("share", "m2a_ros", relative)
     # site-packages lies 3 levels below the prefix for both pip (lib/python3.x/site-packages) and colcon.
     prefixes = [Path(sys.prefix), *package.parents[1:5]]

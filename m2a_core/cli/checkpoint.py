@@ -57,8 +57,8 @@ def open_checkpoint(path: Path, name: str, attention: AttentionKind | None) -> t
 def load_perception(args: argparse.Namespace) -> CheckpointPerception:
     """What ``m2a predict --checkpoint`` runs."""
     from m2a_core.cli.export import parse_size
-    from m2a_core.reference.perception import CheckpointPerception, FrameSize, refinement_of
     from m2a_core.reference.network import TorchRuntime
+    from m2a_core.reference.perception import CheckpointPerception, FrameSize, refinement_of
 
     if args.threads is not None and args.threads < 1:
         raise ConfigError(f"threads: expected at least 1, got {args.threads}")

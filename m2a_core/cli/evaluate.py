@@ -107,8 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_folder(args: argparse.Namespace) -> int:
-    from m2a_core.evaluation.evaluator import evaluate_pairs, finish
     from m2a_core.data.files import pair_folders
+    from m2a_core.evaluation.evaluator import evaluate_pairs, finish
     from m2a_core.evaluation.pictures import folder_pictures
     from m2a_core.evaluation.report import write_report
     from m2a_core.metrics.component import Track

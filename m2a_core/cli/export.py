@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.loading import shipped_frames
+from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import ConfigError
 from m2a_core.export.notes import BundleNotes
 from m2a_core.images import read_image
-from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 
 HELP = "write a model bundle (ONNX and manifest) from trained weights"
 
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     from m2a_core.export.network import ExportedNetwork
     from m2a_core.export.onnx_export import ExportOptions
     from m2a_core.export.weights import load_trained
+    from m2a_core.metrics.parity import Parity
     from m2a_core.openset.refinement import Refinement
-    from m2a_core.runtime.parity import Parity
 
     options = ExportOptions(args.precision, args.batch)
     frames = [read_image(path) for path in paths[:: max(1, len(paths) // _VERIFY_FRAMES)][:_VERIFY_FRAMES]]

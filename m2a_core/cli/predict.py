@@ -40,8 +40,8 @@ from m2a_core.runtime.factory import BACKENDS
 from m2a_core.types import Frame, OpenSetResult, Output
 
 if TYPE_CHECKING:
+    from m2a_core.contract.network_output import NetworkOutput
     from m2a_core.perception import Perception
-    from m2a_core.runtime.base import NetworkOutput
     from m2a_core.reference.perception import CheckpointPerception
 
 HELP = "write anomaly maps, open-set masks and unknown instances of images"

@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import torch
 
+    from m2a_core.training.accelerator import Engine
     from m2a_core.training.build import build_trainer
     from m2a_core.training.config import load_config
-    from m2a_core.training.accelerator import Engine
     from m2a_core.training.weights import save_weights
 
     config = load_config(args.config)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2a_core.data.base import Dataset, Sample, paired, pictures, require
-from m2a_core.errors import DataError
 from m2a_core.data.files import TRUTH_SUFFIXES, frame_name
+from m2a_core.errors import DataError
 
 ROAD_ANOMALY = """\
 ROOT/frames/NAME.jpg

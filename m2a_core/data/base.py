@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.errors import DataError
 from m2a_core.data.files import load_array, read_labels
+from m2a_core.errors import DataError
 from m2a_core.images import read_image
 from m2a_core.labels.label_set import LabelSet
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from m2a_core.errors import DataError
 from m2a_core.data.files import Pair
+from m2a_core.errors import DataError
 from m2a_core.evaluation.shards import FrameRecord, Shard, make_shards, process_components, process_pixels
 from m2a_core.metrics.component import ComponentResult, Track, component_metrics
 from m2a_core.metrics.pixel import PixelMetrics, PixelResult

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from m2a_core.data.base import Dataset
-from m2a_core.errors import DataError
 from m2a_core.data.files import Pair, frame_name, read_score, read_truth
+from m2a_core.errors import DataError
 from m2a_core.evaluation.predict import OWN_SCORES, Outputs
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.perception import Perception

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.data.base import Dataset, Sample
-from m2a_core.errors import ConfigError, DataError
 from m2a_core.data.files import SCORE_KEY, Pair
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.baseline_scores import SCORES
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import NetworkOutput
 from m2a_core.types import Frame, Output
 
 OWN_SCORES = ("refined", "anomaly")

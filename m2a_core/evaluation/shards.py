@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import DataError
 from m2a_core.data.files import Pair, read_score, read_truth
+from m2a_core.errors import DataError
 from m2a_core.metrics.component import FrameComponents, Track, frame_components
 from m2a_core.metrics.pixel import PixelMetrics, split_scores
 from m2a_core.metrics.runs import RunFile, SortedRun

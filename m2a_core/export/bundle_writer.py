@@ -12,15 +12,15 @@ import numpy as np
 
 from m2a_core import __version__
 from m2a_core.bundle.loading import hash_file, load_bundle, sha256_of
+from m2a_core.bundle.manifest import FILE_NAME, Manifest
 from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import PLAIN, ExportOptions, build_onnx
 from m2a_core.export.verify import Agreement, verify, verify_batches, verify_precision
-from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.metrics.parity import Parity
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
-from m2a_core.runtime.parity import Parity
 
 
 def export_bundle(

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2a_core.errors import ConfigError
-from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.export.open_set_graph import OpenSetGraph, ScoreOrder
+from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.openset.refinement import Refinement
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 

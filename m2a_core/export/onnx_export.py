@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import onnx
 import torch
 
-from m2a_core.errors import ConfigError, ExportError
 from m2a_core.contract.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS
+from m2a_core.errors import ConfigError, ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.portable import attach_body
 from m2a_core.export.precision import PRECISIONS, Precision, convert

@@ -11,10 +11,10 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
+from m2a_core.contract.plugin import DOMAIN, OP_TYPE
 from m2a_core.errors import ExportError
 from m2a_core.export.tracing import strip_notes, trace
 from m2a_core.ops.deform_attn import Shapes, ms_deform_attn_grid_sample
-from m2a_core.contract.plugin import DOMAIN, OP_TYPE
 
 
 class _Body(nn.Module):

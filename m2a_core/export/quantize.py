@@ -19,13 +19,13 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from m2a_core.bundle.loading import ModelBundle, sha256_of
-from m2a_core.errors import ExportError
-from m2a_core.contract.io_spec import INPUT
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.contract.io_spec import INPUT
+from m2a_core.contract.plugin import OP_TYPE
+from m2a_core.errors import ExportError
+from m2a_core.metrics.parity import TOLERANCES, Parity, compare
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
-from m2a_core.runtime.parity import TOLERANCES, Parity, compare
-from m2a_core.contract.plugin import OP_TYPE
 
 BACKBONE, PIXEL_DECODER = "model.backbone", "model.pixel_decoder"
 CHOICES = ((BACKBONE, PIXEL_DECODER), (PIXEL_DECODER,))

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from m2a_core.errors import ExportError
 from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
+from m2a_core.metrics.parity import TOLERANCES, Parity, compare
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import NetworkOutput, Runtime
+from m2a_core.runtime.base import Runtime
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
-from m2a_core.runtime.parity import TOLERANCES, Parity, compare
 
 MAX_ERROR = 5e-3
 """Largest difference of a float output, in units of its largest value where that is above 1: S, a sum over queries, has

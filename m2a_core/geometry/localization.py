@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from m2a_core.types import UnknownInstance
 from m2a_core.geometry.depth import DepthReading
 from m2a_core.geometry.projection import GroundProjector
+from m2a_core.types import UnknownInstance
 
 _CONTOUR_TOLERANCE_PX = 1.5
 # What an infinite bound counts as in a covariance, as a multiple of the distance.

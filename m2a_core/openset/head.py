@@ -6,8 +6,9 @@ from enum import Enum
 
 import numpy as np
 
-from m2a_core.labels.label_set import LabelSet
 from m2a_core.bundle.manifest import Thresholds
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.candidates import anomaly_candidates
 from m2a_core.openset.components import Component
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
@@ -15,7 +16,6 @@ from m2a_core.openset.mining import PAPER_COMPONENTS, PAPER_ITERATIONS, mine_unk
 from m2a_core.openset.panoptic import draw_unknown, merge_segments
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry
-from m2a_core.runtime.base import NetworkOutput
 from m2a_core.types import OpenSetResult, Output, UnknownInstance
 
 

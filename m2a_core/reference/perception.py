@@ -14,13 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from m2a_core.labels.label_set import CITYSCAPES19, LabelSet
 from m2a_core.bundle.manifest import Thresholds
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.labels.label_set import CITYSCAPES19, LabelSet
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.refinement import Refinement, RefinementRule, refinement_rule
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry, Letterbox
-from m2a_core.runtime.base import NetworkOutput
 from m2a_core.reference.network import TorchRuntime
 from m2a_core.reference.scores import score_maps
 from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output

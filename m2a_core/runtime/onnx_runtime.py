@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle
-from m2a_core.errors import EngineError, InferenceError
 from m2a_core.contract.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
-from m2a_core.runtime.base import NetworkOutput, require_finite
+from m2a_core.contract.network_output import NetworkOutput, require_finite
+from m2a_core.errors import EngineError, InferenceError
 from m2a_core.types import check_array
 
 _ORT_DTYPES = {

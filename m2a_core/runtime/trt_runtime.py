@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.bundle.loading import ModelBundle
+from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import EngineError
-from m2a_core.runtime.base import NetworkOutput
-from m2a_core.runtime.parity import Parity
+from m2a_core.metrics.parity import Parity
 from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import load_checked
 

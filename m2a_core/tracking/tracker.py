@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2a_core.tracking.assignment import assign
 from m2a_core.openset.instances import MAX_INSTANCES
+from m2a_core.tracking.assignment import assign
 from m2a_core.types import UnknownInstance
 
 # A multiple of MAX_INSTANCES, so that the 8-bit form also follows from a number that came back.

@@ -17,11 +17,11 @@ from m2a_core.model import MODELS, build_model
 from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0, convert_imagenet_weights
 from m2a_core.model.checkpoints.convert import load_foreign
 from m2a_core.model.config import ModelConfig
+from m2a_core.training.accelerator import Engine
 from m2a_core.training.batches import Batches
 from m2a_core.training.composed import compose
 from m2a_core.training.config import TrainConfig
 from m2a_core.training.datasets import Cutout
-from m2a_core.training.accelerator import Engine
 from m2a_core.training.initial import load_related_weights
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.sources import Sources, fits, ground_ids, open_outliers, open_sources, with_void

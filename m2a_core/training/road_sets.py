@@ -10,8 +10,8 @@ import numpy as np
 
 from m2a_core.data.base import paired, pictures, require
 from m2a_core.data.classes import STREETHAZARDS_NAMES, cityscapes
-from m2a_core.errors import DataError
 from m2a_core.data.files import read_labels
+from m2a_core.errors import DataError
 from m2a_core.images import read_image
 from m2a_core.labels.label_set import CITYSCAPES19, STREETHAZARDS12
 from m2a_core.training.datasets import FrameSource, LabelledImage

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from m2a_core.errors import CheckpointError, ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model.mask2anomaly import Mask2Anomaly
+from m2a_core.training.accelerator import Engine
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.config import StageConfig, TrainConfig
-from m2a_core.training.accelerator import Engine
 from m2a_core.training.errors import TrainingError
 from m2a_core.training.log import RunLog
 from m2a_core.training.losses import Criterion

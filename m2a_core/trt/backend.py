@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from m2a_core.errors import ConfigError, EngineError
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
+from m2a_core.errors import ConfigError, EngineError
 
 TENSORRT, TENSORRT_RTX = "tensorrt", "tensorrt_rtx"
 BACKENDS = (TENSORRT, TENSORRT_RTX)

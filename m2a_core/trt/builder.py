@@ -13,15 +13,15 @@ import numpy as np
 import onnxruntime as ort
 
 from m2a_core.bundle.loading import sha256_of
-from m2a_core.errors import ConfigError, EngineError
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.contract.plugin import OP_TYPE, PLUGIN_VERSION
+from m2a_core.errors import ConfigError, EngineError
+from m2a_core.metrics.parity import TOLERANCES, Parity, Tolerance, compare
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import NetworkOutput
-from m2a_core.trt.cuda import gpu_architecture
-from m2a_core.runtime.parity import TOLERANCES, Parity, Tolerance, compare
 from m2a_core.trt.backend import TENSORRT, TENSORRT_RTX, Backend, load_backend
 from m2a_core.trt.compiler import Target, check_precision, compile_engine
-from m2a_core.contract.plugin import OP_TYPE, PLUGIN_VERSION
+from m2a_core.trt.cuda import gpu_architecture
 from m2a_core.trt.engine_manifest import (
     NOT_VERIFIED,
     EngineKey,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m2a_core.errors import EngineError
 from m2a_core.contract.io_spec import INPUT
-from m2a_core.trt.backend import TENSORRT_RTX, Backend
 from m2a_core.contract.plugin import OP_TYPE
+from m2a_core.errors import EngineError
+from m2a_core.trt.backend import TENSORRT_RTX, Backend
 from m2a_core.trt.progress import progress_monitor
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from m2a_core.bundle.loading import sha256_of
-from m2a_core.errors import EngineError, InferenceError
 from m2a_core.contract.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
-from m2a_core.runtime.base import NetworkOutput, require_finite
-from m2a_core.trt.cuda import Buffer, call, constant, gpu_architecture
+from m2a_core.contract.network_output import NetworkOutput, require_finite
+from m2a_core.errors import EngineError, InferenceError
 from m2a_core.trt.backend import Backend, load_backend
+from m2a_core.trt.cuda import Buffer, call, constant, gpu_architecture
 from m2a_core.trt.engine_manifest import EngineManifest, load_checked
 from m2a_core.types import check_array
 

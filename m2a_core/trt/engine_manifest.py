@@ -13,7 +13,7 @@ from typing import Any
 
 from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import EngineError
-from m2a_core.runtime.parity import Parity
+from m2a_core.metrics.parity import Parity
 
 FORMAT_VERSION = 1
 NOT_VERIFIED = "not verified on device"

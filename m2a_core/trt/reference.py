@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import EngineError
-from m2a_core.runtime.base import NetworkOutput
 
 _KEPT = ("anomaly", "refined", "semantic", "background", "winning_query", "query_masks", "class_probs")
 

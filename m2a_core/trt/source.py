@@ -10,10 +10,10 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from m2a_core.bundle.loading import require_whole
-from m2a_core.errors import ConfigError, EngineError
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
-from m2a_core.export.precision import convert
 from m2a_core.contract.plugin import DOMAIN, OP_TYPE
+from m2a_core.errors import ConfigError, EngineError
+from m2a_core.export.precision import convert
 
 PRECISIONS = ("fp32", "fp16", "int8")
 

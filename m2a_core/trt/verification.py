@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from m2a_core.errors import EngineError
-from m2a_core.runtime.parity import TOLERANCES, compare
+from m2a_core.metrics.parity import TOLERANCES, compare
 from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import VERIFIED, EngineManifest, load_checked, manifest_path, reference_path
 from m2a_core.trt.reference import load_reference

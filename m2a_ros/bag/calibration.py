@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.geometry.projection import OPTICAL_TO_BODY, GroundProjector, Intrinsics, Mounting, rotation_matrix
 from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
 from m2a_ros.bag.reader import CAMERA_INFO, Bag, UndecodableMessage, decode
@@ -18,6 +18,7 @@ ODOMETRY, FIX, TF = "nav_msgs/msg/Odometry", "sensor_msgs/msg/NavSatFix", "tf2_m
 BASE_FRAMES = ("base_footprint", "base_link")
 """Frames whose ground is at z = 0; the first that a camera hangs on counts."""
 
+_MOUNTING_FIELDS = ("x", "y", "height", "roll", "pitch", "yaw")
 _TF_STATIC = "/tf_static"
 _EARTH_RADIUS_M = 6_371_008.8
 _NO_FIX = -1
@@ -211,3 +212,25 @@ def _mounting(pose: np.ndarray) -> Mounting:
     pitch = math.asin(max(-1.0, min(1.0, -float(body[2, 0]))))
     roll, yaw = math.atan2(body[2, 1], body[2, 2]), math.atan2(body[1, 0], body[0, 0])
     return Mounting(float(pose[0, 3]), float(pose[1, 3]), float(pose[2, 3]), roll, pitch, yaw)
+
+
+def parse_mountings(arguments: Sequence[str]) -> dict[str, Mounting]:
+    """Read ``[CAMERA:]name=value,...`` arguments; the camera is an empty string where none is named.
+
+    Raises:
+        ConfigError: an argument is no mounting, or the height is not positive.
+    """
+    found: dict[str, Mounting] = {}
+    for argument in arguments:
+        camera, _, text = argument.rpartition(":")
+        try:
+            values = {name: float(value) for name, value in (part.split("=") for part in text.split(","))}
+        except ValueError:
+            values = {"": 0.0}
+        if not set(values) <= set(_MOUNTING_FIELDS) or not values.get("height", 0) > 0 or camera in found:
+            raise ConfigError(
+                f"--mounting {argument}: expected [CAMERA:]height=METRES[,pitch=RADIANS], once a camera; known are "
+                f"{', '.join(_MOUNTING_FIELDS)}, and the height is above 0"
+            )
+        found[camera] = Mounting(**values)
+    return found

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from rosbags.interfaces import Connection
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_ros.bag.reader import COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
 from m2a_ros.images.conversions import image_to_rgb
 from m2a_ros.images.encodings import ImageError
 from m2a_ros.outputs.output_spec import MAPS
-from m2a_ros.bag.reader import COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
 
 TRUTH_NAMES = ("anomaly_labels", "instance_ids")
 """Last part of the topics of labels and instance ids that ``m2a bag make`` writes: ``/m2a/truth/<camera>/...``."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from m2a_core.errors import DataError
 from m2a_core.types import Frame
-from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
-from m2a_ros.images.encodings import ImageError
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.reader import COMPRESSED, Bag, decode
+from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
+from m2a_ros.images.encodings import ImageError
 
 BAD_IMAGE_PREFIX = "bad_image."
 UNDECODABLE_MESSAGE = "bad_message"

@@ -10,11 +10,11 @@ from statistics import median
 from typing import Any
 
 from m2a_core.errors import ConfigError
-from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
-from m2a_ros.images.encodings import ImageError
+from m2a_ros.bag.calibration import FIX, ODOMETRY, read_intrinsics, read_mounting
 from m2a_ros.bag.cameras import TRUTH_NAMES, CameraTopic, Choice, NoCamera, camera_info_topic, choose
 from m2a_ros.bag.reader import CAMERA_INFO, COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
-from m2a_ros.bag.calibration import FIX, ODOMETRY, read_intrinsics, read_mounting
+from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
+from m2a_ros.images.encodings import ImageError
 
 CALIBRATED = "calibrated"
 _JUMP_S = 1.0

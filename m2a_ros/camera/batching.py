@@ -16,27 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from m2a_ros.camera.frame_slot import REPLACED, Arrival
+from m2a_ros.parameters.camera_settings import BatchConfig
 
 OUTSIDE_WINDOW = "outside_window"
 _ANCHOR_SILENT_S = 0.5
 _KEPT = 8
 _MAX_DELAY_S = 1.0
 """Images do not take longer: a frame stamped later than this after the anchor's latest has a clock of its own."""
-
-
-@dataclass(frozen=True)
-class BatchConfig:
-    """What belongs together.
-
-    Attributes:
-        anchor: the camera that sets the pace; empty for no batches.
-        max_spread: seconds that stamps may lie from the anchor's.
-        wait: seconds after the anchor's arrival that the others have to come.
-    """
-
-    anchor: str = ""
-    max_spread: float = 0.05
-    wait: float = 0.03
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_ros.parameters.declarations import EXTRINSICS
 from m2a_core.geometry.projection import CameraPose, rotation_matrix
-from m2a_ros.parameters.settings import Settings
 from m2a_ros.camera.stamps import stamp_to_ns
+from m2a_ros.parameters.declarations import EXTRINSICS
+from m2a_ros.parameters.settings import Settings
 
 _, _TF, _PARAMETERS = EXTRINSICS
 LAG_S = 0.1

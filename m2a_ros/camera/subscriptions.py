@@ -9,9 +9,9 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.geometry.depth import DepthBuffer
-from m2a_ros.process.qos import create_sensor_subscription
 from m2a_ros.camera.frame_slot import REPLACED, Arrival, Slots
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
+from m2a_ros.process.qos import create_sensor_subscription
 from m2a_ros.process.statistics import CameraStatistics
 
 _MESSAGES = {"raw": Image, "compressed": CompressedImage}

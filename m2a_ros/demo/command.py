@@ -49,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play, score, draw and print."""
     import_module("rclpy")  # Its absence is said here, not in the log of a child process.
-    from m2a_ros.demo.orchestrate import Playback, free_domain, play_live
-    from m2a_ros.process.children import terminate_as_interrupt
+    from m2a_ros.demo.orchestrate import Playback, play_live
     from m2a_ros.demo.report import write_report
+    from m2a_ros.process.children import terminate_as_interrupt
+    from m2a_ros.process.domain import free_domain
     from m2a_ros.process.shared_files import shared_file
 
     folder = shared_file("config/demo/clip.yaml").parent

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +11,6 @@ import yaml
 from tqdm import tqdm
 
 from m2a_core.compose.clip import load_clip
-from m2a_ros.process.dds import local_environment
-from m2a_ros.process.children import Child, Children, DemoError
 from m2a_ros.demo.records import (
     ANOMALY,
     CAMERA,
@@ -28,6 +24,8 @@ from m2a_ros.demo.records import (
     read_received,
     read_sent,
 )
+from m2a_ros.process.children import Child, ChildError, Children
+from m2a_ros.process.dds import local_environment
 
 MEASURED = (ANOMALY, OPEN_SET, INSTANCES, MARKERS)
 """Outputs that are listened to while the node is measured; drawing an overlay would be work of another kind."""
@@ -81,25 +79,6 @@ class Recording:
     overlays: Path
 
 
-def free_domain() -> int:
-    """A ROS domain id that no participant on this machine uses.
-
-    Raises:
-        DemoError: all are in use.
-    """
-    # Up to 101: the ports of higher ids can be handed out as ephemeral ones (Linux).
-    candidates = random.sample(range(1, 102), 101)
-    for domain in candidates:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                # RTPS 2.5, 9.6.2.3: unicast discovery port of the domain's first participant.
-                probe.bind(("", 7400 + 250 * domain + 10))
-            except OSError:
-                continue
-            return domain
-    raise DemoError("all ROS domains from 1 to 101 are in use on this machine; end some ROS processes and try again")
-
-
 def play_live(playback: Playback, environment: Mapping[str, str]) -> Recording:
     """Play the clip through the node and record what it publishes.
 
@@ -108,7 +87,7 @@ def play_live(playback: Playback, environment: Mapping[str, str]) -> Recording:
         environment: environment of the processes; ROS and Fast DDS settings are added.
 
     Raises:
-        DemoError: a process failed or did not find the others.
+        ChildError: a process failed or did not find the others.
     """
     playback.work.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -126,7 +105,7 @@ def play_live(playback: Playback, environment: Mapping[str, str]) -> Recording:
         node.check_running()
         code = node.finish()
         if code != 0:
-            raise DemoError(f"the node ended with exit code {code} when it was told to stop:\n{node.log_tail()}")
+            raise ChildError(f"the node ended with exit code {code} when it was told to stop:\n{node.log_tail()}")
     return Recording(*first, *second)
 
 
@@ -172,11 +151,11 @@ def _record(
             node.check_running()
             recorder.check_running()
     if player.wait(MATCH_TIMEOUT_S) != 0:
-        raise DemoError(f"the player found no reader of its images; the node says:\n{node.log_tail()}")
+        raise ChildError(f"the player found no reader of its images; the node says:\n{node.log_tail()}")
     time.sleep(_LAST_FRAMES_S)
     recorder.check_running()
     if recorder.finish() != 0:
-        raise DemoError(f"the recorder failed:\n{recorder.log_tail()}")
+        raise ChildError(f"the recorder failed:\n{recorder.log_tail()}")
     return read_sent(stamps), read_received(maps / "received.csv"), maps
 
 
@@ -184,4 +163,4 @@ def _wait_until_ready(recorder: Child, node: Child) -> None:
     while (line := recorder.next_line(_LOOK_AGAIN_S)) != "ready":
         node.check_running()
         if line == "" or _REFUSAL in node.log_tail():
-            raise DemoError(f"the node publishes nothing; it says:\n{node.log_tail()}")
+            raise ChildError(f"the node publishes nothing; it says:\n{node.log_tail()}")

@@ -20,8 +20,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from m2a_core.compose.clip import Clip, load_clip, ping_pong
 from m2a_core.compose.ground import GroundCamera
-from m2a_ros.images.conversions import fill_image
 from m2a_ros.demo.records import FRAME_ID, IMAGE_TOPIC, INFO_TOPIC, MATCH_TIMEOUT_S, Sent
+from m2a_ros.images.conversions import fill_image
 
 EXIT_UNMATCHED = 3
 _QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)

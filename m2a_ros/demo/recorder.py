@@ -23,8 +23,8 @@ from rclpy.time import Time
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from m2a_ros.images.conversions import image_to_array
 from m2a_ros.demo.records import MARKERS, MATCH_TIMEOUT_S, TOPICS, Received, read_sent
+from m2a_ros.images.conversions import image_to_array
 
 EXIT_UNMATCHED = 3
 _QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

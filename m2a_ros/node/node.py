@@ -18,6 +18,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from m2a_core import __version__
 from m2a_core.errors import M2aError
 from m2a_ros.camera.batching import BatchSlots
+from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
+from m2a_ros.camera.frame_slot import Arrival, FrameSlots, Slots
 from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.node.diagnostics import (
     INTERNAL_ERROR,
@@ -28,13 +30,11 @@ from m2a_ros.node.diagnostics import (
     node_status,
 )
 from m2a_ros.node.model import Engine
-from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
-from m2a_ros.camera.frame_slot import Arrival, FrameSlots, Slots
-from m2a_ros.parameters.server import ParameterServer
 from m2a_ros.node.pipeline import CameraPipeline, Tuning
+from m2a_ros.node.worker import Worker
+from m2a_ros.parameters.server import ParameterServer
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.statistics import CameraStatistics
-from m2a_ros.node.worker import Worker
 
 NODE_NAME = "m2a"
 _FOLLOW_PERIOD_S = 0.5

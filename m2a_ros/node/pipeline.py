@@ -10,23 +10,23 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from m2a_core.errors import DataError, InferenceError
+from m2a_core.geometry.crop import crop_to_aspect, place_back
+from m2a_core.geometry.depth import DepthBuffer
+from m2a_core.geometry.rectification import NotRectifiable, Rectifier, rectified_info
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, OpenSetResult, Output
-from m2a_ros.camera.subscriptions import CameraInput
-from m2a_ros.node.camera_log import CameraLog
-from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
-from m2a_core.geometry.depth import DepthBuffer
-from m2a_ros.images.encodings import ImageError
 from m2a_ros.camera.extrinsics import Extrinsics
 from m2a_ros.camera.frame_slot import Arrival
-from m2a_core.geometry.crop import crop_to_aspect, place_back
-from m2a_ros.outputs.publishers import CameraOutputs
 from m2a_ros.camera.rate_limiter import RateLimiter
-from m2a_core.geometry.rectification import NotRectifiable, Rectifier, rectified_info
-from m2a_ros.parameters.settings import Settings
 from m2a_ros.camera.stamps import stamp_to_ns
-from m2a_ros.process.statistics import CameraStatistics
+from m2a_ros.camera.subscriptions import CameraInput
+from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
+from m2a_ros.images.encodings import ImageError
+from m2a_ros.node.camera_log import CameraLog
 from m2a_ros.node.unknown_objects import Scene, UnknownObjects
+from m2a_ros.outputs.publishers import CameraOutputs
+from m2a_ros.parameters.settings import Settings
+from m2a_ros.process.statistics import CameraStatistics
 
 NO_SUBSCRIBER = "no_subscriber"
 RATE_LIMIT = "rate_limit"

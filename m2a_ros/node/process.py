@@ -9,9 +9,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.utilities import remove_ros_args
 
 from m2a_core.errors import ConfigError
+from m2a_ros.node.node import M2aNode
 from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.process.dds import profile_environment
-from m2a_ros.node.node import M2aNode
 
 
 def command_line_rest(argv: list[str]) -> list[str]:

@@ -10,20 +10,20 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from m2a_core.errors import DataError
-from m2a_core.tracking.tracker import Tracker
-from m2a_core.types import OpenSetResult
-from m2a_ros.node.camera_log import CameraLog
 from m2a_core.geometry.depth import DepthBuffer, depth_in_metres, object_depth
-from m2a_ros.outputs.detections import detections_message
-from m2a_ros.camera.extrinsics import Extrinsics, NoTransform
-from m2a_core.tracking.update import follow
 from m2a_core.geometry.intrinsics import Intrinsics
-from m2a_ros.outputs.markers import MarkerBuilder
 from m2a_core.geometry.localization import PlacedInstance, place
 from m2a_core.geometry.projection import CameraPose, GroundProjector
+from m2a_core.tracking.tracker import Tracker
+from m2a_core.tracking.update import follow
+from m2a_core.types import OpenSetResult
+from m2a_ros.camera.extrinsics import Extrinsics, NoTransform
+from m2a_ros.camera.stamps import stamp_to_ns
+from m2a_ros.node.camera_log import CameraLog
+from m2a_ros.outputs.detections import detections_message
+from m2a_ros.outputs.markers import MarkerBuilder
 from m2a_ros.outputs.publishers import CameraOutputs
 from m2a_ros.parameters.settings import Settings
-from m2a_ros.camera.stamps import stamp_to_ns
 from m2a_ros.process.statistics import CameraStatistics
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Quaternion
 from std_msgs.msg import Header
 
-from m2a_core.labels.label_set import UNKNOWN_NAME
-from m2a_core.types import UnknownInstance
 from m2a_core.geometry.localization import PlacedInstance
 from m2a_core.geometry.projection import CameraPose
+from m2a_core.labels.label_set import UNKNOWN_NAME
+from m2a_core.types import UnknownInstance
 
 try:
     from vision_msgs.msg import (

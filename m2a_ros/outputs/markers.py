@@ -16,8 +16,8 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from m2a_core.labels.label_set import UNKNOWN_COLOR
 from m2a_core.geometry.localization import PlacedInstance
+from m2a_core.labels.label_set import UNKNOWN_COLOR
 
 _LINE_WIDTH_M = 0.05
 _TEXT_HEIGHT_M = 0.4

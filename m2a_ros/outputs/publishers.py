@@ -15,12 +15,12 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import OpenSetResult, Output
 from m2a_ros.images.conversions import fill_image, fill_jpeg
-from m2a_ros.outputs.detections import Detection2DArray
-from m2a_ros.process.qos import OnMismatch, create_output_publisher
 from m2a_ros.images.image_buffer import ImageBuffer
+from m2a_ros.outputs.detections import Detection2DArray
 from m2a_ros.outputs.label_info import label_info_message
 from m2a_ros.outputs.output_spec import MAPS
 from m2a_ros.outputs.overlay_size import shrink
+from m2a_ros.process.qos import OnMismatch, create_output_publisher
 
 STAGES = ("decode", "preprocess", "network", "heads", "publish")
 """What a frame goes through, in order; each has a topic with its time."""

@@ -16,6 +16,21 @@ AS_ALL_RATE = -1.0
 
 
 @dataclass(frozen=True)
+class BatchConfig:
+    """What belongs together.
+
+    Attributes:
+        anchor: the camera that sets the pace; empty for no batches.
+        max_spread: seconds that stamps may lie from the anchor's.
+        wait: seconds after the anchor's arrival that the others have to come.
+    """
+
+    anchor: str = ""
+    max_spread: float = 0.05
+    wait: float = 0.03
+
+
+@dataclass(frozen=True)
 class CameraSettings:
     """How one camera is read.
 

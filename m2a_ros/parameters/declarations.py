@@ -11,12 +11,12 @@ from dataclasses import fields
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.bundle.manifest import Thresholds
+from m2a_core.geometry.projection import Mounting
 from m2a_core.runtime.factory import BACKENDS
-from m2a_ros.parameters.camera_settings import camera_parameters
 from m2a_core.tracking.update import HOLD
 from m2a_ros.outputs.overlay_size import OVERLAY_WIDTH
+from m2a_ros.parameters.camera_settings import camera_parameters
 from m2a_ros.parameters.spec import TRANSPORTS, ParameterSpec
-from m2a_core.geometry.projection import Mounting
 
 MODELS_OWN = -1.0
 """Value of ``thresholds.*`` that stands for the threshold in the model's manifest."""

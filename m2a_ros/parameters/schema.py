@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from m2a_ros.parameters.spec import ParameterSpec
 from m2a_ros.parameters.declarations import MODELS_OWN, THRESHOLD_PARAMETERS, TOPIC_TOKEN, all_parameters
+from m2a_ros.parameters.spec import ParameterSpec
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
 _ANY_CAMERA = "NAME"

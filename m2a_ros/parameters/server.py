@@ -16,9 +16,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from m2a_core.errors import ConfigError
-from m2a_ros.parameters.spec import ParameterSpec
 from m2a_ros.parameters.declarations import all_parameters
 from m2a_ros.parameters.settings import Settings, check_cameras
+from m2a_ros.parameters.spec import ParameterSpec
 
 _OF_A_CAMERA = ("camera.", "mounting.")
 _ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides.")

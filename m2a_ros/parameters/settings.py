@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from m2a_core.errors import ConfigError
 from m2a_core.bundle.manifest import Thresholds
+from m2a_core.errors import ConfigError
+from m2a_core.geometry.projection import Mounting
 from m2a_core.tracking.tracker import TrackerConfig
-from m2a_ros.camera.batching import BatchConfig
-from m2a_ros.parameters.camera_settings import CameraSettings
+from m2a_ros.parameters.camera_settings import BatchConfig, CameraSettings
 from m2a_ros.parameters.declarations import (
     MODELS_OWN,
     MOUNTING_MEANINGS,
@@ -19,7 +19,6 @@ from m2a_ros.parameters.declarations import (
     THRESHOLD_PARAMETERS,
     TOPIC_TOKEN,
 )
-from m2a_core.geometry.projection import Mounting
 
 
 @dataclass(frozen=True)

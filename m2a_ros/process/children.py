@@ -1,4 +1,4 @@
-"""Child processes that never outlive the demo."""
+"""Child processes that never outlive their parent."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from m2a_core.errors import M2aError
 PATIENCE_S = 15.0
 
 
-class DemoError(M2aError):
-    """The demo could not be played to its end."""
+class ChildError(M2aError):
+    """A child process failed, ended early or did not answer."""
 
 
 class Child:
@@ -85,23 +85,23 @@ class Child:
         """Write a line to its stdin.
 
         Raises:
-            DemoError: it has ended.
+            ChildError: it has ended.
         """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise DemoError(f"the {self.name} has ended:\n{self.log_tail()}") from error
+            raise ChildError(f"the {self.name} has ended:\n{self.log_tail()}") from error
 
     def check_running(self) -> None:
         """Raise if it has ended.
 
         Raises:
-            DemoError: with the end of its log.
+            ChildError: with the end of its log.
         """
         if self.exit_code is not None:
-            raise DemoError(f"the {self.name} ended with exit code {self.exit_code}:\n{self.log_tail()}")
+            raise ChildError(f"the {self.name} ended with exit code {self.exit_code}:\n{self.log_tail()}")
 
     def finish(self) -> int:
         """Interrupt it, wait, and return its exit code; kill it when it does not end by itself."""
@@ -123,12 +123,12 @@ class Child:
         """Wait for its own end.
 
         Raises:
-            DemoError: it goes on for longer.
+            ChildError: it goes on for longer.
         """
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired as error:
-            raise DemoError(f"the {self.name} did not end within {seconds:g} s:\n{self.log_tail()}") from error
+            raise ChildError(f"the {self.name} did not end within {seconds:g} s:\n{self.log_tail()}") from error
 
     def log_tail(self, lines: int = 8) -> str:
         """The last lines of its log."""

@@ -17,7 +17,7 @@ def shared_file(relative: str) -> Path:
     Raises:
         ConfigError: it is not there.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     # site-packages lies 3 levels below the prefix for both pip (lib/python3.x/site-packages) and colcon.
     installed = [prefix / "share" / "m2a_ros" for prefix in dict.fromkeys((Path(sys.prefix), *package.parents[1:5]))]
     places = (package.parent, *installed)

@@ -14,13 +14,11 @@ import numpy as np
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import draw_overlay
 from m2a_core.types import Frame, OpenSetResult
+from m2a_ros.bag.frames import Loaded
 from m2a_ros.images.conversions import fill_jpeg
 from m2a_ros.outputs.output_spec import MAPS
 from m2a_ros.outputs.overlay_size import OVERLAY_WIDTH, shrink
-from m2a_ros.bag.frames import Loaded
 from m2a_ros.replay.numbering import Box
-
-NODE = "/m2a"
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,6 @@ class Answer:
             # Every instance has a pixel of its own.
             "unknown_instances": len(np.unique(numbers[numbers > 0])),
         }
-
-
-def map_topic(camera: str, name: str) -> str:
-    """Topic of an output: ``/m2a/output/<camera>/<name>``, as the node names it by default."""
-    return f"{NODE}/output/{camera}/{name}"
-
-
-def overlay_topic(camera: str) -> str:
-    """Topic of the overlay: ``/m2a/debug/<camera>/overlay/compressed``."""
-    return f"{NODE}/debug/{camera}/overlay/compressed"
 
 
 def published_arrays(result: OpenSetResult) -> dict[str, np.ndarray]:

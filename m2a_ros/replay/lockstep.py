@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from m2a_ros.replay.answer import Answer
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded, image_messages, stamp_of
+from m2a_ros.bag.reader import Bag, UndecodableMessage, decode
+from m2a_ros.replay.answer import Answer
 from m2a_ros.replay.node_runner import Running, input_topic, node_session
 from m2a_ros.replay.node_session import MAP_NAMES, MATCH_TIMEOUT_S, OVERLAY, Counts, Key, Outputs, Setup, put
-from m2a_ros.bag.reader import Bag, UndecodableMessage, decode
 from m2a_ros.replay.recorder import BagRecorder
 from m2a_ros.replay.threads import Ahead, Behind
 

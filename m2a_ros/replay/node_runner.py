@@ -15,13 +15,13 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, Image
 
-from m2a_ros.process.dds import local_environment
-from m2a_ros.demo.orchestrate import free_domain
-from m2a_ros.process.children import Child, Children, terminate_as_interrupt
-from m2a_ros.replay.answer import NODE
 from m2a_ros.bag.cameras import CameraTopic
-from m2a_ros.replay.node_session import NodeSession, Setup
 from m2a_ros.bag.reader import COMPRESSED
+from m2a_ros.outputs.topics import NODE
+from m2a_ros.process.children import Child, Children, terminate_as_interrupt
+from m2a_ros.process.dds import local_environment
+from m2a_ros.process.domain import free_domain
+from m2a_ros.replay.node_session import NodeSession, Setup
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_core.errors import M2aError
-from m2a_ros.images.conversions import image_to_array
-from m2a_ros.process.children import Child
-from m2a_ros.outputs.label_info import LABEL_INFO
-from m2a_ros.outputs.output_spec import MAPS
-from m2a_ros.replay.answer import map_topic, overlay_topic
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import stamp_of
+from m2a_ros.images.conversions import image_to_array
+from m2a_ros.outputs.label_info import LABEL_INFO
+from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.outputs.topics import map_topic, overlay_topic
+from m2a_ros.process.children import Child
 
 MATCH_TIMEOUT_S = 120.0
 """Discovery, loading the model and a busy machine."""

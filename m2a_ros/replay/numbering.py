@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from m2a_core.tracking.tracker import Tracker, TrackerConfig
-from m2a_core.types import OpenSetResult
 from m2a_core.tracking.update import follow
+from m2a_core.types import OpenSetResult
 
 Box = tuple[int, int, int, int]
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from m2a_core.errors import InferenceError
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, OpenSetResult
-from m2a_ros.process.allocation import keep_freed_memory
-from m2a_ros.outputs.output_spec import MAPS
-from m2a_ros.replay.answer import answer_of
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import Loaded, Problem, load_frames
-from m2a_ros.replay.numbering import Numbering
 from m2a_ros.bag.reader import Bag
+from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.process.allocation import keep_freed_memory
+from m2a_ros.replay.answer import answer_of
+from m2a_ros.replay.numbering import Numbering
 from m2a_ros.replay.recorder import BagRecorder
 from m2a_ros.replay.threads import Ahead, Behind
 

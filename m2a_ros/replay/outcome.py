@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from m2a_ros.replay.files import replaced
-from m2a_ros.replay.part import FRAMES, PROBLEMS
+from m2a_core.files import replaced
+from m2a_ros.review.layout import FRAMES, PROBLEMS
 
 _PERCENTILES = (50, 95, 99)
 

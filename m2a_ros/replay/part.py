@@ -27,13 +27,15 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from m2a_core.labels.label_set import LabelSet
-from m2a_ros.images.conversions import JPEG_FORMAT, image_fields
-from m2a_ros.outputs.output_spec import MAPS, class_map_json
-from m2a_ros.replay.answer import Answer, map_topic, overlay_topic
 from m2a_ros.bag.frames import Problem, Recorded
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
+from m2a_ros.images.conversions import JPEG_FORMAT, image_fields
+from m2a_ros.outputs.output_spec import MAPS, class_map_json
+from m2a_ros.outputs.topics import map_topic, overlay_topic
+from m2a_ros.replay.answer import Answer
+from m2a_ros.review.layout import FRAMES, PROBLEMS
 
-FRAMES, PROBLEMS, TRACKS = "frames.jsonl", "problems.jsonl", "tracks.jsonl"
+TRACKS = "tracks.jsonl"
 INFO, OUTPUT = "part.json", "out"
 _STRING = "std_msgs/msg/String"
 _ENDLESS = QosTime(2147483647, 4294967295)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.errors import DataError
-from m2a_ros.process.children import Child
 from m2a_ros.bag.cameras import CameraTopic
+from m2a_ros.process.children import Child
 from m2a_ros.replay.node_runner import Running, node_session
 from m2a_ros.replay.node_session import MAP_NAMES, Counts, ReplayError, Setup
 from m2a_ros.replay.warm_up import WARM_UP_STAMP_NS, warm_up

@@ -31,8 +31,8 @@ from m2a_core.types import Frame
 from m2a_ros.bag.cameras import CameraTopic, choose
 from m2a_ros.bag.frames import image_messages, load_frames, stamp_of
 from m2a_ros.bag.locations import path_of
-from m2a_ros.replay.node_runner import input_topic
 from m2a_ros.bag.reader import Bag, UndecodableMessage, decode
+from m2a_ros.replay.node_runner import input_topic
 from m2a_ros.replay.threads import Ahead
 from m2a_ros.replay.warm_up import blank_image
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from m2a_ros.replay.answer import Answer
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded
 from m2a_ros.process.memory import MemoryWatch
+from m2a_ros.replay.answer import Answer
 from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, Outputs, Setup, put
 from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.play import playing

@@ -9,18 +9,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from m2a_core.files import write_json, write_text
 from m2a_core.labels.label_set import LabelSet
-from m2a_ros.replay.answer import Answer, overlay_topic
-from m2a_ros.replay.files import join_bags, write_json, write_text
 from m2a_ros.bag.frames import Problem, Recorded, stamp_of
-from m2a_ros.replay.part import FRAMES, OUTPUT, PROBLEMS, TRACKS, PartWriter, finished_parts, read_info, read_records
 from m2a_ros.bag.reader import Bag, decode
+from m2a_ros.outputs.topics import overlay_topic
+from m2a_ros.replay.answer import Answer
+from m2a_ros.replay.join_bags import join_bags
+from m2a_ros.replay.part import OUTPUT, TRACKS, PartWriter, finished_parts, read_info, read_records
 from m2a_ros.replay.video import OverlayVideo
+from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS
 
 PART_MESSAGES = 200
 """Messages in a part: what a kill costs at most."""
 
-OUTPUT_BAG, RESULT = "bag", "result.json"
+RESULT = "result.json"
 
 
 class BagRecorder:

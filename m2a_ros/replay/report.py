@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m2a_ros.replay.measured import MODE_REPORTS
+from m2a_ros.review.measured import MODE_REPORTS
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ from tqdm import tqdm
 from m2a_core import __version__
 from m2a_core.bundle.loading import ModelBundle, load_bundle
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import read_json, write_json
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.tracking.update import HOLD
-from m2a_ros.replay import fleet
 from m2a_ros.bag.cameras import Choice, choose, parse_topics
-from m2a_ros.replay.files import read_json, write_json
+from m2a_ros.bag.reader import Bag
+from m2a_ros.replay import fleet
 from m2a_ros.replay.mode_settings import ModeSettings
 from m2a_ros.replay.outcome import join_records
-from m2a_ros.bag.reader import Bag
 from m2a_ros.replay.recorder import RESULT
 from m2a_ros.replay.report import Outcome, outcome_of
 from m2a_ros.replay.task import WORK, BagTask, evaluate, finished

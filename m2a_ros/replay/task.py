@@ -15,15 +15,15 @@ from typing import Any
 
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.errors import ConfigError
+from m2a_core.files import read_json, write_json
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.tracking.update import HOLD
 from m2a_ros.bag.cameras import Choice, choose
-from m2a_ros.replay.files import read_json, write_json
 from m2a_ros.bag.locations import is_remote
+from m2a_ros.bag.reader import Bag, fingerprint, quick_fingerprint
 from m2a_ros.replay.mode_settings import ModeSettings
 from m2a_ros.replay.offline import replay_offline
-from m2a_ros.bag.reader import Bag, fingerprint, quick_fingerprint
 from m2a_ros.replay.recorder import RESULT, BagRecorder
 
 WORK = ".work"

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_ros.review.frame_rate import frame_rate
 
-_FALLBACK_RATE = 10.0
-_RATES = (1.0, 120.0)
 _FRAMES_FOR_RATE = 32
-
-
-def frame_rate(stamps: list[int]) -> float:
-    """Frames per second of stamps in nanoseconds: after the median step forward; 10 where there is none."""
-    steps = [after - before for before, after in pairwise(stamps) if after > before]
-    return float(np.clip(1e9 / median(steps), *_RATES)) if steps else _FALLBACK_RATE
 
 
 class OverlayVideo:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from m2a_ros.bag.cameras import CameraTopic
+from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.replay.node_runner import Running
 from m2a_ros.replay.node_session import MATCH_TIMEOUT_S, Counts, Key, Outputs, ReplayError, put
-from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 
 WARM_UP_STAMP_NS = 1
 _FRAME_ID = "m2a_replay_warm_up"

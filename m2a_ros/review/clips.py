@@ -14,8 +14,8 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.metrics.pixel import ANOMALY
-from m2a_ros.replay.recorder import OUTPUT_BAG
-from m2a_ros.replay.video import frame_rate
+from m2a_ros.review.frame_rate import frame_rate
+from m2a_ros.review.layout import OUTPUT_BAG
 from m2a_ros.review.request import Source
 from m2a_ros.review.results import overlays
 from m2a_ros.review.truth import GroundTruth

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_ros.replay.files import read_json
+from m2a_core.files import read_json
 from m2a_ros.review.histograms import BINS, load_histograms, pooled_metrics
 from m2a_ros.review.scoring import FRAMES_FILE, HISTOGRAMS_FILE
 

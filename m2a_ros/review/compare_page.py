@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.errors import ConfigError
-from m2a_ros.replay.files import write_json, write_text
+from m2a_core.files import write_json, write_text
 from m2a_ros.review import charts
 from m2a_ros.review.compare import DEFAULT_BLOCK_S, METRICS, compare, load_replay
 from m2a_ros.review.look import notice, page, percent, table

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from m2a_core.metrics.component import FrameComponents, component_metrics, frame_components
 from m2a_core.metrics.pixel import PixelResult, split_scores
-from m2a_ros.replay.recorder import OUTPUT_BAG
+from m2a_ros.review.layout import OUTPUT_BAG
 from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.results import FrameResult, frame_results
 from m2a_ros.review.segments import segments_of

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from m2a_ros.replay.measured import MODE_REPORTS
 from m2a_ros.review.look import figure, percent, table
+from m2a_ros.review.measured import MODE_REPORTS
 
 
 def measured(summary: Mapping[str, Any]) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from m2a_core.metrics.pixel import ANOMALY, KNOWN
 from m2a_core.geometry.projection import GroundProjector
+from m2a_core.metrics.pixel import ANOMALY, KNOWN
 
 SHARE = 0.25
 """Least share of the object that is covered, and of an instance that is on anomalies or void."""

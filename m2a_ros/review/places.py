@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from m2a_ros.images.conversions import image_to_array
 from m2a_core.geometry.projection import GroundProjector, Mounting
-from m2a_ros.replay.answer import map_topic
+from m2a_ros.bag.calibration import Track, read_projector, read_track
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import Bag, decode
-from m2a_ros.replay.recorder import OUTPUT_BAG
+from m2a_ros.images.conversions import image_to_array
+from m2a_ros.outputs.topics import map_topic
 from m2a_ros.review.clips import Moment
-from m2a_ros.bag.calibration import Track, read_projector, read_track
+from m2a_ros.review.layout import OUTPUT_BAG
 from m2a_ros.review.request import Source
 
 MAX_DISTANCE_M = 80.0

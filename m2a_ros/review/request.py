@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 from m2a_core.errors import ConfigError
 from m2a_core.evaluation.predict import parse_scores
 from m2a_core.metrics.component import Track
-from m2a_core.geometry.projection import Mounting
+from m2a_ros.bag.calibration import parse_mountings
 from m2a_ros.bag.cameras import CameraTopic
 
 _SHORTEST_S = 0.001
-_MOUNTING_FIELDS = ("x", "y", "height", "roll", "pitch", "yaw")
 
 
 @dataclass(frozen=True)
@@ -103,25 +101,3 @@ class Source:
     name: str
     path: Path
     cameras: tuple[CameraTopic, ...]
-
-
-def parse_mountings(arguments: Sequence[str]) -> dict[str, Mounting]:
-    """Read ``[CAMERA:]name=value,...`` arguments; the camera is an empty string where none is named.
-
-    Raises:
-        ConfigError: an argument is no mounting, or the height is not positive.
-    """
-    found: dict[str, Mounting] = {}
-    for argument in arguments:
-        camera, _, text = argument.rpartition(":")
-        try:
-            values = {name: float(value) for name, value in (part.split("=") for part in text.split(","))}
-        except ValueError:
-            values = {"": 0.0}
-        if not set(values) <= set(_MOUNTING_FIELDS) or not values.get("height", 0) > 0 or camera in found:
-            raise ConfigError(
-                f"--mounting {argument}: expected [CAMERA:]height=METRES[,pitch=RADIANS], once a camera; known are "
-                f"{', '.join(_MOUNTING_FIELDS)}, and the height is above 0"
-            )
-        found[camera] = Mounting(**values)
-    return found

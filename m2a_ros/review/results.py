@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_ros.images.conversions import image_to_array
-from m2a_ros.replay.answer import map_topic, overlay_topic
 from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import Bag, decode
+from m2a_ros.images.conversions import image_to_array
+from m2a_ros.outputs.topics import map_topic, overlay_topic
 
 _MAPS = ("anomaly_map", "unknown_instances")
 

@@ -17,12 +17,12 @@ from m2a_core.errors import DataError
 from m2a_core.metrics.pixel import PixelMetrics, PixelResult, split_scores
 from m2a_core.metrics.runs import SortedRun
 from m2a_core.metrics.smiyc_curve import FrameBins, pooled_curve
+from m2a_ros.bag.calibration import parse_mountings, read_projector
 from m2a_ros.bag.reader import Bag
 from m2a_ros.review.component_pass import ComponentPass, progress_of
-from m2a_ros.bag.calibration import read_projector
 from m2a_ros.review.histograms import HistogramFile
 from m2a_ros.review.objects import ObjectTracker
-from m2a_ros.review.request import ReviewRequest, Source, parse_mountings
+from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.results import FrameResult
 from m2a_ros.review.segments import segments_of
 from m2a_ros.review.truth import GroundTruth

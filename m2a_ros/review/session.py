@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.errors import DataError
+from m2a_core.files import write_text
 from m2a_core.perception import Perception
-from m2a_ros.replay.files import write_text
-from m2a_ros.replay.part import FRAMES, PROBLEMS
+from m2a_ros.bag.calibration import parse_mountings
 from m2a_ros.review.clips import Moment, Shot, shoot
 from m2a_ros.review.events import Event, find_events
+from m2a_ros.review.layout import FRAMES, PROBLEMS
 from m2a_ros.review.page import render
 from m2a_ros.review.places import Place, find_places
-from m2a_ros.review.request import ReviewRequest, Source, parse_mountings
+from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.score_table import compare_scores
 from m2a_ros.review.scoring import FRAMES_FILE, score_replay
 from m2a_ros.review.truth import GroundTruth

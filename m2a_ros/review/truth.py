@@ -13,13 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m2a_core.errors import ConfigError, DataError
 from m2a_core.data.files import read_labels, read_truth
-from m2a_ros.images.conversions import image_to_array
-from m2a_ros.images.encodings import ImageError
+from m2a_core.errors import ConfigError, DataError
 from m2a_ros.bag.cameras import camera_name
 from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import IMAGE, Bag, UndecodableMessage, decode
+from m2a_ros.images.conversions import image_to_array
+from m2a_ros.images.encodings import ImageError
 from m2a_ros.review.request import ReviewRequest, Source
 
 LABELS, INSTANCES = "anomaly_labels", "instance_ids"

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import rerun as rr
 
-from m2a_ros.images.conversions import image_to_array
 from m2a_ros.camera.stamps import stamp_to_ns
+from m2a_ros.images.conversions import image_to_array
 from m2a_ros.view.topics import ShownTopic
 
 _ADD, _LINE_STRIP, _TEXT = 0, 4, 9

@@ -23,11 +23,12 @@ from rclpy.context import Context
 from sensor_msgs.msg import Image
 
 from m2a_core.cli.main import EXIT_INTERRUPTED
-from m2a_ros.demo import orchestrate
 from m2a_ros.demo.orchestrate import Playback, play_live
-from m2a_ros.process.children import Children, DemoError, interrupts_deferred
 from m2a_ros.demo.records import FRAME_ID, TOPICS
 from m2a_ros.main import main
+from m2a_ros.process import domain as domain_module
+from m2a_ros.process.children import ChildError, Children, interrupts_deferred
+from m2a_ros.process.domain import free_domain
 from test.ros.harness import python_path
 from test.tiny_bundle import write_tiny_bundle
 
@@ -118,8 +119,8 @@ def test_the_demo_answers_frames_and_leaves_its_files(
 def test_a_map_with_a_stamp_that_nobody_sent_fails_the_demo(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    domain = orchestrate.free_domain()
-    monkeypatch.setattr(orchestrate, "free_domain", lambda: domain)
+    domain = free_domain()
+    monkeypatch.setattr(domain_module, "free_domain", lambda: domain)
     with intruder(domain):
         code = main(["demo", "--model", str(model), "--duration", "1", "--rate", "3", "--out", str(tmp_path)])
     text = capfd.readouterr().out
@@ -142,8 +143,8 @@ def test_interrupting_the_demo_leaves_no_process_behind(model: Path, tmp_path: P
 
 
 def test_a_node_that_refuses_its_setup_ends_the_demo_with_its_reason(tmp_path: Path) -> None:
-    playback = Playback(CLIP, str(tmp_path / "no_model"), 10.0, 1.0, tmp_path / "work", orchestrate.free_domain())
-    with pytest.raises(DemoError, match="no_model"):
+    playback = Playback(CLIP, str(tmp_path / "no_model"), 10.0, 1.0, tmp_path / "work", free_domain())
+    with pytest.raises(ChildError, match="no_model"):
         play_live(playback, os.environ)
 
 
@@ -166,7 +167,7 @@ def test_a_child_that_fails_says_so_with_its_last_words(tmp_path: Path) -> None:
         child = children.start("thing", ["no_such_module"], os.environ, tmp_path / "log", reads_stdout=True)
         assert child.next_line(60) == ""
         assert child.wait(60) == 1
-        with pytest.raises(DemoError, match=r"(?s)thing ended with exit code 1.*no_such_module"):
+        with pytest.raises(ChildError, match=r"(?s)thing ended with exit code 1.*no_such_module"):
             child.check_running()
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from m2a_core.bundle.manifest import Thresholds
 from m2a_core.cli.main import main
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.bundle.manifest import Thresholds
 from m2a_core.model import MODELS, ModelConfig, build_model
 
 LABELS = LabelSet(

@@ -19,14 +19,14 @@ from m2a_core.errors import ConfigError, EngineError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.images import read_image
+from m2a_core.metrics import parity
 from m2a_core.model import MODELS, build_model
 from m2a_core.ops.compile import find_nvcc
-from m2a_core.runtime import parity
-from m2a_core.trt.cuda import gpu_architecture
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.trt import builder, progress
 from m2a_core.trt.backend import BACKENDS, Backend, load_backend
 from m2a_core.trt.builder import BuildRequest, build_engine
+from m2a_core.trt.cuda import gpu_architecture
 from m2a_core.trt.engine_manifest import NOT_VERIFIED, EngineManifest, manifest_path, reference_path
 from m2a_core.trt.plugin_build import ensure_plugin
 from m2a_core.trt.reference import load_reference

@@ -16,9 +16,9 @@ import torch
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.cli.export import manifest_notes
 from m2a_core.cli.main import main
+from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.errors import CheckpointError, ConfigError, ExportError
 from m2a_core.export.bundle_writer import export_bundle
-from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.verify import _agreements, verify
 from m2a_core.export.weights import load_trained

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from m2a_core.errors import ConfigError
 from m2a_core.contract.io_spec import OUTPUTS, RAW_OUTPUTS
+from m2a_core.errors import ConfigError
 from m2a_core.export.network import ExportedNetwork
 from test.export.conftest import SIZE, pictures, small_network
 

@@ -12,8 +12,8 @@ import torch
 from onnx import TensorProto, helper
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
-from m2a_core.errors import ConfigError, EngineError, ExportError, InferenceError
 from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
+from m2a_core.errors import ConfigError, EngineError, ExportError, InferenceError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import ExportOptions, build_onnx
 from m2a_core.export.precision import convert

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, LabelSet
 from m2a_core.openset.background import background, winning_query
-from m2a_core.openset.refinement import Refinement, refine, refinement_mask, refinement_rule
 from m2a_core.openset.class_scores import anomaly_score, class_scores, resize_maps, segmentation, sigmoid
+from m2a_core.openset.refinement import Refinement, refine, refinement_mask, refinement_rule
 from m2a_core.openset.semantic import cross_thresholds, open_set_semantic, threshold_at_tpr
 from test.openset import reference
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from m2a_core.contract import io_spec
+from m2a_core.export.open_set_graph import OpenSetGraph
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, LabelSet
 from m2a_core.openset.background import background, known_mask_scores, winning_query
-from m2a_core.export.open_set_graph import OpenSetGraph
-from m2a_core.openset.refinement import Refinement, refinement_mask, refinement_rule
 from m2a_core.openset.class_scores import anomaly_score, class_scores, resize_maps, segmentation
+from m2a_core.openset.refinement import Refinement, refinement_mask, refinement_rule
 from test.openset import reference
 
 ALL_THINGS = LabelSet("things", CAMVID11.names, frozenset(range(11)), CAMVID11.colors, None)

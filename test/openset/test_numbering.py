@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2a_core.tracking.track_ids import hold, renumber
 from m2a_core.openset.panoptic import draw_unknown
+from m2a_core.tracking.track_ids import hold, renumber
 from m2a_core.tracking.tracker import panoptic_instance
 from m2a_core.types import PANOPTIC_DIVISOR, OpenSetResult, UnknownInstance
 

@@ -22,8 +22,8 @@ from m2a_core.bundle.loading import load_bundle
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.types import Frame, OpenSetResult
 from m2a_core.tracking.update import HOLD
+from m2a_core.types import Frame, OpenSetResult
 from m2a_ros.replay.numbering import Numbering
 from test.replay.bags import FRAME_ID, START, STEP, TOPIC, compressed, drive, raw, scene, write_bag
 from test.tiny_bundle import write_tiny_bundle

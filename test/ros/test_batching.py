@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 from sensor_msgs.msg import Image
 
-from m2a_ros.camera.batching import OUTSIDE_WINDOW, BatchConfig, BatchSlots
+from m2a_ros.camera.batching import OUTSIDE_WINDOW, BatchSlots
 from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.parameters.camera_settings import BatchConfig
 from test.ros.messages import header
 
 LONG = 60.0

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from m2a_ros.images.encodings import CV_BRIDGE_ENCODINGS, ImageError, convert
 from m2a_ros.images.cv_bridge_compat import ImageBridge
+from m2a_ros.images.encodings import CV_BRIDGE_ENCODINGS, ImageError, convert
 
 BRIDGE = ImageBridge()
 COLORS = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_ros.node.node import camera_log
+from m2a_ros.node import camera_log
 from m2a_ros.node.camera_log import PERIOD_S, CameraLog
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from sensor_msgs.msg import Image
 
+from m2a_core.geometry.rectification import Rectifier
 from m2a_core.perception import Perception
 from m2a_core.types import UNLABELLED
-from m2a_core.geometry.rectification import Rectifier
 from test.ros.messages import camera_info, compressed, frame, image, scene
 from test.ros.rig import RED_BOX, Rig, ids
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_core.errors import DataError
-from m2a_ros.images.conversions import compressed_to_rgb, fill_image, fill_jpeg, image_to_array, image_to_rgb, is_truncated
+from m2a_ros.images.conversions import (
+    compressed_to_rgb,
+    fill_image,
+    fill_jpeg,
+    image_to_array,
+    image_to_rgb,
+    is_truncated,
+)
 from m2a_ros.images.encodings import ImageError
 from test.ros.messages import compressed, scene
 

@@ -5,11 +5,11 @@ import pytest
 from sensor_msgs.msg import Image
 
 from m2a_core.errors import DataError
-from m2a_core.types import UnknownInstance
 from m2a_core.geometry.depth import DepthBuffer, DepthReading, depth_in_metres, object_depth
 from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.localization import place
 from m2a_core.geometry.projection import GroundProjector, Mounting
+from m2a_core.types import UnknownInstance
 from test.ros.messages import camera_info
 
 

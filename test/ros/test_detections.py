@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from m2a_core.types import UnknownInstance
-from m2a_ros.outputs import detections
-from m2a_ros.outputs.detections import NO_POSE, detections_message
 from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.localization import place
 from m2a_core.geometry.projection import GroundProjector, Mounting
+from m2a_core.types import UnknownInstance
+from m2a_ros.outputs import detections
+from m2a_ros.outputs.detections import NO_POSE, detections_message
 from test.ros.messages import camera_info, header
 
 DEFINITIONS = {

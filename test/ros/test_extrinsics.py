@@ -21,9 +21,9 @@ from rclpy.node import Node
 from rclpy.time import Time as RosTime
 
 from m2a_core.errors import ConfigError
+from m2a_core.geometry.projection import CameraPose, Mounting
 from m2a_ros.camera.extrinsics import NoTransform, ParameterExtrinsics, create_extrinsics
 from m2a_ros.parameters.declarations import all_parameters
-from m2a_core.geometry.projection import CameraPose, Mounting
 from m2a_ros.parameters.settings import Settings
 
 STAMP = Time(sec=7, nanosec=5)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from m2a_ros.node.node import diagnostics_reader
-from m2a_ros.node.health import judge
 from m2a_ros.main import main
+from m2a_ros.node import diagnostics_reader
+from m2a_ros.node.health import judge
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 

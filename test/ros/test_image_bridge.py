@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from m2a_ros.images.encodings import ImageError
 from m2a_ros.images.cv_bridge_compat import ImageBridge
+from m2a_ros.images.encodings import ImageError
 from test.ros.messages import image, scene
 
 BRIDGE = ImageBridge()

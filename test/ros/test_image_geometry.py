@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo
 
-from m2a_core.perception import Perception
-from m2a_core.types import PANOPTIC_VOID, UNLABELLED
 from m2a_core.geometry.crop import Region, crop_to_aspect, place_back
 from m2a_core.geometry.rectification import NotRectifiable, Rectifier
+from m2a_core.perception import Perception
+from m2a_core.types import PANOPTIC_VOID, UNLABELLED
 from test.ros.messages import camera_info, frame, scene
 
 WIDTH, HEIGHT = 320, 240

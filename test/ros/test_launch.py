@@ -22,9 +22,9 @@ import yaml
 from sensor_msgs.msg import Image
 
 from m2a_core.errors import ConfigError
-from m2a_ros.process.dds import PROFILE_VARIABLES
-from m2a_ros.parameters.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters
 from m2a_ros.parameters.declarations import all_parameters
+from m2a_ros.parameters.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters
+from m2a_ros.process.dds import PROFILE_VARIABLES
 from m2a_ros.process.shared_files import shared_file
 from test.ros.harness import PATIENCE_S, ROOT, Listener, environment
 

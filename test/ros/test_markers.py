@@ -5,11 +5,11 @@ import pytest
 from builtin_interfaces.msg import Time
 from visualization_msgs.msg import Marker
 
-from m2a_core.types import UnknownInstance
 from m2a_core.geometry.intrinsics import Intrinsics
-from m2a_ros.outputs.markers import MarkerBuilder
 from m2a_core.geometry.localization import PlacedInstance, place
 from m2a_core.geometry.projection import GroundProjector, Mounting
+from m2a_core.types import UnknownInstance
+from m2a_ros.outputs.markers import MarkerBuilder
 from test.ros.messages import camera_info
 
 PROJECTOR = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))

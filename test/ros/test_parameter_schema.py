@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-from m2a_ros.parameters.schema import parameter_schema, schema_text
 from m2a_ros.parameters.declarations import all_parameters
+from m2a_ros.parameters.schema import parameter_schema, schema_text
 from m2a_ros.process.shared_files import shared_file
 from test.ros.test_configure import BAD_PARAMETERS, flat
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from m2a_core.errors import ConfigError
-from m2a_ros.process.dds import PROFILE_VARIABLES, profile_environment
-from m2a_ros.parameters.declarations import NODE_PARAMETERS
 from m2a_ros.outputs.publishers import MAPS, TIMING_TOPICS
+from m2a_ros.parameters.declarations import NODE_PARAMETERS
+from m2a_ros.process.dds import PROFILE_VARIABLES, profile_environment
 from m2a_ros.process.shared_files import shared_file
 
 DDS = "{http://www.eprosima.com}"

@@ -10,16 +10,16 @@ import pytest
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
+from m2a_core.geometry.depth import DepthBuffer
 from m2a_core.openset.panoptic import draw_unknown
 from m2a_core.tracking.tracker import TrackerConfig, panoptic_instance
 from m2a_core.types import OpenSetResult, UnknownInstance
-from m2a_ros.node.node import unknown_objects
-from m2a_core.geometry.depth import DepthBuffer
 from m2a_ros.camera.extrinsics import NoTransform, ParameterExtrinsics
+from m2a_ros.node import unknown_objects
+from m2a_ros.node.unknown_objects import Scene, UnknownObjects
 from m2a_ros.parameters.declarations import all_parameters
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.statistics import CameraStatistics
-from m2a_ros.node.unknown_objects import Scene, UnknownObjects
 from test.ros.messages import camera_info, header
 
 SETTINGS = Settings.from_values({spec.name: spec.default for spec in all_parameters(["front"])})

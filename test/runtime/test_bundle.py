@@ -12,9 +12,9 @@ import pytest
 
 import m2a_core.bundle.loading as bundle_module
 from m2a_core.bundle.loading import load_bundle
+from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.errors import ConfigError, EngineError
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
-from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from test.tiny_bundle import write_tiny_bundle
 
@@ -58,7 +58,7 @@ def test_bundle_is_found_by_directory_file_and_name(directory, monkeypatch):
 
 def test_name_is_looked_up_beside_the_package_and_below_the_prefix():
     places = bundle_module.engine_directories()
-    assert places[0] == Path(bundle_module.__file__).parents[1] / "engines"
+    assert places[0] == Path(bundle_module.__file__).parents[2] / "engines"
     assert all(place.parts[-3:] == ("share", "m2a_ros", "engines") for place in places[1:])
 
 

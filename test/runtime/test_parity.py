@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
-from m2a_core.runtime.base import NetworkOutput
-from m2a_core.runtime.parity import TOLERANCES, compare, spearman
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.metrics.parity import TOLERANCES, compare, spearman
 
 EMPTY = np.zeros((1, 1, 1))
 

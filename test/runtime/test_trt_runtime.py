@@ -12,10 +12,10 @@ import pytest
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.errors import EngineError, InferenceError
-from m2a_core.trt.cuda import call, gpu_architecture
+from m2a_core.metrics.parity import Parity
 from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
-from m2a_core.runtime.parity import Parity
+from m2a_core.trt.cuda import call, gpu_architecture
 from m2a_core.trt.engine import check_fits
 from m2a_core.trt.engine_manifest import (
     NOT_VERIFIED,

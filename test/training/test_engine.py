@@ -20,9 +20,9 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_set import CAMVID11
 from m2a_core.model import build_model
 from m2a_core.model.backbones.swin import DropPath
+from m2a_core.training.accelerator import Engine
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.datasets import FramesOnDisk, FrameSource
-from m2a_core.training.accelerator import Engine
 from m2a_core.training.network import TrainedNetwork
 from m2a_core.training.outliers import AnomalyMix
 from m2a_core.training.state import load_checkpoint

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.metrics.pixel import PixelMetrics
-from m2a_core.runtime.base import NetworkOutput
 
 TOP_SHARE = 0.05
 """The share of all pixels, by the reference's anomaly score, that a detector should agree on most."""
