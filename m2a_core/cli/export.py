@@ -88,8 +88,7 @@ def run(args: argparse.Namespace) -> int:
     report = export_bundle(network, args.weights, frames, args.out, notes, trained, options)
     print(f"verified on {len(frames)} frames:")
     if isinstance(report, Parity):
-        print(f"  rank correlation {report.rank_correlation:.5f}  AuPRC loss {report.auprc_loss:.5f}  "
-              f"same class {report.argmax_agreement:.3%}  max error {report.max_error:.1e}")  # fmt: skip
+        print(f"  {report.describe()}")
     for entry in () if isinstance(report, Parity) else report:
         print(f"  {entry.name:14} max error {entry.max_error:.1e}  90 % within {entry.typical_error:.1e}  "
               f"equal {entry.equal:.3%}")  # fmt: skip

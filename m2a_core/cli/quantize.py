@@ -36,8 +36,6 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.model)
     frames = [read_image(path) for path in find_images(args.frames)]
     parity = quantise_bundle(bundle, frames, args.out, print)
-    print(f"calibrated on {len(frames)} frames; {parity.frames} compared: rank correlation "
-          f"{parity.rank_correlation:.4f}, AuPRC loss {parity.auprc_loss:.4f}, same class "
-          f"{parity.argmax_agreement:.2%}, max error {parity.max_error:.2f}")  # fmt: skip
+    print(f"calibrated on {len(frames)} frames, compared on {parity.describe()}")
     print(f"written to {args.out}")
     return 0

@@ -17,47 +17,75 @@ from m2a_core.metrics.pixel import PixelMetrics
 TOP_SHARE = 0.05
 """The share of all pixels, by the reference's anomaly score, that a detector should agree on most."""
 
+TYPICAL_SHARE = 0.99
+"""Share of a map's pixels that stay within its typical error; the rest are single cells that rounding flips."""
+
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Limits of a gate.
-
-    Attributes:
-        rank_correlation: lowest Spearman correlation of the anomaly scores of a frame.
-        auprc_loss: highest loss of AuPRC; see ``Parity``.
-        argmax_agreement: lowest share of pixels of a frame with the reference's class.
-        max_error: highest difference of the anomaly score anywhere; see ``Parity``.
-    """
+    """Limits of a gate: the worst that each quantity of `Parity` may be."""
 
     rank_correlation: float
     auprc_loss: float
     argmax_agreement: float
     max_error: float
+    typical_error: float
+    refined_agreement: float
+    refined_error: float
+    background_error: float
+    query_agreement: float
+    mask_iou: float
+    probability_error: float
 
+
+_HALF = Tolerance(
+    rank_correlation=0.97, auprc_loss=0.01, argmax_agreement=0.995, max_error=0.5, typical_error=0.05,
+    refined_agreement=0.995, refined_error=0.05, background_error=0.05, query_agreement=0.9, mask_iou=0.98,
+    probability_error=0.1,
+)  # fmt: skip
 
 TOLERANCES = {
-    "fp32": Tolerance(rank_correlation=0.999, auprc_loss=0.001, argmax_agreement=0.999, max_error=0.05),
-    "mixed": Tolerance(rank_correlation=0.97, auprc_loss=0.01, argmax_agreement=0.995, max_error=0.5),
-    "fp16": Tolerance(rank_correlation=0.97, auprc_loss=0.01, argmax_agreement=0.995, max_error=0.5),
-    "int8": Tolerance(rank_correlation=0.9, auprc_loss=0.05, argmax_agreement=0.98, max_error=1.0),
-}
+    "fp32": Tolerance(
+        rank_correlation=0.999, auprc_loss=0.001, argmax_agreement=0.999, max_error=0.05, typical_error=0.01,
+        refined_agreement=0.999, refined_error=0.01, background_error=0.01, query_agreement=0.999, mask_iou=0.998,
+        probability_error=0.01,
+    ),
+    "mixed": _HALF,
+    "fp16": _HALF,
+    "int8": Tolerance(
+        rank_correlation=0.9, auprc_loss=0.05, argmax_agreement=0.98, max_error=1.0, typical_error=0.15,
+        refined_agreement=0.98, refined_error=0.15, background_error=0.15, query_agreement=0.9, mask_iou=0.95,
+        probability_error=0.4,
+    ),
+}  # fmt: skip
 """By precision. Most pixels are known beyond doubt and their ranks among each other are rounding, so a sound network in
 half precision correlates at 0.98 where its AuPRC loss is below 0.001. Masks gate the attention, so rounding flips
 single cells: the largest error anywhere may be large where ranks and classes agree."""
 
+_AT_LEAST = ("rank_correlation", "argmax_agreement", "refined_agreement", "query_agreement", "mask_iou")
+
 
 @dataclass(frozen=True)
 class Parity:
-    """Agreement of a network with its reference over some frames.
+    """Agreement of a network with its reference over some frames; each quantity is the worst frame's.
+
+    Every output of the graph has a say. Errors of scores are in units of the frame's largest reference score where that
+    is above 1, as S, a sum over queries, has no bound; they are infinite where the network gave no number.
 
     Attributes:
         frames: how many.
-        rank_correlation: Spearman correlation of the anomaly scores, the worst frame's.
-        auprc_loss: 1 - AuPRC of the network's anomaly scores, where the reference's highest-scored 5 % of all pixels
+        rank_correlation: Spearman correlation of ``anomaly``.
+        auprc_loss: 1 - AuPRC of ``anomaly`` over all frames, where the reference's highest-scored 5 % of all pixels
             are the truth: 0 for an equal ranking, needs no labels.
-        argmax_agreement: share of pixels of the same class, the worst frame's.
-        max_error: largest absolute difference of the anomaly score, in units of the frame's largest reference score
-            where that is above 1, as S, a sum over queries, has no bound; infinite where the network gave no number.
+        argmax_agreement: share of pixels of the same class in ``semantic``.
+        max_error: largest absolute difference of ``anomaly``.
+        typical_error: absolute difference that 99 % of the pixels of ``anomaly`` stay within.
+        refined_agreement: share of pixels that ``refined`` hides (0) in both or in neither.
+        refined_error: absolute difference of ``refined`` that 99 % of those pixels stay within.
+        background_error: absolute difference that 99 % of the pixels of ``background`` stay within.
+        query_agreement: share of cells with the same ``winning_query``.
+        mask_iou: cells in both ``query_masks``, by cells in either; all queries together; 1 where neither has any.
+        probability_error: largest absolute difference of ``class_probs``.
     """
 
     frames: int
@@ -65,17 +93,33 @@ class Parity:
     auprc_loss: float
     argmax_agreement: float
     max_error: float
+    typical_error: float
+    refined_agreement: float
+    refined_error: float
+    background_error: float
+    query_agreement: float
+    mask_iou: float
+    probability_error: float
 
     def violations(self, tolerance: Tolerance) -> list[str]:
         """What is out of tolerance, in words; empty where nothing is."""
-        low = ("rank_correlation", "argmax_agreement")
         found = []
         for name, limit in asdict(tolerance).items():
-            value = getattr(self, name)
+            value, low = getattr(self, name), name in _AT_LEAST
             # Written so that NaN is a violation.
-            if not (value >= limit if name in low else value <= limit):
-                found.append(f"{name} {value:.4g} (allowed {'at least' if name in low else 'at most'} {limit:.4g})")
+            if not (value >= limit if low else value <= limit):
+                found.append(f"{name} {value:.4g} (allowed {'at least' if low else 'at most'} {limit:.4g})")
         return found
+
+    def describe(self) -> str:
+        """What matters of it, in one line."""
+        return (
+            f"{self.frames} frames: rank correlation {self.rank_correlation:.4f}, AuPRC loss {self.auprc_loss:.4f}, "
+            f"same class {self.argmax_agreement:.2%}, max error {self.max_error:.3f}, typical error "
+            f"{self.typical_error:.3f}; refined alike {self.refined_agreement:.2%}, within {self.refined_error:.3f}; "
+            f"background within {self.background_error:.3f}; same query {self.query_agreement:.2%}; mask IoU "
+            f"{self.mask_iou:.4f}; probabilities within {self.probability_error:.3f}"
+        )
 
 
 def compare(got: Sequence[NetworkOutput], reference: Sequence[NetworkOutput]) -> Parity:
@@ -90,28 +134,61 @@ def compare(got: Sequence[NetworkOutput], reference: Sequence[NetworkOutput]) ->
     """
     if not reference or len(got) != len(reference):
         raise ValueError(f"parity needs the same frames from both, at least one; got {len(got)} and {len(reference)}")
-    top = np.quantile(np.concatenate([r.anomaly.ravel() for r in reference]), 1 - TOP_SHARE)
+    frames = [_compare_frame(g, r) for g, r in zip(got, reference, strict=True)]
+    worst = {name: (min if name in _AT_LEAST else max)(frame[name] for frame in frames) for name in frames[0]}
     finite = all(np.isfinite(g.anomaly).all() for g in got)
-    metrics = PixelMetrics()
-    ranks, classes, errors = [], [], []
-    for g, r in zip(got, reference, strict=True):
-        unit = max(1.0, float(np.abs(r.anomaly).max()))
-        errors.append(float(np.nan_to_num(np.abs(g.anomaly - r.anomaly), nan=np.inf).max()) / unit)
-        classes.append(float((g.semantic == r.semantic).mean()))
-        if finite:
-            ranks.append(spearman(g.anomaly.ravel(), r.anomaly.ravel()))
-            metrics.update(g.anomaly, (r.anomaly > top).astype(np.uint8))
-    auprc = metrics.compute().auprc if finite else float("nan")
-    if finite and np.isnan(auprc):
-        # Every pixel has the same reference score: there is nothing to rank.
-        auprc = 1.0
     return Parity(
         frames=len(got),
-        rank_correlation=min(ranks) if finite else float("nan"),
-        auprc_loss=1 - auprc,
-        argmax_agreement=min(classes),
-        max_error=max(errors),
+        rank_correlation=min(map(_rank_correlation, got, reference)) if finite else float("nan"),
+        auprc_loss=_auprc_loss(got, reference) if finite else float("nan"),
+        **worst,
     )
+
+
+def _compare_frame(got: NetworkOutput, reference: NetworkOutput) -> dict[str, float]:
+    unit = max(1.0, float(np.abs(reference.anomaly).max()))
+    anomaly = _errors(got.anomaly, reference.anomaly) / unit
+    refined = _errors(got.refined, reference.refined) / unit
+    same = (got.refined == 0) == (reference.refined == 0)
+    union = np.count_nonzero(got.query_masks | reference.query_masks)
+    return {
+        "argmax_agreement": _agreement(got.semantic, reference.semantic),
+        "max_error": float(anomaly.max()),
+        "typical_error": _typical(anomaly),
+        "refined_agreement": float(same.mean()),
+        "refined_error": _typical(refined[same] if same.any() else refined),
+        "background_error": _typical(_errors(got.background, reference.background)),
+        "query_agreement": _agreement(got.winning_query, reference.winning_query),
+        "mask_iou": np.count_nonzero(got.query_masks & reference.query_masks) / union if union else 1.0,
+        "probability_error": float(_errors(got.class_probs, reference.class_probs).max()),
+    }
+
+
+def _errors(got: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(np.abs(got - reference), nan=np.inf)
+
+
+def _typical(errors: np.ndarray) -> float:
+    # Higher: an infinite error must not be interpolated away.
+    return float(np.quantile(errors, TYPICAL_SHARE, method="higher"))
+
+
+def _agreement(got: np.ndarray, reference: np.ndarray) -> float:
+    return float((got == reference).mean())
+
+
+def _rank_correlation(got: NetworkOutput, reference: NetworkOutput) -> float:
+    return spearman(got.anomaly.ravel(), reference.anomaly.ravel())
+
+
+def _auprc_loss(got: Sequence[NetworkOutput], reference: Sequence[NetworkOutput]) -> float:
+    top = np.quantile(np.concatenate([r.anomaly.ravel() for r in reference]), 1 - TOP_SHARE)
+    metrics = PixelMetrics()
+    for g, r in zip(got, reference, strict=True):
+        metrics.update(g.anomaly, (r.anomaly > top).astype(np.uint8))
+    auprc = metrics.compute().auprc
+    # Where every pixel has the same reference score there is nothing to rank.
+    return 0.0 if np.isnan(auprc) else 1 - auprc
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

@@ -151,7 +151,11 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
         for path_of in (reference_path, Path, manifest_path):
             path_of(staged).unlink(missing_ok=True)
     known = manifest.verified or graph is not source.model
-    said = describe(manifest.parity) if known else f"the graph is built as exported, in {source.precision}"
+    said = (
+        f"against ONNX Runtime on {manifest.parity.describe()}"
+        if known
+        else f"the graph is built as exported, in {source.precision}"
+    )
     say(f"{manifest.verification}: {said}")
     say(f"written to {request.out}")
     return manifest
@@ -169,14 +173,6 @@ def run_graph(graph: bytes, images: Sequence[np.ndarray]) -> list[NetworkOutput]
         values = session.run(names, {INPUT.name: image[None]})
         results.append(NetworkOutput(**{name: value[0] for name, value in zip(names, values, strict=True)}))
     return results
-
-
-def describe(parity: Parity) -> str:
-    """A parity in one line."""
-    return (
-        f"{parity.frames} frames against ONNX Runtime: rank correlation {parity.rank_correlation:.4f}, AuPRC loss "
-        f"{parity.auprc_loss:.4f}, same class {parity.argmax_agreement:.2%}, max error {parity.max_error:.3f}"
-    )
 
 
 def _make_writable(out: Path) -> None:

@@ -15,7 +15,7 @@ from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import EngineError
 from m2a_core.metrics.parity import Parity
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NOT_VERIFIED = "not verified on device"
 VERIFIED = "verified on device"
 

@@ -29,6 +29,8 @@ from m2a_core.trt.plugin_build import LIBRARY, find_built
 from m2a_core.trt.reference import load_reference, save_reference
 from test.tiny_bundle import write_tiny_bundle
 
+PERFECT = Parity(1, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0)
+
 
 @pytest.fixture
 def bundle(tmp_path) -> ModelBundle:
@@ -53,9 +55,7 @@ def engine(bundle, plugin) -> Path:
         bundle.manifest.onnx_sha256, sha256_of(plugin), "tensorrt_rtx", "1.0", "sm89", "fp16", (96, 128), (1, 2)
     )
     digests = sha256_of(path), sha256_of(reference_path(path))
-    EngineManifest(key, *digests, ("a layer",), Parity(1, 1.0, 0.0, 1.0, 0.0), NOT_VERIFIED, 1.5).save(
-        manifest_path(path)
-    )
+    EngineManifest(key, *digests, ("a layer",), PERFECT, NOT_VERIFIED, 1.5).save(manifest_path(path))
     return path
 
 
@@ -141,7 +141,7 @@ def with_a_key_too_many(data):
 
 
 def of_another_format(data):
-    data["format_version"] = 2
+    data["format_version"] = 1
 
 
 def with_text_for_numbers(data):
