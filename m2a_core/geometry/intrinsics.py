@@ -9,21 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.geometry.lens import FISHEYE, check_distortion, directions
 
-_FISHEYE = ("equidistant", "fisheye")
-_MODELS = {
-    "": (0, 4, 5, 8),
-    "plumb_bob": (0, 4, 5),
-    "rational_polynomial": (8, 12, 14),
-    **dict.fromkeys(_FISHEYE, (4,)),
-}
-_MAX_UNDISTORTION_ERROR_PX = 0.1
-_REFINEMENTS = 10
 _MAX_ROTATION_ERROR = 1e-3
+_MAX_SKEW = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,7 @@ class Intrinsics:
     Attributes:
         size: width, height in pixels that the calibration holds for.
         matrix: float64 [3, 3], K.
-        distortion: float64 [N], D.
+        distortion: float64 [N], D; empty without distortion, [4] for a fisheye, zeros included.
         model: distortion model.
         rotation: float64 [3, 3], R: from the camera's own orientation to that of the optical frame.
     """
@@ -55,29 +47,22 @@ class Intrinsics:
                 camera itself.
 
         Raises:
-            DataError: uncalibrated (K is zero), not finite, R is no rotation, one side of the image is 0, or a
-                distortion model or number of coefficients unknown.
+            DataError: uncalibrated (K is zero), not finite, with skew, R is no rotation, one side of the image is 0,
+                or a distortion model or number of coefficients unknown.
         """
-        projection = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
-        name, numbers = ("P", projection) if rectified and projection.any() else ("K", np.array(info.k))
-        matrix = np.array(numbers, np.float64).reshape(3, 3)
-        distortion = np.zeros(0) if rectified else np.array(info.d, np.float64)
-        if not (np.isfinite(matrix).all() and np.isfinite(distortion).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
-            raise DataError(f"camera_info is uncalibrated: {name} is {matrix.ravel().tolist()}; calibrate the camera")
+        matrix = _matrix(info, rectified)
         rotation = np.eye(3) if rectified else _rotation(np.array(info.r, np.float64).reshape(3, 3))
-        if not distortion.any():
-            distortion = np.zeros(0)
-        elif distortion.size not in _MODELS.get(info.distortion_model, ()):
-            raise DataError(
-                f"camera_info: distortion model '{info.distortion_model}' with {distortion.size} coefficients is not "
-                f"supported; expected one of {sorted(m for m in _MODELS if m)} with its coefficients"
-            )
+        coefficients = np.array(info.d, np.float64)
+        if not rectified and not np.isfinite(coefficients).all():
+            raise DataError(f"camera_info is uncalibrated: D is {coefficients.tolist()}; calibrate the camera")
+        model = "" if rectified else info.distortion_model
+        distortion = np.zeros(0) if rectified else check_distortion(model, coefficients)
         roi, binning = info.roi, (max(1, info.binning_x), max(1, info.binning_y))
         matrix[:2, 2] -= (roi.x_offset, roi.y_offset)
         size = (roi.width or info.width, roi.height or info.height)
         if min(size) == 0 < max(size):
             raise DataError(f"camera_info is for images of {size[0]}x{size[1]}; correct the driver")
-        whole = cls(size, matrix, distortion, info.distortion_model, rotation)
+        whole = cls(size, matrix, distortion, model, rotation)
         return whole._resampled((size[0] // binning[0], size[1] // binning[1]))
 
     def fitted(self, size: tuple[int, int]) -> Intrinsics | None:
@@ -104,48 +89,57 @@ class Intrinsics:
         for axis in (0, 1):
             scale = size[axis] / self.size[axis]
             matrix[axis] *= scale
-            # Whole numbers are centres of pixels: the image's edge lies at -0.5 before and after.
+            # Whole numbers are centres of pixels: the image's edge lies at -0.5 before and after. image_geometry only
+            # divides the centre by the binning, which is a quarter of a pixel off at 2.
             matrix[axis, 2] += 0.5 * scale - 0.5
         return replace(self, size=size, matrix=matrix)
 
+    @property
+    def is_fisheye(self) -> bool:
+        """Whether the radius in the image grows with the angle to the optical axis and not with its tangent."""
+        return self.model in FISHEYE
+
     def normalized(self, pixels: np.ndarray) -> np.ndarray:
-        """Undistorted coordinates on the plane z = 1 of the optical frame.
+        """Undistorted coordinates on the plane z = 1 of the camera.
 
         Args:
             pixels: [N, 2], x and y.
 
         Returns:
-            float64 [N, 2]; NaN where the distortion model cannot be inverted (far outside the calibrated image).
+            float64 [N, 2]; NaN where the distortion model cannot be inverted (far outside the calibrated image), and
+            where a fisheye looks sideways or back.
         """
-        points = np.ascontiguousarray(pixels, np.float64).reshape(-1, 1, 2)
-        if not self.distortion.size:
-            flat = points[:, 0]
-            return (flat - self.matrix[:2, 2]) / np.array([self.matrix[0, 0], self.matrix[1, 1]])
-        fisheye = self.model in _FISHEYE
-        undistort = cv2.fisheye.undistortPoints if fisheye else cv2.undistortPoints
-        plane = undistort(points, self.matrix, self.distortion)
-        # OpenCV stops after five iterations by default, too early for strong lenses, and does not say so.
-        focal = np.array([self.matrix[0, 0], self.matrix[1, 1]])
-        with np.errstate(invalid="ignore", over="ignore"):
-            for _ in range(_REFINEMENTS):
-                plane = plane + (points - self._distort(plane, fisheye)) / focal
-        error = np.linalg.norm(self._distort(plane, fisheye) - points, axis=2)
-        return np.where(error <= _MAX_UNDISTORTION_ERROR_PX, plane[:, 0], np.nan)
+        found = directions(pixels, self.matrix, self.model, self.distortion)
+        return np.where(found[:, 2:] == 1, found[:, :2], np.nan)
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Viewing directions float64 [N, 3] in the optical frame of pixels [N, 2]; NaN where there is none.
 
-        Without a rotation R their z is 1, so that they give a point when multiplied by its depth.
+        Without a rotation R their z is 1 where the camera looks ahead, so that they give a point when multiplied by
+        its depth; 90 degrees and more off the axis of a fisheye it is 0 and less.
         """
-        plane = self.normalized(pixels)
-        return np.column_stack([plane, np.ones(len(plane))]) @ self.rotation.T
+        return directions(pixels, self.matrix, self.model, self.distortion) @ self.rotation.T
 
-    def _distort(self, plane: np.ndarray, fisheye: bool) -> np.ndarray:
-        if fisheye:
-            return cv2.fisheye.distortPoints(plane, self.matrix, self.distortion)
-        none = np.zeros(3)
-        rays = cv2.convertPointsToHomogeneous(plane)
-        return cv2.projectPoints(rays, none, none, self.matrix, self.distortion)[0].reshape(-1, 1, 2)
+
+def has_projection(info: Any) -> bool:
+    """Whether a ``camera_info`` says how a rectified image is projected: many drivers leave P zero."""
+    return bool(np.array(info.p, np.float64)[[0, 5]].any())
+
+
+def _matrix(info: Any, rectified: bool) -> np.ndarray:
+    """K, or P without its shift: focal lengths and centre, the rest as it must be."""
+    if rectified and has_projection(info):
+        name, given = "P", np.array(info.p, np.float64).reshape(3, 4)[:, :3]
+    else:
+        name, given = "K", np.array(info.k, np.float64).reshape(3, 3)
+    (fx, skew, cx), (_, fy, cy), _ = given
+    if not (np.isfinite(given).all() and fx > 0 and fy > 0):
+        raise DataError(f"camera_info is uncalibrated: {name} is {given.ravel().tolist()}; calibrate the camera")
+    if abs(skew) > _MAX_SKEW * fx:
+        raise DataError(
+            f"camera_info: {name} has a skew of {skew}, expected [fx 0 cx; 0 fy cy; 0 0 1]: calibrate without skew"
+        )
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
 def _rotation(matrix: np.ndarray) -> np.ndarray:

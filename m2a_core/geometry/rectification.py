@@ -9,9 +9,7 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.geometry.intrinsics import Intrinsics
-
-_FISHEYE = ("equidistant", "fisheye")
+from m2a_core.geometry.intrinsics import Intrinsics, has_projection
 
 
 class NotRectifiable(DataError):
@@ -44,7 +42,7 @@ class Rectifier:
 
         Returns:
             uint8 [H, W, 3], what a camera without distortion with P (K where P is zero) sees; black where the camera
-            saw nothing. The image itself where there is no distortion, no R, and P is K.
+            saw nothing. The image itself where there is no distortion (a fisheye always has some), no R, and P is K.
 
         Raises:
             NotRectifiable: no ``camera_info``, or one that is uncalibrated, unknown or of another aspect.
@@ -65,9 +63,9 @@ class Rectifier:
 def rectified_info(info: Any) -> Any:
     """The ``camera_info`` of the rectified image: P (K where P is zero) without distortion and without R."""
     made = deepcopy(info)
-    if np.array(info.p, np.float64)[[0, 5]].all():
+    if has_projection(info):
         made.k = np.array(info.p, np.float64).reshape(3, 4)[:, :3].ravel()
-    made.d, made.r = [], np.eye(3).ravel()
+    made.distortion_model, made.d, made.r = "plumb_bob", np.zeros(5), np.eye(3).ravel()
     return made
 
 
@@ -77,10 +75,9 @@ def _numbers(info: Any) -> np.ndarray:
 
 def _tables(info: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
     """Where each pixel of the rectified image comes from, in OpenCV's fixed-point form; None where nothing moves."""
-    has_projection = np.array(info.p, np.float64)[[0, 5]].all()
     try:
         seen = Intrinsics.from_camera_info(info).fitted(size)
-        wanted = Intrinsics.from_camera_info(info, rectified=True).fitted(size) if has_projection else seen
+        wanted = Intrinsics.from_camera_info(info, rectified=True).fitted(size)
     except DataError as error:
         raise NotRectifiable("bad_camera_info", str(error)) from error
     if seen is None or wanted is None:
@@ -89,10 +86,10 @@ def _tables(info: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] |
             f"images are {size[0]}x{size[1]}, camera_info is for {info.width}x{info.height}: another aspect; "
             "calibrate the camera in the size that it sends",
         )
-    if not seen.distortion.size and np.array_equal(seen.matrix, wanted.matrix) and (seen.rotation == np.eye(3)).all():
-        return None
-    if seen.model in _FISHEYE and seen.distortion.size:
+    if seen.is_fisheye:
         return cv2.fisheye.initUndistortRectifyMap(
             seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2
         )
+    if not seen.distortion.size and np.array_equal(seen.matrix, wanted.matrix) and (seen.rotation == np.eye(3)).all():
+        return None
     return cv2.initUndistortRectifyMap(seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2)

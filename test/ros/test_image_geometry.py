@@ -59,8 +59,8 @@ def smooth(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("model", "d"),
     [("plumb_bob", PLUMB_BOB), ("plumb_bob", PLUMB_BOB[:4]), ("rational_polynomial", RATIONAL),
-     ("equidistant", FISHEYE), ("plumb_bob", [])],
-    ids=["plumb_bob 5", "plumb_bob 4", "rational", "fisheye", "no distortion"],
+     ("equidistant", FISHEYE), ("equidistant", [0.0] * 4), ("plumb_bob", [])],
+    ids=["plumb_bob 5", "plumb_bob 4", "rational", "fisheye", "ideal fisheye", "no distortion"],
 )  # fmt: skip
 def test_every_pixel_shows_what_its_ray_meets(model: str, d: list[float], angle: float) -> None:
     columns, rows = np.meshgrid(np.arange(WIDTH, dtype=float), np.arange(HEIGHT, dtype=float))

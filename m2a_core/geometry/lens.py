@@ -1,0 +1,119 @@
+"""The lens models of ``sensor_msgs/CameraInfo``: pixels -> viewing directions of the camera, and back.
+
+The name of the model comes first: for ``plumb_bob`` coefficients that are all zero stand for no distortion, for
+``equidistant`` they are an ideal fisheye, whose radius grows with the angle and not with its tangent.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from m2a_core.errors import DataError
+
+BROWN = ("plumb_bob", "rational_polynomial")
+"""OpenCV's pinhole models; as in image_geometry the number of coefficients tells how many terms there are."""
+
+FISHEYE = ("equidistant", "fisheye")
+"""OpenCV's fisheye model (Kannala and Brandt, TPAMI 2006), as sensor_msgs and as some drivers name it."""
+
+_BROWN_SIZES = (4, 5, 8, 12, 14)
+_FISHEYE_SIZE = 4
+_MAX_ERROR_PX = 0.1
+_REFINEMENTS = 10
+_ANGLES = np.linspace(0.0, np.pi, 2049)
+
+
+def check_distortion(model: str, coefficients: np.ndarray) -> np.ndarray:
+    """The coefficients that OpenCV takes for a model.
+
+    Args:
+        model: ``distortion_model`` of a ``camera_info``.
+        coefficients: float64 [N], its D.
+
+    Returns:
+        float64 [N], empty for a lens without distortion; [4] for a fisheye, zeros included.
+
+    Raises:
+        DataError: the model is unknown, or has another number of coefficients.
+    """
+    if model in FISHEYE:
+        # Drivers with a field of fixed size fill it up with zeros; an ideal fisheye has nothing to fill it with.
+        given, rest = coefficients[:_FISHEYE_SIZE], coefficients[_FISHEYE_SIZE:]
+        if coefficients.any() and (given.size < _FISHEYE_SIZE or rest.any()):
+            raise _unfit(model, coefficients)
+        return np.pad(given, (0, _FISHEYE_SIZE - given.size))
+    if not coefficients.any() and model in ("", *BROWN):
+        return np.zeros(0)
+    if model not in BROWN or coefficients.size not in _BROWN_SIZES:
+        raise _unfit(model, coefficients)
+    return coefficients
+
+
+def directions(pixels: np.ndarray, matrix: np.ndarray, model: str, distortion: np.ndarray) -> np.ndarray:
+    """Where the camera looks.
+
+    Args:
+        pixels: [N, 2], x and y.
+        matrix: float64 [3, 3], K.
+        model: distortion model.
+        distortion: float64 [N], of `check_distortion`.
+
+    Returns:
+        float64 [N, 3], x right, y down, z forward; z is 1 where the camera looks ahead. NaN where the model has no
+        direction for the pixel (far outside the calibrated image).
+    """
+    points = np.ascontiguousarray(pixels, np.float64).reshape(-1, 2)
+    focal, center = matrix[[0, 1], [0, 1]], matrix[:2, 2]
+    if model in FISHEYE:
+        return _fisheye_directions((points - center) / focal, distortion, _MAX_ERROR_PX / focal.max())
+    plane = (points - center) / focal if not distortion.size else _undistorted(points, matrix, distortion, focal)
+    return np.column_stack([plane, np.ones(len(plane))])
+
+
+def _undistorted(points: np.ndarray, matrix: np.ndarray, distortion: np.ndarray, focal: np.ndarray) -> np.ndarray:
+    plane = cv2.undistortPoints(points[:, None], matrix, distortion)
+    # OpenCV stops after five iterations by default, too early for strong lenses, and does not say so.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for _ in range(_REFINEMENTS):
+            plane = plane + (points[:, None] - _distorted(plane, matrix, distortion)) / focal
+    error = np.linalg.norm(_distorted(plane, matrix, distortion)[:, 0] - points, axis=1)
+    return np.where(error[:, None] <= _MAX_ERROR_PX, plane[:, 0], np.nan)
+
+
+def _distorted(plane: np.ndarray, matrix: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    none = np.zeros(3)
+    rays = cv2.convertPointsToHomogeneous(plane)
+    return cv2.projectPoints(rays, none, none, matrix, distortion)[0].reshape(-1, 1, 2)
+
+
+def _fisheye_directions(plane: np.ndarray, distortion: np.ndarray, tolerance: float) -> np.ndarray:
+    """From K's plane; OpenCV's own inverse ends at a radius of pi / 2 and cannot look sideways or back."""
+    radius = np.hypot(*plane.T)
+    curve = _fisheye_radius(_ANGLES, distortion)
+    # Beyond the first maximum the polynomial turns back: a calibration says nothing of such angles.
+    turn = np.flatnonzero(np.diff(curve) <= 0)
+    usable = slice(0, (turn[0] + 1) if len(turn) else len(curve))
+    angle = np.interp(radius, curve[usable], _ANGLES[usable])
+    slopes = np.polynomial.Polynomial([1, 0, *np.kron(distortion * (3, 5, 7, 9), (1, 0))])
+    for _ in range(3):
+        angle = angle - (_fisheye_radius(angle, distortion) - radius) / np.maximum(slopes(angle), 1e-3)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sideways = plane * np.where(radius > 0, np.sin(angle) / radius, 1.0)[:, None]
+        found = np.column_stack([sideways, np.cos(angle)])
+        found = np.where(found[:, 2:] > 0, found / found[:, 2:], found)
+    fits = (np.abs(_fisheye_radius(angle, distortion) - radius) <= tolerance) & (angle <= np.pi)
+    return np.where(fits[:, None], found, np.nan)
+
+
+def _fisheye_radius(angle: np.ndarray, k: np.ndarray) -> np.ndarray:
+    square = angle**2
+    return angle * (1 + square * (k[0] + square * (k[1] + square * (k[2] + square * k[3]))))
+
+
+def _unfit(model: str, coefficients: np.ndarray) -> DataError:
+    return DataError(
+        f"camera_info: distortion model '{model}' with {coefficients.size} coefficients is not supported; expected "
+        f"{' or '.join(BROWN)} with {', '.join(map(str, _BROWN_SIZES))} coefficients, or equidistant with "
+        f"{_FISHEYE_SIZE}; correct distortion_model and d in the calibration"
+    )
