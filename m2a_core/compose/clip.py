@@ -15,7 +15,9 @@ import yaml
 
 from m2a_core.compose.composer import Sighting
 from m2a_core.compose.ground import GroundCamera, Pose
+from m2a_core.data.files import read_truth
 from m2a_core.errors import DataError, M2aError
+from m2a_core.images import read_image
 
 FORMAT = 1
 JPEG_QUALITY = 88
@@ -49,8 +51,8 @@ class Clip:
         Raises:
             DataError: the file is missing, unreadable or of another size.
         """
-        bgr = self._read(self.folder / "frames" / f"{index:03d}.jpg", cv2.IMREAD_COLOR)
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        path = self.folder / "frames" / f"{index:03d}.jpg"
+        return self._fitting(read_image(path), path)
 
     def truth(self, index: int) -> np.ndarray:
         """Ground truth of frame ``index`` as uint8 [H, W]: 0 known, 1 anomaly, 255 void.
@@ -58,14 +60,15 @@ class Clip:
         Raises:
             DataError: the file is missing, unreadable or of another size.
         """
-        return self._read(self.folder / "truth" / f"{index:03d}.png", cv2.IMREAD_UNCHANGED)
+        path = self.folder / "truth" / f"{index:03d}.png"
+        return self._fitting(read_truth(path), path)
 
-    def _read(self, path: Path, flags: int) -> np.ndarray:
-        image = cv2.imread(str(path), flags) if path.is_file() else None
+    def _fitting(self, image: np.ndarray, path: Path) -> np.ndarray:
         want = (self.camera.height, self.camera.width)
-        if image is None or image.shape[:2] != want:
-            got = "nothing readable" if image is None else f"{list(image.shape[:2])}"
-            raise DataError(f"{path}: expected an image of {list(want)}, got {got}; install the clip's folder again")
+        if image.shape[:2] != want:
+            raise DataError(
+                f"{path}: expected {list(want)} pixels, got {list(image.shape[:2])}; install the clip's folder again"
+            )
         return image
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.errors import DataError
+from m2a_core.images import read_rgba
 
 MIN_DISTANCE = 5.5
 """Metres: nearer objects are hidden by the bonnet, or behind the camera."""
@@ -85,10 +86,10 @@ def load_cutout(
     Raises:
         DataError: the file is no RGBA picture, or empty.
     """
-    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if raw is None or raw.ndim != 3 or raw.shape[2] != 4 or not (raw[..., 3] > 127).any():
-        raise DataError(f"{path}: expected a PNG with red, green, blue and a non-empty alpha channel")
-    return make_cutout(cv2.cvtColor(raw, cv2.COLOR_BGRA2RGBA), name, position, height, look, brightness)
+    rgba = read_rgba(path)
+    if not (rgba[..., 3] > 127).any():
+        raise DataError(f"{path}: expected a picture whose alpha channel is not empty")
+    return make_cutout(rgba, name, position, height, look, brightness)
 
 
 def make_cutout(

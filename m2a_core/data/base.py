@@ -10,7 +10,7 @@ import numpy as np
 
 from m2a_core.data.files import load_array, read_labels
 from m2a_core.errors import DataError
-from m2a_core.images import read_image
+from m2a_core.images import SUFFIXES, read_image
 from m2a_core.labels.label_set import LabelSet
 
 VOID = 255
@@ -173,5 +173,4 @@ def paired(
 
 def pictures(folder: Path, pattern: str = "*") -> list[Path]:
     """Image files of a folder that match a pattern, sorted."""
-    suffixes = {".jpg", ".jpeg", ".png", ".webp"}
-    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in suffixes)
+    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES and path.is_file())

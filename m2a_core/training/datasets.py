@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from m2a_core.errors import DataError
-from m2a_core.images import read_image
+from m2a_core.images import read_image, read_rgba
 from m2a_core.labels.label_set import CAMVID11
 from m2a_core.training.targets import IGNORE
 
@@ -195,12 +195,8 @@ def load_cutouts(root: Path, validation_kinds: Path) -> tuple[list[Cutout], list
     for row in _rows(root / "train.csv", {"file", "kind", "type"}):
         stem = Path(row["file"]).stem
         kind = row["kind"] if row["kind"] != "emoji3d" else f"emoji3d/{stem.removeprefix('fluent3d__')}"
-        rgba = _read(root / "train" / row["file"], cv2.IMREAD_UNCHANGED)
-        if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.dtype != np.uint8:
-            raise DataError(
-                f"{root / 'train' / row['file']}: expected an RGBA image of 8 bits, got {rgba.dtype} {list(rgba.shape)}"
-            )
-        cutouts.append(Cutout(stem, kind, row["type"] == "photo", cv2.cvtColor(rgba, cv2.COLOR_BGRA2RGBA)))
+        rgba = read_rgba(root / "train" / row["file"])
+        cutouts.append(Cutout(stem, kind, row["type"] == "photo", rgba))
     unknown = sorted(apart - {c.kind for c in cutouts})
     if unknown:
         raise DataError(f"{validation_kinds}: no cut-out is of kind '{unknown[0]}'")

@@ -13,13 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from m2a_core.errors import DataError
+from m2a_core.images import decode_image
 from m2a_ros.images.encodings import ImageError, convert, pixel_format
 
 JPEG_QUALITY = 90
 JPEG_FORMAT = "rgb8; jpeg compressed bgr8"
 """image_transport's convention: encoding of the source; codec and encoding of the stream."""
-
-_END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
 
 
 def image_to_array(msg: Any) -> np.ndarray:
@@ -82,38 +82,16 @@ def compressed_to_rgb(msg: Any) -> np.ndarray:
     An EXIF orientation is ignored: ``camera_info`` describes the sensor, not the viewer.
 
     Raises:
-        ImageError: no data, a truncated JPEG or PNG, or data that OpenCV cannot decode.
+        ImageError: no data, or data that ``m2a_core.images.decode_image`` refuses: cut short, no image, too large.
     """
     data = bytes(msg.data)
+    what = f"compressed image (format '{msg.format}', {len(data)} bytes)"
     if not data:
-        raise ImageError("empty", f"compressed image (format '{msg.format}') has no data; check the camera driver")
-    if is_truncated(data):
-        raise ImageError(
-            "undecodable",
-            f"compressed image (format '{msg.format}', {len(data)} bytes) ends before its end marker: it was cut off "
-            "on the way; check the driver and the transport",
-        )
+        raise ImageError("empty", f"{what} has no data; check the camera driver")
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        bgr = None
-    if bgr is None:
-        raise ImageError(
-            "undecodable",
-            f"compressed image (format '{msg.format}', {len(data)} bytes) cannot be decoded; expected a whole JPEG or "
-            "PNG file as data",
-        )
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-def is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG stream lacks its end marker.
-
-    Decoders fill what is missing with grey or old rows and succeed. JPEG: ITU-T T.81, EOI (the bytes FF D9 cannot
-    occur inside coded data); some cameras pad it with zeros. PNG: the IEND chunk with its checksum.
-    """
-    end = _END_MARKERS.get(data[:2])
-    return end is not None and not data.rstrip(b"\0").endswith(end)
+        return decode_image(data, what, upright=False)
+    except DataError as error:
+        raise ImageError("undecodable", f"{error}; check the driver and the transport") from error
 
 
 def image_fields(array: np.ndarray, encoding: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ under NumPy 2.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,9 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from m2a_ros.images.conversions import fill_image, image_to_array, is_truncated
+from m2a_core.errors import DataError
+from m2a_core.images import decode_stored
+from m2a_ros.images.conversions import fill_image, image_to_array
 from m2a_ros.images.encodings import CV_BRIDGE_ENCODINGS, ImageError, convert, is_generic, pixel_format
 
 _TYPE_NAMES = {
@@ -85,16 +86,10 @@ class ImageBridge:
             ImageError: no data, truncated, undecodable, or no conversion to the encoding.
         """
         data = bytes(cmprs_img_msg.data)
-        array = None
-        if data and not is_truncated(data):
-            # OpenCV raises for some of what it cannot decode and returns None for the rest.
-            with contextlib.suppress(cv2.error):
-                array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if array is None:
-            raise ImageError(
-                "undecodable",
-                f"compressed image (format '{cmprs_img_msg.format}', {len(data)} bytes) is empty, cut off or no image",
-            )
+        try:
+            array = decode_stored(data, f"compressed image (format '{cmprs_img_msg.format}')")
+        except DataError as error:
+            raise ImageError("undecodable", str(error)) from error
         if desired_encoding == "passthrough":
             return array
         color = {1: "mono", 3: "bgr", 4: "bgra"}[1 if array.ndim == 2 else array.shape[2]]
