@@ -2,7 +2,13 @@
 
 
 class M2aError(Exception):
-    """Base of all errors that m2a raises on purpose; the CLI prints them without a traceback."""
+    """Base of all errors that m2a raises on purpose; the CLI prints them without a traceback.
+
+    Attributes:
+        exit_code: of a command that ends with it.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(M2aError):
@@ -21,8 +27,32 @@ class EngineError(M2aError):
     """A model bundle (ONNX file, engine, manifest) is missing, corrupt or does not match its manifest."""
 
 
+class NoGpuError(EngineError):
+    """No GPU can be used: no binding, no or too old a driver, no permission, no such device."""
+
+    exit_code = 3
+
+
+class OtherEngineError(EngineError):
+    """There is an engine, but another one than was asked for: building it anew mends it."""
+
+    exit_code = 4
+
+
+class ToleranceError(EngineError):
+    """An engine's results are too far from its graph's: building it anew from the same graph mends nothing."""
+
+    exit_code = 5
+
+
 class InferenceError(M2aError):
     """The network failed on an input that passed validation."""
+
+
+class RestartNeededError(InferenceError):
+    """The process has lost the GPU: every later call fails, and only a new process gets it back."""
+
+    exit_code = 6
 
 
 class DataError(M2aError):

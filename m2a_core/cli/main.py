@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, str] = COMMAN
         commands: command -> module.
 
     Returns:
-        The exit code: the command's own, 2 for a bad input or call, 130 when interrupted.
+        The exit code: the command's own, 2 for a bad input or call, another where the error has one (``M2aError``),
+        130 when interrupted.
     """
     args_list = list(sys.argv[1:] if argv is None else argv)
     chosen = args_list[0] if args_list and args_list[0] in commands else None
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, str] = COMMAN
         return int(args.run(args))
     except M2aError as error:
         print(f"m2a: error: {error}", file=sys.stderr)
+        return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "m2a_core", "m2a_ros"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
-from m2a_core.errors import ConfigError, EngineError
+from m2a_core.errors import ConfigError, EngineError, NoGpuError
+from m2a_core.trt.gpu import Gpu
 
 TENSORRT, TENSORRT_RTX = "tensorrt", "tensorrt_rtx"
 BACKENDS = (TENSORRT, TENSORRT_RTX)
@@ -78,26 +79,28 @@ class Backend:
             return {}
         return {name.lower(): value for name, value in values.__members__.items() if name.startswith("SM")}
 
-    def architecture(self, capability: str | None, gpu: str | None) -> str:
+    def architecture(self, capability: str | None, gpu: Gpu | NoGpuError) -> str:
         """The architecture that an engine will be for.
 
         Args:
             capability: asked for, such as ``sm89``; None: the GPU that is here.
-            gpu: architecture of the GPU that is here, or None.
+            gpu: the GPU that is here, or why there is none.
 
         Raises:
-            ConfigError: none given and no GPU here, or this TensorRT cannot build for it.
+            NoGpuError: none given and no GPU here.
+            ConfigError: this TensorRT cannot build for it.
         """
         known = self.compute_capabilities()
-        if capability is None and gpu is None:
-            raise ConfigError(
-                f"no GPU here: {self.name} cannot tell what to build for; name one with --capability "
-                f"({', '.join(known) or 'which needs --backend ' + TENSORRT_RTX})"
+        here = gpu.architecture if isinstance(gpu, Gpu) else None
+        if capability is None and here is None:
+            raise NoGpuError(
+                f"no GPU here: {gpu}. {self.name} cannot tell what to build for; name an architecture with "
+                f"--capability ({', '.join(known) or 'which needs --backend ' + TENSORRT_RTX})"
             )
-        if capability not in (None, gpu, *known):
-            expected = ", ".join(known) or f"the GPU that is here ({gpu or 'there is none'})"
+        if capability not in (None, here, *known):
+            expected = ", ".join(known) or f"the GPU that is here ({here or gpu})"
             raise ConfigError(f"capability '{capability}': {self.name} {self.version} builds for {expected}")
-        return capability or gpu or ""
+        return capability or here or ""
 
     def aim(self, config: Any, architecture: str) -> None:
         """Let a builder's configuration build for an architecture, where it does not go by the GPU that is here."""

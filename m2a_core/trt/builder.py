@@ -16,12 +16,11 @@ from m2a_core.bundle.loading import sha256_of
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_VERSION
-from m2a_core.errors import ConfigError, EngineError
+from m2a_core.errors import ConfigError, EngineError, OtherEngineError, ToleranceError
 from m2a_core.metrics.parity import TOLERANCES, Parity, Tolerance, compare
 from m2a_core.preprocess import Letterbox
 from m2a_core.trt.backend import TENSORRT, TENSORRT_RTX, Backend, load_backend
 from m2a_core.trt.compiler import Target, check_precision, compile_engine
-from m2a_core.trt.cuda import gpu_architecture
 from m2a_core.trt.engine_manifest import (
     NOT_VERIFIED,
     EngineKey,
@@ -30,6 +29,7 @@ from m2a_core.trt.engine_manifest import (
     manifest_path,
     reference_path,
 )
+from m2a_core.trt.gpu import Gpu, gpu_or_reason
 from m2a_core.trt.headers import download_headers
 from m2a_core.trt.plugin_build import DOWNLOADED_HEADERS, ensure_plugin, find_headers
 from m2a_core.trt.reference import save_reference
@@ -91,7 +91,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     source = read_source(request.onnx)
     source.check(request.input_size, request.batches, request.precision)
     backend = load_backend(request.backend)
-    gpu = gpu_architecture(request.device)
+    gpu = gpu_or_reason(request.device)
     architecture = backend.architecture(request.capability, gpu)
     check_precision(backend, request.precision, architecture)
     # After all that can be refused at once: compiling it takes a while.
@@ -127,7 +127,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     start = time.monotonic()
     target = Target(architecture, request.precision, source.input_size, request.batches, dynamic=source.max_batch > 1)
     # Without a GPU there is nothing to time on, and TensorRT for RTX fails when given a cache.
-    cache = request.out.with_suffix(".timing") if backend.name == TENSORRT and gpu else None
+    cache = request.out.with_suffix(".timing") if backend.name == TENSORRT and isinstance(gpu, Gpu) else None
     engine = compile_engine(backend, for_parser(graph), plugin, source.plugin_nodes, target, cache)
     seconds = time.monotonic() - start
     say(f"plugin {OP_TYPE} replaced {len(engine.plugin_layers)} layers: {', '.join(engine.plugin_layers)}")
@@ -140,7 +140,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
         digests = sha256_of(staged), sha256_of(reference_path(staged))
         manifest = EngineManifest(key, *digests, engine.plugin_layers, parity, NOT_VERIFIED, seconds)
         manifest.save(manifest_path(staged))
-        if gpu == architecture:
+        if isinstance(gpu, Gpu) and gpu.architecture == architecture:
             manifest = verify_on_device(staged, plugin, request.device)
         # The manifest comes last: until then the old one's hash refuses the new engine.
         for path_of in (reference_path, Path, manifest_path):
@@ -200,7 +200,7 @@ def _existing(out: Path, key: EngineKey, say: Callable[[str], None]) -> EngineMa
     manifest = load_checked(out)
     differences = manifest.key.differences(key)
     if differences:
-        raise EngineError(
+        raise OtherEngineError(
             f"{out}: an engine is there but not the one asked for: {'; '.join(differences)}. "
             "Build it anew with --rebuild, or name another --out"
         )
@@ -220,7 +220,7 @@ def _graph_parity(
     parity = compare(run_graph(graph, images), reference)
     violations = parity.violations(tolerance)
     if violations:
-        raise EngineError(
+        raise ToleranceError(
             f"{source.path}: in precision {precision} the graph is out of tolerance before it is built "
             f"({'; '.join(violations)}); nothing was written: build with another precision"
         )

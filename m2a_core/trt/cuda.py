@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import EngineError, InferenceError
+from m2a_core.errors import EngineError, InferenceError, M2aError, NoGpuError, RestartNeededError
+
+_LOG = logging.getLogger("m2a.trt")
+
+_STICKY = {
+    "cudaErrorAssert", "cudaErrorContained", "cudaErrorECCUncorrectable", "cudaErrorExternalDevice",
+    "cudaErrorHardwareStackError", "cudaErrorIllegalAddress", "cudaErrorIllegalInstruction",
+    "cudaErrorInvalidAddressSpace", "cudaErrorInvalidPc", "cudaErrorLaunchFailure", "cudaErrorLaunchTimeout",
+    "cudaErrorMisalignedAddress", "cudaErrorMpsClientTerminated", "cudaErrorNvlinkUncorrectable",
+    "cudaErrorTensorMemoryLeak",
+}  # fmt: skip
+"""After these, says CUDA's manual, the process is in an inconsistent state: to go on, it must end and start anew."""
 
 
-def _runtime() -> Any:
+def load_binding() -> Any:
+    """The CUDA runtime's module of ``cuda-python``.
+
+    Raises:
+        NoGpuError: it is not installed.
+    """
     try:
         from cuda.bindings import runtime
     except ModuleNotFoundError as error:
-        raise EngineError("CUDA through Python is not installed: pip install 'm2a_ros[trt]'") from error
+        raise NoGpuError("CUDA through Python is not installed: pip install 'm2a_ros[trt]'") from error
     return runtime
 
 
@@ -25,35 +42,39 @@ def call(function: str, *arguments: Any) -> Any:
         What it gives besides its status: nothing, one value or several.
 
     Raises:
-        EngineError: no binding, or out of GPU memory.
+        NoGpuError: no binding.
+        EngineError: out of GPU memory.
+        RestartNeededError: the process has lost the GPU.
         InferenceError: it failed otherwise.
     """
-    runtime = _runtime()
+    runtime = load_binding()
     status, *values = getattr(runtime, function)(*arguments)
     if status != runtime.cudaError_t.cudaSuccess:
         name = status.name
+        if name in _STICKY:
+            raise RestartNeededError(
+                f"{function} failed: {name}; this process has lost the GPU and no later frame can work: restart needed"
+            )
+        # Else TensorRT, which asks for it, would take it for a failure of its own.
+        runtime.cudaGetLastError()
         if name == "cudaErrorMemoryAllocation":
             raise EngineError(f"{function}: out of GPU memory; close what else uses it, or build for smaller batches")
         raise InferenceError(f"{function} failed: {name}; a GPU and a driver that fits the CUDA runtime are needed")
     return values[0] if len(values) == 1 else tuple(values) or None
 
 
+def release(function: str, *arguments: Any) -> None:
+    """Call the CUDA runtime where something ends: after a failure the rest must be freed all the same."""
+    try:
+        call(function, *arguments)
+    except M2aError as error:
+        _LOG.warning("%s", error)
+
+
 def constant(name: str, enumeration: str | None = None) -> Any:
     """A constant of the CUDA runtime, or a member of one of its enumerations."""
-    runtime = _runtime()
+    runtime = load_binding()
     return getattr(getattr(runtime, enumeration) if enumeration else runtime, name)
-
-
-def gpu_architecture(device: int) -> str | None:
-    """Architecture of a GPU such as ``sm87``, or None where there is no such GPU, no driver or no binding."""
-    try:
-        major, minor = (
-            call("cudaDeviceGetAttribute", constant(f"cudaDevAttrComputeCapability{part}", "cudaDeviceAttr"), device)
-            for part in ("Major", "Minor")
-        )
-    except (EngineError, InferenceError):
-        return None
-    return f"sm{major}{minor}"
 
 
 class Buffer:
@@ -96,6 +117,6 @@ class Buffer:
         device, self.device = self.device, 0
         address, self._address = self._address, 0
         if device:
-            call("cudaFree", device)
+            release("cudaFree", device)
         if address:
-            call("cudaFreeHost", address)
+            release("cudaFreeHost", address)

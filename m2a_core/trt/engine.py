@@ -14,10 +14,11 @@ import numpy as np
 from m2a_core.bundle.loading import sha256_of
 from m2a_core.contract.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput, require_finite
-from m2a_core.errors import EngineError, InferenceError
+from m2a_core.errors import EngineError, InferenceError, NoGpuError
 from m2a_core.trt.backend import Backend, load_backend
-from m2a_core.trt.cuda import Buffer, call, constant, gpu_architecture
+from m2a_core.trt.cuda import Buffer, call, constant
 from m2a_core.trt.engine_manifest import EngineManifest, load_checked
+from m2a_core.trt.gpu import Gpu, gpu_or_reason
 from m2a_core.types import check_array
 
 _LOG = logging.getLogger("m2a.trt")
@@ -46,7 +47,7 @@ class TensorRtEngine:
         self.manifest = load_checked(path)
         self._device = device
         backend = load_backend(self.manifest.key.backend)
-        check_fits(self.manifest, path, plugin, backend.version, gpu_architecture(device))
+        check_fits(self.manifest, path, plugin, backend.version, gpu_or_reason(device))
         backend.load_plugin(plugin)
         call("cudaSetDevice", device)
         self._backend: Backend = backend
@@ -193,7 +194,7 @@ class _Lane:
             raise InferenceError(f"TensorRT failed on a frame ({self._backend.take_errors()})")
 
 
-def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str, gpu: str | None) -> None:
+def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str, gpu: Gpu | NoGpuError) -> None:
     """Compare what an engine was built with to what is here.
 
     Args:
@@ -201,7 +202,7 @@ def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str,
         path: of the engine, for messages.
         plugin: the plugin's library here.
         version: of TensorRT here.
-        gpu: architecture of the GPU here, None where there is none.
+        gpu: the GPU here, or why there is none.
 
     Raises:
         EngineError: naming every difference.
@@ -214,10 +215,10 @@ def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str,
         differences.append(f"its plugin library is missing: {plugin}")
     elif sha256_of(plugin) != key.plugin_sha256:
         differences.append(f"the plugin library {plugin} is another one than it was built with")
-    if gpu is None:
-        differences.append(f"it is for {key.architecture}, here is no GPU that CUDA can use")
-    elif gpu != key.architecture:
-        differences.append(f"it is for {key.architecture}, the GPU here is {gpu}")
+    if isinstance(gpu, NoGpuError):
+        differences.append(f"it is for {key.architecture}, here is no GPU that CUDA can use: {gpu}")
+    elif gpu.architecture != key.architecture:
+        differences.append(f"it is for {key.architecture}, the GPU here is {gpu.architecture} ({gpu.name})")
     if differences:
         raise EngineError(f"{path}: this engine cannot run here: {'; '.join(differences)}. Build it on this machine "
                           "with `m2a build-engine --rebuild`")  # fmt: skip

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from m2a_core.cli.main import COMMANDS, main
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, NoGpuError, OtherEngineError, ToleranceError
 
 
 def command(monkeypatch, run) -> dict[str, str]:
@@ -56,6 +56,14 @@ def test_own_error_becomes_one_line_and_code_2(monkeypatch, capsys):
 
     assert main(["act"], command(monkeypatch, run)) == 2
     assert capsys.readouterr().err == "m2a: error: street.png: is no picture\n"
+
+
+@pytest.mark.parametrize(("error", "code"), [(NoGpuError, 3), (OtherEngineError, 4), (ToleranceError, 5)])
+def test_errors_that_a_supervisor_treats_apart_have_codes_of_their_own(monkeypatch, error, code):
+    def run(args):
+        raise error("no")
+
+    assert main(["act"], command(monkeypatch, run)) == code
 
 
 def test_missing_package_is_named_with_the_way_to_get_it(monkeypatch, capsys):

@@ -15,7 +15,7 @@ import torch
 
 from m2a_core.bundle.loading import load_bundle, sha256_of, shipped_frames
 from m2a_core.cli.main import main
-from m2a_core.errors import ConfigError, EngineError
+from m2a_core.errors import ConfigError, EngineError, NoGpuError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.images import read_image
@@ -26,12 +26,17 @@ from m2a_core.runtime.factory import create_runtime
 from m2a_core.trt import builder, progress
 from m2a_core.trt.backend import BACKENDS, Backend, load_backend
 from m2a_core.trt.builder import BuildRequest, build_engine
-from m2a_core.trt.cuda import gpu_architecture
 from m2a_core.trt.engine_manifest import NOT_VERIFIED, EngineManifest, manifest_path, reference_path
+from m2a_core.trt.gpu import Gpu, gpu_or_reason
 from m2a_core.trt.plugin_build import ensure_plugin
 from m2a_core.trt.reference import load_reference
 from m2a_core.trt.source import read_source
 from test.export.conftest import SIZE, pictures
+
+
+def has_gpu(architecture: str | None = None) -> bool:
+    gpu = gpu_or_reason(0)
+    return isinstance(gpu, Gpu) and architecture in (None, gpu.architecture)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,7 @@ def test_manifest_says_what_the_engine_was_made_of_and_that_no_device_has_verifi
     assert (key.input_size, key.batches) == (SIZE, (1,))
     assert manifest.engine_sha256 == sha256_of(out)
     assert EngineManifest.load(manifest_path(out)) == manifest
-    if gpu_architecture(0) != "sm89":
+    if not has_gpu("sm89"):
         assert manifest.verification == NOT_VERIFIED
         assert any(line.startswith(NOT_VERIFIED) for line in said)
 
@@ -122,7 +127,7 @@ def test_engine_that_does_not_fit_is_refused_with_the_difference_named(built, re
 
 
 def test_engine_cannot_be_loaded_where_there_is_no_gpu_for_it(built, exported, plugin, monkeypatch):
-    if gpu_architecture(0) == "sm89":
+    if has_gpu("sm89"):
         pytest.skip("this machine has the GPU that the engine is for")
     monkeypatch.setattr("m2a_core.trt.plugin_build.ensure_plugin", lambda: plugin)
     with pytest.raises(EngineError, match="cannot run here: it is for sm89, "):
@@ -282,9 +287,9 @@ def test_command_without_frames_takes_those_that_ship(exported, tmp_path, monkey
 
 
 def test_without_gpu_the_capability_must_be_named(request_for, tmp_path):
-    if gpu_architecture(0) is not None:
+    if has_gpu():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(ConfigError, match="no GPU here: .*--capability"):
+    with pytest.raises(NoGpuError, match="no GPU here: .*--capability"):
         build_engine(request_for(out=tmp_path / "a.engine", capability=None), print)
 
 

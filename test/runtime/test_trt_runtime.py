@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
-from m2a_core.errors import EngineError, InferenceError
+from m2a_core.errors import EngineError, InferenceError, NoGpuError
 from m2a_core.metrics.parity import Parity
 from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
-from m2a_core.trt.cuda import call, gpu_architecture
+from m2a_core.trt.cuda import call
 from m2a_core.trt.engine import check_fits
 from m2a_core.trt.engine_manifest import (
     NOT_VERIFIED,
@@ -25,10 +25,12 @@ from m2a_core.trt.engine_manifest import (
     manifest_path,
     reference_path,
 )
+from m2a_core.trt.gpu import Gpu, gpu_or_reason
 from m2a_core.trt.plugin_build import LIBRARY, find_built
 from m2a_core.trt.reference import load_reference, save_reference
 from test.tiny_bundle import write_tiny_bundle
 
+GPU = Gpu("sm89", "RTX 4090", 24 * 2**30)
 PERFECT = Parity(1, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0)
 
 
@@ -99,14 +101,14 @@ def test_engine_of_another_graph_or_back_end_is_refused(engine, bundle):
 @pytest.mark.parametrize(
     ("version", "gpu", "message"),
     [
-        ("1.0", "sm120", "it is for sm89, the GPU here is sm120"),
-        ("1.0", None, "it is for sm89, here is no GPU"),
-        ("2.0", "sm89", "it was built with tensorrt_rtx 1.0, here is 2.0"),
+        ("1.0", Gpu("sm120", "RTX 5090", 2**35), "it is for sm89, the GPU here is sm120 .RTX 5090."),
+        ("1.0", NoGpuError("no NVIDIA driver"), "it is for sm89, here is no GPU that CUDA can use: no NVIDIA driver"),
+        ("2.0", GPU, "it was built with tensorrt_rtx 1.0, here is 2.0"),
     ],
 )
 def test_engine_for_another_machine_is_refused_with_the_difference(engine, plugin, version, gpu, message):
     manifest = load_checked(engine)
-    check_fits(manifest, engine, plugin, "1.0", "sm89")
+    check_fits(manifest, engine, plugin, "1.0", GPU)
     with pytest.raises(EngineError, match=f"cannot run here: {message}"):
         check_fits(manifest, engine, plugin, version, gpu)
 
@@ -115,10 +117,10 @@ def test_missing_or_other_plugin_is_refused(engine, plugin):
     manifest = load_checked(engine)
     plugin.write_bytes(b"another plugin")
     with pytest.raises(EngineError, match="is another one than it was built with"):
-        check_fits(manifest, engine, plugin, "1.0", "sm89")
+        check_fits(manifest, engine, plugin, "1.0", GPU)
     plugin.unlink()
     with pytest.raises(EngineError, match="its plugin library is missing"):
-        check_fits(manifest, engine, plugin, "1.0", "sm89")
+        check_fits(manifest, engine, plugin, "1.0", GPU)
 
 
 def test_a_built_plugin_is_found_by_its_hash_beside_the_engine_or_in_the_cache(tmp_path):
@@ -192,10 +194,10 @@ def test_cuda_without_a_gpu_is_a_named_error():
     if importlib.util.find_spec("cuda") is None:
         with pytest.raises(EngineError, match=r"pip install 'm2a_ros\[trt\]'"):
             call("cudaMalloc", 16)
-    elif gpu_architecture(0) is None:
+    elif isinstance(gpu_or_reason(0), NoGpuError):
         with pytest.raises(InferenceError, match="cudaMalloc failed: cudaError"):
             call("cudaMalloc", 16)
-    assert gpu_architecture(99) is None
+    assert isinstance(gpu_or_reason(99), NoGpuError)
 
 
 def test_fall_back_only_where_configured_and_loudly(bundle):
