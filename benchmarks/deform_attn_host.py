@@ -49,7 +49,7 @@ def main() -> None:
     # OpenMP reads its thread count when the first library that uses it starts; this one is not running yet.
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     with tempfile.TemporaryDirectory() as cache:
-        flags = ("-march=native", "-fopenmp", "-DM2A_WHOLE_HEADS", "-fno-math-errno", "-fno-trapping-math")
+        flags = ("-march=native", "-fopenmp", "-DM2A_WHOLE_HEADS", "-fno-math-errno", "-fno-trapping-math", "-DNDEBUG")
         library = KernelLibrary(build_host(Path(cache), flags))
     flat = [side for shape in SHAPES for side in shape]
     session = portable_session(value, projection, args.threads)

@@ -4,13 +4,15 @@
 namespace m2a {
 namespace {
 
-// A block is `lanes` wide, the threads of as many heads as fit into a warp, and kTile queries high.
+// Eight threads, a quarter of a warp, read 128 neighbouring bytes: the rows of as many heads as fit into a cache line
+// (two for FP16 and width 32). Rows of one head alone lie a multiple of 128 bytes apart, in the same banks of L1. A block
+// is such a group of heads wide and kTile queries high.
 template <typename T, int Dim>
 struct Layout {
     static constexpr int kChannels = 16 / static_cast<int>(sizeof(T));
     static constexpr int kLanesPerHead = Dim / kChannels;
-    static constexpr int kHeadsPerBlock = 32 / kLanesPerHead;
-    static constexpr int kThreads = 32 * kTile;
+    static constexpr int kHeadsPerBlock = 8 / kLanesPerHead;
+    static constexpr int kThreads = 8 * kTile;
 
     static dim3 block(const Problem& problem) {
         const int heads = problem.heads < kHeadsPerBlock ? problem.heads : kHeadsPerBlock;
@@ -25,7 +27,53 @@ struct Layout {
     static __device__ int channel() { return threadIdx.x % kLanesPerHead * kChannels; }
 };
 
-// Over the threads of one head, which are neighbours in one warp and leave the kernel together.
+// The threads of one head, which are neighbours in one warp. Each looks after one sample of a step; of eight threads,
+// two look after the same.
+template <int Lanes>
+struct Team {
+    static constexpr int kSamples = Lanes < kPoints ? Lanes : kPoints;
+    // Every thread of a warp takes part, in blocks of whole warps.
+    static constexpr unsigned kWarp = 0xffffffffu;
+    Neighbours found;
+
+    template <typename Visit>
+    __device__ void own(Visit visit) const {
+        visit(threadIdx.x % kSamples);
+    }
+
+    template <typename Find>
+    __device__ void exchange(Find find) {
+        found = find(threadIdx.x % kSamples);
+    }
+
+    __device__ Neighbours of(int sample) const {
+        Neighbours theirs;
+        theirs.where = __shfl_sync(kWarp, found.where, sample, Lanes);
+M2A_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            theirs.weight[i] = __shfl_sync(kWarp, found.weight[i], sample, Lanes);
+        }
+        return theirs;
+    }
+
+    __device__ float largest(float x) const {
+M2A_UNROLL
+        for (int step = kSamples / 2; step > 0; step /= 2) {
+            x = fmaxf(x, __shfl_xor_sync(kWarp, x, step));
+        }
+        return x;
+    }
+
+    __device__ float sum(float x) const {
+M2A_UNROLL
+        for (int step = kSamples / 2; step > 0; step /= 2) {
+            x += __shfl_xor_sync(kWarp, x, step);
+        }
+        return x;
+    }
+};
+
+// Over the threads of one head, which leave the backward kernel together.
 template <int Lanes>
 struct SumOverHead {
     unsigned members;
@@ -67,15 +115,16 @@ __global__ void __launch_bounds__(Layout<T, Dim>::kThreads, 2) forward_kernel(
     T* __restrict__ out) {
     using Here = Layout<T, Dim>;
     const Query query = query_of(problem, blockIdx.x, threadIdx.y);
-    const int head = Here::head(), channel = Here::channel(), image = blockIdx.z;
-    if (!query.exists || head >= problem.heads) {
-        return;
-    }
+    const int head = Here::head(), image = blockIdx.z;
     const int key = query.key(problem.level[query.level]);
-    const auto share = share_of<T>(problem, value, projection, image, key, head, channel);
+    // Threads without a query or a head of their own do another's work and keep it to themselves: shuffles need them.
+    const auto share = share_of<T>(
+        problem, value, projection, image, key, head < problem.heads ? head : problem.heads - 1, Here::channel());
     float sum[Here::kChannels];
-    attend<T>(problem, query, share, sum);
-    store(out + image_size(problem, Dim) * image + key * share.stride + share.first, sum);
+    attend<T>(problem, query, share, Team<Here::kLanesPerHead>(), sum);
+    if (query.exists && head < problem.heads) {
+        store(out + image_size(problem, Dim) * image + key * share.stride + share.first, sum);
+    }
 }
 
 template <typename T, int Dim>
@@ -93,9 +142,23 @@ __global__ void __launch_bounds__(Layout<T, Dim>::kThreads, 2) backward_kernel(
     const std::int64_t before = image_size(problem, Dim) * image;
     const auto grad_share = load<Here::kChannels>(grad + before + key * share.stride + share.first);
     attend_backward<T>(
-        problem, query, share, grad_share, grad_value + before, grad_projection + (share.projection - projection),
-        channel == 0,
+        problem, query, share, grad_share, grad_value + before,
+        grad_projection + image_size(problem, 3 * problem.levels * kPoints) * image, channel == 0,
         SumOverHead<Here::kLanesPerHead>(), AtomicAdd());
+}
+
+template <typename T, int Dim, typename... Arguments>
+int launch(const Problem& problem, void (*kernel)(Arguments...), void* stream, std::common_type_t<Arguments>... arguments) {
+    cudaLaunchConfig_t configuration = {};
+    configuration.gridDim = Layout<T, Dim>::grid(problem);
+    configuration.blockDim = Layout<T, Dim>::block(problem);
+    configuration.stream = static_cast<cudaStream_t>(stream);
+    const cudaError_t code = cudaLaunchKernelEx(&configuration, kernel, arguments...);
+    if (code != cudaSuccess) {
+        // Reported here: the next one to ask CUDA for its last error shall not find it.
+        cudaGetLastError();
+    }
+    return code;
 }
 
 }  // namespace
@@ -112,10 +175,9 @@ int m2a_deform_attn_forward(
     }
     return m2a::dispatch(call->dtype, problem.dim, [&](auto type, auto dim) -> int {
         using T = decltype(type);
-        using Here = m2a::Layout<T, dim>;
-        m2a::forward_kernel<T, dim><<<Here::grid(problem), Here::block(problem), 0, static_cast<cudaStream_t>(stream)>>>(
-            problem, static_cast<const T*>(value), static_cast<const T*>(projection), static_cast<T*>(out));
-        return cudaGetLastError();
+        return m2a::launch<T, dim>(
+            problem, m2a::forward_kernel<T, dim>, stream, problem, static_cast<const T*>(value),
+            static_cast<const T*>(projection), static_cast<T*>(out));
     });
 }
 
@@ -132,12 +194,9 @@ int m2a_deform_attn_backward(
     }
     return m2a::dispatch(call->dtype, problem.dim, [&](auto type, auto dim) -> int {
         using T = decltype(type);
-        using Here = m2a::Layout<T, dim>;
-        m2a::backward_kernel<T, dim>
-            <<<Here::grid(problem), Here::block(problem), 0, static_cast<cudaStream_t>(stream)>>>(
-                problem, static_cast<const T*>(grad), static_cast<const T*>(value), static_cast<const T*>(projection),
-                grad_value, static_cast<T*>(grad_projection));
-        return cudaGetLastError();
+        return m2a::launch<T, dim>(
+            problem, m2a::backward_kernel<T, dim>, stream, problem, static_cast<const T*>(grad),
+            static_cast<const T*>(value), static_cast<const T*>(projection), grad_value, static_cast<T*>(grad_projection));
     });
 }
 #endif

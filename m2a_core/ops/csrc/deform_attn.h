@@ -1,8 +1,9 @@
 // Fused multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021, Eq. 3), one thread's share of it.
 //
-// A thread owns `Channels` neighbouring channels of one head of one query. It computes softmax and sampling places of
-// its head itself: a head has only 16 bytes a thread times two to eight threads, and handing the four corner weights and
-// addresses around by shuffle takes as many issue slots as computing them.
+// A thread owns `Channels` neighbouring channels of one head of one query. The threads of a head are a team: forward,
+// each of them finds the neighbours and weights of other samples and hands them to the rest, by shuffle on a GPU.
+// Machine code says what that is worth: 107 instructions a sample (FP16, width 32) against 203 where every thread finds
+// all samples, and 64 of the 107 unpack the values and add them up.
 //
 // All arithmetic is FP32, whatever the tensors' type: half precision cannot place a sample in a wide level.
 #pragma once
@@ -13,11 +14,6 @@
 #include "problem.h"
 
 namespace m2a {
-
-// Points of one step of the loop over samples: eight 16-byte loads in flight. With all four points the compiler keeps
-// sixteen, and spills.
-constexpr int kStep = 2;
-constexpr int kSteps = kPoints / kStep;
 
 // Where one sample lies.
 struct Sample {
@@ -38,20 +34,31 @@ M2A_HD Sample sample_at(const Level& level, float x, float y) {
     return {row * level.width + column, x - left, y - top, {north && west, north && east, south && west, south && east}};
 }
 
-M2A_HD float exponential(float x) {
-#if defined(__CUDA_ARCH__)
-    return __expf(x);
-#else
-    return expf(x);
-#endif
-}
+// A softmax weight before its division by the sum of all: exp(logit - largest), as a power of two.
+struct Exponential {
+    static constexpr float kLog2E = 1.44269504f;
+    float shift;
 
-// What all samples of one thread share: one image's tensors, which are the same for a whole block and cost no registers,
-// and 32-bit offsets into them.
+    explicit M2A_HD Exponential(float largest) : shift(largest * kLog2E) {}
+
+    M2A_HD float operator()(float logit) const {
+        const float power = fmaf(logit, kLog2E, -shift);
+#if defined(__CUDA_ARCH__)
+        // __expf and exp2f spend instructions on weights below 2^-126.
+        float weight;
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(weight) : "f"(power));
+        return weight;
+#else
+        return exp2f(power);
+#endif
+    }
+};
+
+// What all samples of one thread share.
 template <typename T>
 struct Share {
-    const T* value;       // [S, N, D]
-    const T* projection;  // [S, 3NLP]
+    const T* value;       // [S, N, D] of one image, from the thread's first channel of key 0 on
+    const T* projection;  // [S, 3NLP] of one image
     int first;            // channel of key 0 in value
     int stride;           // from key to key of value
     int offsets;          // [L, P, 2] in projection
@@ -63,66 +70,108 @@ M2A_HD Share<T> share_of(
     const Problem& problem, const T* value, const T* projection, int image, int key, int head, int channel) {
     const int samples = problem.levels * kPoints;
     const int row = key * 3 * problem.heads * samples;
+    const int first = head * problem.dim + channel;
     return {
-        value + image_size(problem, problem.dim) * image,
-        projection + image_size(problem, 3 * samples) * image,
-        head * problem.dim + channel,
+        in_registers(value + image_size(problem, problem.dim) * image + first),
+        in_registers(projection + image_size(problem, 3 * samples) * image),
+        first,
         problem.heads * problem.dim,
         row + 2 * head * samples,
         row + (2 * problem.heads + head) * samples,
     };
 }
 
-template <typename T>
-M2A_HD float largest_logit(const Problem& problem, const T* logits) {
-    float largest = -INFINITY;
-M2A_NO_UNROLL
-    for (int i = 0; i < problem.levels; ++i) {
-        const auto four = load<kPoints>(logits + i * kPoints);
-M2A_UNROLL
-        for (int p = 0; p < kPoints; ++p) {
-            largest = fmaxf(largest, four[p]);
-        }
-    }
-    return largest;
+// The four neighbours of a sample, in the order of Sample::inside.
+struct Neighbours {
+    int where;  // from key 0 to the first; strides are multiples of 16, and the low four bits say which are inside
+    float weight[4];
+};
+
+M2A_HD Neighbours neighbours_of(const Level& level, const Sample& at, int stride, float weight) {
+    const int inside = at.inside[0] | at.inside[1] << 1 | at.inside[2] << 2 | at.inside[3] << 3;
+    const float low = weight * at.low, high = weight - low;
+    const float w1 = high * at.right, w3 = low * at.right;
+    return {(level.start + at.cell) * stride | inside, {high - w1, w1, low - w3, w3}};
 }
 
-template <typename T, int Channels>
-M2A_HD void attend(const Problem& problem, const Query& query, const Share<T>& share, float (&out)[Channels]) {
-    const float largest = largest_logit(problem, share.projection + share.logits);
+// The whole team in one thread. On a GPU it is the threads of a head (deform_attn.cu).
+struct OneThread {
+    static constexpr int kSamples = kPoints;
+    Neighbours found[kSamples];
+
+    // Calls visit(sample) for each sample of a step that is this thread's.
+    template <typename Visit>
+    void own(Visit visit) const {
+        for (int sample = 0; sample < kSamples; ++sample) {
+            visit(sample);
+        }
+    }
+
+    // Keeps what find(sample) says of this thread's samples.
+    template <typename Find>
+    void exchange(Find find) {
+        for (int sample = 0; sample < kSamples; ++sample) {
+            found[sample] = find(sample);
+        }
+    }
+
+    // What was found of a sample, by whichever thread.
+    Neighbours of(int sample) const { return found[sample]; }
+
+    float largest(float x) const { return x; }
+    float sum(float x) const { return x; }
+};
+
+// All threads of a team call this together: those of a query that does not exist, too.
+template <typename T, int Channels, typename Team>
+M2A_HD void attend(const Problem& problem, const Query& query, const Share<T>& share, Team team, float (&out)[Channels]) {
+    constexpr int kSamples = Team::kSamples, kSteps = kPoints / kSamples;
+    const T* offsets = in_registers(share.projection + share.offsets);
+    const T* logits = in_registers(share.projection + share.logits);
+    const int steps = problem.levels * kSteps;
+    float largest = -INFINITY;
+M2A_NO_UNROLL
+    for (int step = 0; step < steps; ++step) {
+        team.own([&](int sample) { largest = fmaxf(largest, load_one(logits + kSamples * step + sample)); });
+    }
+    const Exponential exponential(team.largest(largest));
     float total = 0.0f;
 M2A_UNROLL
     for (int c = 0; c < Channels; ++c) {
         out[c] = 0.0f;
     }
 M2A_NO_UNROLL
-    for (int step = 0; step < problem.levels * kSteps; ++step) {
+    for (int step = 0; step < steps; ++step) {
         const int sampled = step / kSteps;
         const Level& level = problem.level[sampled];
-        const float x = (query.column + 0.5f) * problem.across[query.level][sampled];
-        const float y = (query.row + 0.5f) * problem.down[query.level][sampled];
-        const auto offsets = load<2 * kStep>(share.projection + share.offsets + 2 * kStep * step);
-        const auto logits = load<kStep>(share.projection + share.logits + kStep * step);
-M2A_UNROLL
-        for (int p = 0; p < kStep; ++p) {
-            const Sample at = sample_at(level, x + (offsets[2 * p] - 0.5f), y + (offsets[2 * p + 1] - 0.5f));
-            const float weight = exponential(logits[p] - largest);
+        team.exchange([&](int sample) {
+            const int i = kSamples * step + sample;
+            const auto offset = load<2>(offsets + 2 * i);
+            const float x = fmaf(query.column + 0.5f, problem.across[query.level][sampled], offset[0] - 0.5f);
+            const float y = fmaf(query.row + 0.5f, problem.down[query.level][sampled], offset[1] - 0.5f);
+            const float weight = exponential(load_one(logits + i));
             total += weight;
-            const int upper = (level.start + at.cell) * share.stride + share.first, lower = upper + level.width * share.stride;
-            const auto upper_left = load_if<Channels>(at.inside[0], share.value, upper);
-            const auto upper_right = load_if<Channels>(at.inside[1], share.value, upper + share.stride);
-            const auto lower_left = load_if<Channels>(at.inside[2], share.value, lower);
-            const auto lower_right = load_if<Channels>(at.inside[3], share.value, lower + share.stride);
-            const float low = weight * at.low, high = weight - low;
-            const float w1 = high * at.right, w0 = high - w1, w3 = low * at.right, w2 = low - w3;
+            return neighbours_of(level, sample_at(level, x, y), share.stride, weight);
+        });
+M2A_UNROLL
+        for (int sample = 0; sample < kSamples; ++sample) {
+            const Neighbours at = team.of(sample);
+            const int upper = at.where & ~15, lower = upper + level.width * share.stride;
+            const auto upper_left = load_if<Channels>(at.where & 1, share.value, upper);
+            const auto upper_right = load_if<Channels>(at.where & 2, share.value, upper + share.stride);
+            const auto lower_left = load_if<Channels>(at.where & 4, share.value, lower);
+            const auto lower_right = load_if<Channels>(at.where & 8, share.value, lower + share.stride);
 M2A_UNROLL
             for (int c = 0; c < Channels; ++c) {
-                out[c] += w0 * upper_left[c] + w1 * upper_right[c] + w2 * lower_left[c] + w3 * lower_right[c];
+                out[c] = fmaf(at.weight[3], lower_right[c], out[c]);
+                out[c] = fmaf(at.weight[2], lower_left[c], out[c]);
+                out[c] = fmaf(at.weight[1], upper_right[c], out[c]);
+                out[c] = fmaf(at.weight[0], upper_left[c], out[c]);
             }
         }
     }
     // Divided at the end: a head whose logits are NaN gives NaN even where no sample is inside.
-    const float scale = 1.0f / total;
+    const float scale = 1.0f / team.sum(total);
 M2A_UNROLL
     for (int c = 0; c < Channels; ++c) {
         out[c] *= scale;
@@ -137,15 +186,17 @@ template <typename T, int Channels, typename Sum, typename Add>
 M2A_HD void attend_backward(
     const Problem& problem, const Query& query, const Share<T>& share, const Vector<T, Channels>& grad,
     float* grad_value, T* grad_projection, bool writes, Sum sum, Add add) {
-    const float largest = largest_logit(problem, share.projection + share.logits);
+    const T* logits = share.projection + share.logits;
+    float largest = -INFINITY;
+M2A_NO_UNROLL
+    for (int i = 0; i < problem.levels * kPoints; ++i) {
+        largest = fmaxf(largest, load_one(logits + i));
+    }
+    const Exponential exponential(largest);
     float total = 0.0f;
 M2A_NO_UNROLL
-    for (int i = 0; i < problem.levels; ++i) {
-        const auto logits = load<kPoints>(share.projection + share.logits + i * kPoints);
-M2A_UNROLL
-        for (int p = 0; p < kPoints; ++p) {
-            total += exponential(logits[p] - largest);
-        }
+    for (int i = 0; i < problem.levels * kPoints; ++i) {
+        total += exponential(load_one(logits + i));
     }
     const float scale = 1.0f / total;
 
@@ -160,11 +211,9 @@ M2A_NO_UNROLL
         const float x = (query.column + 0.5f) * problem.across[query.level][sampled] + (offset[0] - 0.5f);
         const float y = (query.row + 0.5f) * problem.down[query.level][sampled] + (offset[1] - 0.5f);
         const Sample at = sample_at(level, x, y);
-        const float weight = exponential(load_one(share.projection + share.logits + i) - largest) * scale;
-        const int cell = (level.start + at.cell) * share.stride + share.first;
-        const float low = weight * at.low, high = weight - low;
-        const float w1 = high * at.right, w0 = high - w1, w3 = low * at.right, w2 = low - w3;
-        const float weights[4] = {w0, w1, w2, w3};
+        const float weight = exponential(load_one(logits + i)) * scale;
+        const Neighbours near = neighbours_of(level, at, share.stride, weight);
+        const int cell = near.where & ~15;
         const int steps[4] = {0, share.stride, level.width * share.stride, (level.width + 1) * share.stride};
         float product[4];
 M2A_UNROLL
@@ -176,9 +225,9 @@ M2A_UNROLL
 M2A_UNROLL
                 for (int c = 0; c < Channels; ++c) {
                     product[k] += grad[c] * neighbour[c];
-                    part[c] = grad[c] * weights[k];
+                    part[c] = grad[c] * near.weight[k];
                 }
-                add(grad_value + cell + steps[k], part);
+                add(grad_value + share.first + cell + steps[k], part);
             }
         }
         const float top = product[1] - product[0], bottom = product[3] - product[2];
@@ -198,7 +247,7 @@ M2A_UNROLL
 M2A_UNROLL
     for (int i = 0; i < kMaxLevels * kPoints; ++i) {
         if (writes && i < problem.levels * kPoints) {
-            const float weight = exponential(load_one(share.projection + share.logits + i) - largest) * scale;
+            const float weight = exponential(load_one(logits + i)) * scale;
             store_one(grad_projection + share.logits + i, slope[i] - weight * mean);
         }
     }

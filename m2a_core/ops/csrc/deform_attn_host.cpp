@@ -43,7 +43,7 @@ void forward(const Problem& problem, const T* value, const T* projection, T* out
         for (int channel = 0; channel < Dim; channel += kChannels) {
             const auto share = share_of(problem, value, projection, image, key, head, channel);
             float sum[kChannels];
-            attend(problem, query, share, sum);
+            attend(problem, query, share, OneThread(), sum);
             store(out + image_size(problem, Dim) * image + key * share.stride + share.first, sum);
         }
     });
@@ -59,8 +59,8 @@ void backward(
         const std::int64_t before = image_size(problem, Dim) * image;
         const auto grad_head = load<Dim>(grad + before + key * share.stride + share.first);
         attend_backward<T>(
-            problem, query, share, grad_head, grad_value + before, grad_projection + (share.projection - projection),
-            true,
+            problem, query, share, grad_head, grad_value + before,
+            grad_projection + image_size(problem, 3 * problem.levels * kPoints) * image, true,
             [](float x) { return x; }, Add());
     });
 }

@@ -11,8 +11,9 @@ namespace m2a {
 
 constexpr int kMaxLevels = M2A_DEFORM_ATTN_MAX_LEVELS;
 constexpr int kPoints = 4;
-// Queries of one block lie in a square of one level: neighbours sample the same cells, which then are in L1.
-constexpr int kTileSide = 4;
+// Queries of one block lie in a square of one level: neighbours sample the same cells, which then are in L1. How wide a
+// square, and how many heads beside it, is chosen by the traffic that real offsets cause (docs/kernel.md).
+constexpr int kTileSide = 8;
 constexpr int kTile = kTileSide * kTileSide;
 
 // Offsets within one image are 32-bit, with room for neighbours outside.
@@ -114,7 +115,7 @@ M2A_HD std::int64_t image_size(const Problem& problem, int each) {
 
 struct Query {
     int level, row, column;
-    bool exists;  // tiles at a level's border are not full
+    bool exists;  // tiles at a level's border are not full; the place is then that of the nearest query
 
     M2A_HD int key(const Level& own) const { return own.start + row * own.width + column; }
 };
@@ -130,7 +131,11 @@ M2A_UNROLL
     const int place = tile - own.first_tile;
     const int row = place / own.tiles_across * kTileSide + member / kTileSide;
     const int column = place % own.tiles_across * kTileSide + member % kTileSide;
-    return {level, row, column, row < own.height && column < own.width};
+    const int last_row = own.height - 1, last_column = own.width - 1;
+    return {
+        level, row < last_row ? row : last_row, column < last_column ? column : last_column,
+        row <= last_row && column <= last_column,
+    };
 }
 
 }  // namespace m2a

@@ -4,6 +4,7 @@
 // PyTorch nor, without nvcc, CUDA.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <cstring>
 
@@ -51,6 +52,7 @@ M2A_UNROLL
         }
     }
 #else
+    assert(reinterpret_cast<std::uintptr_t>(from) % (Bytes < 16 ? Bytes : 16) == 0);
     std::memcpy(&to, from, Bytes);
 #endif
     return to;
@@ -74,6 +76,7 @@ M2A_UNROLL
         }
     }
 #else
+    assert(reinterpret_cast<std::uintptr_t>(to) % (Bytes < 16 ? Bytes : 16) == 0);
     std::memcpy(to, &from, Bytes);
 #endif
 }
@@ -173,11 +176,31 @@ M2A_HD Vector<T, Count> load_if(bool wanted, const T* base, int index) {
     return wanted ? load<Count>(base + index) : zero;
 }
 
-M2A_HD float load_one(const float* from) { return *from; }
+// Keeps an address in registers. Left to itself, the compiler puts it together anew for each load.
+template <typename T>
+M2A_HD const T* in_registers(const T* address) {
+#if defined(__CUDA_ARCH__)
+    asm volatile("" : "+l"(address));
+#endif
+    return address;
+}
+
+M2A_HD float load_one(const float* from) {
+#if defined(__CUDA_ARCH__)
+    return __ldg(from);
+#else
+    return *from;
+#endif
+}
 
 M2A_HD float load_one(const Half* from) {
+#if defined(__CUDA_ARCH__)
+    const std::uint16_t bits = __ldg(&from->bits);
+#else
+    const std::uint16_t bits = from->bits;
+#endif
     float low, high;
-    detail::unpack(from->bits, low, high);
+    detail::unpack(bits, low, high);
     return low;
 }
 
