@@ -11,8 +11,8 @@ from typing import Any
 from m2a_core.errors import DataError
 from m2a_core.types import Frame
 from m2a_ros.bag.cameras import CameraTopic
-from m2a_ros.bag.reader import COMPRESSED, Bag, decode
-from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
+from m2a_ros.bag.reader import Bag, decode
+from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
 
 BAD_IMAGE_PREFIX = "bad_image."
@@ -60,12 +60,14 @@ class Loaded:
         stamp_ns: stamp of its header; None where the message cannot be decoded.
         content: the frame, or why there is none.
         decode_ms: milliseconds that decoding took.
+        oddity: what is wrong with a compressed image that was decoded all the same, as in ``decoding.Decoded``.
     """
 
     recorded: Recorded
     stamp_ns: int | None
     content: Frame | Problem
     decode_ms: float
+    oddity: str | None = None
 
 
 def image_messages(bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0) -> Iterator[Recorded]:
@@ -107,14 +109,16 @@ def stamp_of(message: Any) -> int:
 def _load(recorded: Recorded) -> Loaded:
     start = perf_counter()
     stamp: int | None = None
+    oddity: str | None = None
     content: Frame | Problem
     try:
         message = decode(recorded.data, recorded.msgtype)
         stamp = stamp_of(message)
-        image = compressed_to_rgb(message) if recorded.msgtype == COMPRESSED else image_to_rgb(message)
-        content = Frame(image, stamp, message.header.frame_id, recorded.camera)
+        decoded = decode_image_message(message)
+        oddity = decoded.oddity
+        content = Frame(decoded.rgb, stamp, message.header.frame_id, recorded.camera)
     except ImageError as error:
         content = Problem(BAD_IMAGE_PREFIX + error.reason, str(error))
     except DataError as error:
         content = Problem(UNDECODABLE_MESSAGE, str(error))
-    return Loaded(recorded, stamp, content, 1e3 * (perf_counter() - start))
+    return Loaded(recorded, stamp, content, 1e3 * (perf_counter() - start), oddity)

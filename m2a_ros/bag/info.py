@@ -13,7 +13,7 @@ from m2a_core.errors import ConfigError
 from m2a_ros.bag.calibration import FIX, ODOMETRY, read_intrinsics, read_mounting
 from m2a_ros.bag.cameras import TRUTH_NAMES, CameraTopic, Choice, NoCamera, camera_info_topic, choose
 from m2a_ros.bag.reader import CAMERA_INFO, COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
-from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
+from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
 
 CALIBRATED = "calibrated"
@@ -114,9 +114,8 @@ def _camera(bag: Bag, topic: CameraTopic, infos: set[str]) -> dict[str, Any]:
     size = encoding = problem = ""
     try:
         message = bag.first(connection)
-        compressed = connection.msgtype == COMPRESSED
-        encoding = message.format if compressed else message.encoding
-        image = compressed_to_rgb(message) if compressed else image_to_rgb(message)
+        encoding = message.format if connection.msgtype == COMPRESSED else message.encoding
+        image = decode_image_message(message).rgb
         size = f"{image.shape[1]}x{image.shape[0]}"
     except (ImageError, UndecodableMessage) as error:
         problem = str(error)

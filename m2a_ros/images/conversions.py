@@ -13,8 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from m2a_core.errors import DataError
-from m2a_core.images import decode_image
 from m2a_ros.images.encodings import ImageError, convert, pixel_format
 
 JPEG_QUALITY = 90
@@ -74,24 +72,6 @@ def image_to_rgb(msg: Any) -> np.ndarray:
         ImageError: the message is malformed or its encoding has no conversion to rgb8.
     """
     return convert(image_to_array(msg), msg.encoding, "rgb8")
-
-
-def compressed_to_rgb(msg: Any) -> np.ndarray:
-    """Decode a ``sensor_msgs/CompressedImage`` (JPEG, PNG or whatever OpenCV reads) to uint8 [H, W, 3], RGB.
-
-    An EXIF orientation is ignored: ``camera_info`` describes the sensor, not the viewer.
-
-    Raises:
-        ImageError: no data, or data that ``m2a_core.images.decode_image`` refuses: cut short, no image, too large.
-    """
-    data = bytes(msg.data)
-    what = f"compressed image (format '{msg.format}', {len(data)} bytes)"
-    if not data:
-        raise ImageError("empty", f"{what} has no data; check the camera driver")
-    try:
-        return decode_image(data, what, upright=False)
-    except DataError as error:
-        raise ImageError("undecodable", f"{error}; check the driver and the transport") from error
 
 
 def image_fields(array: np.ndarray, encoding: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ under NumPy 2.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,10 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from m2a_core.errors import DataError
-from m2a_core.images import decode_stored
+from m2a_core.encoded_image import inspect
+from m2a_ros.images.compressed_format import parse_format, stream_encoding
 from m2a_ros.images.conversions import fill_image, image_to_array
+from m2a_ros.images.decoding import decode_stream
 from m2a_ros.images.encodings import CV_BRIDGE_ENCODINGS, ImageError, convert, is_generic, pixel_format
 
 _TYPE_NAMES = {
@@ -83,17 +85,13 @@ class ImageBridge:
             desired_encoding: an encoding, or ``passthrough`` for what OpenCV decodes (colour comes as bgr8).
 
         Raises:
-            ImageError: no data, truncated, undecodable, or no conversion to the encoding.
+            ImageError: no data, too large, cut off, undecodable, or no conversion to the encoding.
         """
-        data = bytes(cmprs_img_msg.data)
-        try:
-            array = decode_stored(data, f"compressed image (format '{cmprs_img_msg.format}')")
-        except DataError as error:
-            raise ImageError("undecodable", str(error)) from error
+        array = self._decode(cmprs_img_msg)
         if desired_encoding == "passthrough":
             return array
-        color = {1: "mono", 3: "bgr", 4: "bgra"}[1 if array.ndim == 2 else array.shape[2]]
-        return self._convert(array, f"{color}{8 * array.dtype.itemsize}", desired_encoding)
+        encoding = stream_encoding(parse_format(cmprs_img_msg.format), array)
+        return self._convert(array, encoding, desired_encoding)
 
     def cv2_to_compressed_imgmsg(self, cvim: np.ndarray, dst_format: str = "jpg") -> CompressedImage:
         """Encode an array as ``sensor_msgs/CompressedImage``.
@@ -137,6 +135,19 @@ class ImageBridge:
         dtype, channels = self.encoding_to_dtype_with_channels(encoding)
         made: int = getattr(cv2, f"CV_{_TYPE_NAMES[dtype]}C")(channels)
         return made
+
+    def _decode(self, msg: Any) -> np.ndarray:
+        """Whatever OpenCV reads, as cv_bridge does; the node reads JPEG and PNG alone."""
+        data = bytes(msg.data)
+        if not data or inspect(data) is not None:
+            return decode_stream(msg)[0]
+        array = None
+        # OpenCV raises for some of what it cannot decode and returns None for the rest.
+        with contextlib.suppress(cv2.error):
+            array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if array is None:
+            raise ImageError("undecodable", f"compressed image of {len(data)} bytes is cut off or no image")
+        return array
 
     def _convert(self, array: np.ndarray, source: str, target: str) -> np.ndarray:
         theirs = all(name in CV_BRIDGE_ENCODINGS or is_generic(name) for name in (source, target))

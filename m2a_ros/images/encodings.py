@@ -32,8 +32,8 @@ class ImageError(DataError, TypeError):
     """An image message is malformed or cannot be converted (a ``TypeError`` too, as ``CvBridgeError`` is).
 
     Attributes:
-        reason: ``empty``, ``unknown_encoding``, ``size_mismatch``, ``undecodable`` or ``unconvertible``; what
-            diagnostics count by.
+        reason: ``empty``, ``unknown_encoding``, ``size_mismatch``, ``too_large``, ``undecodable`` or
+            ``unconvertible``; what diagnostics count by.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -78,6 +78,7 @@ class CameraDiagnostics:
             **{f"dropped.{reason}": count for reason, count in sorted(current.dropped.items())},
             **{f"without_markers.{reason}": count for reason, count in sorted(current.without_markers.items())},
             **{f"stamps.{reason}": count for reason, count in sorted(current.odd_stamps.items())},
+            **{f"images.{reason}": count for reason, count in sorted(current.odd_images.items())},
             **{f"qos_mismatch.{where}": count for where, count in sorted(current.qos_mismatches.items())},
             **{name: f"{value:.2f}" for name, value in current.timings_ms.items()},
             "last_error": current.last_error,

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from m2a_core.errors import DataError, InferenceError
@@ -20,7 +20,7 @@ from m2a_ros.camera.frame_slot import Arrival
 from m2a_ros.camera.rate_limiter import RateLimiter
 from m2a_ros.camera.stamps import stamp_to_ns
 from m2a_ros.camera.subscriptions import CameraInput
-from m2a_ros.images.conversions import compressed_to_rgb, image_to_rgb
+from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
 from m2a_ros.node.camera_log import CameraLog
 from m2a_ros.node.unknown_objects import Scene, UnknownObjects
@@ -87,7 +87,7 @@ class CameraPipeline:
             return
         start = time.perf_counter()
         try:
-            frame = self._decode(arrival)
+            frame = self._decode(arrival, tuning.settings.max_image_pixels)
             info, depth = camera.camera_info, camera.depth
             if tuning.settings.camera[self._camera].rectify:
                 frame, info = self._rectify(frame, info)
@@ -121,10 +121,12 @@ class CameraPipeline:
         self._limiter = RateLimiter()
         self._last_published = None
 
-    def _decode(self, arrival: Arrival) -> Frame:
+    def _decode(self, arrival: Arrival, max_pixels: int) -> Frame:
         message, header = arrival.message, arrival.message.header
-        image = compressed_to_rgb(message) if isinstance(message, CompressedImage) else image_to_rgb(message)
-        return Frame(image, stamp_to_ns(header.stamp), header.frame_id, arrival.camera)
+        decoded = decode_image_message(message, max_pixels)
+        if decoded.oddity:
+            self._statistics.odd_image(decoded.oddity)
+        return Frame(decoded.rgb, stamp_to_ns(header.stamp), header.frame_id, arrival.camera)
 
     def _rectify(self, frame: Frame, info: CameraInfo | None) -> tuple[Frame, CameraInfo]:
         """The rectified frame and the calibration that it follows."""

@@ -11,6 +11,7 @@ from dataclasses import fields
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.bundle.manifest import Thresholds
+from m2a_core.encoded_image import MAX_PIXELS
 from m2a_core.geometry.projection import Mounting
 from m2a_core.runtime.factory import BACKENDS
 from m2a_core.tracking.update import HOLD
@@ -55,6 +56,11 @@ NODE_PARAMETERS = (
         "auto",
         "Which image topic to read: raw, compressed, or auto (raw if it has a publisher, else compressed if that has).",
         choices=TRANSPORTS,
+    ),
+    ParameterSpec(
+        "max_image_pixels", MAX_PIXELS,
+        "A compressed image of more pixels is refused before it is decoded: a few kilobytes can claim any size.",
+        (1, 1_000_000_000), live=True,
     ),
     ParameterSpec(
         "max_rate", 0.0, "Frames a second and camera to process at most; the rest is dropped; 0 for no limit.",

@@ -34,6 +34,7 @@ class Settings:
         classes: class names the model must have, or () for any.
         cameras: names of the cameras.
         camera: how each camera is read.
+        max_image_pixels: of a compressed image.
         batch: which frames are processed together.
         overlay_width: pixels, 0 for the image's own.
         overlay_quality: of the JPEG, 1..100.
@@ -58,6 +59,7 @@ class Settings:
     classes: tuple[str, ...]
     cameras: tuple[str, ...]
     camera: dict[str, CameraSettings]
+    max_image_pixels: int
     batch: BatchConfig
     overlay_width: int
     overlay_quality: int
@@ -105,6 +107,7 @@ class Settings:
             classes=tuple(name for name in values["classes"] if name),
             cameras=cameras,
             camera=camera,
+            max_image_pixels=values["max_image_pixels"],
             batch=BatchConfig(anchor, values["batch.max_spread"], values["batch.wait"]),
             overlay_width=values["overlay.max_width"],
             overlay_quality=values["overlay.jpeg_quality"],

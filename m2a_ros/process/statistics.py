@@ -17,6 +17,7 @@ class Snapshot:
         dropped: frames for which nothing was published, by reason.
         without_markers: frames whose markers were not published although somebody listened, by reason.
         odd_stamps: frames whose stamp is no use, by reason; they are processed all the same.
+        odd_images: images whose stream is not as it should be, by reason; they are processed all the same.
         last_arrival: ``time.monotonic()`` of the last frame, or None.
         timings_ms: last value of each stage and latency, milliseconds.
         last_error: message of the last bad frame, or empty.
@@ -28,6 +29,7 @@ class Snapshot:
     dropped: dict[str, int] = field(default_factory=dict)
     without_markers: dict[str, int] = field(default_factory=dict)
     odd_stamps: dict[str, int] = field(default_factory=dict)
+    odd_images: dict[str, int] = field(default_factory=dict)
     last_arrival: float | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     last_error: str = ""
@@ -50,6 +52,7 @@ class CameraStatistics:
             self._dropped: Counter[str] = Counter()
             self._without_markers: Counter[str] = Counter()
             self._odd_stamps: Counter[str] = Counter()
+            self._odd_images: Counter[str] = Counter()
             self._last_arrival: float | None = None
             self._timings: dict[str, float] = {}
             self._last_error = ""
@@ -83,6 +86,11 @@ class CameraStatistics:
         with self._lock:
             self._odd_stamps[reason] += 1
 
+    def odd_image(self, reason: str) -> None:
+        """Count an image whose stream is not as it should be."""
+        with self._lock:
+            self._odd_images[reason] += 1
+
     def qos_mismatch(self, topic: str, policy: str) -> None:
         """Count a publisher or reader whose quality of service does not fit."""
         with self._lock:
@@ -93,6 +101,6 @@ class CameraStatistics:
         with self._lock:
             return Snapshot(
                 self._received, self._published, dict(self._dropped), dict(self._without_markers),
-                dict(self._odd_stamps), self._last_arrival, dict(self._timings), self._last_error,
-                dict(self._qos_mismatches),
+                dict(self._odd_stamps), dict(self._odd_images), self._last_arrival, dict(self._timings),
+                self._last_error, dict(self._qos_mismatches),
             )  # fmt: skip

@@ -13,14 +13,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_core.errors import DataError
 from m2a_ros.images.conversions import (
-    compressed_to_rgb,
     fill_image,
     fill_jpeg,
     image_to_array,
     image_to_rgb,
 )
 from m2a_ros.images.encodings import ImageError
-from test.ros.messages import compressed, scene
 
 RNG = np.random.default_rng(0)
 
@@ -200,44 +198,6 @@ def test_any_size_fields_give_a_whole_image_or_an_image_error(
         return
     assert rgb.shape == (height, width, 3)
     assert size == (height * 3 // 2 if encoding == "nv21" else height) * step
-
-
-@pytest.mark.parametrize("extension", [".png", ".jpg"])
-def test_compressed_images_are_decoded_as_rgb(extension: str) -> None:
-    rgb = cv2.resize(scene((20, 30, 60, 70)), (256, 192), interpolation=cv2.INTER_NEAREST)
-    error = np.abs(compressed_to_rgb(compressed(rgb, 1, extension)).astype(int) - rgb)
-    assert error.mean() <= (0 if extension == ".png" else 3)
-
-
-def test_grey_jpeg_becomes_rgb() -> None:
-    _, data = cv2.imencode(".jpg", np.full((16, 16), 77, np.uint8))
-    np.testing.assert_allclose(compressed_to_rgb(CompressedImage(format="jpeg", data=data.tobytes())), 77, atol=1)
-
-
-@pytest.mark.parametrize("extension", [".png", ".jpg"])
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.99])
-def test_truncated_files_are_refused(extension: str, share: float) -> None:
-    message = compressed(noise(64, 64, 3), 1, extension)
-    message.data = message.data[: int(share * len(message.data))]
-    with pytest.raises(ImageError) as caught:
-        compressed_to_rgb(message)
-    assert caught.value.reason == "undecodable"
-
-
-def test_jpeg_padded_with_zeros_is_whole() -> None:
-    message = compressed(scene(None), 1, ".jpg")
-    want = compressed_to_rgb(message)
-    message.data.frombytes(bytes(100))
-    np.testing.assert_array_equal(compressed_to_rgb(message), want)
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"), [(b"", "empty"), (b"not an image", "undecodable"), (bytes(500), "undecodable")]
-)
-def test_what_is_no_image_is_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(ImageError) as caught:
-        compressed_to_rgb(CompressedImage(format="jpeg", data=data))
-    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def bad_compressed() -> dict[str, tuple[str, bytes]]:
         "half a png": ("undecodable", png[: len(png) // 2]),
         "a jpeg's two ends": ("undecodable", jpeg[:4] + jpeg[-2:]),
         "a png of nothing": ("undecodable", png[:8] + png[-12:]),
-        "a png of four thousand million pixels": ("undecodable", png[:16] + b"\0\0\xff\xff" * 2 + png[24:]),
+        "a png of four thousand million pixels": ("too_large", png[:16] + b"\0\0\xff\xff" * 2 + png[24:]),
     }
 
 
