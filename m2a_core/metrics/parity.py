@@ -134,8 +134,7 @@ def compare(got: Sequence[NetworkOutput], reference: Sequence[NetworkOutput]) ->
     """
     if not reference or len(got) != len(reference):
         raise ValueError(f"parity needs the same frames from both, at least one; got {len(got)} and {len(reference)}")
-    frames = [_compare_frame(g, r) for g, r in zip(got, reference, strict=True)]
-    worst = {name: (min if name in _AT_LEAST else max)(frame[name] for frame in frames) for name in frames[0]}
+    worst = _worst([_compare_frame(g, r) for g, r in zip(got, reference, strict=True)])
     finite = all(np.isfinite(g.anomaly).all() for g in got)
     return Parity(
         frames=len(got),
@@ -143,6 +142,16 @@ def compare(got: Sequence[NetworkOutput], reference: Sequence[NetworkOutput]) ->
         auprc_loss=_auprc_loss(got, reference) if finite else float("nan"),
         **worst,
     )
+
+
+def worst_of(parities: Sequence[Parity]) -> Parity:
+    """The worst of each quantity; frames are added up. At least one."""
+    worst = _worst([{k: v for k, v in asdict(parity).items() if k != "frames"} for parity in parities])
+    return Parity(frames=sum(parity.frames for parity in parities), **worst)
+
+
+def _worst(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: (min if name in _AT_LEAST else max)(entry[name] for entry in found) for name in found[0]}
 
 
 def _compare_frame(got: NetworkOutput, reference: NetworkOutput) -> dict[str, float]:

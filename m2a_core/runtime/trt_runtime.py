@@ -13,7 +13,6 @@ import numpy as np
 from m2a_core.bundle.loading import ModelBundle
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import EngineError
-from m2a_core.metrics.parity import Parity
 from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import load_checked
 
@@ -68,11 +67,12 @@ class TensorRtRuntime:
 
         _LOG.warning("%s: first load on this device, comparing it with ONNX Runtime's results", path)
         try:
-            parity: Parity = verify_loaded(self._engine).parity
+            verified = verify_loaded(self._engine)
         except BaseException:
             self._engine.close()
             raise
-        _LOG.warning("%s: verified on device, rank correlation %.4f", path, parity.rank_correlation)
+        batches = ", ".join(map(str, verified.verified_batches))
+        _LOG.warning("%s: verified on device, batch sizes %s: %s", path, batches, verified.parity.describe())
 
 
 def default_engine(onnx_path: Path) -> Path:

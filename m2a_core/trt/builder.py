@@ -156,6 +156,9 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
         if known
         else f"the graph is built as exported, in {source.precision}"
     )
+    if manifest.verified:
+        scratch = (manifest.device_memory or 0) / 2**20
+        said = f"batch sizes {', '.join(map(str, manifest.verified_batches))}, {scratch:.1f} MiB of scratch; {said}"
     say(f"{manifest.verification}: {said}")
     say(f"written to {request.out}")
     return manifest

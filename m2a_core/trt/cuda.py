@@ -63,6 +63,20 @@ def call(function: str, *arguments: Any) -> Any:
     return values[0] if len(values) == 1 else tuple(values) or None
 
 
+def require_alive() -> None:
+    """Ask for the last error where TensorRT, not the CUDA runtime, was called.
+
+    Raises:
+        RestartNeededError: the process has lost the GPU.
+    """
+    try:
+        call("cudaPeekAtLastError")
+    except RestartNeededError:
+        raise
+    except M2aError as error:
+        _LOG.debug("%s", error)
+
+
 def release(function: str, *arguments: Any) -> None:
     """Call the CUDA runtime where something ends: after a failure the rest must be freed all the same."""
     try:

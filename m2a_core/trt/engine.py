@@ -16,9 +16,10 @@ from m2a_core.contract.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput, require_finite
 from m2a_core.errors import EngineError, InferenceError, NoGpuError
 from m2a_core.trt.backend import Backend, load_backend
-from m2a_core.trt.cuda import Buffer, call, constant
+from m2a_core.trt.cuda import Buffer, call, constant, release
 from m2a_core.trt.engine_manifest import EngineManifest, load_checked
 from m2a_core.trt.gpu import Gpu, gpu_or_reason
+from m2a_core.trt.lane import Lane, first_attribute
 from m2a_core.types import check_array
 
 _LOG = logging.getLogger("m2a.trt")
@@ -30,6 +31,7 @@ class TensorRtEngine:
     Attributes:
         path: the engine's file.
         manifest: what lies beside it.
+        scratch_bytes: memory of the GPU that its batch sizes share, beside weights, inputs and outputs.
     """
 
     def __init__(self, path: Path, plugin: Path, device: int = 0) -> None:
@@ -54,7 +56,9 @@ class TensorRtEngine:
         self._runtime: Any = None
         self._engine: Any = None
         self._buffers: dict[str, Buffer] = {}
-        self._lanes: list[_Lane] = []
+        self._lanes: list[Lane] = []
+        self._scratch = 0
+        self.scratch_bytes = 0
         self._stream = call("cudaStreamCreateWithFlags", constant("cudaStreamNonBlocking"))
         try:
             self._load()
@@ -77,6 +81,7 @@ class TensorRtEngine:
         Raises:
             DataError: the images are not uint8 [B, H, W, 3] at the input size.
             InferenceError: more images than the engine takes, the GPU failed, or scores are not finite.
+            RestartNeededError: the process has lost the GPU.
         """
         check_array("network input", images, np.uint8, (None, *self.input_size, 3))
         count = len(images)
@@ -105,18 +110,21 @@ class TensorRtEngine:
         stream, self._stream = self._stream, None
         if stream is None:
             return
-        call("cudaSetDevice", self._device)
-        call("cudaStreamSynchronize", stream)
+        release("cudaSetDevice", self._device)
+        release("cudaStreamSynchronize", stream)
         for lane in self._lanes:
             lane.close()
         self._lanes.clear()
         # In this order: an engine outlives its contexts, a runtime its engines.
         self._engine = None
         self._runtime = None
+        scratch, self._scratch = self._scratch, 0
+        if scratch:
+            release("cudaFree", scratch)
         for buffer in self._buffers.values():
             buffer.close()
         self._buffers.clear()
-        call("cudaStreamDestroy", stream)
+        release("cudaStreamDestroy", stream)
 
     def _load(self) -> None:
         trt, key = self._backend.trt, self.manifest.key
@@ -135,63 +143,28 @@ class TensorRtEngine:
         for name in found:
             shape = (key.batches[-1], *tuple(engine.get_tensor_shape(name))[1:])
             self._buffers[name] = Buffer(shape, np.dtype(trt.nptype(engine.get_tensor_dtype(name))))
+        # The largest that any profile needs. Frames follow each other on one stream, so no two lanes use it at once.
+        self.scratch_bytes = int(first_attribute(engine, "device_memory_size_v2", "device_memory_size"))
+        self._scratch = int(call("cudaMalloc", self.scratch_bytes)) if self.scratch_bytes else 0
         for profile, batch in enumerate(key.batches):
-            context = engine.create_execution_context()
+            context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
             if context is None:
                 raise EngineError(
                     f"{self.path}: no execution context ({self._backend.take_errors()}); is the GPU's memory full?"
                 )
-            lane = _Lane(self._backend, context, batch)
+            lane = Lane(self._backend, context, batch)
             self._lanes.append(lane)
-            context.set_optimization_profile_async(profile, self._stream)
+            context.set_optimization_profile_async(profile, int(self._stream))
+            lane.lend(self._scratch, self.scratch_bytes)
             context.set_input_shape(INPUT.name, (batch, *key.input_size, 3))
             for name, buffer in self._buffers.items():
                 context.set_tensor_address(name, buffer.device)
             lane.prepare(self._stream)
-
-
-class _Lane:
-    """One batch size: its execution context and, where it can be captured, its CUDA graph."""
-
-    def __init__(self, backend: Backend, context: Any, batch: int) -> None:
-        self.batch = batch
-        self._backend = backend
-        self._context = context
-        self._graph: Any = None
-
-    def prepare(self, stream: Any) -> None:
-        """Run once, which allocates and compiles what is left to compile, then try to capture."""
-        self._enqueue(stream)
-        call("cudaStreamSynchronize", stream)
-        try:
-            call(
-                "cudaStreamBeginCapture", stream, constant("cudaStreamCaptureModeThreadLocal", "cudaStreamCaptureMode")
-            )
-            try:
-                self._enqueue(stream)
-            finally:
-                # Also after a failure: the stream must leave capture mode.
-                graph = call("cudaStreamEndCapture", stream)
-            self._graph = call("cudaGraphInstantiate", graph, 0)
-            call("cudaGraphDestroy", graph)
-        except InferenceError as error:
-            self._graph = None
-            _LOG.warning("batch %d runs without a CUDA graph: it cannot be captured (%s)", self.batch, error)
-
-    def run(self, stream: Any) -> None:
-        if self._graph is not None:
-            call("cudaGraphLaunch", self._graph, stream)
-        else:
-            self._enqueue(stream)
-
-    def close(self) -> None:
-        if self._graph is not None:
-            call("cudaGraphExecDestroy", self._graph)
-        self._graph = self._context = None
-
-    def _enqueue(self, stream: Any) -> None:
-        if not self._context.execute_async_v3(int(stream)):
-            raise InferenceError(f"TensorRT failed on a frame ({self._backend.take_errors()})")
+        tensors = sum(buffer.bytes for buffer in self._buffers.values())
+        _LOG.info(
+            "%s: on the GPU, beside the weights, %.1f MiB of scratch that batch sizes %s share, %.1f MiB of tensors",
+            self.path, self.scratch_bytes / 2**20, ", ".join(map(str, key.batches)), tensors / 2**20,
+        )  # fmt: skip
 
 
 def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str, gpu: Gpu | NoGpuError) -> None:

@@ -66,6 +66,8 @@ class EngineManifest:
             once verified on a device, of the engine; against the exported graph in ONNX Runtime.
         verification: ``VERIFIED`` or ``NOT_VERIFIED``.
         build_seconds: how long the build took.
+        verified_batches: batch sizes that were compared on a device.
+        device_memory: bytes of the GPU that the batch sizes share as scratch; None before a device has loaded it.
     """
 
     key: EngineKey
@@ -75,11 +77,13 @@ class EngineManifest:
     parity: Parity
     verification: str
     build_seconds: float
+    verified_batches: tuple[int, ...] = ()
+    device_memory: int | None = None
 
     @property
     def verified(self) -> bool:
-        """Whether the engine itself, not its graph alone, was compared with its reference."""
-        return self.verification == VERIFIED
+        """Whether the engine itself, not its graph alone, was compared with its reference, in every batch size."""
+        return self.verification == VERIFIED and self.verified_batches == self.key.batches
 
     def to_json(self) -> str:
         """The manifest as JSON text."""
@@ -118,7 +122,10 @@ class EngineManifest:
             key |= {"input_size": _integers(key["input_size"], 2), "batches": _integers(key["batches"])}
             parity = Parity(**{name: _number(value) for name, value in data.pop("parity").items()})
             layers = tuple(str(name) for name in data.pop("plugin_layers"))
-            manifest = cls(key=EngineKey(**key), parity=parity, plugin_layers=layers, **data)
+            verified = _integers(data.pop("verified_batches"))
+            if data["device_memory"] is not None:
+                _number(data["device_memory"])
+            manifest = cls(key=EngineKey(**key), parity=parity, plugin_layers=layers, verified_batches=verified, **data)
         except (TypeError, KeyError, AttributeError) as error:
             raise EngineError(f"{path}: keys do not fit ({error}); {_REBUILD}") from error
         texts = [f for f in (*asdict(manifest.key).items(), *vars(manifest).items()) if f[0] not in _NO_TEXT]
@@ -128,7 +135,9 @@ class EngineManifest:
         return manifest
 
 
-_NO_TEXT = {"input_size", "batches", "key", "parity", "plugin_layers", "build_seconds"}
+_NO_TEXT = {
+    "input_size", "batches", "key", "parity", "plugin_layers", "build_seconds", "verified_batches", "device_memory",
+}  # fmt: skip
 _REBUILD = "build the engine anew with `m2a build-engine --rebuild`"
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from m2a_core.errors import EngineError
-from m2a_core.metrics.parity import TOLERANCES, compare
+import numpy as np
+
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.errors import ToleranceError
+from m2a_core.metrics.parity import TOLERANCES, Parity, compare, worst_of
 from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import VERIFIED, EngineManifest, load_checked, manifest_path, reference_path
 from m2a_core.trt.reference import load_reference
@@ -21,7 +25,8 @@ def verify_on_device(engine: Path, plugin: Path, device: int) -> EngineManifest:
         device: index of the GPU.
 
     Raises:
-        EngineError: the engine does not load, or is out of tolerance: its manifest stays as it was.
+        EngineError: the engine does not load.
+        ToleranceError: a batch size is out of tolerance; the manifest stays as it was.
     """
     loaded = TensorRtEngine(engine, plugin, device)
     try:
@@ -34,14 +39,37 @@ def verify_loaded(engine: TensorRtEngine) -> EngineManifest:
     """`verify_on_device` for an engine that is loaded already."""
     manifest = load_checked(engine.path)
     images, reference = load_reference(reference_path(engine.path))
-    parity = compare([engine.infer(image[None])[0] for image in images], reference)
     precision = manifest.key.precision
-    violations = parity.violations(TOLERANCES["mixed" if precision == "fp16" else precision])
-    if violations:
-        raise EngineError(
-            f"{engine.path}: its results on this device are out of tolerance ({'; '.join(violations)}) on "
-            f"{parity.frames} reference frames; it is not used. Build it anew, or with --precision fp32"
-        )
-    verified = replace(manifest, parity=parity, verification=VERIFIED)
+    tolerance = TOLERANCES["mixed" if precision == "fp16" else precision]
+    parities = []
+    for batch in manifest.key.batches:
+        parity = _compare_batch(engine, images, reference, batch)
+        violations = parity.violations(tolerance)
+        if violations:
+            raise ToleranceError(
+                f"{engine.path}: its results on this device are out of tolerance for batches of {batch} "
+                f"({'; '.join(violations)}) on {len(images)} reference frames; it is not used. Build it anew, or with "
+                "--precision fp32"
+            )
+        parities.append(parity)
+    verified = replace(
+        manifest, parity=worst_of(parities), verification=VERIFIED, verified_batches=manifest.key.batches,
+        device_memory=engine.scratch_bytes,
+    )  # fmt: skip
     verified.save(manifest_path(engine.path))
     return verified
+
+
+def _compare_batch(
+    engine: TensorRtEngine, images: np.ndarray, reference: Sequence[NetworkOutput], batch: int
+) -> Parity:
+    """Every frame in every place of a batch, then places drawn at random, so that no two always hold the same frame."""
+    count = len(images)
+    choices: list[np.ndarray] = [(first + np.arange(batch)) % count for first in range(count)]
+    if batch > 1:
+        choices += list(np.random.default_rng(0).integers(count, size=(count, batch)))
+    got, wanted = [], []
+    for chosen in choices:
+        got += engine.infer(images[chosen])
+        wanted += [reference[i] for i in chosen.tolist()]
+    return compare(got, wanted)

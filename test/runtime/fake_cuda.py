@@ -109,8 +109,9 @@ class FakeCuda:
         return self._answer("cudaStreamDestroy")
 
     def cudaStreamBeginCapture(self, stream: Any, mode: Any) -> tuple[Any, ...]:
-        self.captured = []
-        return self._answer("cudaStreamBeginCapture")
+        answer = self._answer("cudaStreamBeginCapture")
+        self.captured = [] if answer[0] == ERROR.cudaSuccess else None
+        return answer
 
     def cudaStreamEndCapture(self, stream: Any) -> tuple[Any, ...]:
         work, self.captured = self.captured or [], None

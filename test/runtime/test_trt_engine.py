@@ -1,0 +1,252 @@
+"""The TensorRT runtime from load to close, on a fake TensorRT and a fake CUDA. It has run on no hardware yet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cuda.bindings", reason="needs cuda-python")
+
+from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
+from m2a_core.contract.io_spec import OUTPUTS
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.errors import EngineError, InferenceError, RestartNeededError, ToleranceError
+from m2a_core.metrics.parity import compare
+from m2a_core.runtime.factory import create_runtime
+from m2a_core.runtime.onnx_runtime import OnnxRuntime
+from m2a_core.runtime.trt_runtime import TensorRtRuntime, default_engine
+from m2a_core.trt import engine as engine_module
+from m2a_core.trt.engine_manifest import (
+    NOT_VERIFIED,
+    VERIFIED,
+    EngineKey,
+    EngineManifest,
+    load_checked,
+    manifest_path,
+    reference_path,
+)
+from m2a_core.trt.reference import save_reference
+from test.runtime.fake_cuda import ERROR, FakeCuda, install
+from test.runtime.fake_trt import SCRATCH, Damage, FakeBackend
+from test.tiny_bundle import tiny_colors, write_tiny_bundle
+
+BATCHES = (1, 2, 4)
+SIZE = (32, 64)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> ModelBundle:
+    return load_bundle(write_tiny_bundle(tmp_path_factory.mktemp("engine") / "tiny", SIZE))
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """Halves of two colours each, all different."""
+    colors = list(tiny_colors().values())
+    pictures = np.zeros((3, *SIZE, 3), np.uint8)
+    for i, picture in enumerate(pictures):
+        picture[:, : 16 * (i + 1)], picture[:, 16 * (i + 1) :] = colors[i], colors[i + 4]
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def reference(bundle, images) -> list[NetworkOutput]:
+    runtime = OnnxRuntime(bundle, threads=1)
+    return [runtime.infer(image) for image in images]
+
+
+@pytest.fixture
+def cuda(monkeypatch) -> FakeCuda:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def damage() -> dict[int, Damage]:
+    """Filled by tests that want a faulty engine."""
+    return {}
+
+
+@pytest.fixture
+def backend(bundle, cuda, damage, monkeypatch) -> FakeBackend:
+    fake = FakeBackend(bundle.onnx_path.read_bytes(), cuda, damage)
+    monkeypatch.setattr(engine_module, "load_backend", lambda name: fake)
+    return fake
+
+
+@pytest.fixture
+def load(bundle, images, reference, backend) -> Callable[..., TensorRtRuntime]:
+    """Loads an engine, verified before or not."""
+    path = default_engine(bundle.onnx_path)
+    plugin = path.with_name("plugin.so")
+    for file in (path, plugin):
+        file.write_bytes(file.name.encode())
+    save_reference(reference_path(path), images, reference)
+    key = EngineKey(bundle.manifest.onnx_sha256, sha256_of(plugin), "tensorrt", "1.0", "sm89", "fp16", SIZE, BATCHES)
+    digests = sha256_of(path), sha256_of(reference_path(path))
+    manifest = EngineManifest(key, *digests, ("a layer",), compare(reference, reference), NOT_VERIFIED, 1.0)
+
+    def do(verified: bool = True) -> TensorRtRuntime:
+        before = {"verification": VERIFIED, "verified_batches": BATCHES} if verified else {}
+        replace(manifest, **before).save(manifest_path(path))
+        runtime = create_runtime(bundle, "tensorrt")
+        assert isinstance(runtime, TensorRtRuntime)
+        return runtime
+
+    return do
+
+
+def manifest_of(bundle: ModelBundle) -> EngineManifest:
+    return load_checked(Path(default_engine(bundle.onnx_path)))
+
+
+def test_first_load_verifies_every_batch_size_and_says_which(load, bundle, caplog):
+    with caplog.at_level(logging.INFO, "m2a.trt"):
+        load(verified=False).close()
+    manifest = manifest_of(bundle)
+    assert manifest.verified
+    assert manifest.verified_batches == BATCHES
+    assert manifest.parity.frames == 3 * 1 + 2 * 3 * (2 + 4)
+    assert "batch sizes 1, 2, 4" in caplog.text
+
+
+def test_scratch_memory_is_one_for_all_batch_sizes_and_known_to_manifest_and_log(load, bundle, cuda, backend, caplog):
+    with caplog.at_level(logging.INFO, "m2a.trt"):
+        runtime = load(verified=False)
+    (engine,) = backend.engines
+    assert len(engine.contexts) == len(BATCHES)
+    assert {context.scratch[1] for context in engine.contexts} == {SCRATCH}
+    assert len({context.scratch[0] for context in engine.contexts}) == 1
+    assert list(cuda.sizes.values()).count(SCRATCH) == 1
+    assert manifest_of(bundle).device_memory == SCRATCH
+    assert "3.0 MiB of scratch that batch sizes 1, 2, 4 share" in caplog.text
+    runtime.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_graphs_replay_with_the_images_of_the_frame(load, images, reference, count):
+    runtime = load()
+    chosen = [i % 3 for i in range(count)]
+    for shift in range(2):
+        order = np.roll(chosen, shift)
+        for got, i in zip(runtime.infer_batch(images[order]), order, strict=True):
+            for spec in OUTPUTS:
+                assert np.array_equal(getattr(got, spec.name), getattr(reference[i], spec.name))
+    runtime.close()
+
+
+def swapped(name: str, values: np.ndarray) -> np.ndarray:
+    return values[::-1]
+
+
+def last_repeats_the_first(name: str, values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[:-1], values[:1]])
+
+
+def masks_inverted(name: str, values: np.ndarray) -> np.ndarray:
+    return ~values if name == "query_masks" else values
+
+
+@pytest.mark.parametrize(
+    ("profile", "fault"),
+    [(0, masks_inverted), (1, swapped), (2, swapped), (2, last_repeats_the_first), (2, masks_inverted)],
+)
+def test_fault_of_one_batch_size_refuses_the_engine(load, bundle, cuda, damage, profile, fault):
+    damage[profile] = fault
+    with pytest.raises(ToleranceError, match=f"out of tolerance for batches of {BATCHES[profile]} "):
+        load(verified=False)
+    assert not manifest_of(bundle).verified
+    assert cuda.memory == cuda.graphs == {}
+
+
+def test_verified_engine_is_not_verified_again(load, bundle, damage):
+    damage[2] = swapped
+    load(verified=True).close()
+
+
+def test_engine_with_a_batch_size_that_was_never_compared_is_verified(load, bundle, images):
+    load(verified=True).close()
+    path = manifest_path(default_engine(bundle.onnx_path))
+    replace(manifest_of(bundle), verified_batches=(1, 2)).save(path)
+    assert not manifest_of(bundle).verified
+    create_runtime(bundle, "tensorrt").close()
+    assert manifest_of(bundle).verified_batches == BATCHES
+
+
+def test_more_images_than_the_engine_takes_are_refused(load, images):
+    runtime = load()
+    with pytest.raises(InferenceError, match="5 images at once, built for at most 4"):
+        runtime.infer_batch(images[[0, 1, 2, 0, 1]])
+    runtime.close()
+
+
+def test_close_frees_everything_and_may_be_repeated(load, cuda):
+    runtime = load()
+    assert cuda.memory
+    assert len(cuda.graphs) == len(BATCHES)
+    runtime.close()
+    runtime.close()
+    assert cuda.memory == cuda.graphs == {}
+
+
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [
+        ("cudaStreamBeginCapture", ERROR.cudaErrorStreamCaptureUnsupported),
+        ("cudaStreamEndCapture", ERROR.cudaErrorStreamCaptureInvalidated),
+        ("cudaGraphInstantiate", ERROR.cudaErrorMemoryAllocation),
+    ],
+)
+def test_what_cannot_be_captured_runs_without_a_graph_and_a_warning(
+    load, cuda, images, reference, caplog, function, status
+):
+    cuda.fail[function] = status
+    runtime = load()
+    assert np.array_equal(runtime.infer(images[1]).query_masks, reference[1].query_masks)
+    assert [r.levelname for r in caplog.records if "without a CUDA graph" in r.message] == ["WARNING"] * len(BATCHES)
+    runtime.close()
+    assert cuda.memory == cuda.graphs == {}
+
+
+def test_run_that_tensorrt_refuses_is_an_error_of_the_frame(load, cuda, images):
+    cuda.fail["cudaStreamBeginCapture"] = ERROR.cudaErrorStreamCaptureUnsupported
+    runtime = load()
+    cuda.fail["launch"] = ERROR.cudaErrorInvalidValue
+    with pytest.raises(InferenceError, match="TensorRT failed on a frame .the reason.") as raised:
+        runtime.infer(images[0])
+    assert not isinstance(raised.value, RestartNeededError)
+    del cuda.fail["launch"]
+    runtime.infer(images[0])
+    runtime.close()
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_lost_gpu_says_that_a_restart_is_needed_and_closes(load, cuda, images, captured):
+    if not captured:
+        cuda.fail["cudaStreamBeginCapture"] = ERROR.cudaErrorStreamCaptureUnsupported
+    runtime = load()
+    cuda.lost = ERROR.cudaErrorIllegalAddress
+    for _ in range(2):
+        with pytest.raises(RestartNeededError, match="restart needed"):
+            runtime.infer(images[0])
+    runtime.close()
+    assert cuda.memory == {}
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 4, 17])
+def test_memory_that_does_not_suffice_is_named_and_given_back(load, cuda, monkeypatch, allowed):
+    allocate, calls = FakeCuda.cudaMalloc, []
+
+    def limited(self, size):
+        calls.append(size)
+        return allocate(self, size) if len(calls) <= allowed else (ERROR.cudaErrorMemoryAllocation, None)
+
+    monkeypatch.setattr(FakeCuda, "cudaMalloc", limited)
+    monkeypatch.setattr(FakeCuda, "cudaMallocHost", limited)
+    with pytest.raises(EngineError, match="out of GPU memory"):
+        load()
+    assert cuda.memory == {}
