@@ -10,8 +10,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.geometry.depth import DepthBuffer
 from m2a_ros.camera.frame_slot import REPLACED, Arrival, Slots
+from m2a_ros.camera.silence import cause_of_silence, other_type
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
-from m2a_ros.process.qos import create_sensor_subscription
+from m2a_ros.process.qos import create_latched_subscription, create_sensor_subscription, is_latched
 from m2a_ros.process.statistics import CameraStatistics
 
 _MESSAGES = {"raw": Image, "compressed": CompressedImage}
@@ -46,7 +47,9 @@ class CameraInput:
         self._slots = slots
         self._statistics = statistics
         self._stamps = StampCheck()
-        self._topics = {"raw": f"~/input/{camera}/image", "compressed": f"~/input/{camera}/image/compressed"}
+        self._topics = {"raw": f"~/input/{camera}/image", "compressed": compressed_topic(node, camera)}
+        self._info_topic = f"~/input/{camera}/camera_info"
+        self._latched_info: Subscription | None = None
         self._auto = transport == "auto"
         self._transport = "raw" if self._auto else transport
         try:
@@ -54,7 +57,7 @@ class CameraInput:
                 # Shows an impossible QoS override now and not when the camera turns out to be compressed.
                 self._unsubscribe(self._subscribe_images("compressed"))
             self._images = self._subscribe_images(self._transport)
-            self._subscribe(CameraInfo, f"~/input/{camera}/camera_info", self._keep_info)
+            self._subscribe(CameraInfo, self._info_topic, self._keep_info)
             self._subscribe(Image, f"~/input/{camera}/depth", self._keep_depth)
         except BaseException:
             self.destroy()
@@ -70,12 +73,19 @@ class CameraInput:
         """How many publishers the image topic has."""
         return self._node.count_publishers(self.topic)
 
+    def cause_of_silence(self) -> str:
+        """The likeliest reason why the image topic's publisher is not heard."""
+        return cause_of_silence(self._node, self._images, _MESSAGES[self._transport])
+
     def follow_publishers(self) -> None:
-        """With ``auto``: read the topic that has a publisher, raw first; with none stay where we are."""
+        """Hear a latched ``camera_info``; with ``auto`` read the image topic that has a publisher, raw first."""
+        if self._latched_info is None and any(map(is_latched, self._publishers(self._info_topic))):
+            self._latched_info = create_latched_subscription(self._node, CameraInfo, self._info_topic, self._keep_info)
+            self._subscriptions.append(self._latched_info)
         if not self._auto:
             return
-        resolved = {name: self._node.resolve_topic_name(topic) for name, topic in self._topics.items()}
-        wanted = next((name for name in _MESSAGES if self._node.count_publishers(resolved[name])), self._transport)
+        heard = (name for name, kind in _MESSAGES.items() if self._carries(self._topics[name], kind))
+        wanted = next(heard, self._transport)
         if wanted != self._transport:
             self._unsubscribe(self._images)
             self._transport = wanted
@@ -85,6 +95,13 @@ class CameraInput:
         """Unsubscribe."""
         for subscription in list(self._subscriptions):
             self._unsubscribe(subscription)
+
+    def _publishers(self, topic: str) -> list[Any]:
+        return self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic))
+
+    def _carries(self, topic: str, kind: type) -> bool:
+        publishers = self._publishers(topic)
+        return bool(publishers) and not other_type(publishers, kind)
 
     def _subscribe_images(self, transport: str) -> Subscription:
         return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image)
@@ -112,3 +129,15 @@ class CameraInput:
 
     def _keep_depth(self, message: Image) -> None:
         self.depth.put(stamp_to_ns(message.header.stamp), message)
+
+
+def compressed_topic(node: Node, camera: str) -> str:
+    """Where a camera's compressed images come from, resolved.
+
+    As with image_transport a remapping of the image topic carries over: it is read from that name + ``/compressed``,
+    unless the compressed topic is remapped itself.
+    """
+    own = f"~/input/{camera}/image/compressed"
+    if (resolved := node.resolve_topic_name(own)) != node.resolve_topic_name(own, only_expand=True):
+        return resolved
+    return node.resolve_topic_name(f"~/input/{camera}/image") + "/compressed"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from m2a_ros.camera.batching import OUTSIDE_WINDOW
 from m2a_ros.camera.frame_slot import REPLACED
+from m2a_ros.camera.silence import LARGE_IMAGES
 from m2a_ros.node.pipeline import BAD_FRAME_PREFIX, NO_SUBSCRIBER, NOT_RECTIFIED_PREFIX
+from m2a_ros.process.qos import mismatch_remedy
 from m2a_ros.process.statistics import Snapshot
 
 INTERNAL_ERROR = "internal_error"
@@ -25,11 +27,13 @@ class CameraView:
         topic: the image topic that is read.
         publishers: how many publishers it has.
         snapshot: the camera's figures.
+        cause_of_silence: tells why the publisher is not heard; asked when it is not.
     """
 
     topic: str
     publishers: int
     snapshot: Snapshot
+    cause_of_silence: Callable[[], str] = lambda: LARGE_IMAGES
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,15 @@ class NodeView:
         state: label of the lifecycle state.
         problem: why the node is not configured, or empty.
         facts: model, hash, back end ... by name.
+        warnings: what is wrong around a node that works.
+        notes: what is worth knowing and harmless.
     """
 
     state: str
     problem: str
     facts: Mapping[str, str]
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 class CameraDiagnostics:
@@ -111,18 +119,19 @@ class CameraDiagnostics:
         if silent and view.snapshot.received:
             return DiagnosticStatus.WARN, f"no frame on {view.topic} for {age:.1f} s: its publisher stopped sending"
         if silent and unread:
+            remedy = mismatch_remedy(view.topic, "subscription", unread[0].rpartition(" ")[2])
             return DiagnosticStatus.WARN, (
-                f"no frame came for {age:.1f} s: the quality of service of a publisher does not fit ({unread[0]}); set "
-                f"qos_overrides.{view.topic}.subscription.*, or the publisher's"
+                f"no frame came for {age:.1f} s: the quality of service of a publisher does not fit ({unread[0]}): "
+                f"{remedy}"
             )
         if silent:
             return DiagnosticStatus.WARN, (
-                f"{view.topic} has a publisher but no frame came for {age:.1f} s: if its images are large, give the "
-                "PUBLISHER a larger shared-memory segment (config/fastdds_profile.xml); else check its QoS"
+                f"{view.topic} has a publisher but no frame came for {age:.1f} s: {view.cause_of_silence()}"
             )
         if unfit:
             return DiagnosticStatus.WARN, (
-                f"quality of service of a counterpart does not fit: {', '.join(sorted(unfit))}; see qos_overrides"
+                f"quality of service of a counterpart does not fit: {', '.join(sorted(unfit))}; the log says what "
+                "to set (qos_overrides.*)"
             )
         if OUTSIDE_WINDOW in new:
             return DiagnosticStatus.WARN, (
@@ -157,7 +166,8 @@ def node_status(name: str, view: NodeView) -> DiagnosticStatus:
     if view.problem:
         level, message = DiagnosticStatus.ERROR, view.problem
     elif view.state == "active":
-        level, message = DiagnosticStatus.OK, "active"
+        level = DiagnosticStatus.WARN if view.warnings else DiagnosticStatus.OK
+        message = "; ".join(["active", *view.warnings, *view.notes])
     else:
         level, message = DiagnosticStatus.WARN, f"{view.state}: nothing is processed until the node is active"
     return make_status(name, level, message, {"state": view.state, **view.facts})

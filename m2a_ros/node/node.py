@@ -31,9 +31,11 @@ from m2a_ros.node.diagnostics import (
 )
 from m2a_ros.node.model import Engine
 from m2a_ros.node.pipeline import CameraPipeline, Tuning
+from m2a_ros.node.surroundings import problems_around
 from m2a_ros.node.worker import Worker
 from m2a_ros.parameters.server import ParameterServer
 from m2a_ros.parameters.settings import Settings
+from m2a_ros.process.qos import ignored_overrides
 from m2a_ros.process.statistics import CameraStatistics
 
 NODE_NAME = "m2a"
@@ -65,6 +67,7 @@ class M2aNode(LifecycleNode):
         self._statistics: dict[str, CameraStatistics] = {}
         self._camera_diagnostics: dict[str, CameraDiagnostics] = {}
         self._problem = ""
+        self._notes: list[str] = []
         # Two nodes side by side differ in their namespace.
         self._label = self.get_fully_qualified_name().lstrip("/")
         self._parameter_server = ParameterServer(self, lambda: self._engine is not None, self._retune)
@@ -112,6 +115,8 @@ class M2aNode(LifecycleNode):
         """Stop the worker before ROS entities go."""
         self._release()
         super().destroy_node()
+        # rclpy leaves it: the node would stay in the graph as long as anybody holds this object.
+        self._state_machine.destroy_when_not_in_use()
 
     def _try(self, what: str, action: Callable[[], None]) -> bool:
         """Do it, or undo everything and keep the reason; rclpy would turn any exception into a silent ERROR."""
@@ -155,6 +160,9 @@ class M2aNode(LifecycleNode):
             self._statistics[camera].reset()
             self._inputs[camera] = CameraInput(self, camera, transport, slots, self._statistics[camera])
             self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
+        self._notes = ignored_overrides(self)
+        for note in self._notes:
+            self.get_logger().warning(note)
         self._worker = Worker(slots, self._process, self._report_crash)
         self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
 
@@ -229,8 +237,11 @@ class M2aNode(LifecycleNode):
             }
         label = self._state_machine.current_state[1]
         timeout = self._parameter_server.value("diagnostics.frame_timeout")
-        statuses = [node_status(f"{self._label}: node", NodeView(label, self._problem, facts))]
+        warnings = problems_around(self) if label == "active" else []
+        view = NodeView(label, self._problem, facts, warnings, self._notes)
+        statuses = [node_status(f"{self._label}: node", view)]
         for name, camera in self._inputs.items():
-            view = CameraView(camera.topic, camera.publisher_count(), self._statistics[name].snapshot())
-            statuses.append(self._camera_diagnostics[name].status(view, timeout))
+            snapshot = self._statistics[name].snapshot()
+            seen = CameraView(camera.topic, camera.publisher_count(), snapshot, camera.cause_of_silence)
+            statuses.append(self._camera_diagnostics[name].status(seen, timeout))
         self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))

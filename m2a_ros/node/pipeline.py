@@ -18,7 +18,7 @@ from m2a_core.types import Frame, OpenSetResult, Output
 from m2a_ros.camera.extrinsics import Extrinsics
 from m2a_ros.camera.frame_slot import Arrival
 from m2a_ros.camera.rate_limiter import RateLimiter
-from m2a_ros.camera.stamps import stamp_to_ns
+from m2a_ros.camera.stamps import age_ms, stamp_to_ns
 from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
@@ -146,9 +146,11 @@ class CameraPipeline:
 
     def _finish(self, header: Header, timings: dict[str, float], start: float) -> None:
         now = time.perf_counter()
-        latency_ns = self._node.get_clock().now().nanoseconds - stamp_to_ns(header.stamp)
+        age = age_ms(stamp_to_ns(header.stamp), self._node.get_clock().now().nanoseconds)
         stages = {f"{stage}_ms": value for stage, value in timings.items()}
-        topics = {"processing_time_ms": 1e3 * (now - start), "pipeline_latency_ms": latency_ns / 1e6}
+        topics = {"processing_time_ms": 1e3 * (now - start)}
+        if age is not None:
+            topics["pipeline_latency_ms"] = age
         if self._last_published is not None:
             topics["cyclic_time_ms"] = 1e3 * (now - self._last_published)
         self._last_published = now

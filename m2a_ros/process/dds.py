@@ -9,6 +9,9 @@ from m2a_ros.process.shared_files import shared_file
 # Kilted and later read the first, Humble and Jazzy the second.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
+DISCOVERY_SERVER = "ROS_DISCOVERY_SERVER"
+_REACHING_OUT = (DISCOVERY_SERVER, "ROS_SUPER_CLIENT", "ROS_STATIC_PEERS")
+
 
 def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that make Fast DDS use ``config/fastdds_profile.xml``; must be set before the first ROS node is made.
@@ -26,5 +29,7 @@ def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def local_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """`profile_environment`, and no other machine's topics; arguments as there."""
-    return {**profile_environment(environment), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    """`profile_environment`, no other machine's topics and no discovery server; arguments as there."""
+    # Empty is as good as unset, also where these are merged into the environment that has them.
+    nobody = {name: "" for name in _REACHING_OUT if environment.get(name)}
+    return {**profile_environment(environment), **nobody, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

@@ -1,17 +1,20 @@
-"""Publishers and subscriptions whose quality of service users may override (parameters ``qos_overrides.*``).
+"""Publishers and subscriptions whose quality of service users may override.
 
-A counterpart whose quality of service does not fit is never matched and hears nothing; DDS tells of it in an event.
+The parameters are ``qos_overrides.TOPIC.{subscription,publisher}.{history,depth,reliability,durability}``, where TOPIC
+is the name after remapping. A counterpart whose quality of service does not fit is never matched and hears nothing; DDS
+tells of it in an event.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
@@ -24,6 +27,10 @@ except ModuleNotFoundError:  # Humble.
 
 OnMismatch = Callable[[str, str], None]
 """Called with the topic and the name of the policy that a counterpart asks for or offers differently."""
+
+_KINDS = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+_POLICIES = tuple(kind.name.lower() for kind in _KINDS)
+_PREFIX = "qos_overrides."
 
 
 def create_sensor_subscription(
@@ -44,14 +51,40 @@ def create_sensor_subscription(
         ConfigError: an override is impossible.
     """
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    overrides = QoSOverridingOptions.with_default_policies()
+    report = _reporter(node, topic, "subscription", on_mismatch)
+    overrides = QoSOverridingOptions(_KINDS)
     try:
         return node.create_subscription(
             kind, topic, callback, qos, qos_overriding_options=overrides,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=_reporter(node, topic, on_mismatch)),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report),
         )  # fmt: skip
     except (RuntimeError, ParameterException) as error:
         raise _impossible(node, topic, error) from error
+
+
+def create_latched_subscription(node: Node, kind: type, topic: str, callback: Callable[[Any], None]) -> Subscription:
+    """Subscribe to the last message of latched publishers, of which a sensor's subscription hears only later ones.
+
+    Args:
+        node: the node to subscribe with.
+        kind: type of the messages.
+        topic: its name.
+        callback: called with each message.
+    """
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    # A publisher that is not latched does not fit, and need not: the sensor's subscription hears it.
+    silent = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
+    return node.create_subscription(kind, topic, callback, qos, event_callbacks=silent)
+
+
+def is_latched(publisher: Any) -> bool:
+    """Whether a publisher keeps its last message for readers to come.
+
+    Args:
+        publisher: its ``rclpy.topic_endpoint_info.TopicEndpointInfo``.
+    """
+    qos = publisher.qos_profile
+    return (qos.durability, qos.reliability) == (DurabilityPolicy.TRANSIENT_LOCAL, ReliabilityPolicy.RELIABLE)
 
 
 def create_output_publisher(
@@ -70,19 +103,57 @@ def create_output_publisher(
         ConfigError: an override is impossible.
     """
     durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    report = _reporter(node, topic, "publisher", on_mismatch)
     # A fresh profile each time, for rclpy writes the overrides into it.
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-    overrides = QoSOverridingOptions.with_default_policies()
+    overrides = QoSOverridingOptions(_KINDS)
     try:
         return node.create_publisher(
             kind, topic, qos, qos_overriding_options=overrides,
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=_reporter(node, topic, on_mismatch)),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=report),
         )  # fmt: skip
     except (RuntimeError, ParameterException) as error:
         raise _impossible(node, topic, error) from error
 
 
-def _reporter(node: Node, topic: str, on_mismatch: OnMismatch | None) -> Callable[[Any], None] | None:
+def mismatch_remedy(topic: str, entity: str, policy: str) -> str:
+    """What to do about a counterpart whose quality of service does not fit.
+
+    Args:
+        topic: its name after remapping.
+        entity: ours, ``subscription`` or ``publisher``.
+        policy: the policy's name, in upper or lower case.
+    """
+    other = "publisher" if entity == "subscription" else "reader"
+    if policy.lower() not in _POLICIES:
+        return f"change the {policy.lower()} of the {other}"
+    return f"set {_PREFIX}{topic}.{entity}.{policy.lower()}, or change the {other}'s"
+
+
+def ignored_overrides(node: Node) -> list[str]:
+    """Why overrides that a node was given have no effect: a line for each.
+
+    Args:
+        node: whose publishers and subscriptions exist by now.
+
+    Raises:
+        ConfigError: one is for a topic of the node's and names no policy that can be overridden.
+    """
+    given = [name for name in node._parameter_overrides if name.startswith(_PREFIX)]
+    unused = sorted(name for name in given if not node.has_parameter(name))
+    own = {name.removeprefix(_PREFIX).rsplit(".", 1)[0] for name in node._parameters if name.startswith(_PREFIX)}
+    lines = []
+    for name in unused:
+        where, _, policy = name.removeprefix(_PREFIX).rpartition(".")
+        if where in own:
+            raise ConfigError(f"parameter '{name}': '{policy}' is none of {', '.join(_POLICIES)}; correct it")
+        close = difflib.get_close_matches(where, own, n=1)
+        hint = f"did you mean '{_PREFIX}{close[0]}.{policy}'?" if close else "topics are named as after remapping"
+        lines.append(f"'{name}' is for no topic of this node; {hint}")
+    return lines
+
+
+def _reporter(node: Node, topic: str, entity: str, on_mismatch: OnMismatch | None) -> Callable[[Any], None] | None:
     if on_mismatch is None:
         return None
     resolved, report = node.resolve_topic_name(topic), on_mismatch
@@ -90,8 +161,8 @@ def _reporter(node: Node, topic: str, on_mismatch: OnMismatch | None) -> Callabl
     def tell(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         node.get_logger().warning(
-            f"{resolved}: {policy} of a counterpart does not fit, nothing goes between the two; see the parameters "
-            f"qos_overrides.{resolved}.* and `ros2 topic info --verbose {resolved}`"
+            f"{resolved}: {policy} of a counterpart does not fit, nothing goes between the two: "
+            f"{mismatch_remedy(resolved, entity, policy)}; see `ros2 topic info --verbose {resolved}`"
         )
         report(resolved, policy)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,13 @@ class Rig:
         self._nodes: list[M2aNode] = []
         self._senders: dict[str, Any] = {}
 
-    def start(self, namespace: str = "", **parameters: Any) -> M2aNode:
+    def start(self, namespace: str = "", ros_arguments: Sequence[str] = (), **parameters: Any) -> M2aNode:
         values = {"model": str(self._model), "threads": 1, "diagnostics.period": 0.1, **parameters}
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
-        node = M2aNode(context=self.context, namespace=namespace, parameter_overrides=overrides)
+        arguments = ["--ros-args", *ros_arguments]
+        node = M2aNode(
+            context=self.context, namespace=namespace, parameter_overrides=overrides, cli_args=arguments
+        )  # fmt: skip
         self._nodes.append(node)
         self.executor.add_node(node)
         node.start()

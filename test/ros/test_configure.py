@@ -274,6 +274,13 @@ def test_quality_of_service_of_a_wrong_type_is_refused_and_leaves_nothing_behind
         assert [p.topic_name for p in (*node.subscriptions, *node.publishers) if "/front/" in p.topic_name] == []
 
 
+def test_an_override_of_an_unknown_policy_is_refused_with_the_known_ones(make_node: MakeNode) -> None:
+    node = make_node(**{"qos_overrides./m2a/input/front/image.subscription.reliabilty": "reliable"})
+    node.start()
+    assert state(node) == "unconfigured"
+    assert "'reliabilty' is none of history, depth, reliability, durability" in node._problem
+
+
 def test_defaults_of_a_camera_that_is_not_listed_change_nothing(make_node: MakeNode) -> None:
     node = make_node(cameras=["left"], camera__front__crop=False, mounting__front__height=2.5)
     reason = refusal(node)

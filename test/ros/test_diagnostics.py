@@ -72,7 +72,15 @@ def test_quality_of_service_that_does_not_fit_warns_and_explains_the_silence() -
     assert look(diagnostics, statistics)[:2] == (OK, "running")
     statistics.qos_mismatch("/camera", "RELIABILITY")
     for _ in range(2):
-        assert "qos_overrides./camera.subscription" in look(diagnostics, statistics, timeout=-1.0)[1]
+        assert "qos_overrides./camera.subscription.reliability" in look(diagnostics, statistics, timeout=-1.0)[1]
+
+
+def test_no_override_is_recommended_for_a_policy_that_has_none() -> None:
+    statistics = CameraStatistics()
+    statistics.qos_mismatch("/camera", "DEADLINE")
+    message = look(CameraDiagnostics("c"), statistics, timeout=-1.0)[1]
+    assert "change the deadline of the publisher" in message
+    assert "qos_overrides" not in message
 
 
 def test_unplaced_instances_warn() -> None:
@@ -103,6 +111,13 @@ def test_node_status_follows_its_state(state: str, problem: str, level: bytes) -
     assert status.level == level
     assert problem in status.message
     assert {pair.key: pair.value for pair in status.values} == {"state": state, "model": "tiny"}
+
+
+def test_a_working_node_warns_of_what_is_around_it_and_mentions_what_is_harmless() -> None:
+    status = node_status("m2a: node", NodeView("active", "", {}, ["no clock"], ["an override"]))
+    assert (status.level, status.message) == (WARN, "active; no clock; an override")
+    status = node_status("m2a: node", NodeView("active", "", {}, [], ["an override"]))
+    assert (status.level, status.message) == (OK, "active; an override")
 
 
 def test_a_worker_that_hangs_is_an_error_while_frames_only_replace_each_other() -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from pathlib import Path
 
+import rclpy
+from rclpy.context import Context
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+
+from m2a_ros.camera.silence import shared_memory_problem
+from m2a_ros.process.dds import local_environment
 from test.ros.messages import image, scene
 from test.ros.rig import Rig
 
@@ -39,6 +46,54 @@ def test_matched_publisher_without_frames_names_the_shared_memory_profile(rig: R
     status = rig.until(lambda: "fastdds_profile.xml" in rig.status("m2a: camera front").get("message", ""))
     assert status
     rig.peer.destroy_publisher(silent)
+
+
+def test_a_publisher_of_another_type_is_named_as_the_cause(rig: Rig, domain: int) -> None:
+    rig.start(diagnostics__frame_timeout=0.2)
+    # A process of its own, as far as DDS is concerned: one participant has one type for a topic.
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    driver = rclpy.create_node("driver", context=context)
+    driver.create_publisher(CompressedImage, "/m2a/input/front/image", 1)
+    rig.until(lambda: "carries" in rig.status("m2a: camera front").get("message", ""))
+    message = rig.status("m2a: camera front")["message"]
+    assert "sensor_msgs/msg/CompressedImage and not sensor_msgs/msg/Image" in message
+    assert "without /compressed" in message
+    assert "fastdds_profile" not in message
+    driver.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_shared_memory_of_another_user_is_named_where_it_cannot_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "fastdds_port7001").touch(mode=0o644)
+    own = (tmp_path / "fastdds_port7001").stat().st_uid
+    assert "user" not in shared_memory_problem(tmp_path, own)
+    assert f"id {own}" in shared_memory_problem(tmp_path, own + 1)
+    (tmp_path / "fastdds_port7001").chmod(0o666)
+    assert "user" not in shared_memory_problem(tmp_path, own + 1)
+
+
+def test_two_nodes_of_one_name_warn(rig: Rig) -> None:
+    rig.start()
+    assert rig.until(lambda: rig.status("m2a: node").get("message")) == "active"
+    rig.start()
+    status = rig.until(lambda: "named /m2a" in (found := rig.status("m2a: node"))["message"] and found)
+    assert status["level"] == "1"
+
+
+def test_simulated_time_without_a_clock_warns_until_it_comes(rig: Rig) -> None:
+    rig.start(use_sim_time=True)
+    rig.until(lambda: "/clock" in rig.status("m2a: node").get("message", ""))
+    clock = Clock()
+    clock.clock.sec = 12
+    rig.until(lambda: rig.status("m2a: node")["message"] == "active", lambda: rig.send("/clock", clock))
+
+
+def test_children_of_the_project_do_not_inherit_a_discovery_server() -> None:
+    inherited = {"ROS_DISCOVERY_SERVER": "10.0.0.1:11811", "ROS_SUPER_CLIENT": "1", "HOME": "/home/somebody"}
+    merged = {**inherited, **local_environment(inherited)}
+    assert merged["ROS_DISCOVERY_SERVER"] == merged["ROS_SUPER_CLIENT"] == ""
+    assert "ROS_STATIC_PEERS" not in merged
 
 
 def test_diagnostics_come_from_a_timer_also_when_nothing_moves(rig: Rig) -> None:
