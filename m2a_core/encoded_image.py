@@ -16,7 +16,7 @@ MAX_SCANS = 100
 
 JPEG, PNG = "jpeg", "png"
 
-_JPEG_SIGNATURE, _PNG_SIGNATURE = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+JPEG_SIGNATURE, PNG_SIGNATURE = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -63,9 +63,9 @@ def inspect(data: bytes) -> EncodedImage | None:
     Returns:
         None if it is neither JPEG nor PNG by its signature, or ends before its header tells the size.
     """
-    if data.startswith(_JPEG_SIGNATURE):
+    if data.startswith(JPEG_SIGNATURE):
         return _jpeg(data)
-    return _png(data) if data.startswith(_PNG_SIGNATURE) else None
+    return _png(data) if data.startswith(PNG_SIGNATURE) else None
 
 
 def _jpeg(data: bytes) -> EncodedImage | None:

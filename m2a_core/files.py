@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from m2a_core.errors import DataError
 
@@ -45,3 +49,29 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); give another --out or delete the folder") from error
+
+
+def read_array(path: Path, key: str | None = None) -> np.ndarray:
+    """Read a NumPy file.
+
+    Args:
+        path: .npy or .npz.
+        key: which array of an .npz; None for the only one.
+
+    Raises:
+        DataError: the file cannot be read or has no such array.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            names = list(loaded.files)
+            wanted = names[0] if key is None and len(names) == 1 else key
+            if wanted not in names:
+                asked = "exactly one array" if key is None else f"key '{key}'"
+                raise DataError(f"{path}: expected {asked}, the file holds {names}")
+            array: np.ndarray = loaded[wanted]
+            return array
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise DataError(f"{path}: cannot be read as a NumPy file ({error})") from error

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image
 
+from m2a_core.encoded_image import JPEG_SIGNATURE, PNG_SIGNATURE, inspect
 from m2a_core.errors import DataError
 
 MAX_PIXELS = 1 << 27
-"""Largest width * height that is decoded unless a caller says otherwise: 134 million, beyond any road camera."""
+"""Largest width * height of a file unless a caller says otherwise: 134 million, beyond the cameras of telephones.
+``encoded_image.MAX_PIXELS`` is for what comes over a network."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
 """What is read, by Pillow's names."""
 
 _ORIENTATION = 0x0112
-_JPEG, _PNG, _WEBP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF"
-# In coded data FF is followed by 00 or by a restart marker (ITU-T T.81, B.1.1.5); FF FF is fill.
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 # Our own limit comes first; Pillow's warning would only repeat it. Its error, at 179 million pixels, is translated.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -83,36 +80,21 @@ def read_header(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> Image
 def is_cut_short(data: bytes) -> bool:
     """Whether a JPEG, PNG or WebP file ends before its end. What follows the end does not count.
 
-    Decoders fill what is missing with grey or old rows, and some say nothing. The end of a JPEG is the marker EOI after
-    its scans (one inside an embedded preview is not it), of a PNG the chunk IEND, of a WebP what its RIFF header says.
-    Files of other formats are left to their decoders.
+    Decoders fill what is missing with grey or old rows, and some say nothing. The end of a JPEG or PNG is what
+    ``encoded_image.inspect`` finds, of a WebP what its RIFF header says. Files of other formats are left to their
+    decoders.
     """
-    if data.startswith(_JPEG):
-        return _jpeg_end(data) is None
-    if data.startswith(_PNG):
-        return not any(kind == b"IEND" for kind, _ in _png_chunks(data))
-    if data.startswith(_WEBP) and data[8:12] == b"WEBP":
+    if data.startswith((JPEG_SIGNATURE, PNG_SIGNATURE)):
+        stream = inspect(data)
+        return stream is None or stream.end is None
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     return False
 
 
-def _jpeg_end(data: bytes) -> int | None:
-    """Offset behind the end marker of a JPEG; None where there is none."""
-    position = 2
-    scanned = False
-    while (found := _MARKER.search(data, position)) is not None:
-        marker, position = data[found.end() - 1], found.end()
-        if marker == 0xD9 and scanned:
-            return position
-        scanned |= marker == 0xDA
-        if marker not in _NO_LENGTH:
-            position += int.from_bytes(data[position : position + 2], "big")
-    return None
-
-
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Names and contents of the chunks that are there in whole, with their checksums."""
-    position = len(_PNG)
+    position = len(PNG_SIGNATURE)
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
         if position + 12 + length > len(data):
@@ -122,7 +104,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _significant_bits(data: bytes) -> int | None:
-    if not data.startswith(_PNG):
+    if not data.startswith(PNG_SIGNATURE):
         return None
     # Before the palette and the pixels by the standard (W3C PNG, 5.6), so the walk ends soon.
     for kind, content in _png_chunks(data[:4096]):

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from m2a_core.encoded_image import JPEG, MAX_SCANS, inspect
 from m2a_core.errors import DataError
 from m2a_core.image_header import MAX_PIXELS, ImageHeader, is_cut_short, read_header
 
@@ -126,7 +127,8 @@ def lacks_only_its_end(data: bytes) -> bool:
     A whole scan decodes to the same pixels whatever follows it. A progressive JPEG counts as cut: further scans would
     refine pixels that are there.
     """
-    if data[:2] != b"\xff\xd8" or not is_cut_short(data) or b"\xff\xc2" in data[:65536]:
+    stream = inspect(data)
+    if stream is None or stream.codec != JPEG or stream.end is not None or stream.progressive:
         return False
     first, *others = (_imdecode(data + fill + _END_OF_JPEG, cv2.IMREAD_UNCHANGED) for fill in _FILLS)
     return first is not None and all(other is not None and np.array_equal(first, other) for other in others)
@@ -140,6 +142,9 @@ def turned(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode(data: bytes, source: str, flags: int) -> np.ndarray:
+    stream = inspect(data)
+    if stream is not None and stream.scans > MAX_SCANS:
+        raise DataError(f"{source}: a JPEG of {stream.scans} scans, expected at most {MAX_SCANS}; each costs a pass")
     if is_cut_short(data):
         if not lacks_only_its_end(data):
             raise DataError(f"{source}: the image is cut short ({len(data)} bytes, no end); fetch or send it again")

@@ -122,14 +122,16 @@ def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]], anomalies: bo
         DataError: naming the first few that cannot be read or do not fit their truth.
     """
     from m2a_core.evaluation.calibration import require_anomalies
-    from m2a_core.metrics.pixel import split_scores
+    from m2a_core.metrics.pixel import ANOMALY, VOID, split_scores
 
-    bad, found = [], not anomalies
+    bad, pixels = [], np.zeros(256, np.int64)
     for path, read, truth in frames:
         try:
             size = read().shape[:2]
             if truth is not None:
-                found |= bool(len(split_scores(np.zeros(size, np.float32), truth())[0]))
+                mask = truth()
+                split_scores(np.zeros(size, np.float32), mask)
+                pixels += np.bincount(mask.ravel(), minlength=256)
         except DataError as error:
             bad.append(str(error) if str(path) in str(error) else f"{path}: {error}")
     if bad:
@@ -137,15 +139,16 @@ def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]], anomalies: bo
         raise DataError(
             f"{len(bad)} of {len(frames)} frames cannot be used; mend or remove them: {'; '.join(bad[:_NAMED])}{more}"
         )
-    require_anomalies(found)
+    if anomalies:
+        require_anomalies(int(pixels[ANOMALY]), int(pixels[VOID]))
 
 
 def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader | None]]:
     """Image paths, what reads them and what reads their truth; None for a frame that is all normal."""
-    from m2a_core.data.base import pictures
     from m2a_core.data.catalog import open_dataset
-    from m2a_core.data.files import TRUTH_SUFFIXES, frame_name, read_truth
-    from m2a_core.images import read_image
+    from m2a_core.data.files import files_by_frame, read_truth
+    from m2a_core.images import SUFFIXES, read_image
+    from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
 
     if args.dataset and args.root and not args.images:
         dataset = open_dataset(args.dataset, args.root)
@@ -156,19 +159,15 @@ def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader |
         raise ConfigError("give --images DIR [--gt DIR], or --dataset NAME --root DIR")
     if args.gt is None and args.frame_fpr is None:
         raise ConfigError("--images without --gt are taken for normal frames: give --frame-fpr RATE too")
-    images = pictures(args.images) if args.images.is_dir() else []
-    if not images:
-        raise DataError(f"{args.images}: no images in it")
+    images = files_by_frame(args.images, SUFFIXES, "images")
     if args.gt is None:
-        yield from ((path, partial(read_image, path), None) for path in images)
+        yield from ((path, partial(read_image, path), None) for path in images.values())
         return
-    if not args.gt.is_dir():
-        raise DataError(f"{args.gt}: no such folder; --gt is where the ground truth lies")
-    truths = {frame_name(path): path for path in sorted(args.gt.iterdir()) if path.suffix.lower() in TRUTH_SUFFIXES}
-    for path in images:
-        if frame_name(path) not in truths:
+    truths = files_by_frame(args.gt, LABEL_SUFFIXES, "ground-truth masks")
+    for name, path in images.items():
+        if name not in truths:
             raise DataError(f"{path}: no ground truth of that name in {args.gt}")
-        yield path, partial(read_image, path), partial(read_truth, truths[frame_name(path)])
+        yield path, partial(read_image, path), partial(read_truth, truths[name])
 
 
 def _store(directory: Path, text: str) -> None:

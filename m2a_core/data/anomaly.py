@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from m2a_core.data.base import Dataset, Sample, paired, pictures, require
-from m2a_core.data.files import TRUTH_SUFFIXES, frame_name
+from m2a_core.data.files import files_by_frame, frame_name
 from m2a_core.errors import DataError
+from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
 
 ROAD_ANOMALY = """\
 ROOT/frames/NAME.jpg
@@ -83,7 +84,7 @@ def lost_and_found(root: Path, split: str = "test") -> Dataset:
         lambda p: p.stem.removesuffix(suffix),
     )
     values = {1: 0, **dict.fromkeys(range(2, 201), 1)}
-    return Dataset("lost_and_found", samples, "obstacle", values, by_benchmark=True)
+    return Dataset("lost_and_found", samples, "obstacle", values, void=frozenset({0, 255}), by_benchmark=True)
 
 
 def fishyscapes_laf(root: Path) -> Dataset:
@@ -139,13 +140,13 @@ def folder(root: Path) -> Dataset:
     """Any images with masks."""
     images = pictures(require(root / "images", FOLDER, "folder of images and masks"))
     masks_folder = require(root / "masks", FOLDER, "folder of images and masks")
-    masks = {frame_name(path): path for path in sorted(masks_folder.iterdir()) if path.suffix in TRUTH_SUFFIXES}
+    masks = files_by_frame(masks_folder, LABEL_SUFFIXES, "masks") if any(masks_folder.iterdir()) else {}
     samples = paired(
         "folder of images and masks",
         FOLDER,
         images,
         lambda p: masks.get(frame_name(p), masks_folder / f"{p.stem}.png"),
-        lambda p: p.stem,
+        frame_name,
     )
     return Dataset("folder", samples, anomaly=_PLAIN)
 
@@ -155,7 +156,7 @@ def _fishyscapes(root: Path, labels: Path, layout: str, what: str, overlays: boo
     suffix = "_leftImg8bit"
     pool = {path.stem.removesuffix(suffix): path for path in pictures(root / "leftImg8bit", f"*/*/*{suffix}.*")}
     samples = []
-    for path in sorted(labels.glob("*_labels.png")):
+    for path in sorted(p for p in labels.iterdir() if p.name.lower().endswith("_labels.png")):
         number, _, name = path.stem.removesuffix("_labels").partition("_")
         if name not in pool:
             raise DataError(f"{what}: {path.name} has no image {name}{suffix}.png; expected layout:\n{layout}")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.data.files import load_array, read_labels
 from m2a_core.errors import DataError
+from m2a_core.files import read_array
 from m2a_core.images import SUFFIXES, read_image
+from m2a_core.labels.label_map import VOID, LabelValues, read_label_map
 from m2a_core.labels.label_set import LabelSet
-
-VOID = 255
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Sample:
         image = read_image(self.image)
         if self.overlay is None:
             return image
-        added = load_array(self.overlay, "rgb")
+        added = read_array(self.overlay, "rgb")
         if added.shape != image.shape or added.dtype.kind not in "iuf":
             raise DataError(
                 f"{self.overlay}: overlay is {added.dtype.name} {list(added.shape)}, its image {self.image} is "
@@ -77,8 +76,9 @@ class Dataset:
         name: as ``m2a evaluate --dataset`` takes it.
         samples: the frames, by name.
         track: SMIYC component sizes that suit it, ``anomaly`` or ``obstacle``.
-        anomaly: stored label value -> 0 known or 1 anomaly, every other value is void; None without anomalies.
-        classes: stored label value -> class name, every other value is void; None without classes.
+        anomaly: stored label value -> 0 known or 1 anomaly; None without anomalies.
+        classes: stored label value -> class name; None without classes.
+        void: the further values that label files may hold, of pixels that do not count. Any other value is an error.
         panoptic: reads a sample's segments; None without them.
         unknown: names of classes that count as unknown objects.
         optional: names of classes that a model need not know; to such a model they are void.
@@ -90,6 +90,7 @@ class Dataset:
     track: str = "anomaly"
     anomaly: Mapping[int, int] | None = None
     classes: Mapping[int, str] | None = None
+    void: frozenset[int] = frozenset({VOID})
     panoptic: Callable[[Sample], PanopticTruth] | None = None
     unknown: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
@@ -103,11 +104,12 @@ class Dataset:
         """Ground truth uint8 [H, W]: 0 known, 1 anomaly, 255 void.
 
         Raises:
-            DataError: the label file cannot be read or the data set has no anomalies.
+            DataError: the label file cannot be read or holds a value that the data set does not have, or the data set
+                has no anomalies.
         """
         if self.anomaly is None:
             raise DataError(f"data set '{self.name}' has no anomaly ground truth")
-        return remap(self._labels(sample), self.anomaly)
+        return self._read(sample, self.anomaly)
 
     def class_truth(self, sample: Sample, ids: Mapping[str, int]) -> np.ndarray:
         """Ground truth uint8 [H, W] in the class ids of a model; classes the model lacks are void.
@@ -117,26 +119,19 @@ class Dataset:
             ids: class name -> the model's id.
 
         Raises:
-            DataError: the label file cannot be read or the data set has no classes.
+            DataError: the label file cannot be read or holds a value that the data set does not have, or the data set
+                has no classes.
         """
         if self.classes is None:
             raise DataError(f"data set '{self.name}' has no class ground truth")
         known = {value: ids[name] for value, name in self.classes.items() if name in ids}
-        return remap(self._labels(sample), known)
+        return self._read(sample, known)
 
-    def _labels(self, sample: Sample) -> np.ndarray:
+    def _read(self, sample: Sample, ids: Mapping[int, int]) -> np.ndarray:
         if sample.labels is None:
             raise DataError(f"{sample.image}: its ground truth is not public")
-        return read_labels(sample.labels)
-
-
-def remap(labels: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
-    """Replace stored values: uint8 of the same shape, 255 where ``values`` has no entry."""
-    size = max(int(labels.max()), *values) + 1
-    table = np.full(size, VOID, np.uint8)
-    for stored, meaning in values.items():
-        table[stored] = meaning
-    return table[labels]
+        allowed = {*(self.anomaly or ()), *(self.classes or ()), *self.void}
+        return read_label_map(sample.labels, LabelValues(ids, frozenset(allowed - ids.keys())))
 
 
 def require(folder: Path, layout: str, what: str) -> Path:
@@ -154,21 +149,38 @@ def paired(
     what: str, layout: str, images: Sequence[Path], labels_of: Callable[[Path], Path], name_of: Callable[[Path], str],
     group: str = "",
 ) -> tuple[Sample, ...]:  # fmt: skip
-    """Pair images with their labels.
+    """Pair images with their labels, whose endings may be in any case.
 
     Raises:
-        DataError: there is no image, or some image lacks its labels (a half-finished download).
+        DataError: there is no image, two images have one name, or some image lacks its labels (a half-finished
+            download).
     """
     if not images:
         raise DataError(f"{what}: no images found; expected layout:\n{layout}")
-    samples = [Sample(name_of(path), path, labels_of(path), group) for path in sorted(images)]
-    absent = [str(sample.labels) for sample in samples if sample.labels is not None and not sample.labels.is_file()]
+    in_folder: dict[Path, dict[str, Path]] = {}
+    by_name: dict[str, Sample] = {}
+    absent = []
+    for path in sorted(images):
+        labels, name = labels_of(path), name_of(path)
+        if not labels.is_file():
+            if labels.parent not in in_folder:
+                in_folder[labels.parent] = {p.name.lower(): p for p in _listed(labels.parent)}
+            found = in_folder[labels.parent].get(labels.name.lower())
+            absent += [] if found else [labels]
+            labels = found or labels
+        if name in by_name:
+            raise DataError(f"{what}: {by_name[name].image} and {path} are both frame '{name}'; keep one")
+        by_name[name] = Sample(name, path, labels, group)
     if absent:
         raise DataError(
-            f"{what}: {len(absent)} of {len(samples)} images have no labels, the first is {absent[0]}; "
+            f"{what}: {len(absent)} of {len(by_name)} images have no labels, the first is {absent[0]}; "
             f"a half-finished download? Expected layout:\n{layout}"
         )
-    return tuple(samples)
+    return tuple(by_name.values())
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def pictures(folder: Path, pattern: str = "*") -> list[Path]:

@@ -43,6 +43,11 @@ COCO_UNKNOWN = {
 }
 """Classes that each split adds to the unknown ones (Sec. 7.1; Hwang et al., CVPR 2021): 20 % holds all sixteen."""
 
+CAMVID_VOID = 11
+
+CITYSCAPES_VALUES = frozenset({-1, *range(34), 255})
+"""Values of ``labelIds`` files; -1, the licence plate, is stored as 255 in 8 bits."""
+
 _CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
@@ -64,7 +69,7 @@ def streethazards(root: Path) -> Dataset:
     classes = {1: "background", **dict(enumerate(STREETHAZARDS_NAMES, start=2))}
     # The released code trains what is unlabelled as a class and leaves "other" out; other code does the reverse.
     optional = frozenset({"background", "other"})
-    return Dataset("streethazards", tuple(samples), "anomaly", anomaly, classes, optional=optional)
+    return Dataset("streethazards", tuple(samples), "anomaly", anomaly, classes, frozenset(), optional=optional)
 
 
 def cityscapes(root: Path, split: str = "val") -> Dataset:
@@ -77,7 +82,7 @@ def cityscapes(root: Path, split: str = "val") -> Dataset:
         lambda p: p.stem.removesuffix(suffix),
     )  # fmt: skip
     classes = dict(zip(_CITYSCAPES_IDS, CITYSCAPES19.names, strict=True))
-    return Dataset("cityscapes", samples, classes=classes)
+    return Dataset("cityscapes", samples, classes=classes, void=CITYSCAPES_VALUES - classes.keys())
 
 
 def camvid(root: Path, split: str = "test") -> Dataset:
@@ -90,7 +95,7 @@ def camvid(root: Path, split: str = "test") -> Dataset:
         "CamVid", CAMVID, pictures(require(images, CAMVID, "CamVid")), lambda p: labels / f"{p.stem}.png",
         lambda p: p.stem,
     )  # fmt: skip
-    return Dataset("camvid", samples, classes=dict(enumerate(CAMVID11.names)))
+    return Dataset("camvid", samples, classes=dict(enumerate(CAMVID11.names)), void=frozenset({CAMVID_VOID}))
 
 
 def coco_panoptic(root: Path, percent_unknown: int = 0) -> Dataset:

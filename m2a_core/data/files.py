@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.files import read_array
+from m2a_core.images import decode_stored, read_bytes
+from m2a_core.labels.label_map import ANOMALY_VALUES, read_label_map
+from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
 
 SCORE_SUFFIXES = (".npz", ".npy", ".tif", ".tiff", ".png")
-TRUTH_SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff")
 SCORE_KEY = "anomaly"
 
 _NAME_ENDINGS = (
@@ -62,7 +61,8 @@ def pair_folders(pred: Path, gt: Path, key: str = SCORE_KEY) -> tuple[list[Pair]
     Raises:
         DataError: a folder does not exist or is empty, two files stand for one frame, or nothing pairs up.
     """
-    scores, truths = _by_frame(pred, SCORE_SUFFIXES, "score maps"), _by_frame(gt, TRUTH_SUFFIXES, "ground-truth masks")
+    scores = files_by_frame(pred, SCORE_SUFFIXES, "score maps")
+    truths = files_by_frame(gt, LABEL_SUFFIXES, "ground-truth masks")
     pairs = [Pair(name, scores[name], truths[name], key) for name in sorted(scores.keys() & truths.keys())]
     missing = {name: f"no score map for {truths[name]} in {pred}" for name in sorted(truths.keys() - scores.keys())}
     missing |= {name: f"no ground truth for {scores[name]} in {gt}" for name in sorted(scores.keys() - truths.keys())}
@@ -89,9 +89,9 @@ def read_score(path: Path, key: str = SCORE_KEY) -> np.ndarray:
     """
     suffix = path.suffix.lower()
     if suffix in (".npz", ".npy"):
-        score = load_array(path, key)
+        score = read_array(path, key)
     else:
-        score = _load_image(path)
+        score = decode_stored(read_bytes(path), str(path))
         if suffix == ".png" and score.dtype in (np.uint8, np.uint16):
             score = score.astype(np.float32) / np.float32(np.iinfo(score.dtype).max)
     if score.ndim > 2:
@@ -102,107 +102,36 @@ def read_score(path: Path, key: str = SCORE_KEY) -> np.ndarray:
 
 
 def read_truth(path: Path) -> np.ndarray:
-    """Read a ground-truth mask.
+    """Read a ground-truth mask: uint8 [H, W], 0 known, 1 anomaly, 255 void; errors as ``read_label_map``."""
+    return read_label_map(path, ANOMALY_VALUES)
+
+
+def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
+    """List the files of a folder by the frame that each belongs to.
 
     Args:
-        path: 8-bit grey PNG or TIFF, .npy, or .npz with one array.
-
-    Returns:
-        uint8 [H, W], values as stored (0 known, 1 anomaly, 255 void are for the caller to check).
-
-    Raises:
-        DataError: the file cannot be read or is not one 8-bit mask.
-    """
-    truth = read_labels(path)
-    if truth.max() > 255 or truth.min() < 0:
-        raise DataError(f"{path}: ground truth holds {truth.min()}..{truth.max()}: expected 0, 1 and 255 only")
-    return truth.astype(np.uint8)
-
-
-def read_labels(path: Path) -> np.ndarray:
-    """Read a mask of ids: integer [H, W] of 8 or 16 bits, or of the .npy file's type.
+        folder: the folder.
+        suffixes: endings that count, in any case.
+        what: what they are, for messages.
 
     Raises:
-        DataError: the file cannot be read or is not one map of integers; a palette PNG (its values would be colours).
+        DataError: there is no such folder or no such file, or two files stand for one frame.
     """
-    if path.suffix.lower() in (".npz", ".npy"):
-        labels = load_array(path, key=None)
-    else:
-        if _is_palette_png(path):
-            raise DataError(f"{path}: a palette PNG; save the ids as 8-bit grey")
-        labels = _load_image(path)
-        if labels.ndim == 3 and (labels[..., :1] == labels[..., :3]).all():
-            labels = labels[..., 0]
-    labels = labels.squeeze() if labels.ndim > 2 else labels
-    if labels.dtype == bool:
-        labels = labels.astype(np.uint8)
-    if labels.ndim != 2 or labels.dtype.kind not in "iu" or not labels.size:
-        raise DataError(f"{path}: expected a mask [H, W] of integers, got {labels.dtype.name} {list(labels.shape)}")
-    return labels
-
-
-def _by_frame(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected {what} ({', '.join(suffixes)})")
+    names = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir()):
-        if (
-            path.suffix.lower() in suffixes
-            and not path.name.startswith(".")
-            and not path.stem.endswith(_PICTURE_ENDING)
-        ):
+    for path in names:
+        if path.suffix.lower() in suffixes and not path.stem.endswith(_PICTURE_ENDING):
             found[frame_name(path)].append(path)
     if not found:
-        raise DataError(f"{folder}: no {what} in it ({', '.join(suffixes)})")
+        others = sorted({path.suffix.lower() for path in names})
+        lossy = "; JPEG changes label values: save masks as PNG" if {".jpg", ".jpeg"} & {*others} - {*suffixes} else ""
+        holds = f"; it holds {', '.join(others[:4])} files" if others else ""
+        raise DataError(f"{folder}: no {what} in it ({', '.join(suffixes)}){holds}{lossy}")
     for name, paths in found.items():
         if len(paths) > 1:
             raise DataError(
                 f"{folder}: frame '{name}' has {len(paths)} files ({', '.join(p.name for p in paths)}); keep one"
             )
     return {name: paths[0] for name, paths in found.items()}
-
-
-def load_array(path: Path, key: str | None) -> np.ndarray:
-    """Read a NumPy file.
-
-    Args:
-        path: .npy or .npz.
-        key: which array of an .npz; None for the only one.
-
-    Raises:
-        DataError: the file cannot be read or has no such array.
-    """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = list(loaded.files)
-            wanted = names[0] if key is None and len(names) == 1 else key
-            if wanted not in names:
-                asked = "exactly one array" if key is None else f"key '{key}'"
-                raise DataError(f"{path}: expected {asked}, the file holds {names}")
-            array: np.ndarray = loaded[wanted]
-            return array
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as a NumPy file ({error})") from error
-
-
-def _load_image(path: Path) -> np.ndarray:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-    except (OSError, cv2.error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if image is None:
-        raise DataError(f"{path}: not an image, or cut short")
-    return image
-
-
-def _is_palette_png(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(26)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 26 and struct.unpack(">B", head[25:26])[0] == 3

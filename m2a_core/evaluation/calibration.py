@@ -44,10 +44,24 @@ def check_tpr(tpr: float) -> None:
         raise ConfigError(f"true-positive rate {tpr}: expected a fraction in (0, 1], such as 0.95")
 
 
-def require_anomalies(found: bool) -> None:
-    """Raise a DataError unless some pixel of the ground truth was found anomalous."""
-    if not found:
-        raise DataError("the ground truth has no anomalous pixel: calibrate on normal frames with --frame-fpr instead")
+def require_anomalies(anomalous: int, void: int = 0) -> None:
+    """Raise a DataError unless some pixel of the ground truth is anomalous.
+
+    Args:
+        anomalous: pixels that are.
+        void: pixels that do not count.
+    """
+    if anomalous:
+        return
+    if void:
+        raise DataError(
+            f"the ground truth has no anomalous pixel (1), but {void} void ones (255): nothing to calibrate on. If 255 "
+            "marks the anomalies in these masks, store 1 instead"
+        )
+    raise DataError(
+        "every pixel of the ground truth is known (0): nothing to calibrate on. Only if these frames truly show no "
+        "anomaly, leave out --gt and give --frame-fpr"
+    )
 
 
 def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
@@ -62,7 +76,7 @@ def threshold_at_tpr(scores: np.ndarray, tpr: float) -> float:
         DataError: there is no anomalous pixel.
     """
     check_tpr(tpr)
-    require_anomalies(len(scores) > 0)
+    require_anomalies(len(scores))
     found = min(len(scores), math.ceil(tpr * len(scores) - 1e-9))
     return float(np.partition(scores, len(scores) - found)[len(scores) - found])
 

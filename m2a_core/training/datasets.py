@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 
+from m2a_core.data.classes import CAMVID_VOID
 from m2a_core.errors import DataError
 from m2a_core.images import read_image, read_rgba
+from m2a_core.labels.label_map import LabelValues, read_label_map
 from m2a_core.labels.label_set import CAMVID11
-from m2a_core.training.targets import IGNORE
 
-CAMVID_VOID = 11
+CAMVID_VALUES = LabelValues({i: i for i in range(CAMVID11.num_classes)}, frozenset({CAMVID_VOID}))
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,6 @@ class Cutout:
     rgba: np.ndarray
 
 
-def _read(path: Path, flags: int) -> np.ndarray:
-    array = cv2.imread(str(path), flags)
-    if array is None:
-        raise DataError(f"{path}: missing or not a readable image")
-    return array
-
-
 def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -125,13 +118,7 @@ def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> Label
     """
     image = read_image(root / "images" / split / f"{name}.jpg")
     path = root / "labels" / split / f"{name}.png"
-    label = _read(path, cv2.IMREAD_UNCHANGED)
-    if label.shape != image.shape[:2]:
-        raise DataError(f"{path}: label is {list(label.shape)}, its image {list(image.shape[:2])}")
-    if label.dtype != np.uint8 or int(label.max()) > CAMVID_VOID:
-        raise DataError(f"{path}: expected 8-bit ids 0..{CAMVID_VOID}, got {label.dtype} up to {label.max()}")
-    label = np.where(label >= CAMVID11.num_classes, IGNORE, label).astype(np.uint8)
-    return LabelledImage(name, sequence, image, label)
+    return LabelledImage(name, sequence, image, read_label_map(path, CAMVID_VALUES, image.shape[:2]))
 
 
 def camvid_sources(

@@ -14,12 +14,14 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
-from m2a_core.labels.label_set import CAMVID11
-from m2a_core.training.datasets import FrameSource, LabelledImage
+from m2a_core.labels.label_map import LabelValues, read_label_map
+from m2a_core.training.datasets import CAMVID_VALUES, FrameSource, LabelledImage
 from m2a_core.training.targets import IGNORE
 
 CHOICE_OF = {3: 200, 5: 201}
 """IDD-lite's vehicles and far objects as keys of `CHOICES`."""
+COARSE_VALUES = LabelValues({i: i for i in range(7)})
+OBJECT_VALUES = LabelValues({i: i for i in range(4)}, frozenset())
 SIZE = (480, 300)
 """Width, height the frames are brought to: the 320x227 files look squeezed from a wider camera image."""
 
@@ -61,25 +63,17 @@ def load_idd_lite(root: Path, stride: int) -> list[LabelledImage]:
 
 def _read(root: Path, path: Path) -> LabelledImage:
     image = read_image(path)
-    label = _ids(root / "labels_camvid11" / "train" / f"{path.stem}.png", image)
-    label = np.where(label >= CAMVID11.num_classes, IGNORE, label).astype(np.uint8)
-    coarse = _ids(root / "labels" / "train" / f"{path.stem}.png", image)
+    size = image.shape[:2]
+    label = read_label_map(root / "labels_camvid11" / "train" / f"{path.stem}.png", CAMVID_VALUES, size)
+    coarse = read_label_map(root / "labels" / "train" / f"{path.stem}.png", COARSE_VALUES, size)
     for source, choice in CHOICE_OF.items():
         label[coarse == source] = choice
     outlier = np.zeros(label.shape, np.uint8)
     objects = root / "objects" / "train" / f"{path.stem}.png"
     if objects.exists():
-        outlier[_ids(objects, image) > 0] = 1
+        outlier[read_label_map(objects, OBJECT_VALUES, size) > 0] = 1
         label[outlier > 0] = IGNORE
     image = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC)
     label = cv2.resize(label, SIZE, interpolation=cv2.INTER_NEAREST)
     outlier = cv2.resize(outlier, SIZE, interpolation=cv2.INTER_NEAREST)
     return LabelledImage(path.stem, drive_of(path), image, label, partial=True, outlier=outlier > 0)
-
-
-def _ids(path: Path, image: np.ndarray) -> np.ndarray:
-    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if ids is None or ids.dtype != np.uint8 or ids.shape != image.shape[:2]:
-        got = "nothing readable" if ids is None else f"{ids.dtype} {list(ids.shape)}"
-        raise DataError(f"{path}: expected 8-bit ids {list(image.shape[:2])}, got {got}")
-    return ids

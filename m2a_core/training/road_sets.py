@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from m2a_core.data.base import paired, pictures, require
-from m2a_core.data.classes import STREETHAZARDS_NAMES, cityscapes
-from m2a_core.data.files import read_labels
-from m2a_core.errors import DataError
+from m2a_core.data.classes import CITYSCAPES_VALUES, STREETHAZARDS_NAMES, cityscapes
 from m2a_core.images import read_image
+from m2a_core.labels.label_map import LabelValues, read_label_map
 from m2a_core.labels.label_set import CITYSCAPES19, STREETHAZARDS12
 from m2a_core.training.datasets import FrameSource, LabelledImage
-from m2a_core.training.targets import IGNORE
-
-CITYSCAPES_IDS = range(-1, 34)
-"""Values of ``labelIds`` files; -1, the licence plate, is stored as 255."""
 
 STREETHAZARDS_LAYOUT = """\
 ROOT/train/images/{training,validation}/TOWN/NAME.png         (ROOT/train may also be given as ROOT)
@@ -40,9 +32,9 @@ def cityscapes_sources(root: Path, split: str) -> list[FrameSource]:
     dataset = cityscapes(root, split)
     assert dataset.classes is not None
     ids = {name: i for i, name in enumerate(CITYSCAPES19.names)}
-    values = {value: ids[name] for value, name in dataset.classes.items()}
-    table = _table(values, [*CITYSCAPES_IDS, 255])
-    return [_source(s.name, s.image, s.labels, table) for s in dataset.samples]
+    known = {value: ids[name] for value, name in dataset.classes.items()}
+    values = LabelValues(known, CITYSCAPES_VALUES - known.keys())
+    return [_source(s.name, s.image, s.labels, values) for s in dataset.samples]
 
 
 def streethazards_sources(root: Path, split: str) -> list[FrameSource]:
@@ -66,31 +58,17 @@ def streethazards_sources(root: Path, split: str) -> list[FrameSource]:
         lambda p: "_".join(p.relative_to(images).with_suffix("").parts),
     )  # fmt: skip
     ids = {name: i for i, name in enumerate(STREETHAZARDS12.names)}
-    table = _table({v: ids[name] for v, name in _STREETHAZARDS.items() if name in ids}, range(14))
-    return [_source(s.name, s.image, s.labels, table) for s in samples]
+    known = {v: ids[name] for v, name in _STREETHAZARDS.items() if name in ids}
+    values = LabelValues(known, frozenset(range(14)) - known.keys())
+    return [_source(s.name, s.image, s.labels, values) for s in samples]
 
 
-def _table(values: Mapping[int, int], stored: range | list[int]) -> np.ndarray:
-    """Class id per stored value, 255 = void, -1 = a value that no file may hold: int16 [256]."""
-    table = np.full(256, -1, np.int16)
-    for value in stored:
-        table[value % 256] = values.get(value, IGNORE)
-    return table
-
-
-def _source(name: str, image: Path, labels: Path | None, table: np.ndarray) -> FrameSource:
+def _source(name: str, image: Path, labels: Path | None, values: LabelValues) -> FrameSource:
     assert labels is not None
-    return FrameSource(name, functools.partial(_read, name, image, labels, table))
+    return FrameSource(name, functools.partial(_read, name, image, labels, values))
 
 
-def _read(name: str, image_path: Path, label_path: Path, table: np.ndarray) -> LabelledImage:
-    image, stored = read_image(image_path), read_labels(label_path)
-    if stored.shape != image.shape[:2]:
-        raise DataError(f"{label_path}: label is {list(stored.shape)}, its image {list(image.shape[:2])}")
-    outside = sorted(int(v) for v in np.unique(stored) if not 0 <= v < 256 or table[v] < 0)
-    if outside:
-        allowed = [i for i in range(256) if table[i] >= 0]
-        raise DataError(
-            f"{label_path}: label ids {outside[:5]} are outside the map; expected {allowed[0]}..{allowed[-1]}"
-        )
-    return LabelledImage(name, image_path.parent.name, image, table[stored].astype(np.uint8))
+def _read(name: str, image_path: Path, label_path: Path, values: LabelValues) -> LabelledImage:
+    image = read_image(image_path)
+    label = read_label_map(label_path, values, image.shape[:2])
+    return LabelledImage(name, image_path.parent.name, image, label)

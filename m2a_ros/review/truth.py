@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m2a_core.data.files import read_labels, read_truth
+from m2a_core.data.files import read_truth
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.labels.label_map import read_stored_values
 from m2a_ros.bag.cameras import camera_name
 from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import IMAGE, Bag, UndecodableMessage, decode
@@ -198,6 +199,7 @@ class GroundTruth:
         check_topics("--gt-topic", self._label_topics, sources)
         check_topics("--gt-instances-topic", self._instance_topics, sources)
         self.failed: list[str] = []
+        self._refused: set[Path] = set()
 
     def open(self, sources: Sequence[Source]) -> None:
         """Read the label topics of bags, if there are any.
@@ -228,10 +230,16 @@ class GroundTruth:
         """A frame's labels, uint8 [H, W], or None where it has none.
 
         Raises:
-            DataError: the mask cannot be read.
+            DataError: the mask cannot be read or holds other values, said once; then it counts as none.
         """
         path = self.labels.find(bag, camera, stamp_ns)
-        return None if path is None else read_truth(path)
+        if path is None or path in self._refused:
+            return None
+        try:
+            return read_truth(path)
+        except DataError:
+            self._refused.add(path)
+            raise
 
     def read_instances(self, bag: str, camera: str, stamp_ns: int) -> np.ndarray | None:
         """A frame's instance ids, integer [H, W], or None where it has none.
@@ -240,7 +248,7 @@ class GroundTruth:
             DataError: the mask cannot be read.
         """
         path = None if self._instances is None else self._instances.find(bag, camera, stamp_ns)
-        return None if path is None else read_labels(path)
+        return None if path is None else read_stored_values(path)
 
     def close(self) -> None:
         """Delete what ``open`` wrote."""

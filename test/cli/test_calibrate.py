@@ -123,7 +123,7 @@ def test_every_bad_frame_is_named_before_the_network_runs(
     [
         (["--frame-fpr", "0.01"], "at least 99 are needed"),
         (["--gt", "{masks}", "--tpr", "95"], "expected a fraction"),
-        (["--gt", "{masks}"], "no anomalous pixel"),
+        (["--gt", "{masks}"], "nothing to calibrate on"),
     ],
 )
 def test_what_cannot_come_out_well_is_refused_before_the_network_runs(

@@ -246,3 +246,49 @@ def test_fishyscapes_as_repacked_by_others(name: str, tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'kitti'.*road_anomaly"):
         open_dataset("kitti", tmp_path)
+
+
+LABELLED = {
+    **{name: tree for name, (tree, _) in ANOMALY.items()},
+    **{name: tree for name, (tree, _) in CLASSES.items()},
+}
+OUTSIDE = {"road_anomaly": 3, "lost_and_found": 201, "streethazards": 15, "cityscapes": 34, "camvid": 12}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_value_that_the_data_set_does_not_have_is_refused(name: str, tmp_path: Path) -> None:
+    LABELLED[name](tmp_path)
+    value = OUTSIDE.get(name, 2)
+    dataset = open_dataset(name, tmp_path)
+    sample = dataset.samples[0]
+    assert sample.labels is not None
+    mask(sample.labels, [0, value, value, 1])
+    read = dataset.anomaly_truth if dataset.anomaly else lambda s: dataset.class_truth(s, {"road": 3})
+    with pytest.raises(DataError, match=rf"{sample.labels.name}: label values outside the map: {value} \(2 pixels\)"):
+        read(sample)
+
+
+@pytest.mark.parametrize("name", ["folder", "road_anomaly", "camvid", "fishyscapes_laf"])
+def test_endings_of_labels_may_be_in_upper_case(name: str, tmp_path: Path) -> None:
+    LABELLED[name](tmp_path)
+    (sample,) = open_dataset(name, tmp_path).samples
+    assert sample.labels is not None
+    sample.labels.rename(sample.labels.with_suffix(".PNG"))
+    (again,) = open_dataset(name, tmp_path).samples
+    assert again.labels == sample.labels.with_suffix(".PNG")
+
+
+@pytest.mark.parametrize("name", ["folder", "camvid", "road_anomaly"])
+def test_two_pictures_of_one_name_are_refused(name: str, tmp_path: Path) -> None:
+    LABELLED[name](tmp_path)
+    (sample,) = open_dataset(name, tmp_path).samples
+    picture(sample.image.with_suffix(".bmp"))
+    with pytest.raises(DataError, match=r"are both frame '.*'; keep one"):
+        open_dataset(name, tmp_path)
+
+
+def test_two_masks_of_one_frame_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path)
+    mask(tmp_path / "masks/a.png", [0, 0, 0, 0])
+    with pytest.raises(DataError, match=r"frame 'a' has 2 files \(a\.png, a_mask\.png\)"):
+        open_dataset("folder", tmp_path)

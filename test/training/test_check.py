@@ -58,7 +58,9 @@ class TestCheck:
         assert call(broken) == 2
         captured = capsys.readouterr()
         assert "train: 8 of 12 frames can be read" in captured.out
-        for number, reason in enumerate(("expected an image", "missing", "up to 77", "label is [95, 128]")):
+        for number, reason in enumerate(
+            ("expected an image", "cannot read the file", "77 (12288 pixels)", "label is [95, 128]")
+        ):
             (line,) = [row for row in captured.out.splitlines() if f"A_0000{number}." in row]
             assert line.startswith("  broken: ")
             assert reason in line
