@@ -53,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="plugin library (default: built once and kept); to be loaded again, it must lie beside the engine",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="PATH", help="the engine; default: beside ONNX")
+    parser.add_argument(
+        "--workspace", type=int, metavar="MIB",
+        help="memory of the GPU that a layer may use beside its tensors, in MiB (default: a quarter of the GPU's)",
+    )  # fmt: skip
     parser.add_argument("--rebuild", action="store_true", help="replace an engine that is another than asked for")
 
 
@@ -63,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from m2a_core.trt.builder import BuildRequest, build_engine
 
     batches = parse_batches(args.batch)
+    if args.workspace is not None and args.workspace < 1:
+        raise ConfigError(f"workspace {args.workspace}: expected at least 1 MiB")
     size = parse_size(args.size) if args.size else None
     paths = find_images(args.frames or [str(shipped_frames())])
     frames = [read_image(path) for path in paths[:: max(1, len(paths) // _FRAMES)][:_FRAMES]]
@@ -70,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     request = BuildRequest(
         onnx=args.onnx, out=out, plugin=args.plugin, frames=frames, precision=args.precision, input_size=size,
         batches=batches, backend=args.backend, capability=args.capability, device=args.device, rebuild=args.rebuild,
+        workspace=None if args.workspace is None else args.workspace * 2**20,
     )  # fmt: skip
     # At once, also into a file: the lines belong between the progress bars.
     build_engine(request, partial(print, flush=True))

@@ -40,6 +40,9 @@ def convert(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     functions = list(graph.functions)
     blocked = [] if precision == "fp16" else [n.name for n in graph.graph.node if not n.name.startswith(NETWORK_SCOPE)]
     metadata = [(entry.key, entry.value) for entry in graph.metadata_props]
+    # It changes the graph that it is given.
+    original, graph = graph, onnx.ModelProto()
+    graph.CopyFrom(original)
     half = convert_float_to_float16(
         graph,
         keep_io_types=True,

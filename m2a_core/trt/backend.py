@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _INSTALL = {
     "--system-site-packages",
     TENSORRT_RTX: "pip install 'm2a_ros[trt]'",
 }
+_KEPT_MESSAGES = 50
 _LOG = logging.getLogger("m2a.trt")
 _LINKS: list[tempfile.TemporaryDirectory[str]] = []
 """Kept until the process ends: the parser looks its links up late."""
@@ -34,6 +36,7 @@ class Backend:
     Attributes:
         name: one of ``BACKENDS``.
         trt: its Python module.
+        logger: the process's one: TensorRT keeps the first that it is given and complains of others.
         messages: errors that TensorRT logged since ``take_errors`` was last called.
     """
 
@@ -41,8 +44,7 @@ class Backend:
         """Wrap an imported module."""
         self.name = name
         self.trt = trt
-        self.messages: list[str] = []
-        self.logger = _make_logger(trt, self.messages)
+        self.logger, self.messages = _logger_of(trt)
 
     @property
     def version(self) -> str:
@@ -167,8 +169,10 @@ def _link_unversioned_library() -> None:
         ctypes.CDLL(str(Path(links.name, library.name)))
 
 
-def _make_logger(trt: Any, messages: list[str]) -> Any:
-    """A logger that keeps errors for messages of our own; warnings go to Python's logging."""
+@cache
+def _logger_of(trt: Any) -> tuple[Any, list[str]]:
+    """A logger that keeps errors for messages of our own, and these; warnings go to Python's logging."""
+    messages: list[str] = []
     errors = (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR)
 
     class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
@@ -177,9 +181,11 @@ def _make_logger(trt: Any, messages: list[str]) -> Any:
 
         def log(self, severity: Any, msg: str) -> None:
             if severity in errors:
+                # The last ones: a run that fails on every frame must not fill the memory.
+                del messages[: -_KEPT_MESSAGES + 1]
                 messages.append(msg)
                 _LOG.debug("%s", msg)
             elif severity == trt.ILogger.Severity.WARNING:
                 _LOG.info("%s", msg)
 
-    return Logger()
+    return Logger(), messages

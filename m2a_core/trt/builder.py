@@ -53,6 +53,7 @@ class BuildRequest:
         capability: architecture to build for; None: that of the GPU here.
         device: index of the GPU.
         rebuild: replace an engine that is another than asked for.
+        workspace: bytes of the GPU that a layer may use beside its tensors; None: a quarter of the GPU's memory.
     """
 
     onnx: Path
@@ -66,6 +67,7 @@ class BuildRequest:
     capability: str | None = None
     device: int = 0
     rebuild: bool = False
+    workspace: int | None = None
 
 
 def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineManifest:
@@ -125,7 +127,10 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     # Minutes before the engine is there to be written.
     _make_writable(request.out)
     start = time.monotonic()
-    target = Target(architecture, request.precision, source.input_size, request.batches, dynamic=source.max_batch > 1)
+    target = Target(
+        architecture, request.precision, source.input_size, request.batches, dynamic=source.max_batch > 1,
+        workspace=request.workspace or (gpu.memory // 4 if isinstance(gpu, Gpu) else None),
+    )  # fmt: skip
     # Without a GPU there is nothing to time on, and TensorRT for RTX fails when given a cache.
     cache = request.out.with_suffix(".timing") if backend.name == TENSORRT and isinstance(gpu, Gpu) else None
     engine = compile_engine(backend, for_parser(graph), plugin, source.plugin_nodes, target, cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 from m2a_core.contract.io_spec import INPUT
 from m2a_core.contract.plugin import OP_TYPE
 from m2a_core.errors import EngineError
+from m2a_core.files import replaced
 from m2a_core.trt.backend import TENSORRT_RTX, Backend
 from m2a_core.trt.progress import progress_monitor
+
+_LOG = logging.getLogger("m2a.trt")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Target:
         input_size: H, W.
         batches: ascending.
         dynamic: the graph's batch is not fixed.
+        workspace: bytes of the GPU that a layer may use beside its tensors; None: no limit.
     """
 
     architecture: str
@@ -39,6 +44,7 @@ class Target:
     input_size: tuple[int, int]
     batches: tuple[int, ...]
     dynamic: bool
+    workspace: int | None = None
 
 
 def compile_engine(
@@ -86,6 +92,8 @@ def compile_engine(
     # Streams of the engine's own multiply its scratch memory, fourteen-fold in a measured case; a vehicle has the
     # cameras' own streams to fill the GPU with.
     config.max_aux_streams = 0
+    if target.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, target.workspace)
     # TensorFloat-32 keeps 10 bits: not what a user who asks for fp32 gets elsewhere.
     if target.precision == "fp32" and hasattr(trt.BuilderFlag, "TF32"):
         config.clear_flag(trt.BuilderFlag.TF32)
@@ -102,7 +110,7 @@ def compile_engine(
             f"{target.precision}: {backend.take_errors()}"
         )
     if cache is not None and timing_cache is not None:
-        timing_cache.write_bytes(bytes(cache.serialize()))
+        _keep(cache, timing_cache)
     return Engine(bytes(serialised), replaced)
 
 
@@ -137,6 +145,25 @@ def _add_profiles(builder: Any, config: Any, target: Target) -> None:
 def _timing_cache(config: Any, path: Path | None) -> Any:
     if path is None:
         return None
-    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
+    try:
+        kept = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        kept = b""
+        _LOG.warning("%s: cannot read the timing cache (%s); starting a new one", path, error)
+    for data in (kept, b"") if kept else (b"",):
+        cache = config.create_timing_cache(data)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return cache
+        if data:
+            _LOG.warning("%s: a timing cache of another GPU or TensorRT, or damaged; starting a new one", path)
+    _LOG.warning("%s: TensorRT takes no timing cache; building without", path)
+    return None
+
+
+def _keep(cache: Any, path: Path) -> None:
+    """Write a timing cache; the engine is worth having without it."""
+    try:
+        with replaced(path) as temporary:
+            temporary.write_bytes(bytes(cache.serialize()))
+    except OSError as error:
+        _LOG.warning("%s: cannot write the timing cache (%s); the next build takes as long as this one", path, error)

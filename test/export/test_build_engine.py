@@ -278,12 +278,13 @@ def test_command_without_frames_takes_those_that_ship(exported, tmp_path, monkey
     monkeypatch.setattr(builder, "build_engine", lambda request, say: requests.append(request))
     onnx_path, out = exported / "small-bundle.onnx", tmp_path / "a.engine"
     call = ["build-engine", str(onnx_path), "--precision", "fp16", "--size", "72x104", "--batch", "1,2,4",
-            "--backend", "tensorrt_rtx", "--capability", "sm89", "--out", str(out)]  # fmt: skip
+            "--backend", "tensorrt_rtx", "--capability", "sm89", "--workspace", "512", "--out", str(out)]  # fmt: skip
     assert main(call) == 0
     (request,) = requests
     assert len(request.frames) == 4
     assert min(frame.shape[0] for frame in request.frames) > 100
     assert (request.out, request.input_size, request.batches, request.plugin) == (out, SIZE, (1, 2, 4), None)
+    assert request.workspace == 512 * 2**20
 
 
 def test_without_gpu_the_capability_must_be_named(request_for, tmp_path):
