@@ -15,19 +15,18 @@ from threading import Event
 from typing import Any, TypeVar
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from m2a_core.errors import DataError
+from m2a_ros.bag.folder import BagReader, check_folder
+from m2a_ros.bag.storage import METADATA, STORAGE_SUFFIXES, check_files, explain
 
 IMAGE, COMPRESSED, CAMERA_INFO = (f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "CameraInfo"))
 IMAGE_TYPES = (IMAGE, COMPRESSED)
-STORAGE_SUFFIXES = (".mcap", ".db3")
 TYPESTORE = get_typestore(Stores.ROS2_KILTED)
 
 _HASH_BLOCK = 1 << 22
 _ENDS = 1 << 16
-_REPAIR = "if the recorder was killed, mend it with `ros2 bag reindex` or `mcap recover`"
 _Value = TypeVar("_Value")
 
 
@@ -45,12 +44,18 @@ class Bag:
             path: bag folder with its ``metadata.yaml``, or a storage file (.mcap, .db3).
 
         Raises:
-            DataError: no such bag, no bag at all, damaged, cut short, or without ``metadata.yaml``.
+            DataError: no such bag, no bag at all, damaged, cut short, without ``metadata.yaml``, or with one that
+                says something else than its files.
         """
         self.path = path
-        _check_kind(path)
-        self._reader: Reader = self._guard(lambda: Reader(path), "is no readable bag")
+        self._guard(lambda: check_files(path), "cannot be read")
+        self._reader: BagReader = self._guard(lambda: BagReader(path), "is no readable bag")
         self._guard(self._reader.open, "is no readable bag")
+        try:
+            check_folder(self._reader)
+        except BaseException:
+            self._reader.close()
+            raise
 
     def __enter__(self) -> Bag:
         """The bag itself."""
@@ -99,7 +104,7 @@ class Bag:
         if count != expected:
             raise DataError(
                 f"bag {self.path}: holds {count} messages on {sorted({c.topic for c in connections})}, but its index "
-                f"says {expected}: it was cut short or mixed up; {_REPAIR}"
+                f"says {expected}: it was cut short or mixed up, or its index is damaged; {explain(self.path)}"
             )
 
     def first(self, connection: Connection) -> Any:
@@ -129,11 +134,15 @@ class Bag:
     def _guard(self, call: Callable[[], _Value], what: str) -> _Value:
         try:
             return call()
+        except DataError:
+            raise
         except PermissionError as error:
             raise DataError(f"bag {self.path}: no permission to read it") from error
         except Exception as error:
             # On damaged files the parser fails in many ways, down to SQLite's, zstd's and struct's own errors.
-            raise DataError(f"bag {self.path} {what} ({type(error).__name__}: {error}); {_REPAIR}") from error
+            raise DataError(
+                f"bag {self.path} {what} ({type(error).__name__}: {error}): {explain(self.path)}"
+            ) from error
 
 
 def decode(data: bytes, msgtype: str) -> Any:
@@ -194,18 +203,4 @@ def _digest(path: Path, ends: int | None, stop: Event | None = None) -> str:
 
 def _belongs(file: Path) -> bool:
     """Whether a file in a bag's folder is part of the bag; storage files may end in a compressor's name."""
-    return file.name == "metadata.yaml" or not set(STORAGE_SUFFIXES).isdisjoint(file.suffixes)
-
-
-def _check_kind(path: Path) -> None:
-    if not path.exists():
-        raise DataError(f"bag {path}: no such file or folder")
-    if path.is_dir():
-        if not (path / "metadata.yaml").is_file():
-            inside = sorted(p.name for p in path.iterdir() if p.suffix in STORAGE_SUFFIXES)
-            advice = f"give its file instead ({', '.join(inside)}), or run" if inside else "give a bag; to mend one run"
-            raise DataError(f"bag {path}: the folder has no metadata.yaml; {advice} `ros2 bag reindex`")
-    elif path.suffix == ".bag":
-        raise DataError(f"bag {path}: a ROS 1 bag; convert it with `rosbags-convert --src {path} --dst {path.stem}`")
-    elif path.suffix not in STORAGE_SUFFIXES:
-        raise DataError(f"bag {path}: expected a bag folder or a {' or '.join(STORAGE_SUFFIXES)} file")
+    return file.name == METADATA or not set(STORAGE_SUFFIXES).isdisjoint(file.suffixes)
