@@ -22,7 +22,7 @@ from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import Clip, load_clip
 from m2a_core.compose.composer import Sighting
 from m2a_core.geometry.intrinsics import Intrinsics
-from m2a_core.geometry.localization import place
+from m2a_core.geometry.localization import localize
 from m2a_core.geometry.projection import GroundProjector, Mounting
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
@@ -65,7 +65,7 @@ def error_of(
     truth: Sighting, instance: UnknownInstance, projector: GroundProjector, pixel_error: float
 ) -> Error | None:
     """How far from the truth an instance is placed; None where it has no place."""
-    placed = place(instance, projector, BANDS_M[-1], pixel_error)
+    placed = localize(instance, projector, BANDS_M[-1], pixel_error)
     if placed is None:
         return None
     true_place = np.array([truth.ahead, -truth.right])

@@ -27,11 +27,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.images import read_image
 from m2a_core.labels.label_set import CAMVID11
-from m2a_core.overlay import draw_overlay
+from m2a_core.overlay import draw_overlay, shrink
 from m2a_core.types import OpenSetResult, UnknownInstance
 from m2a_ros.images.conversions import fill_image, fill_jpeg
 from m2a_ros.outputs import output_spec
-from m2a_ros.outputs.overlay_size import shrink
 
 IN, OUT, DEBUG = "/m2a/input/front", "/m2a/output/front", "/m2a/debug/front"
 MAPS = {spec.topic: spec.encoding for spec in output_spec.MAPS}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import UNKNOWN_COLOR, LabelSet
-from m2a_core.types import UNLABELLED, OpenSetResult, check_array
+from m2a_core.types import UNLABELLED, OpenSetResult, UnknownInstance, check_array
+
+OVERLAY_WIDTH = 960
+"""Pixels that an overlay is wide at most by default: drawn smaller it costs a fraction, and it is for people."""
 
 _KNOWN_OPACITY = 0.4
 _UNKNOWN_OPACITY = 0.75
@@ -79,3 +84,33 @@ def _draw_instances(canvas: np.ndarray, result: OpenSetResult) -> None:
         y = y0 - descent if y0 >= text_h + 2 * descent else min(y1 + text_h + descent, height - descent)
         cv2.rectangle(canvas, (x, y - text_h - descent), (x + text_w, y + descent), UNKNOWN_COLOR, cv2.FILLED)
         cv2.putText(canvas, text, (x, y), _FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
+
+
+def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np.ndarray, OpenSetResult]:
+    """Bring an image and what an overlay shows of its result to at most ``max_width`` columns.
+
+    Args:
+        image: uint8 [H, W, 3].
+        result: of this image; its ``open_set`` and instances are shown.
+        max_width: pixels; 0 for the image's own size.
+
+    Returns:
+        Both, untouched where the image is no wider; else the image averaged, class ids by the nearest pixel, and no
+        other maps.
+    """
+    height, width = image.shape[:2]
+    if max_width <= 0 or width <= max_width:
+        return image, result
+    size = (max_width, max(1, round(height * max_width / width)))
+    ids = result.open_set
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), OpenSetResult(
+        open_set=None if ids is None else cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST),
+        instances=tuple(_scaled(instance, size[0] / width, size[1] / height) for instance in result.instances),
+    )
+
+
+def _scaled(instance: UnknownInstance, x: float, y: float) -> UnknownInstance:
+    x0, y0, x1, y1 = instance.bbox
+    bbox = (int(x0 * x), int(y0 * y), max(int(x0 * x) + 1, round(x1 * x)), max(int(y0 * y) + 1, round(y1 * y)))
+    contour = (instance.contour * (x, y)).astype(instance.contour.dtype)
+    return replace(instance, bbox=bbox, contour=contour, contact=(instance.contact[0] * x, instance.contact[1] * y))

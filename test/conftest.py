@@ -20,15 +20,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("m2a", deadline=None)
 settings.load_profile("m2a")
 
-_FOLDERS_OVER_DDS = ("demo", "replay", "view")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ask once more where other processes answer over DDS: a shared machine may stall for seconds. Told as RERUN."""
-    for item in items:
-        if "domain" in getattr(item, "fixturenames", ()) or item.path.parent.name in _FOLDERS_OVER_DDS:
-            item.add_marker(pytest.mark.flaky(reruns=1))
-
 
 @pytest.fixture(scope="session")
 def tensorrt_headers(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -6,8 +6,6 @@ nothing is known; ``32FC1`` metres, not finite or <= 0 where nothing is known (R
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +16,6 @@ from m2a_core.errors import DataError
 from m2a_core.types import UnknownInstance
 
 _TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
-_KEPT = 8
 # Fewer say nothing: depth cameras have holes, and a few pixels of an object's rim show what is behind it.
 _MIN_SHARE, _MIN_PIXELS = 0.1, 4
 _RANGE = (0.1, 0.5, 0.9)
@@ -37,30 +34,6 @@ class DepthReading:
     near: float
     middle: float
     far: float
-
-
-class DepthBuffer:
-    """The latest depth images of one camera, by stamp; written by one thread and read by another."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._lock = threading.Lock()
-        self._messages: deque[tuple[int, Any]] = deque(maxlen=_KEPT)
-
-    def put(self, stamp_ns: int, message: Any) -> None:
-        """Keep a ``sensor_msgs/Image``."""
-        with self._lock:
-            self._messages.append((stamp_ns, message))
-
-    def nearest(self, stamp_ns: int, tolerance_s: float) -> Any | None:
-        """The message with the nearest stamp, or None when none is within the tolerance."""
-        with self._lock:
-            # The latest first: it is taken where a driver stamps all alike.
-            messages = list(reversed(self._messages))
-        if not messages:
-            return None
-        stamp, message = min(messages, key=lambda pair: abs(pair[0] - stamp_ns))
-        return message if abs(stamp - stamp_ns) <= 1e9 * tolerance_s else None
 
 
 def depth_in_metres(message: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ _OPEN_BOUND = 10.0
 
 
 @dataclass(frozen=True)
-class PlacedInstance:
+class LocalizedInstance:
     """An unknown instance in the base frame, metres.
 
     Attributes:
@@ -47,14 +47,14 @@ class PlacedInstance:
     footprint: np.ndarray
 
 
-def place(
+def localize(
     instance: UnknownInstance,
     projector: GroundProjector,
     max_distance: float,
     pixel_error: float,
     depth: DepthReading | None = None,
-) -> PlacedInstance | None:
-    """Place an instance.
+) -> LocalizedInstance | None:
+    """Localize an instance.
 
     Args:
         instance: the instance.
@@ -86,7 +86,7 @@ def place(
     footprint = np.array([near_left, near_right, near_right + width * forward, near_left + width * forward])
     across = distance * np.tan(min(projector.bearing_spread(instance.contact, pixel_error), 1.0))
     upward = 0.0 if depth is None else abs(position[2] - projector.position[2]) * (bounds[1] - bounds[0]) / distance
-    return PlacedInstance(
+    return LocalizedInstance(
         instance,
         position,
         distance,

@@ -16,7 +16,9 @@ import numpy as np
 
 from m2a_core.openset.instances import MAX_INSTANCES
 from m2a_core.tracking.assignment import assign
-from m2a_core.types import UnknownInstance
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels, x1 and y1 exclusive."""
 
 # A multiple of MAX_INSTANCES, so that the 8-bit form also follows from a number that came back.
 _MAX_NUMBER = 65535
@@ -106,20 +108,20 @@ class Tracker:
     def update(
         self,
         stamp_ns: int,
-        instances: Sequence[UnknownInstance],
+        boxes: Sequence[Box],
         ground: np.ndarray,
         config: TrackerConfig,
         strong: Sequence[bool] | None = None,
     ) -> list[Tracked]:
-        """Take in the instances of the next frame.
+        """Take in what the next frame shows.
 
         A stamp before the last one (a bag that starts over, a clock that was set) ends all tracks; equal stamps (a
         camera that stamps nothing) are one moment after another without motion.
 
         Args:
             stamp_ns: acquisition time of the frame, nanoseconds.
-            instances: of the frame, at most 255.
-            ground: float64 [N, 2], metres, where each instance meets the ground; NaN where it does not.
+            boxes: x0, y0, x1, y1 in pixels of each instance, at most 255.
+            ground: float64 [N, 2], metres, where each meets the ground; NaN where it does not.
             config: when a track begins and ends.
             strong: whether each is an instance by itself, or a candidate that counts only where it was seen before;
                 None for all strong.
@@ -130,8 +132,8 @@ class Tracker:
         if self._stamp_ns is not None and not 0 <= stamp_ns - self._stamp_ns <= 1e9 * config.max_gap_s:
             self._tracks.clear()
         self._stamp_ns = stamp_ns
-        boxes = np.array([instance.bbox for instance in instances], np.float64).reshape(-1, 4)
-        states = np.hstack([boxes, np.asarray(ground, np.float64).reshape(-1, 2)])
+        corners = np.array(boxes, np.float64).reshape(-1, 4)
+        states = np.hstack([corners, np.asarray(ground, np.float64).reshape(-1, 2)])
         pairs = dict(assign(self._affinity(states, stamp_ns)))
         of_instance: dict[int, _Track] = {}
         strong = [True] * len(states) if strong is None else strong

@@ -1,4 +1,4 @@
-"""One camera's unknown objects from frame to frame, the same for the node and for replaying bags. No rclpy."""
+"""One camera's unknown objects from frame to frame: track ids in every map, weak objects held where they were seen."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ import numpy as np
 
 from m2a_core.tracking.track_ids import hold, renumber
 from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig
-from m2a_core.types import OpenSetResult, UnknownInstance
+from m2a_core.types import OpenSetResult
 
 HOLD = 0.955
 """Refined score (Eq. 15) down to which an object that was seen before is held, unless the node's parameters differ."""
 
 
 @dataclass(frozen=True)
-class Followed:
+class TrackedResult:
     """What a frame shows, seen together with those before it.
 
     Attributes:
         result: with the tracks' numbers in every map, and the candidates that are held among the instances.
-        seen: the frame's own instances, then its candidates.
-        tracks: of each of ``seen``.
+        tracks: of each of the frame's own instances, then of its candidates.
     """
 
     result: OpenSetResult
-    seen: Sequence[UnknownInstance]
     tracks: Sequence[Tracked]
 
 
-def follow(
+def update_tracks(
     tracker: Tracker, stamp_ns: int, result: OpenSetResult, ground: np.ndarray, config: TrackerConfig, unknown: int
-) -> Followed:
+) -> TrackedResult:
     """Number the unknown instances of a camera's next frame.
 
     Args:
@@ -45,9 +43,9 @@ def follow(
     """
     seen = (*result.instances, *result.candidates)
     strong = [True] * len(result.instances) + [False] * len(result.candidates)
-    tracks = tracker.update(stamp_ns, seen, ground, config, strong)
+    tracks = tracker.update(stamp_ns, [item.bbox for item in seen], ground, config, strong)
     of_instances, of_candidates = tracks[: len(result.instances)], tracks[len(result.instances) :]
     numbered = renumber(result, [track.number for track in of_instances], unknown)
     weak = zip(result.candidates, of_candidates, strict=True)
     held = {candidate.id: track.number for candidate, track in weak if track.confirmed}
-    return Followed(hold(numbered, held, unknown), seen, tracks)
+    return TrackedResult(hold(numbered, held, unknown), tracks)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.geometry.calibration_file import parse_mounting
 from m2a_core.geometry.projection import OPTICAL_TO_BODY, GroundProjector, Intrinsics, Mounting, rotation_matrix
 from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
 from m2a_ros.bag.reader import CAMERA_INFO, Bag, UndecodableMessage, decode
@@ -18,7 +19,6 @@ ODOMETRY, FIX, TF = "nav_msgs/msg/Odometry", "sensor_msgs/msg/NavSatFix", "tf2_m
 BASE_FRAMES = ("base_footprint", "base_link")
 """Frames whose ground is at z = 0; the first that a camera hangs on counts."""
 
-_MOUNTING_FIELDS = ("x", "y", "height", "roll", "pitch", "yaw")
 _TF_STATIC = "/tf_static"
 _EARTH_RADIUS_M = 6_371_008.8
 _NO_FIX = -1
@@ -223,14 +223,7 @@ def parse_mountings(arguments: Sequence[str]) -> dict[str, Mounting]:
     found: dict[str, Mounting] = {}
     for argument in arguments:
         camera, _, text = argument.rpartition(":")
-        try:
-            values = {name: float(value) for name, value in (part.split("=") for part in text.split(","))}
-        except ValueError:
-            values = {"": 0.0}
-        if not set(values) <= set(_MOUNTING_FIELDS) or not values.get("height", 0) > 0 or camera in found:
-            raise ConfigError(
-                f"--mounting {argument}: expected [CAMERA:]height=METRES[,pitch=RADIANS], once a camera; known are "
-                f"{', '.join(_MOUNTING_FIELDS)}, and the height is above 0"
-            )
-        found[camera] = Mounting(**values)
+        if camera in found:
+            raise ConfigError(f"--mounting {argument}: camera '{camera or 'every'}' was given before")
+        found[camera] = parse_mounting(text)
     return found

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from time import perf_counter
 from typing import Any
 
 from m2a_core.errors import DataError
 from m2a_core.types import Frame
-from m2a_ros.bag.cameras import CameraTopic
-from m2a_ros.bag.reader import Bag, decode
+from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
+from m2a_ros.bag.reader import CAMERA_INFO, Bag, decode
 from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
 
@@ -42,6 +41,7 @@ class Recorded:
         msgtype: its type.
         recorded_ns: when it was recorded, nanoseconds.
         data: the message, serialised.
+        camera_info: the ``camera_info`` that holds for it, serialised; empty where there is none or nobody asked.
     """
 
     camera: str
@@ -49,6 +49,7 @@ class Recorded:
     msgtype: str
     recorded_ns: int
     data: bytes
+    camera_info: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -70,35 +71,56 @@ class Loaded:
     oddity: str | None = None
 
 
-def image_messages(bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0) -> Iterator[Recorded]:
+def image_messages(
+    bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0, calibrated: bool = False
+) -> Iterator[Recorded]:
     """The image messages of a bag, by time of recording.
 
     Args:
         bag: the bag.
         cameras: the topics to read.
         skip: messages at the beginning to leave out.
+        calibrated: also give the ``camera_info`` that holds for each: the latest before it, else the camera's first.
 
     Raises:
         DataError: the bag is damaged or cut short.
     """
     names = {topic.topic: topic.camera for topic in cameras}
-    messages = bag.messages([connection for topic in cameras for connection in topic.connections])
-    for connection, recorded, data in islice(messages, skip, None):
-        yield Recorded(names[connection.topic], connection.topic, connection.msgtype, recorded, data)
+    infos = _camera_info_topics(bag, cameras) if calibrated else {}
+    entries = [c for c in bag.connections if c.topic in infos and c.msgtype == CAMERA_INFO and c.msgcount]
+    latest = {camera: bag.first_bytes(entry) for entry in reversed(entries) for camera in infos[entry.topic]}
+    images = [connection for topic in cameras for connection in topic.connections]
+    for connection, recorded, data in bag.messages([*images, *entries]):
+        if connection.topic in infos:
+            latest.update(dict.fromkeys(infos[connection.topic], data))
+        elif skip:
+            skip -= 1
+        else:
+            camera = names[connection.topic]
+            yield Recorded(camera, connection.topic, connection.msgtype, recorded, data, latest.get(camera, b""))
 
 
-def load_frames(bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0) -> Iterator[Loaded]:
+def _camera_info_topics(bag: Bag, cameras: Sequence[CameraTopic]) -> dict[str, list[str]]:
+    """Names of cameras by the topic of their calibration; two topics of one camera share it."""
+    found: dict[str, list[str]] = {}
+    for camera in cameras:
+        found.setdefault(camera_info_topic(camera.topic), []).append(camera.camera)
+    return found
+
+
+def load_frames(bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0, calibrated: bool = False) -> Iterator[Loaded]:
     """Decode the images of a bag, by time of recording.
 
     Args:
         bag: the bag.
         cameras: the topics to read.
         skip: messages at the beginning to leave out.
+        calibrated: see ``image_messages``.
 
     Raises:
         DataError: the bag is damaged or cut short. A damaged image is no error but a ``Problem``.
     """
-    return map(_load, image_messages(bag, cameras, skip))
+    return map(_load, image_messages(bag, cameras, skip, calibrated))
 
 
 def stamp_of(message: Any) -> int:

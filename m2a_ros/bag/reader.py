@@ -113,8 +113,16 @@ class Bag:
         Raises:
             DataError: as ``messages`` and ``decode``, or the topic is empty.
         """
+        return decode(self.first_bytes(connection), connection.msgtype)
+
+    def first_bytes(self, connection: Connection) -> bytes:
+        """First message on a topic, serialised.
+
+        Raises:
+            DataError: as ``messages``, or the topic is empty.
+        """
         for _, _, data in self.messages([connection]):
-            return decode(data, connection.msgtype)
+            return data
         raise DataError(f"bag {self.path}: no message on {connection.topic}")
 
     def check_definition(self, connection: Connection) -> None:

@@ -12,8 +12,9 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from m2a_core.errors import ConfigError, DataError
+from m2a_core.errors import ConfigError
 from m2a_core.geometry.projection import CameraPose, rotation_matrix
+from m2a_core.stream.sensors import NoTransform
 from m2a_ros.camera.stamps import stamp_to_ns
 from m2a_ros.parameters.declarations import EXTRINSICS
 from m2a_ros.parameters.settings import Settings
@@ -22,10 +23,6 @@ _, _TF, _PARAMETERS = EXTRINSICS
 LAG_S = 0.1
 """How much older than the image a transform may be where no newer one has come yet: moving parts send theirs in steps,
 and a frame does not wait for the next."""
-
-
-class NoTransform(DataError):
-    """Nobody says where the camera is."""
 
 
 class Extrinsics(Protocol):

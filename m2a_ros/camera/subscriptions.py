@@ -8,7 +8,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from m2a_core.geometry.depth import DepthBuffer
+from m2a_core.stream.sensors import DepthBuffer
 from m2a_ros.camera.frame_slot import REPLACED, Arrival, Slots
 from m2a_ros.camera.silence import cause_of_silence, other_type
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
@@ -126,6 +126,7 @@ class CameraInput:
 
     def _keep_info(self, message: CameraInfo) -> None:
         self.camera_info = message
+        self._statistics.camera_info_arrived()
 
     def _keep_depth(self, message: Image) -> None:
         self.depth.put(stamp_to_ns(message.header.stamp), message)

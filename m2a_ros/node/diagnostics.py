@@ -79,6 +79,7 @@ class CameraDiagnostics:
             "topic": view.topic,
             "publishers": view.publishers,
             "received": current.received,
+            "camera_infos": current.camera_infos,
             "published": current.published,
             "input_rate_hz": f"{(current.received - self._before.received) / elapsed:.2f}",
             "output_rate_hz": f"{(current.published - self._before.published) / elapsed:.2f}",

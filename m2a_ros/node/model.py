@@ -13,7 +13,7 @@ from m2a_core.runtime.factory import create_runtime_or_fall_back
 from m2a_ros.parameters.settings import Settings
 
 
-class Engine:
+class LoadedModel:
     """A loaded network and the manifest it came with.
 
     Attributes:

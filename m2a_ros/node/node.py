@@ -29,7 +29,7 @@ from m2a_ros.node.diagnostics import (
     make_array,
     node_status,
 )
-from m2a_ros.node.model import Engine
+from m2a_ros.node.model import LoadedModel
 from m2a_ros.node.pipeline import CameraPipeline, Tuning
 from m2a_ros.node.surroundings import problems_around
 from m2a_ros.node.worker import Worker
@@ -57,7 +57,7 @@ class M2aNode(LifecycleNode):
             options: as for ``rclpy.lifecycle.LifecycleNode``.
         """
         super().__init__(NODE_NAME, **options)
-        self._engine: Engine | None = None
+        self._model: LoadedModel | None = None
         self._extrinsics: Extrinsics | None = None
         self._tuning: Tuning | None = None
         self._worker: Worker | None = None
@@ -70,7 +70,7 @@ class M2aNode(LifecycleNode):
         self._notes: list[str] = []
         # Two nodes side by side differ in their namespace.
         self._label = self.get_fully_qualified_name().lstrip("/")
-        self._parameter_server = ParameterServer(self, lambda: self._engine is not None, self._retune)
+        self._parameter_server = ParameterServer(self, lambda: self._model is not None, self._retune)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         # Wall time: diagnostics must come also while simulated time stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -136,16 +136,16 @@ class M2aNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self._parameter_server.settings()
-        self._engine = Engine(settings, self.get_logger().error)
-        self._tuning = Tuning(self._engine.perception(settings), settings)
+        self._model = LoadedModel(settings, self.get_logger().error)
+        self._tuning = Tuning(self._model.perception(settings), settings)
         self._timer.timer_period_ns = int(1e9 * self._parameter_server.value("diagnostics.period"))
         self._extrinsics = create_extrinsics(self, settings.extrinsics)
         for camera in settings.cameras:
             statistics = self._statistics[camera] = CameraStatistics()
             self._pipelines[camera] = CameraPipeline(self, camera, self._tuning, statistics, self._extrinsics)
-        manifest = self._engine.manifest
+        manifest = self._model.manifest
         self.get_logger().info(
-            f"configured: model '{manifest.name}' ({self._engine.backend}, input {manifest.input_size}), "
+            f"configured: model '{manifest.name}' ({self._model.backend}, input {manifest.input_size}), "
             f"cameras {list(settings.cameras)}"
         )
 
@@ -172,7 +172,7 @@ class M2aNode(LifecycleNode):
             self._worker = None
             if self.context.ok():
                 for pipeline in self._pipelines.values():
-                    pipeline.rest()
+                    pipeline.reset()
         self._batches = None
         for camera in self._inputs.values():
             camera.destroy()
@@ -189,9 +189,9 @@ class M2aNode(LifecycleNode):
         if self._extrinsics is not None:
             self._extrinsics.close()
             self._extrinsics = None
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        if self._model is not None:
+            self._model.close()
+            self._model = None
 
     def _process(self, arrival: Arrival) -> None:
         assert self._tuning is not None
@@ -208,8 +208,8 @@ class M2aNode(LifecycleNode):
 
     def _retune(self, settings: Settings) -> None:
         """Use changed live parameters from the next frame on."""
-        assert self._engine is not None
-        self._tuning = Tuning(self._engine.perception(settings), settings)
+        assert self._model is not None
+        self._tuning = Tuning(self._model.perception(settings), settings)
         for pipeline in self._pipelines.values():
             pipeline.outputs.update_threshold(self._tuning.perception.manifest.thresholds.anomaly)
 
@@ -219,13 +219,13 @@ class M2aNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         facts = {}
-        if self._engine is not None and self._tuning is not None:
-            manifest = self._engine.manifest
+        if self._model is not None and self._tuning is not None:
+            manifest = self._model.manifest
             facts = {
                 "version": __version__,
                 "model": manifest.name,
                 "onnx_sha256": manifest.onnx_sha256,
-                "backend": self._engine.backend,
+                "backend": self._model.backend,
                 "input_size": f"{manifest.input_size[1]}x{manifest.input_size[0]}",
             }
         if self._batches is not None:

@@ -1,20 +1,21 @@
-"""What happens to one camera's frame on the worker thread: decode, infer, convert, publish."""
+"""One camera's frames on the worker thread: decode, run the stream, publish."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from m2a_core.errors import DataError, InferenceError
-from m2a_core.geometry.crop import crop_to_aspect, place_back
-from m2a_core.geometry.depth import DepthBuffer
-from m2a_core.geometry.rectification import NotRectifiable, Rectifier, rectified_info
+from m2a_core.geometry.projection import CameraPose
+from m2a_core.geometry.rectification import NotRectifiable
 from m2a_core.perception import Perception
-from m2a_core.types import Frame, OpenSetResult, Output
+from m2a_core.stream.camera_stream import CameraStream, StreamResult
+from m2a_core.stream.objects import Unlocalized
+from m2a_core.stream.sensors import Sensors
+from m2a_core.types import Frame
 from m2a_ros.camera.extrinsics import Extrinsics
 from m2a_ros.camera.frame_slot import Arrival
 from m2a_ros.camera.rate_limiter import RateLimiter
@@ -23,7 +24,6 @@ from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
 from m2a_ros.node.camera_log import CameraLog
-from m2a_ros.node.unknown_objects import Scene, UnknownObjects
 from m2a_ros.outputs.publishers import CameraOutputs
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.statistics import CameraStatistics
@@ -63,38 +63,35 @@ class CameraPipeline:
             statistics: where frames are counted.
             extrinsics: says where the camera is.
         """
-        settings, manifest = tuning.settings, tuning.perception.manifest
-        self.outputs = CameraOutputs(
-            node, camera, manifest.labels, manifest.thresholds.anomaly, statistics.qos_mismatch
-        )
+        self.outputs = CameraOutputs(node, camera, tuning.perception.manifest, tuning.settings, statistics.qos_mismatch)
         self._node = node
         self._camera = camera
         self._statistics = statistics
-        self._objects = UnknownObjects(node, camera, self.outputs, statistics, extrinsics, settings)
+        self._extrinsics = extrinsics
+        self._stream = CameraStream()
         self._log = CameraLog(node, camera)
         self._limiter = RateLimiter()
-        self._rectifier = Rectifier()
         self._last_published: float | None = None
 
     def process(self, arrival: Arrival, tuning: Tuning, camera: CameraInput) -> None:
         """Process one message; a bad one is counted and reported, and nothing is published for it."""
         wanted = self.outputs.wanted()
+        settings, perception = tuning.settings, tuning.perception
         if not wanted:
             self._statistics.dropped(NO_SUBSCRIBER)
             return
-        if not self._limiter.accepts(arrival.received, tuning.settings.camera[self._camera].max_rate):
+        if not self._limiter.accepts(arrival.received, settings.camera[self._camera].max_rate):
             self._statistics.dropped(RATE_LIMIT)
             return
         start = time.perf_counter()
         try:
-            frame = self._decode(arrival, tuning.settings.max_image_pixels)
-            info, depth = camera.camera_info, camera.depth
-            if tuning.settings.camera[self._camera].rectify:
-                frame, info = self._rectify(frame, info)
-                # Nobody rectified the depth image: its pixels are not this image's.
-                depth = DepthBuffer()
+            frame = self._decode(arrival, settings.max_image_pixels)
+            sensors = Sensors(camera.camera_info, lambda seen: self._pose(seen, arrival, settings), camera.depth)
+            prepared = self._stream.prepare(
+                frame, sensors, perception.manifest.input_size, settings.stream(self._camera)
+            )
             decoded = time.perf_counter()
-            result = self._infer(frame, wanted, tuning)
+            inferred = self._stream.infer(prepared, wanted, perception)
         except ImageError as error:
             self._report(BAD_FRAME_PREFIX + error.reason, error)
             return
@@ -104,20 +101,19 @@ class CameraPipeline:
         except InferenceError as error:
             self._report(INFERENCE_ERROR, error)
             return
-        timings = {"decode": 1e3 * (decoded - start), **result.timings_ms}
-        inferred = time.perf_counter()
-        header, settings = arrival.message.header, tuning.settings
-        manifest = tuning.perception.manifest
-        scene = Scene(header, info, manifest.input_size, manifest.labels.unknown_id, settings)
-        numbered = self._objects.follow(result, scene, depth)
-        self.outputs.publish_maps(header, numbered)
-        self.outputs.publish_overlay(header, frame.image, numbered, settings.overlay_width, settings.overlay_quality)
-        timings["publish"] = 1e3 * (time.perf_counter() - inferred)
+        timings = {"decode": 1e3 * (decoded - start), **inferred.timings_ms}
+        answered = time.perf_counter()
+        result = self._stream.track(prepared, inferred, perception)
+        self._count_unlocalized(result)
+        header = arrival.message.header
+        self.outputs.publish(header, result, settings)
+        timings["publish"] = 1e3 * (time.perf_counter() - answered)
         self._finish(header, timings, start)
 
-    def rest(self) -> None:
+    def reset(self) -> None:
         """Delete the markers that are shown, and forget: frames after a pause are a beginning."""
-        self._objects.forget()
+        self._stream.reset()
+        self.outputs.clear_markers()
         self._limiter = RateLimiter()
         self._last_published = None
 
@@ -128,21 +124,18 @@ class CameraPipeline:
             self._statistics.odd_image(decoded.oddity)
         return Frame(decoded.rgb, stamp_to_ns(header.stamp), header.frame_id, arrival.camera)
 
-    def _rectify(self, frame: Frame, info: CameraInfo | None) -> tuple[Frame, CameraInfo]:
-        """The rectified frame and the calibration that it follows."""
-        image = self._rectifier.apply(frame.image, info)
-        assert info is not None
-        return replace(frame, image=image), rectified_info(info)
+    def _pose(self, frame: Frame, arrival: Arrival, settings: Settings) -> CameraPose:
+        return self._extrinsics.pose(self._camera, frame.frame_id, arrival.message.header.stamp, settings)
 
-    def _infer(self, frame: Frame, wanted: frozenset[Output], tuning: Tuning) -> OpenSetResult:
-        """The result at the frame's size, of all of it or of the part that fills the network's input."""
-        settings = tuning.settings.camera[self._camera]
-        if not settings.crop:
-            return tuning.perception.infer(frame, wanted)
-        height, width = frame.image.shape[:2]
-        region = crop_to_aspect((height, width), tuning.perception.manifest.input_size, settings.crop_center)
-        result = tuning.perception.infer(replace(frame, image=region.cut(frame.image)), wanted)
-        return place_back(result, region, (height, width))
+    def _count_unlocalized(self, result: StreamResult) -> None:
+        """Count and report what objects lack for a place, if somebody listens to places; tracks alone need none."""
+        missing: Unlocalized | None = result.unlocalized
+        if missing is None:
+            return
+        if result.pose is None and self.outputs.wants_places():
+            self._statistics.without_markers(missing.reason)
+        if missing.error is not None and self.outputs.wants_places():
+            self._log.warn(missing.error)
 
     def _finish(self, header: Header, timings: dict[str, float], start: float) -> None:
         now = time.perf_counter()

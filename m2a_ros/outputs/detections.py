@@ -9,9 +9,10 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Quaternion
 from std_msgs.msg import Header
 
-from m2a_core.geometry.localization import PlacedInstance
+from m2a_core.geometry.localization import LocalizedInstance
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.labels.label_set import UNKNOWN_NAME
+from m2a_core.stream.objects import TrackedObject
 from m2a_core.types import UnknownInstance
 
 try:
@@ -31,25 +32,23 @@ NO_POSE = -1.0
 """First element of the covariance of a detection without a place, as in ``sensor_msgs/Imu``."""
 
 
-def detections_message(
-    header: Header, objects: Sequence[tuple[UnknownInstance, PlacedInstance | None]], camera: CameraPose | None
-) -> Any:
+def detections_message(header: Header, objects: Sequence[TrackedObject], camera: CameraPose | None) -> Any:
     """Build the message; needs vision_msgs.
 
     Args:
         header: of the image: boxes are in its pixels, poses in its optical frame.
-        objects: the instances, numbered by their tracks, and where they are.
+        objects: the confirmed objects.
         camera: where the camera is; None when no instance has a place.
 
     Returns:
         ``vision_msgs/Detection2DArray``; a detection's ``id`` is the track's number.
     """
-    detections = [_detection(header, instance, placed, camera) for instance, placed in objects]
+    detections = [_detection(header, item.instance, item.location, camera) for item in objects]
     return Detection2DArray(header=header, detections=detections)
 
 
 def _detection(
-    header: Header, instance: UnknownInstance, placed: PlacedInstance | None, camera: CameraPose | None
+    header: Header, instance: UnknownInstance, placed: LocalizedInstance | None, camera: CameraPose | None
 ) -> Any:
     x0, y0, x1, y1 = instance.bbox
     # Edges to coordinates: whole numbers are centres of pixels.
@@ -60,7 +59,7 @@ def _detection(
     return Detection2D(header=header, results=[result], bbox=box, id=str(instance.id))
 
 
-def _optical_pose(placed: PlacedInstance | None, camera: CameraPose | None) -> PoseWithCovariance:
+def _optical_pose(placed: LocalizedInstance | None, camera: CameraPose | None) -> PoseWithCovariance:
     """The foot in the optical frame, with its covariance; the orientation of an unknown object is unknown."""
     covariance = np.zeros((6, 6))
     point = Point()

@@ -16,7 +16,7 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from m2a_core.geometry.localization import PlacedInstance
+from m2a_core.geometry.localization import LocalizedInstance
 from m2a_core.labels.label_set import UNKNOWN_COLOR
 
 _LINE_WIDTH_M = 0.05
@@ -39,7 +39,7 @@ class MarkerBuilder:
         self._lifetime = Duration(sec=int(lifetime), nanosec=int(lifetime % 1 * 1e9))
         self._shown: set[int] = set()
 
-    def build(self, stamp: Any, placed: Mapping[int, PlacedInstance]) -> MarkerArray:
+    def build(self, stamp: Any, placed: Mapping[int, LocalizedInstance]) -> MarkerArray:
         """Markers of one frame.
 
         Args:
@@ -60,7 +60,7 @@ class MarkerBuilder:
         self._shown = set(placed)
         return MarkerArray(markers=markers)
 
-    def _marker(self, header: Header, number: int, item: PlacedInstance, kind: str, shape: int) -> Marker:
+    def _marker(self, header: Header, number: int, item: LocalizedInstance, kind: str, shape: int) -> Marker:
         """A marker at the instance's foot; its points are relative to it."""
         marker = Marker(header=header, ns=self._kinds[kind], id=number, type=shape, action=Marker.ADD)
         marker.pose.position = _point(item.position)
@@ -70,14 +70,14 @@ class MarkerBuilder:
         marker.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
         return marker
 
-    def _line(self, header: Header, number: int, item: PlacedInstance, kind: str, points: np.ndarray) -> Marker:
+    def _line(self, header: Header, number: int, item: LocalizedInstance, kind: str, points: np.ndarray) -> Marker:
         marker = self._marker(header, number, item, kind, Marker.LINE_STRIP)
         marker.scale.x = _LINE_WIDTH_M
         closed = np.concatenate([points, points[:1]])
         marker.points = [_point(point) for point in closed - item.position]
         return marker
 
-    def _label(self, header: Header, number: int, item: PlacedInstance) -> Marker:
+    def _label(self, header: Header, number: int, item: LocalizedInstance) -> Marker:
         marker = self._marker(header, number, item, "label", Marker.TEXT_VIEW_FACING)
         top = float(item.outline[:, 2].max())
         marker.pose.position.z = top + _TEXT_HEIGHT_M
@@ -86,7 +86,7 @@ class MarkerBuilder:
         return marker
 
 
-def _distance_text(item: PlacedInstance) -> str:
+def _distance_text(item: LocalizedInstance) -> str:
     near, far = item.bounds
     return (
         f"{item.distance:.1f} m ({near:.1f}..{far:.1f})"
@@ -95,7 +95,7 @@ def _distance_text(item: PlacedInstance) -> str:
     )
 
 
-def _size_text(item: PlacedInstance) -> str:
+def _size_text(item: LocalizedInstance) -> str:
     return f"{item.size[0]:.1f} x {item.size[1]:.1f} m"
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
-from m2a_core.labels.label_set import LabelSet
-from m2a_core.overlay import draw_overlay
+from m2a_core.bundle.manifest import Manifest
+from m2a_core.overlay import draw_overlay, shrink
+from m2a_core.stream.camera_stream import StreamResult
 from m2a_core.types import OpenSetResult, Output
 from m2a_ros.images.conversions import fill_image, fill_jpeg
 from m2a_ros.images.image_buffer import ImageBuffer
-from m2a_ros.outputs.detections import Detection2DArray
+from m2a_ros.outputs.detections import Detection2DArray, detections_message
 from m2a_ros.outputs.label_info import label_info_message
+from m2a_ros.outputs.markers import MarkerBuilder
 from m2a_ros.outputs.output_spec import MAPS
-from m2a_ros.outputs.overlay_size import shrink
+from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.qos import OnMismatch, create_output_publisher
 
 STAGES = ("decode", "preprocess", "network", "heads", "publish")
@@ -35,25 +34,26 @@ class CameraOutputs:
     """The publishers of one camera; exist while the node is configured."""
 
     def __init__(
-        self, node: Node, camera: str, labels: LabelSet, threshold: float, on_mismatch: OnMismatch | None = None
+        self, node: Node, camera: str, manifest: Manifest, settings: Settings, on_mismatch: OnMismatch | None = None
     ) -> None:
         """Create the publishers and publish the latched class map.
 
         Args:
             node: the node to publish with.
             camera: name of the camera.
-            labels: classes of the model.
-            threshold: anomaly score from which a pixel is unknown.
+            manifest: of the model; its labels and its threshold of unknown pixels are published.
+            settings: the node's parameters.
             on_mismatch: called when a reader's quality of service does not fit.
 
         Raises:
             ConfigError: a QoS override is impossible.
         """
         self._node = node
-        self._labels = labels
+        self._labels = manifest.labels
+        self._marker_builder = MarkerBuilder(camera, settings.base_frame, settings.marker_lifetime)
         self._on_mismatch = on_mismatch
         self._publishers: list[Publisher] = []
-        info = label_info_message(labels, threshold)
+        info = label_info_message(manifest.labels, manifest.thresholds.anomaly)
         try:
             self._create_all(camera, type(info))
         except BaseException:
@@ -80,23 +80,28 @@ class CameraOutputs:
     def wanted(self) -> frozenset[Output]:
         """What somebody listens to now; empty when nobody listens to anything that needs the network."""
         wanted = {spec.output for spec, publisher in self._maps if _is_heard(publisher)}
-        if self.wants_markers() or self.wants_detections() or Output.PANOPTIC in wanted:
+        if self.wants_places() or Output.PANOPTIC in wanted:
             # Panoptic maps too carry the numbers of tracks, and tracks need the instances.
             wanted.add(Output.UNKNOWN_INSTANCES)
         if _is_heard(self._overlay) or _is_heard(self._overlay_jpeg):
             wanted |= _OVERLAY_NEEDS
         return frozenset(wanted)
 
-    def wants_markers(self) -> bool:
-        """Whether somebody listens to the markers."""
-        return _is_heard(self._markers)
+    def wants_places(self) -> bool:
+        """Whether somebody listens to where objects are: markers, or detections where vision_msgs is installed."""
+        return _is_heard(self._markers) or (self._detections is not None and _is_heard(self._detections))
 
-    def wants_detections(self) -> bool:
-        """Whether somebody listens to the detections; never where vision_msgs is not installed."""
-        return self._detections is not None and _is_heard(self._detections)
+    def publish(self, header: Header, result: StreamResult, settings: Settings) -> None:
+        """Publish everything of a frame that is heard, with the frame's own header."""
+        self._publish_maps(header, result.result)
+        self._publish_objects(header, result)
+        self._publish_overlay(header, result, settings)
 
-    def publish_maps(self, header: Header, result: OpenSetResult) -> None:
-        """Publish every image output that is heard and was computed, with the frame's own header."""
+    def clear_markers(self) -> None:
+        """Delete the markers that are shown."""
+        self._markers.publish(self._marker_builder.build(self._node.get_clock().now().to_msg(), {}))
+
+    def _publish_maps(self, header: Header, result: OpenSetResult) -> None:
         for spec, publisher in self._maps:
             computed = getattr(result, spec.output.value)
             if computed is not None and _is_heard(publisher):
@@ -104,31 +109,29 @@ class CameraOutputs:
                 spec.write(computed, buffer.begin(header, computed.shape))
                 publisher.publish(buffer.message)
 
-    def publish_overlay(
-        self, header: Header, image: np.ndarray, result: OpenSetResult, max_width: int, jpeg_quality: int
-    ) -> None:
-        """Draw and publish the overlay, at most ``max_width`` wide, if it is heard and what it shows was computed."""
-        raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
-        if not (raw or jpeg) or result.open_set is None:
+    def _publish_objects(self, header: Header, result: StreamResult) -> None:
+        if result.result.unknown_instances is None:
             return
-        overlay = draw_overlay(*shrink(image, result, max_width), self._labels)
+        if _is_heard(self._markers):
+            located = {item.instance.id: item.location for item in result.objects if item.location is not None}
+            self._markers.publish(self._marker_builder.build(header.stamp, located))
+        if self._detections is not None and _is_heard(self._detections):
+            self._detections.publish(detections_message(header, result.objects, result.pose))
+
+    def _publish_overlay(self, header: Header, result: StreamResult, settings: Settings) -> None:
+        raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
+        if not (raw or jpeg) or result.result.open_set is None:
+            return
+        shown = shrink(result.frame.image, result.result, settings.overlay_width)
+        overlay = draw_overlay(*shown, self._labels)
         if raw:
             message = Image(header=header)
             fill_image(message, overlay, "rgb8")
             self._overlay.publish(message)
         if jpeg:
             compressed = CompressedImage(header=header)
-            fill_jpeg(compressed, overlay, jpeg_quality)
+            fill_jpeg(compressed, overlay, settings.overlay_quality)
             self._overlay_jpeg.publish(compressed)
-
-    def publish_markers(self, markers: MarkerArray) -> None:
-        """Publish the markers of one frame."""
-        self._markers.publish(markers)
-
-    def publish_detections(self, detections: Any) -> None:
-        """Publish the ``vision_msgs/Detection2DArray`` of one frame."""
-        assert self._detections is not None
-        self._detections.publish(detections)
 
     def publish_timings(self, values: dict[str, float]) -> None:
         """Publish milliseconds by name (``TIMING_TOPICS``)."""

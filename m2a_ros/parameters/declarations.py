@@ -13,9 +13,9 @@ from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.encoded_image import MAX_PIXELS
 from m2a_core.geometry.projection import Mounting
+from m2a_core.overlay import OVERLAY_WIDTH
 from m2a_core.runtime.factory import BACKENDS
 from m2a_core.tracking.update import HOLD
-from m2a_ros.outputs.overlay_size import OVERLAY_WIDTH
 from m2a_ros.parameters.camera_settings import camera_parameters
 from m2a_ros.parameters.spec import TRANSPORTS, ParameterSpec
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from m2a_core.errors import ConfigError
+from m2a_ros.parameters.file import read_parameters
 from m2a_ros.parameters.settings import check_cameras
 
 PLACEHOLDER = "{camera}"
@@ -75,22 +76,7 @@ def cameras_of_parameters(path: str | Path) -> list[str]:
     Raises:
         ConfigError: the file cannot be read, or its list of cameras is wrong.
     """
-    try:
-        data: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"parameter file {path}: cannot be read ({error})") from error
-    lists = [parameters["cameras"] for parameters in _parameter_sets(data) if "cameras" in parameters]
-    return list(check_cameras(lists[-1] if lists else ["front"]))
-
-
-def _parameter_sets(data: Any) -> Iterator[Mapping[str, Any]]:
-    """Every ``ros__parameters`` of a file, which may nest namespaces and nodes."""
-    for key, value in data.items() if isinstance(data, dict) else ():
-        if isinstance(value, dict):
-            if key == "ros__parameters":
-                yield value
-            else:
-                yield from _parameter_sets(value)
+    return list(check_cameras(read_parameters(path).get("cameras", ["front"])))
 
 
 def cameras_from_file(path: str | Path) -> list[CameraTopics]:

@@ -9,6 +9,7 @@ from typing import Any
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.errors import ConfigError
 from m2a_core.geometry.projection import Mounting
+from m2a_core.stream.config import StreamConfig
 from m2a_core.tracking.tracker import TrackerConfig
 from m2a_ros.parameters.camera_settings import BatchConfig, CameraSettings
 from m2a_ros.parameters.declarations import (
@@ -127,6 +128,21 @@ class Settings:
                 camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in MOUNTING_MEANINGS})
                 for camera in cameras
             },
+        )
+
+    def stream(self, camera: str) -> StreamConfig:
+        """How one camera's frames are processed."""
+        own = self.camera[camera]
+        return StreamConfig(
+            rectify=own.rectify,
+            rectified=camera in self.rectified_cameras,
+            crop=own.crop,
+            crop_center=own.crop_center,
+            mounting=self.mounting[camera],
+            ground_z=self.ground_z,
+            max_distance=self.marker_distance,
+            depth_tolerance=self.depth_tolerance,
+            tracking=self.tracking,
         )
 
     def apply_thresholds(self, own: Thresholds) -> Thresholds:

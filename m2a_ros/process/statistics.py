@@ -13,6 +13,7 @@ class Snapshot:
 
     Attributes:
         received: frames that arrived since activation.
+        camera_infos: calibrations that arrived.
         published: frames whose outputs were published.
         dropped: frames for which nothing was published, by reason.
         without_markers: frames whose markers were not published although somebody listened, by reason.
@@ -25,6 +26,7 @@ class Snapshot:
     """
 
     received: int = 0
+    camera_infos: int = 0
     published: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     without_markers: dict[str, int] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class CameraStatistics:
         """Back to zero."""
         with self._lock:
             self._received = 0
+            self._camera_infos = 0
             self._published = 0
             self._dropped: Counter[str] = Counter()
             self._without_markers: Counter[str] = Counter()
@@ -63,6 +66,11 @@ class CameraStatistics:
         with self._lock:
             self._received += 1
             self._last_arrival = when
+
+    def camera_info_arrived(self) -> None:
+        """Count a calibration."""
+        with self._lock:
+            self._camera_infos += 1
 
     def dropped(self, reason: str, error: str = "") -> None:
         """Count a frame for which nothing is published."""
@@ -100,7 +108,7 @@ class CameraStatistics:
         """The figures now."""
         with self._lock:
             return Snapshot(
-                self._received, self._published, dict(self._dropped), dict(self._without_markers),
+                self._received, self._camera_infos, self._published, dict(self._dropped), dict(self._without_markers),
                 dict(self._odd_stamps), dict(self._odd_images), self._last_arrival, dict(self._timings),
                 self._last_error, dict(self._qos_mismatches),
             )  # fmt: skip

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.overlay import draw_overlay
-from m2a_core.types import Frame, OpenSetResult
+from m2a_core.overlay import draw_overlay, shrink
+from m2a_core.stream.camera_stream import Detections, StreamResult
+from m2a_core.types import OpenSetResult
 from m2a_ros.bag.frames import Loaded
 from m2a_ros.images.conversions import fill_jpeg
 from m2a_ros.outputs.output_spec import MAPS
-from m2a_ros.outputs.overlay_size import OVERLAY_WIDTH, shrink
-from m2a_ros.replay.numbering import Box
+from m2a_ros.parameters.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Answer:
         arrays: the published maps [H, W] by topic name, in the order of ``MAPS``.
         overlay: the published overlay, a JPEG stream, or None where it was not asked for.
         latencies_ms: milliseconds by stage.
-        boxes: in mode offline, x0, y0, x1, y1 of the frame's own unknown instances, for a replay that goes on here.
-        weak_boxes: the same of its candidates.
+        detections: in mode offline, what the tracker was given, for a replay that goes on here.
     """
 
     camera: str
@@ -44,8 +43,7 @@ class Answer:
     arrays: Mapping[str, np.ndarray]
     overlay: np.ndarray | None
     latencies_ms: Mapping[str, float]
-    boxes: tuple[Box, ...] = ()
-    weak_boxes: tuple[Box, ...] = ()
+    detections: Detections | None = None
 
     @property
     def size(self) -> str:
@@ -72,28 +70,27 @@ def published_arrays(result: OpenSetResult) -> dict[str, np.ndarray]:
     return {spec.topic: spec.convert(getattr(result, spec.output.value)) for spec in MAPS}
 
 
-def answer_of(loaded: Loaded, frame: Frame, result: OpenSetResult, numbered: OpenSetResult, labels: LabelSet) -> Answer:
+def answer_of(loaded: Loaded, result: StreamResult, labels: LabelSet, settings: Settings) -> Answer:
     """The answer that the node would publish for a result.
 
     Args:
         loaded: the image message.
-        frame: its frame.
-        result: what the model says of it.
-        numbered: the same with the tracks' numbers.
+        result: what the camera's stream says of its frame.
         labels: the classes of the model.
+        settings: the node's parameters.
     """
     jpeg = SimpleNamespace(data=array("B"))
-    fill_jpeg(jpeg, draw_overlay(*shrink(frame.image, numbered, OVERLAY_WIDTH), labels))
+    shown = shrink(result.frame.image, result.result, settings.overlay_width)
+    fill_jpeg(jpeg, draw_overlay(*shown, labels), settings.overlay_quality)
     return Answer(
         camera=loaded.recorded.camera,
         recorded_ns=loaded.recorded.recorded_ns,
-        stamp_ns=frame.stamp_ns,
-        frame_id=frame.frame_id,
-        arrays=published_arrays(numbered),
+        stamp_ns=result.frame.stamp_ns,
+        frame_id=result.frame.frame_id,
+        arrays=published_arrays(result.result),
         overlay=np.frombuffer(jpeg.data, np.uint8),
-        latencies_ms={"decode": loaded.decode_ms, **result.timings_ms},
-        boxes=tuple(instance.bbox for instance in result.instances),
-        weak_boxes=tuple(candidate.bbox for candidate in result.candidates),
+        latencies_ms={"decode": loaded.decode_ms, **result.result.timings_ms},
+        detections=result.detections,
     )
 
 

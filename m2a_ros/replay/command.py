@@ -8,8 +8,8 @@ Modes:
   peak       the highest rate at which the node loses less than 5 %
 BAG is a bag folder or a storage file, MCAP or SQLite, raw or compressed
 images, any number of cameras; a path, a pattern, or a URL such as s3://bucket/drives/*.mcap, which is read where it is
-(pip install 'm2a_ros[cloud]'). Images are evaluated whole and as recorded: the node's parameter file (rectify, crop,
-thresholds, tracking) is not read in any mode.
+(pip install 'm2a_ros[cloud]'). Without --params-file images are evaluated whole and as recorded, with the node's
+defaults.
 
 DIR then holds
   frames.jsonl       one object per evaluated frame: stamp_ns, frame_id, camera, hash (SHA-256 over the published
@@ -37,6 +37,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.errors import ConfigError, DataError
@@ -64,10 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "named after the topic)",
     )  # fmt: skip
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH",
-        help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
+        "--params-file", type=Path, metavar="FILE",
+        help="the node's parameter file: crop, rectify, thresholds, tracking, mounting and cameras hold in every mode, "
+        "and the bag's camera_info is used",
     )  # fmt: skip
-    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
+    parser.add_argument(
+        "--model", metavar="NAME_OR_PATH",
+        help=f"name of a bundle, its directory or its .onnx file (default: the parameter file's, else {DEFAULT_MODEL})",
+    )  # fmt: skip
+    parser.add_argument("--backend", choices=BACKENDS, help=f"default: the parameter file's, else {BACKENDS[0]}")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS",
         help="lockstep: an image without an answer for so long counts as lost (default: %(default)g)",
@@ -109,9 +115,8 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         tuple(args.topic),
         options.request_of(args),
-        args.model,
-        args.backend,
-        args.threads,
+        _parameters(args),
+        args.params_file,
         _settings(args),
         args.engine,
         _workers(args),
@@ -122,6 +127,15 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(outcome.text)
     return 0 if outcome.complete else _INCOMPLETE
+
+
+def _parameters(args: argparse.Namespace) -> dict[str, Any]:
+    """The node's parameters that are not at their defaults: of the file, then of the command line."""
+    from m2a_ros.parameters.file import read_parameters
+
+    values = {} if args.params_file is None else read_parameters(args.params_file)
+    given = {"model": args.model, "backend": args.backend, "threads": args.threads}
+    return {**values, **{name: value for name, value in given.items() if value is not None}}
 
 
 def _settings(args: argparse.Namespace) -> ModeSettings:

@@ -41,7 +41,7 @@ def _run(tasks: Sequence[BagTask], workers: int, done: Done) -> None:
     while waiting or running:
         while waiting and len(running) < workers:
             task = waiting.pop()
-            running[remote.options(name=task.name, num_cpus=task.threads or 1).remote(task)] = task
+            running[remote.options(name=task.name, num_cpus=task.parameters.get("threads") or 1).remote(task)] = task
         finished, _ = ray.wait(list(running), num_returns=1)
         for reference in finished:
             task = running.pop(reference)

@@ -5,15 +5,27 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
+
+from sensor_msgs.msg import CameraInfo
 
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded, image_messages, stamp_of
 from m2a_ros.bag.reader import Bag, UndecodableMessage, decode
 from m2a_ros.replay.answer import Answer
-from m2a_ros.replay.node_runner import Running, input_topic, node_session
-from m2a_ros.replay.node_session import MAP_NAMES, MATCH_TIMEOUT_S, OVERLAY, Counts, Key, Outputs, Setup, put
+from m2a_ros.replay.node_runner import Running, camera_info_topic, input_topic, node_session
+from m2a_ros.replay.node_session import (
+    MAP_NAMES,
+    MATCH_TIMEOUT_S,
+    OVERLAY,
+    Counts,
+    Key,
+    NodeSettings,
+    Outputs,
+    ReplayError,
+    Setup,
+    put,
+)
 from m2a_ros.replay.recorder import BagRecorder
 from m2a_ros.replay.threads import Ahead, Behind
 
@@ -21,15 +33,17 @@ NO_ANSWER = "no_answer"
 STAMP_OF_LOST_FRAME = "stamp_of_lost_frame"
 _OUTPUTS = (*MAP_NAMES, OVERLAY)
 _READ_AHEAD = 4
+_AGAIN_S = 1.0
+# Four bytes of encapsulation, then seconds and nanoseconds of the header's stamp.
+_AFTER_STAMP = slice(12, None)
 _UNWRITTEN = 2
 
 
 def replay_lockstep(
     bag: Bag,
     cameras: Sequence[CameraTopic],
-    model: tuple[str, str, int | None],
+    node: NodeSettings,
     timeout_s: float,
-    work: Path,
     recorder: BagRecorder,
     progress: Callable[[int], object],
 ) -> None:
@@ -38,9 +52,8 @@ def replay_lockstep(
     Args:
         bag: the bag.
         cameras: its topics to evaluate.
-        model: bundle, back end and threads.
+        node: what is asked of the node.
         timeout_s: seconds after which an image counts as lost.
-        work: folder for the node's parameters and log.
         recorder: where the answers go; an entered context.
         progress: told how many messages were done since the last call.
 
@@ -49,10 +62,10 @@ def replay_lockstep(
         ReplayError: the node ended or cannot be configured.
         OSError: the answers cannot be written.
     """
-    setup = Setup(*model, work, _OUTPUTS, reliable=True)
+    setup = Setup(node, _OUTPUTS, reliable=True)
     with node_session(setup, cameras) as running, Behind(_UNWRITTEN) as behind:
         step = Lockstep(running, cameras, timeout_s)
-        with Ahead(image_messages(bag, cameras), _READ_AHEAD) as messages:
+        with Ahead(image_messages(bag, cameras, calibrated=node.calibrated), _READ_AHEAD) as messages:
             for recorded in messages:
                 stamp, answer = step.ask(recorded)
                 if isinstance(answer, Answer):
@@ -70,6 +83,8 @@ class Lockstep:
         self._session = running.session
         self._timeout_s = timeout_s
         self._publishers = {c.camera: running.node.create_publisher(*input_topic(c), 1) for c in cameras}
+        self._infos = {c.camera: running.node.create_publisher(CameraInfo, camera_info_topic(c), 1) for c in cameras}
+        self._calibrations: dict[str, bytes] = {}
         self._counts = {c.camera: Counts() for c in cameras}
         self._lost: set[Key] = set()
         self._credit: Counter[str] = Counter()
@@ -91,6 +106,7 @@ class Lockstep:
         if self._key in self._lost:
             text = "an image of this stamp got no answer in time; a late answer to that could be taken for this one's"
             return stamp, Problem(STAMP_OF_LOST_FRAME, text)
+        self._calibrate(camera, recorded.camera_info)
         self._outputs = Outputs()
         sent = time.monotonic_ns()
         self._publishers[camera].publish(recorded.data)
@@ -111,6 +127,19 @@ class Lockstep:
         self._lost.add(self._key)
         self._credit[camera] += 1
         return stamp, Problem(NO_ANSWER, f"no answer within {self._timeout_s:g} s")
+
+    def _calibrate(self, camera: str, info: bytes) -> None:
+        """Send a calibration that is not the last one, and wait until the node has it."""
+        if not info or info[_AFTER_STAMP] == self._calibrations.get(camera):
+            return
+        self._calibrations[camera] = info[_AFTER_STAMP]
+        before = self._session.counts(camera).camera_infos
+        deadline = time.monotonic() + self._timeout_s
+        while self._session.counts(camera).camera_infos == before:
+            if time.monotonic() > deadline:
+                raise ReplayError(f"the node did not take camera_info of '{camera}' within {self._timeout_s:g} s")
+            self._infos[camera].publish(info)
+            self._session.wait(lambda: self._session.counts(camera).camera_infos > before, _AGAIN_S)
 
     def _new_drops(self, camera: str) -> Counter[str]:
         """Images of the camera that the node dropped since the last one that is accounted for, by reason."""

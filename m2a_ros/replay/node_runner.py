@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-import yaml
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, Image
@@ -18,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.reader import COMPRESSED
 from m2a_ros.outputs.topics import NODE
+from m2a_ros.parameters.file import of_these_cameras, write_parameters
 from m2a_ros.process.children import Child, Children, terminate_as_interrupt
 from m2a_ros.process.dds import local_environment
 from m2a_ros.process.domain import free_domain
@@ -54,7 +54,8 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
     Raises:
         ReplayError: the node's process ended or refuses to be configured.
     """
-    setup.work.mkdir(parents=True, exist_ok=True)
+    work = setup.settings.work
+    work.mkdir(parents=True, exist_ok=True)
     domain = free_domain()
     # Fast DDS and rmw read these in this process, too.
     os.environ.update(local_environment(os.environ))
@@ -62,7 +63,7 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
     context = Context()
     with terminate_as_interrupt(), Children() as children:
         arguments = ["m2a_ros.node.main", "--ros-args", "--params-file", str(_write_parameters(setup, cameras))]
-        child = children.start("node", arguments, environment, setup.work / "node.log", reads_stdout=False)
+        child = children.start("node", arguments, environment, work / "node.log", reads_stdout=False)
         rclpy.init(context=context, domain_id=domain)
         node = rclpy.create_node("m2a_replay", context=context)
         executor = SingleThreadedExecutor(context=context)
@@ -84,19 +85,27 @@ def input_topic(camera: CameraTopic) -> tuple[type, str]:
     return Image, topic
 
 
+def camera_info_topic(camera: CameraTopic) -> str:
+    """Name of the node's topic for a camera's calibration."""
+    return f"{NODE}/input/{camera.camera}/camera_info"
+
+
 def _write_parameters(setup: Setup, cameras: Sequence[CameraTopic]) -> Path:
+    names = [camera.camera for camera in cameras]
     parameters: dict[str, Any] = {
-        "model": setup.model,
-        "backend": setup.backend,
-        "threads": setup.threads or 0,
-        "cameras": [camera.camera for camera in cameras],
+        **of_these_cameras(setup.settings.parameters, names),
+        "cameras": names,
         "use_sim_time": setup.sim_time,
-        "diagnostics": {"period": setup.diagnostics_period},
+        "diagnostics.period": setup.diagnostics_period,
+        "autostart": True,
+        # The bag's transforms are not played.
+        "extrinsics": "parameters",
     }
     if setup.reliable:
-        parameters["qos_overrides"] = {
-            input_topic(camera)[1]: {"subscription": {"reliability": "reliable"}} for camera in cameras
-        }
-    path = setup.work / "node.param.yaml"
-    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}), encoding="utf-8")
+        # One image at a time is sent, however fast: there is nothing to limit or to batch.
+        parameters |= {"max_rate": 0.0, "batch.anchor": ""}
+        parameters |= {f"camera.{name}.max_rate": -1.0 for name in names}
+        parameters |= {f"qos_overrides.{input_topic(c)[1]}.subscription.reliability": "reliable" for c in cameras}
+    path = setup.settings.work / "node.param.yaml"
+    write_parameters(path, parameters)
     return path

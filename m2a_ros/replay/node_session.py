@@ -47,24 +47,33 @@ class ReplayError(M2aError):
 
 
 @dataclass(frozen=True)
+class NodeSettings:
+    """What a replay asks of the node.
+
+    Attributes:
+        parameters: those that are not at their defaults, by full name.
+        calibrated: whether it gets the bag's ``camera_info``.
+        work: folder for parameters and logs.
+    """
+
+    parameters: Mapping[str, Any]
+    calibrated: bool
+    work: Path
+
+
+@dataclass(frozen=True)
 class Setup:
     """How the node is run.
 
     Attributes:
-        model: name or path of the model bundle.
-        backend: what runs the network.
-        threads: CPU threads of the network, or None.
-        work: folder for parameters and logs.
+        settings: what the replay asks of it.
         outputs: what is listened to: map names, and maybe ``OVERLAY``.
         reliable: whether images are sent reliably; sensors usually are not read so.
         sim_time: whether the node lives by ``/clock``.
         diagnostics_period: seconds of the node's clock.
     """
 
-    model: str
-    backend: str
-    threads: int | None
-    work: Path
+    settings: NodeSettings
     outputs: tuple[str, ...]
     reliable: bool
     sim_time: bool = False
@@ -96,12 +105,14 @@ class Counts:
 
     Attributes:
         received: frames that reached the node.
+        camera_infos: calibrations that reached it.
         published: frames whose outputs were published.
         dropped: frames that were not, by reason.
         last_error: text of the last bad one.
     """
 
     received: int = 0
+    camera_infos: int = 0
     published: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
@@ -114,7 +125,13 @@ class Counts:
     def since(self, before: Counts) -> Counts:
         """What was added to an earlier state."""
         dropped = Counter(self.dropped) - Counter(before.dropped)
-        return Counts(self.received - before.received, self.published - before.published, dropped, self.last_error)
+        return Counts(
+            self.received - before.received,
+            self.camera_infos - before.camera_infos,
+            self.published - before.published,
+            dropped,
+            self.last_error,
+        )
 
 
 class NodeSession:
@@ -232,7 +249,13 @@ class NodeSession:
                         if key.startswith(_DROPPED)
                     }
                 )
-                counts = Counts(int(values["received"]), int(values["published"]), dropped, values["last_error"])
+                counts = Counts(
+                    int(values["received"]),
+                    int(values["camera_infos"]),
+                    int(values["published"]),
+                    dropped,
+                    values["last_error"],
+                )
                 self._counts[camera] = counts
 
 

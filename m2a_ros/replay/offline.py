@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from m2a_core.errors import InferenceError
+from m2a_core.geometry.rectification import NotRectifiable
 from m2a_core.perception import Perception
+from m2a_core.stream.camera_stream import CameraStream, PreparedFrame
+from m2a_core.stream.sensors import Sensors
 from m2a_core.types import Frame, OpenSetResult
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import Loaded, Problem, load_frames
-from m2a_ros.bag.reader import Bag
+from m2a_ros.bag.reader import CAMERA_INFO, Bag, decode
 from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.replay.answer import answer_of
-from m2a_ros.replay.numbering import Numbering
 from m2a_ros.replay.recorder import BagRecorder
 from m2a_ros.replay.threads import Ahead, Behind
 
 INFERENCE_ERROR = "inference_error"
+NOT_RECTIFIED_PREFIX = "not_rectified."
 _WANTED = frozenset(spec.output for spec in MAPS)
 _READ_AHEAD = 4
 _UNWRITTEN = 2
@@ -27,6 +31,8 @@ def replay_offline(
     bag: Bag,
     cameras: Sequence[CameraTopic],
     perception: Perception,
+    settings: Settings,
+    calibrated: bool,
     recorder: BagRecorder,
     progress: Callable[[int], object],
 ) -> None:
@@ -36,6 +42,8 @@ def replay_offline(
         bag: the bag.
         cameras: its topics to evaluate.
         perception: the model.
+        settings: the node's parameters.
+        calibrated: whether the bag's ``camera_info`` is used; else objects are tracked in the image alone.
         recorder: where the answers go; an entered context.
         progress: told how many messages were done since the last call.
 
@@ -48,22 +56,33 @@ def replay_offline(
         return
 
     keep_freed_memory()
-    numbering = Numbering(perception.labels.unknown_id)
-    for track in recorder.tracks():
-        numbering.take_up(**track)
+    streams = {camera.camera: CameraStream() for camera in cameras}
+    configs = {camera: settings.stream(camera) for camera in streams}
+    for camera, stamp_ns, detections in recorder.tracks():
+        streams[camera].catch_up(stamp_ns, detections, configs[camera])
 
-    def write(loaded: Loaded, frame: Frame, result: OpenSetResult) -> None:
-        numbered = numbering.number(frame.camera, frame.stamp_ns, result)
-        recorder.add_frame(answer_of(loaded, frame, result, numbered, perception.labels))
+    def write(loaded: Loaded, prepared: PreparedFrame, inferred: OpenSetResult) -> None:
+        result = streams[prepared.frame.camera].track(prepared, inferred, perception)
+        recorder.add_frame(answer_of(loaded, result, perception.labels, settings))
 
-    with Ahead(load_frames(bag, cameras, recorder.done), _READ_AHEAD) as items, Behind(_UNWRITTEN) as behind:
+    frames = load_frames(bag, cameras, recorder.done, calibrated)
+    with Ahead(frames, _READ_AHEAD) as items, Behind(_UNWRITTEN) as behind:
         for loaded in items:
             content = loaded.content
             if isinstance(content, Frame):
+                stream, config = streams[content.camera], configs[content.camera]
                 try:
-                    behind.call(write, loaded, content, perception.infer(content, _WANTED))
+                    prepared = stream.prepare(content, _sensors(loaded), perception.manifest.input_size, config)
+                    behind.call(write, loaded, prepared, stream.infer(prepared, _WANTED, perception))
+                except NotRectifiable as error:
+                    content = Problem(NOT_RECTIFIED_PREFIX + error.reason, str(error))
                 except InferenceError as error:
                     content = Problem(INFERENCE_ERROR, str(error))
             if isinstance(content, Problem):
                 behind.call(recorder.add_problem, loaded.recorded, loaded.stamp_ns, content)
             progress(1)
+
+
+def _sensors(loaded: Loaded) -> Sensors:
+    data = loaded.recorded.camera_info
+    return Sensors(decode(data, CAMERA_INFO) if data else None)

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,6 +28,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from m2a_core.labels.label_set import LabelSet
+from m2a_core.stream.camera_stream import Detections
 from m2a_ros.bag.frames import Problem, Recorded
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.images.conversions import JPEG_FORMAT, image_fields
@@ -97,11 +99,9 @@ class PartWriter:
             fields = {"format": JPEG_FORMAT, "data": answer.overlay}
             self._write(overlay_topic(answer.camera), COMPRESSED, answer.recorded_ns, header, fields)
         self._frames.write(json.dumps(answer.record()) + "\n")
-        track = {
-            "camera": answer.camera, "stamp_ns": answer.stamp_ns, "boxes": answer.boxes,
-            "weak_boxes": answer.weak_boxes,
-        }  # fmt: skip
-        self._tracks.write(json.dumps(track) + "\n")
+        if answer.detections is not None:
+            track = {"camera": answer.camera, "stamp_ns": answer.stamp_ns, **_as_json(answer.detections)}
+            self._tracks.write(json.dumps(track) + "\n")
         self._sizes.setdefault(answer.camera, Counter())[answer.size] += 1
         self.messages += 1
 
@@ -168,6 +168,19 @@ def read_info(part: Path) -> PartInfo:
 def read_records(part: Path, name: str) -> list[dict[str, Any]]:
     """Records of a finished part (``FRAMES``, ``PROBLEMS`` or ``TRACKS``)."""
     return [json.loads(line) for line in (part / name).read_text(encoding="utf-8").splitlines()]
+
+
+def read_tracks(part: Path) -> Iterator[tuple[str, int, Detections]]:
+    """Camera, stamp in nanoseconds and detections of each frame of a finished part."""
+    for record in read_records(part, TRACKS):
+        ground = np.array(record["ground"], np.float64).reshape(-1, 2)
+        boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in record["boxes"])
+        yield record["camera"], record["stamp_ns"], Detections(boxes, record["strong"], ground)
+
+
+def _as_json(detections: Detections) -> dict[str, Any]:
+    ground = [[None if np.isnan(value) else value for value in place] for place in detections.ground.tolist()]
+    return {"boxes": detections.boxes, "strong": detections.strong, "ground": ground}
 
 
 def _header(answer: Answer) -> Any:

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from m2a_ros.bag.cameras import CameraTopic
-from m2a_ros.replay.node_session import MAP_NAMES, Key, Setup
+from m2a_ros.replay.node_session import MAP_NAMES, Key, NodeSettings, Setup
 from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.play import Play, playing
 from m2a_ros.replay.player import SentLog
@@ -30,9 +30,8 @@ def replay_peak(
     bag: Path,
     wanted: dict[str, str],
     cameras: Sequence[CameraTopic],
-    model: tuple[str, str, int | None],
+    node: NodeSettings,
     trial: tuple[int, int],
-    work: Path,
     progress: Callable[[int], object],
 ) -> dict[str, Any]:
     """Search the rate.
@@ -41,9 +40,8 @@ def replay_peak(
         bag: the bag.
         wanted: topic -> camera, as for ``cameras.choose``.
         cameras: what that chose.
-        model: bundle, back end and threads.
+        node: what is asked of the node.
         trial: images in a trial, and how often the search is repeated.
-        work: folder for parameters and logs.
         progress: told how many images were sent since the last call.
 
     Returns:
@@ -54,9 +52,9 @@ def replay_peak(
         ReplayError: the node ended or cannot be configured.
     """
     images, repeats = trial
-    setup = Setup(*model, work, MAP_NAMES, reliable=False)
+    setup = Setup(node, MAP_NAMES, reliable=False)
     with playing(bag, wanted, cameras, setup, None) as play:
-        bench = Bench(play, work / "sent.csv", progress)
+        bench = Bench(play, node.work / "sent.csv", progress)
         # One image at a time first: about how long one takes.
         single = median(bench.trial(1.0, 1)["latency_ms"]["p50"] for _ in range(_SINGLES))
         found = [search(lambda rate: bench.trial(rate, images), 1e3 / single) for _ in range(repeats)]

@@ -80,9 +80,12 @@ def playing(
         rate: how fast bag time runs; None for the system's time, with the images loaded beforehand.
     """
     with node_session(setup, cameras) as running:
-        settings = json.dumps({"bag": str(bag), "wanted": wanted, "rate": rate})
+        work = setup.settings.work
+        settings = json.dumps(
+            {"bag": str(bag), "wanted": wanted, "rate": rate, "calibrated": setup.settings.calibrated}
+        )
         player = running.children.start(
-            "player", ["m2a_ros.replay.player", settings], running.environment, setup.work / "player.log",
+            "player", ["m2a_ros.replay.player", settings], running.environment, work / "player.log",
             reads_stdout=True, takes_orders=True,
         )  # fmt: skip
         yield Play(running, player, cameras)

@@ -25,16 +25,17 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo
 
 from m2a_core.errors import DataError, M2aError
 from m2a_core.types import Frame
 from m2a_ros.bag.cameras import CameraTopic, choose
 from m2a_ros.bag.frames import image_messages, load_frames, stamp_of
 from m2a_ros.bag.locations import path_of
-from m2a_ros.bag.reader import Bag, UndecodableMessage, decode
-from m2a_ros.replay.node_runner import input_topic
+from m2a_ros.bag.reader import CAMERA_INFO, Bag, UndecodableMessage, decode
+from m2a_ros.replay.node_runner import camera_info_topic, input_topic
 from m2a_ros.replay.threads import Ahead
-from m2a_ros.replay.warm_up import blank_image
+from m2a_ros.replay.warm_up import BLANK_SIZE, blank_image
 
 LONGEST_GAP_S = 5.0
 """A longer pause in a bag is played as one of this length."""
@@ -121,7 +122,7 @@ class BagClock:
 class Player:
     """Publishes one bag's images."""
 
-    def __init__(self, node: Node, bag: Bag, wanted: dict[str, str], rate: float | None) -> None:
+    def __init__(self, node: Node, bag: Bag, wanted: dict[str, str], rate: float | None, calibrated: bool) -> None:
         """Set up the publishers.
 
         Args:
@@ -129,12 +130,16 @@ class Player:
             bag: the bag.
             wanted: topic -> camera, as for ``cameras.choose``.
             rate: how fast ``/clock`` runs; None for none, and images are loaded now.
+            calibrated: whether ``camera_info`` is sent too, before each image.
         """
         self._bag = bag
         self._cameras: tuple[CameraTopic, ...] = choose(bag, wanted).used
         self._publishers: dict[str, Any] = {
             c.camera: node.create_publisher(*input_topic(c), _QOS) for c in self._cameras
         }
+        self._infos = {c.camera: node.create_publisher(CameraInfo, camera_info_topic(c), _QOS) for c in self._cameras}
+        self._calibrated = calibrated
+        self._first_infos = self._read_first_infos() if calibrated else {}
         self._rate = rate or 1.0
         self._clock = None if rate is None else BagClock(node, rate, bag.start_ns)
         self._loaded = list(self._load()) if rate is None else []
@@ -145,7 +150,12 @@ class Player:
         """Obey one order; see the module."""
         if "blank" in order:
             for camera in self._cameras:
-                self._publishers[camera.camera].publish(blank_image(camera, order["blank"]))
+                size = BLANK_SIZE
+                if info := self._first_infos.get(camera.camera):
+                    self._infos[camera.camera].publish(info)
+                    calibration = decode(info, CAMERA_INFO)
+                    size = (calibration.height, calibration.width)
+                self._publishers[camera.camera].publish(blank_image(camera, order["blank"], size))
             return {}
         if "play" in order:
             with Path(order["play"]).open("w", encoding="utf-8") as log:
@@ -156,7 +166,7 @@ class Player:
     def _play(self, log: TextIO) -> dict[str, Any]:
         gaps = 0
         due = bag_time = None
-        with Ahead(image_messages(self._bag, self._cameras), _READ_AHEAD) as messages:
+        with Ahead(image_messages(self._bag, self._cameras, calibrated=self._calibrated), _READ_AHEAD) as messages:
             for recorded in messages:
                 try:
                     message = decode(recorded.data, recorded.msgtype)
@@ -178,6 +188,8 @@ class Player:
                 bag_time = recorded.recorded_ns
                 stamp, frame_id = stamp_of(message), message.header.frame_id
                 _note(log, Sent(recorded.camera, stamp, bag_time, due, time.monotonic_ns(), frame_id))
+                if recorded.camera_info:
+                    self._infos[recorded.camera].publish(recorded.camera_info)
                 self._publishers[recorded.camera].publish(recorded.data)
         return {"gaps_shortened": gaps}
 
@@ -194,6 +206,11 @@ class Player:
             _note(log, Sent(camera, stamp, 0, due, time.monotonic_ns(), frame_id))
             self._publishers[camera].publish(message)
         return {"images": len(self._loaded), "seconds": max(1, time.monotonic_ns() - start) / 1e9}
+
+    def _read_first_infos(self) -> dict[str, bytes]:
+        """The first calibration of each camera that has one, by its name."""
+        firsts = [next(image_messages(self._bag, [camera], calibrated=True), None) for camera in self._cameras]
+        return {first.camera: first.camera_info for first in firsts if first is not None and first.camera_info}
 
     def _set_clock(self, bag_ns: int) -> None:
         if self._clock is not None:
@@ -222,13 +239,13 @@ def _sleep_until(due_ns: int) -> None:
 
 
 def main() -> int:
-    """Obey until stdin ends; the one argument is JSON with ``bag``, ``wanted`` and ``rate``."""
+    """Obey until stdin ends; the one argument is JSON with ``bag``, ``wanted``, ``rate`` and ``calibrated``."""
     settings = json.loads(sys.argv[1])
     rclpy.init(args=[])
     node = rclpy.create_node("m2a_replay_player")
     try:
         with Bag(path_of(settings["bag"])) as bag:
-            player = Player(node, bag, settings["wanted"], settings["rate"])
+            player = Player(node, bag, settings["wanted"], settings["rate"], settings["calibrated"])
             print(json.dumps({"ready": True}), flush=True)
             for line in sys.stdin:
                 print(json.dumps(player.answer(json.loads(line))), flush=True)

@@ -15,7 +15,7 @@ from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded
 from m2a_ros.process.memory import MemoryWatch
 from m2a_ros.replay.answer import Answer
-from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, Outputs, Setup, put
+from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, NodeSettings, Outputs, Setup, put
 from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.play import playing
 from m2a_ros.replay.player import Sent, SentLog
@@ -33,9 +33,8 @@ def replay_realtime(
     bag: Path,
     wanted: dict[str, str],
     cameras: Sequence[CameraTopic],
-    model: tuple[str, str, int | None],
+    node: NodeSettings,
     rate: float,
-    work: Path,
     recorder: BagRecorder,
     progress: Callable[[int], object],
 ) -> dict[str, Any]:
@@ -45,9 +44,8 @@ def replay_realtime(
         bag: the bag.
         wanted: topic -> camera, as for ``cameras.choose``.
         cameras: what that chose.
-        model: bundle, back end and threads.
+        node: what is asked of the node.
         rate: 1 for the bag's own pace.
-        work: folder for parameters and logs.
         recorder: where the answers go; an entered context.
         progress: told how many images were answered since the last call.
 
@@ -60,8 +58,8 @@ def replay_realtime(
         OSError: the answers cannot be written.
     """
     period = min(max(rate / _REPORTS_PER_S, _PERIODS[0]), _PERIODS[1])
-    setup = Setup(*model, work, MAP_NAMES, reliable=False, sim_time=True, diagnostics_period=period)
-    log = work / "sent.csv"
+    setup = Setup(node, MAP_NAMES, reliable=False, sim_time=True, diagnostics_period=period)
+    log = node.work / "sent.csv"
     log.unlink(missing_ok=True)
     with playing(bag, wanted, cameras, setup, rate) as play, Behind(_UNWRITTEN) as behind:
         listener = Listener(SentLog(log), recorder, behind, progress)

@@ -11,12 +11,13 @@ from typing import Any
 
 from m2a_core.files import write_json, write_text
 from m2a_core.labels.label_set import LabelSet
+from m2a_core.stream.camera_stream import Detections
 from m2a_ros.bag.frames import Problem, Recorded, stamp_of
 from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.outputs.topics import overlay_topic
 from m2a_ros.replay.answer import Answer
 from m2a_ros.replay.join_bags import join_bags
-from m2a_ros.replay.part import OUTPUT, TRACKS, PartWriter, finished_parts, read_info, read_records
+from m2a_ros.replay.part import OUTPUT, PartWriter, finished_parts, read_info, read_records, read_tracks
 from m2a_ros.replay.video import OverlayVideo
 from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS
 
@@ -76,10 +77,10 @@ class BagRecorder:
         for video in self._videos.values():
             video.abandon()
 
-    def tracks(self) -> Iterator[dict[str, Any]]:
-        """The frames that an earlier, killed replay has done: ``camera``, ``stamp_ns``, ``boxes``, ``weak_boxes``."""
+    def tracks(self) -> Iterator[tuple[str, int, Detections]]:
+        """Camera, stamp in nanoseconds and detections of the frames that an earlier, killed replay has done."""
         for part in finished_parts(self._parts):
-            yield from read_records(part, TRACKS)
+            yield from read_tracks(part)
 
     def add_frame(self, answer: Answer) -> None:
         """Write an answer."""

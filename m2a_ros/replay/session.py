@@ -22,9 +22,10 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import read_json, write_json
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.tracking.update import HOLD
 from m2a_ros.bag.cameras import Choice, choose, parse_topics
 from m2a_ros.bag.reader import Bag
+from m2a_ros.parameters.file import settings_of
+from m2a_ros.parameters.settings import Settings
 from m2a_ros.replay import fleet
 from m2a_ros.replay.mode_settings import ModeSettings
 from m2a_ros.replay.outcome import join_records
@@ -47,9 +48,8 @@ class Request:
     out: Path
     topics: tuple[str, ...]
     review: ReviewRequest
-    model: str
-    backend: str
-    threads: int | None
+    parameters: Mapping[str, Any]
+    params_file: Path | None
     settings: ModeSettings
     engine: str = "local"
     workers: int | None = None
@@ -68,31 +68,41 @@ def replay(request: Request) -> Outcome:
     """
     wanted = parse_topics(request.topics)
     names = _names(request.bags)
-    bundle = load_bundle(request.model)
+    node = settings_of(request.parameters, _listed_cameras(request), _source(request))
+    bundle = load_bundle(node.model)
     failures = Failures(request.bags)
     choices = {}
     for path in request.bags:
         with failures.of(path), Bag(path) as bag:
-            choices[path] = choose(bag, wanted, request.review.label_topics)
+            choices[path] = _choose(bag, wanted, request)
     sources = [Source(names[path], path, choice.used) for path, choice in choices.items()]
     review = Review(request.review, sources, request.out / WORK / ".truth")
-    identity = _identity(request, bundle)
+    identity = _identity(request, bundle, node)
     _claim(request.out, identity)
     summary_file = request.out / _SUMMARY
     if summary_file.is_file() and not (summary := read_json(summary_file))["failed_bags"]:
         return outcome_of(summary, request.out)
     tasks = [
-        BagTask(names[path], path, request.out, request.mode, wanted, str(bundle.directory), request.backend,
-                request.threads, request.settings, request.review.label_topics)
-        for path in choices
-    ]  # fmt: skip
+        BagTask(
+            names[path],
+            path,
+            request.out,
+            request.mode,
+            {topic.topic: topic.camera for topic in choice.used} if _lists_cameras(request) else wanted,
+            {**request.parameters, "model": str(bundle.directory)},
+            request.params_file is not None,
+            request.settings,
+            request.review.label_topics,
+        )
+        for path, choice in choices.items()
+    ]
     _evaluate_all(request, tasks, choices, failures)
     done = [task for task in tasks if task.path not in failures.errors]
     latencies, digest = join_records([task.folder for task in done], request.out)
     review.keep({task.name for task in done})
-    truth = review.score(request.out, bundle.manifest.thresholds.anomaly)
+    truth = review.score(request.out, node.apply_thresholds(bundle.manifest.thresholds).anomaly)
     if truth is not None and request.review.scores:
-        perception = Perception(bundle.manifest, create_runtime(bundle, request.backend, request.threads))
+        perception = Perception(bundle.manifest, create_runtime(bundle, node.backend, node.threads))
         truth["scores"] = review.compare_scores(perception)
         perception.close()
     summary = {
@@ -110,6 +120,39 @@ def replay(request: Request) -> Outcome:
     if not failures.errors:
         shutil.rmtree(request.out / WORK, ignore_errors=True)
     return outcome_of(summary, request.out)
+
+
+def _source(request: Request) -> str:
+    return f"--params-file {request.params_file}" if request.params_file else "m2a replay"
+
+
+def _listed_cameras(request: Request) -> list[str]:
+    """The cameras of the parameter file, or one that stands for all."""
+    return list(request.parameters.get("cameras", ["front"]))
+
+
+def _lists_cameras(request: Request) -> bool:
+    return "cameras" in request.parameters
+
+
+def _choose(bag: Bag, wanted: Mapping[str, str], request: Request) -> Choice:
+    """The topics to evaluate, under the names that the parameter file gives its cameras, if it lists any."""
+    choice = choose(bag, wanted, request.review.label_topics)
+    if not _lists_cameras(request):
+        return choice
+    listed = _listed_cameras(request)
+    used = choice.used
+    if len(used) == len(listed) == 1 and not wanted:
+        used = (replace(used[0], camera=listed[0]),)
+    known = tuple(topic for topic in used if topic.camera in listed)
+    if not known:
+        topics = ", ".join(f"{topic.topic} ({topic.camera})" for topic in used)
+        raise ConfigError(
+            f"{_source(request)}: lists the cameras {listed}, bag {bag.path} has {topics}; say which is which with "
+            "--topic /TOPIC=CAMERA"
+        )
+    skipped = {topic.topic: "not among the parameter file's cameras" for topic in used if topic not in known}
+    return Choice(known, {**choice.skipped, **skipped})
 
 
 class Failures:
@@ -195,7 +238,7 @@ def _names(bags: tuple[Path, ...]) -> dict[Path, str]:
     return names
 
 
-def _identity(request: Request, bundle: ModelBundle) -> dict[str, Any]:
+def _identity(request: Request, bundle: ModelBundle, node: Settings) -> dict[str, Any]:
     """All that the outcome depends on."""
     packages = {"numpy": np.__version__, "opencv": cv2.__version__, "onnxruntime": onnxruntime.__version__}
     return {
@@ -205,10 +248,11 @@ def _identity(request: Request, bundle: ModelBundle) -> dict[str, Any]:
         "topics": list(request.topics),
         **request.review.identity(),
         "model": {"name": bundle.manifest.name, "onnx_sha256": bundle.manifest.onnx_sha256},
-        "thresholds": asdict(bundle.manifest.thresholds),
-        "temporal": {"hold": HOLD},
-        "backend": request.backend,
-        "threads": request.threads,
+        "thresholds": asdict(node.apply_thresholds(bundle.manifest.thresholds)),
+        "temporal": {"hold": node.hold},
+        "backend": node.backend,
+        "threads": node.threads,
+        "parameters": None if request.params_file is None else dict(request.parameters),
         "versions": {
             "m2a": __version__, "python": platform.python_version(), "rosbags": version("rosbags"), **packages,
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +16,11 @@ from typing import Any
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.errors import ConfigError
 from m2a_core.files import read_json, write_json
-from m2a_core.perception import Perception
-from m2a_core.runtime.factory import create_runtime
-from m2a_core.tracking.update import HOLD
 from m2a_ros.bag.cameras import Choice, choose
 from m2a_ros.bag.locations import is_remote
 from m2a_ros.bag.reader import Bag, fingerprint, quick_fingerprint
+from m2a_ros.node.model import LoadedModel
+from m2a_ros.parameters.file import settings_of
 from m2a_ros.replay.mode_settings import ModeSettings
 from m2a_ros.replay.offline import replay_offline
 from m2a_ros.replay.recorder import RESULT, BagRecorder
@@ -41,9 +40,9 @@ class BagTask:
         out: the output folder, which every worker must reach by this path.
         mode: ``offline``, ``lockstep``, ``realtime`` or ``peak``.
         wanted: topic -> camera, or empty; see ``cameras.choose``.
-        model: name or path of the model bundle.
-        backend: what runs the network.
-        threads: CPU threads of the network, or None.
+        parameters: the node's parameters that are not at their defaults, by full name.
+        calibrated: whether the bag's ``camera_info`` is used: it is with a parameter file, which says where cameras
+            sit.
         settings: what only some modes need.
         labels: topics that hold ground truth and no camera's images.
     """
@@ -53,9 +52,8 @@ class BagTask:
     out: Path
     mode: str
     wanted: dict[str, str]
-    model: str
-    backend: str
-    threads: int | None
+    parameters: Mapping[str, Any]
+    calibrated: bool
     settings: ModeSettings
     labels: frozenset[str] = frozenset()
 
@@ -119,17 +117,19 @@ def evaluate(task: BagTask, progress: Progress) -> None:
 def _replay(
     task: BagTask, bag: Bag, choice: Choice, progress: Progress, identity: Callable[[], dict[str, Any]]
 ) -> None:
-    bundle = load_bundle(task.model)
-    manifest = bundle.manifest
     cameras = tuple(topic.camera for topic in choice.used)
-    with BagRecorder(task.folder, task.parts, cameras, manifest.labels, manifest.thresholds.anomaly) as recorder:
+    settings = settings_of(task.parameters, cameras, "replay")
+    manifest = load_bundle(settings.model).manifest
+    threshold = settings.apply_thresholds(manifest.thresholds).anomaly
+    with BagRecorder(task.folder, task.parts, cameras, manifest.labels, threshold) as recorder:
         if task.mode == "offline":
             measured = {}
-            perception = Perception(manifest, create_runtime(bundle, task.backend, task.threads), HOLD)
+            model = LoadedModel(settings, warn=print)
             try:
-                replay_offline(bag, choice.used, perception, recorder, progress)
+                perception = model.perception(settings)
+                replay_offline(bag, choice.used, perception, settings, task.calibrated, recorder, progress)
             finally:
-                perception.close()
+                model.close()
         else:
             measured = _through_node(task, bag, choice, recorder, progress)
         recorder.finish({**identity(), "topics": {topic.topic: topic.camera for topic in choice.used},
@@ -140,19 +140,21 @@ def _through_node(task: BagTask, bag: Bag, choice: Choice, recorder: BagRecorder
     """Replay through the real node; what was measured, by the mode's name."""
     # Only now: these import rclpy, which mode offline does without.
     from m2a_ros.replay.lockstep import replay_lockstep
+    from m2a_ros.replay.node_session import NodeSettings
     from m2a_ros.replay.peak import replay_peak
     from m2a_ros.replay.realtime import replay_realtime
 
-    model, settings, work = (task.model, task.backend, task.threads), task.settings, task.folder / "node"
+    settings = task.settings
+    node = NodeSettings(task.parameters, task.calibrated, task.folder / "node")
     chosen = {topic.topic: topic.camera for topic in choice.used}
     if task.mode == "lockstep":
-        replay_lockstep(bag, choice.used, model, settings.timeout_s, work, recorder, progress)
+        replay_lockstep(bag, choice.used, node, settings.timeout_s, recorder, progress)
         return {}
     if task.mode == "realtime":
-        figures = replay_realtime(task.path, chosen, choice.used, model, settings.rate, work, recorder, progress)
+        figures = replay_realtime(task.path, chosen, choice.used, node, settings.rate, recorder, progress)
     else:
         trial = (settings.trial_frames, settings.repeats)
-        figures = replay_peak(task.path, chosen, choice.used, model, trial, work, progress)
+        figures = replay_peak(task.path, chosen, choice.used, node, trial, progress)
     return {task.mode: figures}
 
 

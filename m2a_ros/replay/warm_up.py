@@ -19,12 +19,13 @@ WARM_UP_STAMP_NS = 1
 _FRAME_ID = "m2a_replay_warm_up"
 _AGAIN_S = 1.0
 _SETTLE_S = 30.0
-_SIZE = (64, 96)
+BLANK_SIZE = (64, 96)
+"""H, W of black images of a camera whose calibration is not used."""
 
 
-def blank_image(camera: CameraTopic, stamp_ns: int) -> bytes:
-    """A serialised black image of the camera's type."""
-    pixels = np.zeros((*_SIZE, 3), np.uint8)
+def blank_image(camera: CameraTopic, stamp_ns: int, size: tuple[int, int] = BLANK_SIZE) -> bytes:
+    """A serialised black image of the camera's type; ``size`` is H, W."""
+    pixels = np.zeros((*size, 3), np.uint8)
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
     header = TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=_FRAME_ID)
@@ -33,7 +34,7 @@ def blank_image(camera: CameraTopic, stamp_ns: int) -> bytes:
         kind = COMPRESSED
     else:
         fields = {
-            "height": _SIZE[0], "width": _SIZE[1], "encoding": "rgb8", "is_bigendian": 0, "step": 3 * _SIZE[1],
+            "height": size[0], "width": size[1], "encoding": "rgb8", "is_bigendian": 0, "step": 3 * size[1],
             "data": pixels.reshape(-1),
         }  # fmt: skip
         kind = IMAGE

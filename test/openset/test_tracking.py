@@ -11,16 +11,10 @@ from scipy.optimize import linear_sum_assignment
 
 from m2a_core.tracking.assignment import assign
 from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig, panoptic_instance
-from m2a_core.types import UnknownInstance
 
 AT_ONCE = TrackerConfig(confirm_frames=1)
 PERIOD_NS = 100_000_000
 Box = tuple[int, int, int, int]
-
-
-def instances(boxes: Sequence[Box]) -> list[UnknownInstance]:
-    contour = np.zeros((1, 2), np.int32)
-    return [UnknownInstance(i, 0.9, 1, box, contour, (0.0, 0.0)) for i, box in enumerate(boxes, start=1)]
 
 
 class Track:
@@ -42,7 +36,7 @@ class Track:
     ) -> list[Tracked]:
         self.stamp += after
         places = np.array(ground) if ground else np.full((len(boxes), 2), np.nan)
-        return self.tracker.update(self.stamp, instances(boxes), places, self.config, strong)
+        return self.tracker.update(self.stamp, boxes, places, self.config, strong)
 
 
 A, B, C = (10, 10, 30, 30), (100, 10, 130, 40), (200, 100, 220, 120)

@@ -18,15 +18,9 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin
 from sensor_msgs.msg import CompressedImage, Image
 
-from m2a_core.bundle.loading import load_bundle
-from m2a_core.bundle.manifest import Thresholds
 from m2a_core.perception import Perception
-from m2a_core.runtime.factory import create_runtime
-from m2a_core.tracking.update import HOLD
 from m2a_core.types import Frame, OpenSetResult
-from m2a_ros.replay.numbering import Numbering
 from test.replay.bags import FRAME_ID, START, STEP, TOPIC, compressed, drive, raw, scene, write_bag
-from test.tiny_bundle import write_tiny_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -175,19 +169,6 @@ def test_killed_replay_goes_on_and_ends_as_one_that_was_not(replay, tiny, tmp_pa
     assert resumed.summary["hash"] == whole.summary["hash"]
     with AnyReader([out / "drive" / "bag"]) as reader:
         assert {c.topic: c.msgcount for c in reader.connections}["/m2a/output/cam_front/panoptic"] == 120
-
-
-def test_numbers_go_on_after_a_kill_for_weak_objects_too(tmp_path):
-    shy = write_tiny_bundle(tmp_path / "shy", thresholds=Thresholds(anomaly=0.5, refined=0.995))
-    bundle = load_bundle(shy)
-    perception = Perception(bundle.manifest, create_runtime(bundle, "onnxruntime", 1), HOLD)
-    results = [perception.infer(Frame(scene(4 * i))) for i in range(4)]
-    whole, resumed = Numbering(perception.labels.unknown_id), Numbering(perception.labels.unknown_id)
-    for i in range(3):
-        assert not whole.number("front", i * STEP, results[i]).instances
-        resumed.take_up("front", i * STEP, [], [candidate.bbox for candidate in results[i].candidates])
-    for numbering in (whole, resumed):
-        assert [instance.id for instance in numbering.number("front", 3 * STEP, results[3]).instances] == [1]
 
 
 def test_finished_replay_is_not_done_again(replay, tmp_path, capsys):

@@ -148,8 +148,8 @@ def test_back_end_that_cannot_load_is_refused_unless_another_is_configured(make_
     assert "no such engine" in refusal(make_node(backend="tensorrt"))
     node = make_node(backend="tensorrt", fallback_backend="onnxruntime")
     assert node.trigger_configure() == SUCCESS
-    assert node._engine is not None
-    assert node._engine.backend == "onnxruntime"
+    assert node._model is not None
+    assert node._model.backend == "onnxruntime"
 
 
 def test_bad_value_at_start_can_be_put_right(make_node: MakeNode) -> None:
@@ -194,8 +194,8 @@ def test_other_model_is_taken_after_cleanup(make_node: MakeNode, tmp_path: Path)
     node.trigger_cleanup()
     assert node.set_parameters(change)[0].successful
     node.start()
-    assert node._engine is not None
-    assert node._engine.manifest.name == "other"
+    assert node._model is not None
+    assert node._model.manifest.name == "other"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import pytest
 from sensor_msgs.msg import Image
 
 from m2a_core.errors import DataError
-from m2a_core.geometry.depth import DepthBuffer, DepthReading, depth_in_metres, object_depth
+from m2a_core.geometry.depth import DepthReading, depth_in_metres, object_depth
 from m2a_core.geometry.intrinsics import Intrinsics
-from m2a_core.geometry.localization import place
+from m2a_core.geometry.localization import localize
 from m2a_core.geometry.projection import GroundProjector, Mounting
+from m2a_core.stream.sensors import DepthBuffer
 from m2a_core.types import UnknownInstance
 from test.ros.messages import camera_info
 
@@ -113,7 +114,7 @@ def test_depth_and_ground_agree_on_what_stands_on_the_ground(mounting: Mounting)
     instance, _ = seen((300, 200, 340, 420))
     on_ground = projector.ground(np.array([instance.contact]))[0]
     depth = float((projector.pose.rotation.T @ (on_ground - projector.position))[2])
-    placed = place(instance, projector, 60.0, 1.0, DepthReading(depth, depth, depth))
+    placed = localize(instance, projector, 60.0, 1.0, DepthReading(depth, depth, depth))
     assert placed is not None
     np.testing.assert_allclose(placed.position, on_ground, atol=1e-9)
 
@@ -121,12 +122,12 @@ def test_depth_and_ground_agree_on_what_stands_on_the_ground(mounting: Mounting)
 def test_what_hangs_above_the_horizon_has_a_place_by_depth_alone() -> None:
     projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
     instance, _ = seen((300, 100, 340, 191))
-    assert place(instance, projector, 60.0, 1.0) is None
-    placed = place(instance, projector, 60.0, 1.0, DepthReading(9.0, 10.0, 12.0))
+    assert localize(instance, projector, 60.0, 1.0) is None
+    placed = localize(instance, projector, 60.0, 1.0, DepthReading(9.0, 10.0, 12.0))
     assert placed is not None
     # Its lowest row is 50 px above the horizon: a tenth of 10 m above the camera.
     np.testing.assert_allclose(placed.position[[0, 2]], [10.0, 2.5])
     # From the point below the camera to the side of the optical axis it is hardly farther than along it.
     np.testing.assert_allclose(placed.bounds, [9.0, 12.0], rtol=1e-3)
     np.testing.assert_allclose(placed.size, [0.78, 1.8], atol=1e-2)
-    assert place(instance, projector, 60.0, 1.0, DepthReading(70.0, 70.0, 70.0)) is None
+    assert localize(instance, projector, 60.0, 1.0, DepthReading(70.0, 70.0, 70.0)) is None

@@ -14,8 +14,9 @@ import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from m2a_core.geometry.intrinsics import Intrinsics
-from m2a_core.geometry.localization import place
+from m2a_core.geometry.localization import localize
 from m2a_core.geometry.projection import GroundProjector, Mounting
+from m2a_core.stream.objects import TrackedObject
 from m2a_core.types import UnknownInstance
 from m2a_ros.outputs import detections
 from m2a_ros.outputs.detections import NO_POSE, detections_message
@@ -77,9 +78,9 @@ def seen() -> UnknownInstance:
 def test_a_detection_has_number_score_box_and_place_in_the_optical_frame(yaw: float) -> None:
     mounting = Mounting(x=2.0, y=0.5, height=1.5, yaw=yaw)
     projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), mounting)
-    placed = place(seen(), projector, 60.0, 1.0)
+    placed = localize(seen(), projector, 60.0, 1.0)
     assert placed is not None
-    array = sent([(seen(), placed)], projector)
+    array = sent([TrackedObject(seen(), placed)], projector)
     assert array.header.frame_id == "front_camera_optical"
     (detection,) = array.detections
     assert detection.id == "7"
@@ -99,7 +100,7 @@ def test_a_detection_has_number_score_box_and_place_in_the_optical_frame(yaw: fl
 
 
 def test_without_a_place_the_covariance_says_so() -> None:
-    (detection,) = sent([(seen(), None)], None).detections
+    (detection,) = sent([TrackedObject(seen(), None)], None).detections
     assert detection.results[0].pose.covariance[0] == NO_POSE
 
 

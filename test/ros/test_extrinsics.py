@@ -22,7 +22,8 @@ from rclpy.time import Time as RosTime
 
 from m2a_core.errors import ConfigError
 from m2a_core.geometry.projection import CameraPose, Mounting
-from m2a_ros.camera.extrinsics import NoTransform, ParameterExtrinsics, create_extrinsics
+from m2a_core.stream.sensors import NoTransform
+from m2a_ros.camera.extrinsics import ParameterExtrinsics, create_extrinsics
 from m2a_ros.parameters.declarations import all_parameters
 from m2a_ros.parameters.settings import Settings
 

@@ -5,9 +5,9 @@ import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
+from m2a_core.overlay import shrink
 from m2a_core.types import OpenSetResult, UnknownInstance
 from m2a_ros.images.image_buffer import ImageBuffer
-from m2a_ros.outputs.overlay_size import shrink
 from test.ros.messages import header, scene
 
 

@@ -6,7 +6,7 @@ from builtin_interfaces.msg import Time
 from visualization_msgs.msg import Marker
 
 from m2a_core.geometry.intrinsics import Intrinsics
-from m2a_core.geometry.localization import PlacedInstance, place
+from m2a_core.geometry.localization import LocalizedInstance, localize
 from m2a_core.geometry.projection import GroundProjector, Mounting
 from m2a_core.types import UnknownInstance
 from m2a_ros.outputs.markers import MarkerBuilder
@@ -22,8 +22,8 @@ def box(x0: int, y0: int, x1: int, y1: int) -> UnknownInstance:
     return UnknownInstance(1, 0.875, (x1 - x0) * (y1 - y0), (x0, y0, x1, y1), contour, ((x0 + x1) / 2, float(y1)))
 
 
-def placed() -> PlacedInstance:
-    item = place(box(300, 200, 340, 290), PROJECTOR, 60, 1.0)
+def placed() -> LocalizedInstance:
+    item = localize(box(300, 200, 340, 290), PROJECTOR, 60, 1.0)
     assert item is not None
     return item
 
@@ -50,7 +50,7 @@ def test_size_and_covariance_are_metric() -> None:
 
 
 def test_an_open_bound_gives_a_large_and_finite_covariance() -> None:
-    item = place(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
+    item = localize(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
     assert item is not None
     assert item.bounds[1] == np.inf
     assert 100 < np.sqrt(item.covariance[0, 0]) < 1000
@@ -58,11 +58,11 @@ def test_an_open_bound_gives_a_large_and_finite_covariance() -> None:
 
 @pytest.mark.parametrize("bottom", [240, 200, 241])
 def test_above_the_horizon_or_too_far_there_is_no_marker(bottom: int) -> None:
-    assert place(box(300, 100, 340, bottom), PROJECTOR, 60, 1.0) is None
+    assert localize(box(300, 100, 340, bottom), PROJECTOR, 60, 1.0) is None
 
 
 def test_bounds_that_reach_the_horizon_are_open() -> None:
-    item = place(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
+    item = localize(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
     assert item is not None
     markers = MarkerBuilder("front", "base_link", lifetime=1.0).build(STAMP, {1: item}).markers
     near = 1.5 / np.tan(np.arctan(21 / np.hypot(500, 8)) + 0.01)

@@ -1,0 +1,149 @@
+"""``m2a predict`` on a video file, a camera or a stream: an overlay video, and a line of JSON per frame."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from m2a_core.errors import ConfigError, DataError
+from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
+from m2a_core.overlay import OVERLAY_WIDTH, draw_overlay, shrink
+from m2a_core.stream.camera_stream import CameraStream, StreamResult
+from m2a_core.stream.config import StreamConfig
+from m2a_core.stream.sensors import Sensors
+from m2a_core.stream.video_source import VideoSource
+from m2a_core.types import Frame, Output
+
+if TYPE_CHECKING:
+    from m2a_core.perception import Perception
+
+_WANTED = frozenset({Output.OPEN_SET, Output.UNKNOWN_INSTANCES})
+_CODECS = ((".webm", "VP80"), (".mp4", "mp4v"))
+"""By preference: browsers play the first."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that only videos have."""
+    video = parser.add_argument_group("videos, cameras and streams")
+    video.add_argument("--frames", type=int, metavar="N", help="stop after N frames (default: all, or until Ctrl-C)")
+    video.add_argument(
+        "--calibration", type=Path, metavar="FILE",
+        help="YAML of ROS's camera_calibration: unknown objects get a place in metres",
+    )  # fmt: skip
+    video.add_argument(
+        "--mounting",
+        metavar="height=M[,pitch=RAD]",
+        help="where the camera sits (default: 1.5 m above the road, level)",
+    )
+    video.add_argument("--rectify", action="store_true", help="undistort images by --calibration")
+    video.add_argument("--crop", action="store_true", help="the network sees the largest part that has its aspect")
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what does not fit.
+
+    Raises:
+        ConfigError: an option needs another one, or is out of range.
+    """
+    if args.frames is not None and args.frames < 1:
+        raise ConfigError(f"--frames {args.frames}: expected at least 1")
+    if args.calibration is None and (args.rectify or args.mounting):
+        raise ConfigError("--rectify and --mounting need --calibration FILE, which says what the camera's pixels mean")
+
+
+def predict_video(argument: str, perception: Perception, args: argparse.Namespace) -> None:
+    """Predict one source; leaves ``NAME.jsonl`` and ``NAME_overlay.webm`` (or .mp4) in ``--out``.
+
+    Raises:
+        DataError: the source cannot be opened or holds no frame, or a file cannot be written.
+    """
+    from tqdm import tqdm
+
+    info = None if args.calibration is None else read_calibration(args.calibration)
+    mounting = parse_mounting(args.mounting) if args.mounting else StreamConfig().mounting
+    config = StreamConfig(rectify=args.rectify, crop=args.crop, mounting=mounting)
+    stream = CameraStream()
+    with VideoSource(argument) as source:
+        records = args.out / f"{source.name}.jsonl"
+        frames: Iterator[Frame] = islice(source.frames(), args.frames)
+        total = args.frames if source.count is None else min(source.count, args.frames or source.count)
+        overlay = OverlayWriter(args.out, source.name, source.rate)
+        count = 0
+        try:
+            with records.open("w", encoding="utf-8") as lines, tqdm(total=total, unit="frame", disable=None) as bar:
+                for count, frame in enumerate(frames, start=1):
+                    result = stream.process(frame, Sensors(info), _WANTED, perception, config)
+                    lines.write(json.dumps(_record(count - 1, result), allow_nan=False) + "\n")
+                    overlay.write(result, perception)
+                    bar.update(1)
+        except OSError as error:
+            raise DataError(f"{records}: cannot write ({error.strerror})") from error
+        except KeyboardInterrupt:
+            # A camera has no end of its own: what was seen so far is the result.
+            print(f"m2a: stopped after {count} frames", file=sys.stderr)
+        finally:
+            overlay.close()
+        late = f", {source.dropped} dropped because newer ones came" if source.dropped else ""
+    print(f"{count} frames of {argument}{late}: {records}, {overlay.path}")
+
+
+class OverlayWriter:
+    """Writes overlays as a video that browsers play, where OpenCV has the codec."""
+
+    def __init__(self, folder: Path, name: str, rate: float) -> None:
+        """Set up; the first frame decides the size."""
+        self._stem = folder / f"{name}_overlay"
+        self._rate = rate
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self.path = self._stem
+
+    def write(self, result: StreamResult, perception: Perception) -> None:
+        """Draw and append a frame; one of another size is scaled."""
+        rgb = draw_overlay(*shrink(result.frame.image, result.result, OVERLAY_WIDTH), perception.labels)
+        if self._writer is None:
+            # Codecs want even sides.
+            self._size = (rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2)
+            self._writer = self._open()
+        if (rgb.shape[1], rgb.shape[0]) != self._size:
+            rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
+        self._writer.write(np.ascontiguousarray(rgb[..., ::-1]))
+
+    def close(self) -> None:
+        """Complete the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def _open(self) -> cv2.VideoWriter:
+        for suffix, codec in _CODECS:
+            self.path = self._stem.with_suffix(suffix)
+            writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*codec), self._rate, self._size)
+            if writer.isOpened():
+                return writer
+            self.path.unlink(missing_ok=True)
+        raise DataError(f"{self._stem}: OpenCV can write neither VP8 nor MPEG-4 here; install opencv-python-headless")
+
+
+def _record(number: int, result: StreamResult) -> dict[str, Any]:
+    objects = []
+    for item in result.objects:
+        place = item.location
+        objects.append(
+            {
+                "id": item.instance.id,
+                "score": round(item.instance.score, 4),
+                "bbox": list(item.instance.bbox),
+                "area": item.instance.area,
+                "position_m": None if place is None else [round(float(v), 3) for v in place.position],
+                "distance_m": None if place is None else round(place.distance, 3),
+            }
+        )
+    return {"frame": number, "stamp_ns": result.frame.stamp_ns, "objects": objects}

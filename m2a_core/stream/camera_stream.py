@@ -1,0 +1,174 @@
+"""One camera's frames, one after the other: rectified, cropped, perceived, tracked and localized.
+
+The node, replayed bags, videos and the demo all process frames here, so that one recipe holds for all. The three
+steps are apart because they may run on different threads: ``prepare`` (CPU), ``infer`` (accelerator), ``track`` (CPU,
+in the order of the frames).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from m2a_core.geometry.crop import Region, crop_to_aspect, place_back
+from m2a_core.geometry.projection import CameraPose
+from m2a_core.geometry.rectification import Rectifier, rectified_info
+from m2a_core.perception import Perception
+from m2a_core.stream.config import StreamConfig
+from m2a_core.stream.objects import ObjectLocator, TrackedObject, Unlocalized
+from m2a_core.stream.sensors import DepthBuffer, Sensors
+from m2a_core.tracking.tracker import Box, Tracker
+from m2a_core.tracking.update import update_tracks
+from m2a_core.types import Frame, OpenSetResult, Output
+
+
+@dataclass(frozen=True)
+class PreparedFrame:
+    """A frame as the network will look at it.
+
+    Attributes:
+        frame: the image, rectified if that is asked for.
+        sensors: what is known beside it, following ``frame``.
+        region: the part that the network sees; None for all of it.
+        config: what it was prepared by, which also holds for its later steps.
+    """
+
+    frame: Frame
+    sensors: Sensors
+    region: Region | None
+    config: StreamConfig
+
+
+@dataclass(frozen=True)
+class StreamResult:
+    """What is known of a frame, seen together with those before it.
+
+    Attributes:
+        frame: the image that the maps belong to.
+        result: maps at the frame's size; instances carry the ids of their tracks.
+        objects: the unknown objects whose tracks are confirmed.
+        camera_info: the calibration that the maps follow, or None.
+        pose: the camera's in the base frame; None where objects could not be localized.
+        unlocalized: why not; None where they could, or nobody asked for instances.
+        detections: boxes of the frame's own instances and candidates, before tracking, with their places.
+    """
+
+    frame: Frame
+    result: OpenSetResult
+    objects: tuple[TrackedObject, ...] = ()
+    camera_info: Any | None = None
+    pose: CameraPose | None = None
+    unlocalized: Unlocalized | None = None
+    detections: Detections | None = None
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a tracker was given of a frame; ``CameraStream.catch_up`` takes it again.
+
+    Attributes:
+        boxes: x0, y0, x1, y1 in pixels of the instances, then of the candidates.
+        strong: how many of them are instances.
+        ground: float64 [N, 2], metres, where each meets the ground in the base frame; NaN where unknown.
+    """
+
+    boxes: tuple[Box, ...]
+    strong: int
+    ground: np.ndarray
+
+
+class CameraStream:
+    """The state of one camera between frames: rectification tables and tracks."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._rectifier = Rectifier()
+        self._tracker = Tracker()
+
+    def process(
+        self,
+        frame: Frame,
+        sensors: Sensors,
+        wanted: frozenset[Output],
+        perception: Perception,
+        config: StreamConfig,
+    ) -> StreamResult:
+        """All steps of one frame; arguments and errors as there."""
+        prepared = self.prepare(frame, sensors, perception.manifest.input_size, config)
+        return self.track(prepared, self.infer(prepared, wanted, perception), perception)
+
+    def prepare(
+        self, frame: Frame, sensors: Sensors, input_size: tuple[int, int], config: StreamConfig
+    ) -> PreparedFrame:
+        """Rectify and crop.
+
+        Args:
+            frame: the image as the camera sent it.
+            sensors: what is known beside it.
+            input_size: H, W of the network's input.
+            config: how to process it.
+
+        Raises:
+            NotRectifiable: rectification is asked for and there is no usable ``camera_info``.
+        """
+        if config.rectify:
+            image = self._rectifier.apply(frame.image, sensors.camera_info)
+            frame = replace(frame, image=image)
+            # Nobody rectified the depth image: its pixels are not this image's.
+            sensors = replace(sensors, camera_info=rectified_info(sensors.camera_info), depth=DepthBuffer())
+        region = None
+        if config.crop:
+            height, width = frame.image.shape[:2]
+            region = crop_to_aspect((height, width), input_size, config.crop_center)
+        return PreparedFrame(frame, sensors, region, config)
+
+    def infer(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> OpenSetResult:
+        """The model's result at the frame's size.
+
+        Raises:
+            InferenceError: the network failed.
+        """
+        frame, region = prepared.frame, prepared.region
+        if region is None:
+            return perception.infer(frame, wanted)
+        result = perception.infer(replace(frame, image=region.cut(frame.image)), wanted)
+        return place_back(result, region, (frame.image.shape[0], frame.image.shape[1]))
+
+    def track(self, prepared: PreparedFrame, result: OpenSetResult, perception: Perception) -> StreamResult:
+        """Localize the unknown instances of the next frame and give them the ids of their tracks.
+
+        Args:
+            prepared: the frame; frames must come in the order in which the camera took them.
+            result: of ``infer``; without ``unknown_instances`` there is nothing to track.
+            perception: the model that gave it.
+        """
+        frame, sensors, config = prepared.frame, prepared.sensors, prepared.config
+        if result.unknown_instances is None:
+            return StreamResult(frame, result, camera_info=sensors.camera_info)
+        locator = ObjectLocator(frame, sensors, config, perception.manifest.input_size)
+        locations = locator.locate(result)
+        seen = (*result.instances, *result.candidates)
+        ground = np.array([(np.nan, np.nan) if item is None else item.position[:2] for item in locations])
+        detections = Detections(tuple(item.bbox for item in seen), len(result.instances), ground)
+        updated = update_tracks(
+            self._tracker, frame.stamp_ns, result, ground, config.tracking, perception.labels.unknown_id
+        )
+        objects = tuple(
+            TrackedObject(replace(instance, id=track.number), location)
+            for instance, location, track in zip(seen, locations, updated.tracks, strict=True)
+            if track.confirmed
+        )
+        return StreamResult(
+            frame, updated.result, objects, sensors.camera_info, locator.pose, locator.unlocalized, detections
+        )
+
+    def catch_up(self, stamp_ns: int, detections: Detections, config: StreamConfig) -> None:
+        """Take a frame of an earlier run up again, so that tracks go on where that run stopped."""
+        strong = [number < detections.strong for number in range(len(detections.boxes))]
+        self._tracker.update(stamp_ns, detections.boxes, detections.ground, config.tracking, strong)
+
+    def reset(self) -> None:
+        """End all tracks: frames after a pause are a beginning."""
+        self._tracker = Tracker()
