@@ -1,4 +1,4 @@
-"""Look at images: anomaly maps, open-set masks and unknown instances, written as arrays and as a picture.
+"""Look at images and videos: anomaly maps, open-set masks and unknown instances, written as arrays and as pictures.
 
 For every IMAGE, DIR/<stem>.npz holds, at the image's own size [H, W]:
   anomaly            float32  f of Eq. 7; higher = more anomalous
@@ -13,9 +13,15 @@ and with --raw also the network's own tensors, as it saw the image (scaled to fi
 (the official code's pred_logits and pred_masks, as anomaly and refined are its score and refined score).
 DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image.
 
+A video file, the index of a camera (0), or a URL that OpenCV opens (rtsp://...) gives DIR/<name>_overlay.webm and
+DIR/<name>.jsonl: one line per frame with the tracked unknown objects (id, score, bbox, and with --calibration their
+place in metres). Of a live source the latest frame is taken; Ctrl-C ends it.
+
 example:
   m2a predict drive/*.jpg --model m2a-edge --out predictions
   m2a predict a.png --model r50-cityscapes --checkpoint best_contrastive.pth --size native --flip --raw --out out
+  m2a predict drive.mp4 --calibration camera.yaml --mounting height=1.4 --out predictions
+  m2a predict 0 --frames 300 --out webcam
   python -c "import numpy; print(numpy.load('predictions/0001.npz')['anomaly'].max())"
 """
 
@@ -29,14 +35,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
+from m2a_core.cli import predict_video
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.runtime.factory import BACKENDS
+from m2a_core.stream.video_source import is_video
 from m2a_core.types import Frame, OpenSetResult, Output
 
 if TYPE_CHECKING:
@@ -51,7 +59,12 @@ _JPEG_QUALITY = 92
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image file, directory or glob pattern")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="INPUT",
+        help="image file, directory or glob pattern; video file, camera index or stream URL",
+    )
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH",
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
@@ -60,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    predict_video.add_arguments(parser)
     checkpoint = parser.add_argument_group(
         "a checkpoint instead of a bundle",
         "the PyTorch network with the authors' inference; --model then names the network. Nothing is calibrated: the "
@@ -87,14 +101,17 @@ def run(args: argparse.Namespace) -> int:
     """Predict every image; a bad one is named and skipped, and makes the exit code 2."""
     from tqdm import tqdm
 
-    paths = find_images(args.images)
+    videos = [argument for argument in args.images if is_video(argument) and not Path(argument).is_dir()]
+    images = [argument for argument in args.images if argument not in videos]
+    predict_video.check_arguments(args, bool(videos))
+    paths = find_images(images) if images else []
     perception = _load(args)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"--out {args.out}: cannot make the directory ({error.strerror})") from error
     failures = 0
-    with tqdm(paths, unit="image", disable=None) as progress:
+    with tqdm(paths, unit="image", disable=None if paths else True) as progress:
         for path in progress:
             try:
                 _predict(perception, path, args.out, args.raw)
@@ -102,8 +119,11 @@ def run(args: argparse.Namespace) -> int:
                 failures += 1
                 named = "" if str(path) in str(error) else f"{path}: "
                 progress.write(f"m2a: error: {named}{error}", file=sys.stderr)
+    if paths:
+        print(f"{len(paths) - failures} of {len(paths)} images written to {args.out}")
+    for video in videos:
+        predict_video.predict_video(video, cast("Perception", perception), args)
     perception.close()
-    print(f"{len(paths) - failures} of {len(paths)} images written to {args.out}")
     return 2 if failures else 0
 
 

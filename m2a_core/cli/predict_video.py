@@ -47,12 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     video.add_argument("--crop", action="store_true", help="the network sees the largest part that has its aspect")
 
 
-def check_arguments(args: argparse.Namespace) -> None:
+def check_arguments(args: argparse.Namespace, has_videos: bool) -> None:
     """Refuse what does not fit.
 
     Raises:
-        ConfigError: an option needs another one, or is out of range.
+        ConfigError: an option needs another one or a video, or is out of range.
     """
+    given = [name for name in ("frames", "calibration", "mounting", "rectify", "crop") if getattr(args, name)]
+    if given and not has_videos:
+        raise ConfigError(f"--{', --'.join(given)}: only for a video file, a camera index or a stream URL")
+    if has_videos and (args.checkpoint is not None or args.raw):
+        raise ConfigError("--checkpoint and --raw are for images; a video needs a bundle (m2a export makes one)")
     if args.frames is not None and args.frames < 1:
         raise ConfigError(f"--frames {args.frames}: expected at least 1")
     if args.calibration is None and (args.rectify or args.mounting):

@@ -100,7 +100,7 @@ def test_damaged_image_is_named_and_the_others_are_still_written(model, tmp_path
     bad.write_bytes(good.read_bytes()[:-100])
     assert predict(model, tmp_path / "out", bad, good) == 2
     captured = capsys.readouterr()
-    assert f"m2a: error: {bad}: the JPEG is cut short" in captured.err
+    assert f"m2a: error: {bad}: the image is cut short" in captured.err
     assert "1 of 2 images written" in captured.out
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["good.npz", "good_overlay.jpg"]
 
