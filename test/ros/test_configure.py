@@ -293,11 +293,11 @@ def test_a_new_activation_begins_anew(make_node: MakeNode) -> None:
     node.start()
     statistics, pipeline = node._statistics["front"], node._pipelines["front"]
     statistics.dropped("inference_error", "an hour ago")
-    pipeline._last_published, tracker = 1.0, pipeline._objects._tracker
+    pipeline._last_published, tracker = 1.0, pipeline._stream._tracker
     assert node.trigger_deactivate() == node.trigger_activate() == SUCCESS
     assert node._statistics["front"].snapshot() == CameraStatistics().snapshot()
     assert pipeline._last_published is None
-    assert pipeline._objects._tracker is not tracker
+    assert pipeline._stream._tracker is not tracker
 
 
 def test_only_what_is_listened_to_is_wanted(make_node: MakeNode) -> None:
