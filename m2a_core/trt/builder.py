@@ -31,7 +31,7 @@ from m2a_core.trt.engine_manifest import (
 )
 from m2a_core.trt.gpu import Gpu, gpu_or_reason
 from m2a_core.trt.headers import download_headers
-from m2a_core.trt.plugin_build import DOWNLOADED_HEADERS, ensure_plugin, find_headers
+from m2a_core.trt.plugin_build import DOWNLOADED_HEADERS, ensure_plugin, find_headers, identity_of
 from m2a_core.trt.reference import save_reference
 from m2a_core.trt.source import SourceGraph, for_parser, read_source
 from m2a_core.trt.verification import verify_on_device
@@ -99,12 +99,16 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     # After all that can be refused at once: compiling it takes a while.
     plugin = request.plugin or ensure_plugin(headers=_headers(backend, say), say=say)
     backend.load_plugin(plugin)
+    # TensorRT chooses kernels by their time on the GPU at hand; TensorRT for RTX does so when it loads the engine.
+    tuned_on = gpu if isinstance(gpu, Gpu) and backend.name == TENSORRT else None
     key = EngineKey(
         onnx_sha256=source.sha256,
-        plugin_sha256=sha256_of(plugin),
+        plugin_identity=identity_of(plugin),
         backend=backend.name,
         version=backend.version,
         architecture=architecture,
+        gpu=tuned_on.name if tuned_on else "",
+        gpu_memory=tuned_on.memory >> 20 if tuned_on else 0,
         precision=request.precision,
         input_size=source.input_size,
         batches=request.batches,

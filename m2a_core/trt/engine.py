@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.bundle.loading import sha256_of
 from m2a_core.contract.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput, require_finite
 from m2a_core.errors import EngineError, InferenceError, NoGpuError
 from m2a_core.trt.backend import Backend, load_backend
 from m2a_core.trt.cuda import Buffer, call, constant, release
-from m2a_core.trt.engine_manifest import EngineManifest, load_checked
+from m2a_core.trt.engine_manifest import EngineManifest, gpu_text, load_checked
 from m2a_core.trt.gpu import Gpu, gpu_or_reason
 from m2a_core.trt.lane import Lane, first_attribute
+from m2a_core.trt.plugin_build import identity_of
 from m2a_core.types import check_array
 
 _LOG = logging.getLogger("m2a.trt")
@@ -186,12 +186,15 @@ def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str,
         differences.append(f"it was built with {key.backend} {key.version}, here is {version}")
     if not plugin.is_file():
         differences.append(f"its plugin library is missing: {plugin}")
-    elif sha256_of(plugin) != key.plugin_sha256:
-        differences.append(f"the plugin library {plugin} is another one than it was built with")
+    elif identity_of(plugin) != key.plugin_identity:
+        differences.append(f"the plugin library {plugin} is of other sources, compiler or flags than it was built with")
     if isinstance(gpu, NoGpuError):
         differences.append(f"it is for {key.architecture}, here is no GPU that CUDA can use: {gpu}")
     elif gpu.architecture != key.architecture:
         differences.append(f"it is for {key.architecture}, the GPU here is {gpu.architecture} ({gpu.name})")
+    elif key.gpu and not key.chosen_on(gpu.name, gpu.memory >> 20):
+        here = gpu_text(gpu.name, gpu.memory >> 20)
+        differences.append(f"its kernels were chosen on {gpu_text(key.gpu, key.gpu_memory)}, the GPU here is {here}")
     if differences:
         raise EngineError(f"{path}: this engine cannot run here: {'; '.join(differences)}. Build it on this machine "
                           "with `m2a build-engine --rebuild`")  # fmt: skip

@@ -18,6 +18,8 @@ from m2a_core.metrics.parity import Parity
 FORMAT_VERSION = 2
 NOT_VERIFIED = "not verified on device"
 VERIFIED = "verified on device"
+MEMORY_TOLERANCE = 0.15
+"""How far the memory that CUDA reports may differ on one kind of GPU: drivers and ECC take from it."""
 
 
 @dataclass(frozen=True)
@@ -26,31 +28,44 @@ class EngineKey:
 
     Attributes:
         onnx_sha256: of the graph as exported.
-        plugin_sha256: of the plugin library.
+        plugin_identity: of the plugin library, see `plugin_build.identity_of`.
         backend: ``tensorrt`` or ``tensorrt_rtx``.
         version: of TensorRT.
         architecture: of the GPU, such as ``sm87``.
+        gpu: name of the GPU that TensorRT chose the kernels on; empty where it chose them on none.
+        gpu_memory: of that GPU, in MiB: an AGX Orin and an Orin Nano have one name.
         precision: ``fp32``, ``fp16`` or ``int8``.
         input_size: H, W of the images, in pixels.
         batches: batch sizes that it is tuned for, ascending; the last is the largest that it takes.
     """
 
     onnx_sha256: str
-    plugin_sha256: str
+    plugin_identity: str
     backend: str
     version: str
     architecture: str
+    gpu: str
+    gpu_memory: int
     precision: str
     input_size: tuple[int, int]
     batches: tuple[int, ...]
 
     def differences(self, wanted: EngineKey) -> list[str]:
         """What is not as wanted, in words; empty where the engine is the one."""
-        return [
+        found = [
             f"{f.name} is {_short(getattr(self, f.name))}, wanted {_short(getattr(wanted, f.name))}"
             for f in fields(self)
-            if getattr(self, f.name) != getattr(wanted, f.name)
+            if f.name not in ("gpu", "gpu_memory") and getattr(self, f.name) != getattr(wanted, f.name)
         ]
+        if not self.chosen_on(wanted.gpu, wanted.gpu_memory):
+            here, there = (gpu_text(key.gpu, key.gpu_memory) for key in (self, wanted))
+            found.append(f"gpu is {here}, wanted {there}")
+        return found
+
+    def chosen_on(self, gpu: str, memory: int) -> bool:
+        """Whether the kernels were chosen on a GPU of this name and memory in MiB, or one that may pass for it."""
+        limit = MEMORY_TOLERANCE * max(self.gpu_memory, memory)
+        return self.gpu == gpu and abs(self.gpu_memory - memory) <= limit
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,7 @@ class EngineManifest:
         try:
             del data["format_version"]
             key = data.pop("key")
+            _integers([key["gpu_memory"]])
             key |= {"input_size": _integers(key["input_size"], 2), "batches": _integers(key["batches"])}
             parity = Parity(**{name: _number(value) for name, value in data.pop("parity").items()})
             layers = tuple(str(name) for name in data.pop("plugin_layers"))
@@ -136,9 +152,15 @@ class EngineManifest:
 
 
 _NO_TEXT = {
-    "input_size", "batches", "key", "parity", "plugin_layers", "build_seconds", "verified_batches", "device_memory",
+    "input_size", "gpu_memory", "batches", "key", "parity", "plugin_layers", "build_seconds", "verified_batches",
+    "device_memory",
 }  # fmt: skip
 _REBUILD = "build the engine anew with `m2a build-engine --rebuild`"
+
+
+def gpu_text(name: str, memory: int) -> str:
+    """A GPU for messages; memory in MiB."""
+    return f"{name} with {memory / 1024:.1f} GiB" if name else "none"
 
 
 def manifest_path(engine: Path) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import EngineError
 from m2a_core.ops.compile import CACHE, CSRC, find_nvcc
 
@@ -24,6 +24,7 @@ DOWNLOADED_HEADERS = CACHE / "tensorrt-headers"
 """Where ``python -m m2a_core.trt.headers`` may put them, and where they are then found."""
 
 _HEADER = "NvInferRuntime.h"
+_IDENTITY = re.compile(rb"m2a-plugin-identity:([0-9a-f]{64})")
 _LOG = logging.getLogger("m2a.trt")
 
 
@@ -78,16 +79,49 @@ def ensure_plugin(
     return library
 
 
-def find_built(sha256: str, beside: Path, cache: Path = CACHE) -> Path | None:
-    """The plugin library of a hash, if it is here: a machine that only runs engines needs no compiler.
+def identity_of(library: Path) -> str:
+    """What a plugin library was made of: SHA-256 over its sources, compilers and flags, which CMake writes into it.
+
+    Two builds of the same have it in common. Read from the file, which is not loaded.
 
     Args:
-        sha256: of the library.
+        library: the shared object.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        EngineError: it cannot be read, or carries no identity.
+    """
+    try:
+        found = _IDENTITY.search(library.read_bytes())
+    except OSError as error:
+        raise EngineError(f"{library}: cannot read the plugin library ({error.strerror})") from error
+    if found is None:
+        raise EngineError(
+            f"{library}: no plugin library of m2a, or one of an older version: it does not say what it was made of; "
+            "build it anew with m2a_core/trt/csrc/CMakeLists.txt, or leave it out to have it built"
+        )
+    return found[1].decode()
+
+
+def find_built(identity: str, beside: Path, cache: Path = CACHE) -> Path | None:
+    """The plugin library of an identity, if it is here: a machine that only runs engines needs no compiler.
+
+    Args:
+        identity: of the library, see `identity_of`.
         beside: folder of the engine, where a library of one's own is put.
         cache: folder of `ensure_plugin`'s results.
     """
     places = (*sorted(beside.glob("*.so")), *sorted(cache.glob(f"plugin-*/{LIBRARY}")))
-    return next((path for path in places if sha256_of(path) == sha256), None)
+    return next((path for path in places if _is(path, identity)), None)
+
+
+def _is(library: Path, identity: str) -> bool:
+    try:
+        return identity_of(library) == identity
+    except EngineError:
+        return False
 
 
 def find_headers() -> Path:

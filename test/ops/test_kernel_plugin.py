@@ -3,6 +3,8 @@
 import importlib.util
 import re
 import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,9 +12,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from m2a_core.errors import EngineError
-from m2a_core.ops.compile import find_nvcc
-from m2a_core.trt.plugin_build import LIBRARY, ensure_plugin
+from m2a_core.ops.compile import CSRC, find_nvcc
+from m2a_core.trt.plugin_build import LIBRARY, SOURCE, ensure_plugin, identity_of
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPES = (4, 6, 2, 3)
 KEYS, HEADS, DIM, POINTS = 30, 8, 32, 4
 COLUMNS = 3 * HEADS * 2 * POINTS
@@ -170,6 +173,26 @@ def test_second_call_builds_nothing(tensorrt_headers, library):
     stamp = library.stat().st_mtime_ns
     again = ensure_plugin(library.parents[1], tensorrt_headers, architectures=(89,))
     assert (again, again.stat().st_mtime_ns, again.name) == (library, stamp, LIBRARY)
+
+
+@pytest.mark.slow
+def test_library_is_the_same_byte_by_byte_wherever_its_sources_lie(tensorrt_headers, library, tmp_path):
+    for folder in (SOURCE, CSRC):
+        shutil.copytree(folder, tmp_path / folder.relative_to(ROOT))
+    copy, build = tmp_path / SOURCE.relative_to(ROOT), tmp_path / "build"
+    given = {
+        "TENSORRT_INCLUDE_DIR": tensorrt_headers, "CMAKE_CUDA_COMPILER": find_nvcc(), "M2A_CUDA_ARCHITECTURES": 89,
+    }  # fmt: skip
+    for command in (
+        ["cmake", "-S", copy, "-B", build, *(f"-D{name}={value}" for name, value in given.items())],
+        ["cmake", "--build", build],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    assert (build / LIBRARY).read_bytes() == library.read_bytes()
+    with (copy / "plugin.h").open("a") as header:
+        header.write("// another source\n")
+    subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
+    assert identity_of(build / LIBRARY) != identity_of(library)
 
 
 def test_folder_without_headers_is_named(tmp_path):

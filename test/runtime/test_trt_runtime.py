@@ -26,7 +26,7 @@ from m2a_core.trt.engine_manifest import (
     reference_path,
 )
 from m2a_core.trt.gpu import Gpu, gpu_or_reason
-from m2a_core.trt.plugin_build import LIBRARY, find_built
+from m2a_core.trt.plugin_build import LIBRARY, find_built, identity_of
 from m2a_core.trt.reference import load_reference, save_reference
 from test.tiny_bundle import write_tiny_bundle
 
@@ -42,8 +42,13 @@ def bundle(tmp_path) -> ModelBundle:
 @pytest.fixture
 def plugin(tmp_path) -> Path:
     path = tmp_path / "plugin.so"
-    path.write_bytes(b"a plugin")
+    path.write_bytes(library("1"))
     return path
+
+
+def library(digit: str) -> bytes:
+    """A plugin library as far as it says what it was made of."""
+    return b"code\0m2a-plugin-identity:" + 64 * digit.encode() + b"\0code"
 
 
 @pytest.fixture
@@ -54,8 +59,9 @@ def engine(bundle, plugin) -> Path:
     image = np.zeros((96, 128, 3), np.uint8)
     save_reference(reference_path(path), [image], [OnnxRuntime(bundle, threads=1).infer(image)])
     key = EngineKey(
-        bundle.manifest.onnx_sha256, sha256_of(plugin), "tensorrt_rtx", "1.0", "sm89", "fp16", (96, 128), (1, 2)
-    )
+        bundle.manifest.onnx_sha256, identity_of(plugin), "tensorrt_rtx", "1.0", "sm89", "", 0, "fp16", (96, 128),
+        (1, 2),
+    )  # fmt: skip
     digests = sha256_of(path), sha256_of(reference_path(path))
     EngineManifest(key, *digests, ("a layer",), PERFECT, NOT_VERIFIED, 1.5).save(manifest_path(path))
     return path
@@ -115,22 +121,60 @@ def test_engine_for_another_machine_is_refused_with_the_difference(engine, plugi
 
 def test_missing_or_other_plugin_is_refused(engine, plugin):
     manifest = load_checked(engine)
-    plugin.write_bytes(b"another plugin")
-    with pytest.raises(EngineError, match="is another one than it was built with"):
+    plugin.write_bytes(b"built elsewhere" + library("1"))
+    check_fits(manifest, engine, plugin, "1.0", GPU)
+    plugin.write_bytes(library("2"))
+    with pytest.raises(EngineError, match="is of other sources, compiler or flags than it was built with"):
         check_fits(manifest, engine, plugin, "1.0", GPU)
     plugin.unlink()
     with pytest.raises(EngineError, match="its plugin library is missing"):
         check_fits(manifest, engine, plugin, "1.0", GPU)
 
 
-def test_a_built_plugin_is_found_by_its_hash_beside_the_engine_or_in_the_cache(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "memory", "here", "fits"),
+    [
+        ("Orin", 62840, Gpu("sm87", "Orin", 61369 << 20), True),
+        ("Orin", 62840, Gpu("sm87", "Orin", 7620 << 20), False),
+        ("NVIDIA GeForce RTX 4090", 24080, Gpu("sm89", "NVIDIA GeForce RTX 4060", 8188 << 20), False),
+        ("NVIDIA A100-SXM4-40GB", 40326, Gpu("sm80", "NVIDIA A100-SXM4-80GB", 81152 << 20), False),
+        ("", 0, Gpu("sm89", "NVIDIA GeForce RTX 4060", 8188 << 20), True),
+    ],
+)
+def test_engine_whose_kernels_were_chosen_on_another_gpu_of_the_architecture_is_refused(
+    engine, plugin, name, memory, here, fits
+):
+    manifest = load_checked(engine)
+    key = dataclasses.replace(manifest.key, architecture=here.architecture, gpu=name, gpu_memory=memory)
+    manifest = dataclasses.replace(manifest, key=key)
+    if fits:
+        check_fits(manifest, engine, plugin, "1.0", here)
+        return
+    gib = f"{memory / 1024:.1f}"
+    with pytest.raises(EngineError, match=f"chosen on {name} with {gib} GiB, the GPU here is {here.name} with"):
+        check_fits(manifest, engine, plugin, "1.0", here)
+    wanted = dataclasses.replace(key, gpu=here.name, gpu_memory=here.memory >> 20)
+    (difference,) = key.differences(wanted)
+    assert difference.startswith(f"gpu is {name} with {gib} GiB, wanted {here.name} with ")
+
+
+def test_library_that_does_not_say_what_it_was_made_of_is_refused(engine, plugin):
+    plugin.write_bytes(b"of another maker")
+    with pytest.raises(EngineError, match=r"plugin\.so: no plugin library of m2a, or one of an older version"):
+        check_fits(load_checked(engine), engine, plugin, "1.0", GPU)
+    with pytest.raises(EngineError, match="cannot read the plugin library"):
+        identity_of(plugin.with_name("none.so"))
+
+
+def test_a_built_plugin_is_found_by_what_it_is_made_of_beside_the_engine_or_in_the_cache(tmp_path):
     beside, cache = tmp_path / "engines", tmp_path / "cache"
     own, built = beside / "mine.so", cache / "plugin-1" / LIBRARY
-    for path, content in ((own, b"mine"), (built, b"built"), (cache / "plugin-2" / LIBRARY, b"another")):
+    others = beside / "a.so", cache / "plugin-2" / LIBRARY
+    for path, content in ((own, library("3")), (built, library("4")), (others[0], b"none"), (others[1], library("5"))):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    assert find_built(sha256_of(own), beside, cache) == own
-    assert find_built(sha256_of(built), beside, cache) == built
+    assert find_built("3" * 64, beside, cache) == own
+    assert find_built("4" * 64, beside, cache) == built
     assert find_built("0" * 64, beside, cache) is None
 
 

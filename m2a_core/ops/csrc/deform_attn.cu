@@ -1,8 +1,8 @@
 // The kernels on a GPU, behind the C interface; with M2A_FORWARD_ONLY, without those for training.
 #include "deform_attn.h"
 
+// Not in a namespace without a name: nvcc puts a hash of the source's path into names from there, and so into the library.
 namespace m2a {
-namespace {
 
 // Eight threads, a quarter of a warp, read 128 neighbouring bytes: the rows of as many heads as fit into a cache line
 // (two for FP16 and width 32). Rows of one head alone lie a multiple of 128 bytes apart, in the same banks of L1. A block
@@ -161,7 +161,6 @@ int launch(const Problem& problem, void (*kernel)(Arguments...), void* stream, s
     return code;
 }
 
-}  // namespace
 }  // namespace m2a
 
 int m2a_deform_attn_forward(

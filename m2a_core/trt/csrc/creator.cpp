@@ -101,4 +101,12 @@ M2A_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(std::int32_t& c
     return creators;
 }
 
+#if !defined(M2A_PLUGIN_IDENTITY)
+#define M2A_PLUGIN_IDENTITY ""
+#endif
+
+// Read from the file by plugin_build.identity_of.
+extern "C" __attribute__((visibility("default"), used)) const char m2aPluginIdentity[] =
+    "m2a-plugin-identity:" M2A_PLUGIN_IDENTITY;
+
 M2A_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { m2a::trt::set_logger_finder(finder); }
