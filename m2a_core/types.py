@@ -27,6 +27,8 @@ class Output(str, Enum):
     """The outputs of the open-set heads; a caller asks for the ones it needs and pays for no other."""
 
     ANOMALY = "anomaly"
+    BACKGROUND = "background"
+    SCORE = "score"
     REFINED = "refined"
     SEMANTIC = "semantic"
     OPEN_SET = "open_set"
@@ -89,7 +91,7 @@ class UnknownInstance:
 
     Attributes:
         id: its value in ``OpenSetResult.unknown_instances``, from 1.
-        score: mean anomaly score (Eq. 7) of its pixels.
+        score: mean of the score that decides, over its pixels.
         area: pixels.
         bbox: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
         contour: int32 [N, 2], outline as x, y in pixels.
@@ -110,7 +112,9 @@ class OpenSetResult:
 
     Attributes:
         anomaly: float32 [H, W], f of Eq. 7, higher = more anomalous (can leave [0, 1]: S sums over queries).
-        refined: float32 [H, W], f^r of Eq. 15.
+        background: float32 [H, W], B of Eq. 17, in [0, 1].
+        score: float32 [H, W], the score that decides what is unknown: f, or what the model's ``decision`` says.
+        refined: float32 [H, W], the score in which unknown instances are looked for: f^r of Eq. 15, or ``score``.
         semantic: uint8 [H, W], closed-set class id (Eq. 5).
         open_set: uint8 [H, W], class id or the label set's unknown id (Eq. 16); 255 unlabelled.
         panoptic: int32 [H, W], class_id * 256 + instance; 65535 void.
@@ -118,10 +122,14 @@ class OpenSetResult:
         instances: the unknown instances, by descending score.
         candidates: weaker ones, in no map: a caller who saw them before may hold on to them.
         candidate_map: uint16 [H, W], 0 none, else the id of a candidate; None where there is none.
+        horizon: x0, y0, x1, y1 in pixels, x1 and y1 exclusive, of the window at the road's far end that was looked at
+            more closely; None where there was none.
         timings_ms: milliseconds by stage (``preprocess``, ``network``, ``heads``).
     """
 
     anomaly: np.ndarray | None = None
+    background: np.ndarray | None = None
+    score: np.ndarray | None = None
     refined: np.ndarray | None = None
     semantic: np.ndarray | None = None
     open_set: np.ndarray | None = None
@@ -130,4 +138,5 @@ class OpenSetResult:
     instances: tuple[UnknownInstance, ...] = ()
     candidates: tuple[UnknownInstance, ...] = ()
     candidate_map: np.ndarray | None = None
+    horizon: tuple[int, int, int, int] | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)

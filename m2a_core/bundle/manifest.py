@@ -1,6 +1,7 @@
 """The manifest of a model bundle: what the network knows, how to read its outputs, what its file must hash to.
 
-JSON <-> frozen dataclasses, strict both ways: a missing or unknown key is an error, never a default.
+JSON <-> frozen dataclasses, strict both ways: a missing or unknown key is an error, never a default. The one exception
+is ``decision``, which older manifests lack: they mean ``anomaly``, the only rule there was.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from m2a_core.bundle.decision import Decision
 from m2a_core.errors import ConfigError, EngineError
 from m2a_core.labels.label_set import LabelSet
 
@@ -20,12 +22,12 @@ FILE_NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where scores become decisions.
+    """Where scores become decisions. Which scores, ``Manifest.decision`` says: s and f^r below.
 
     Attributes:
-        anomaly: a pixel is unknown where f (Eq. 7) is at least this; chosen at 95 % true-positive rate on validation
-            (Sec. 5.1). f can leave [0, 1], and so can this.
-        refined: a pixel is the seed of an unknown instance where f^r (Eq. 15) is at least this.
+        anomaly: a pixel is unknown where s is at least this; chosen at 95 % true-positive rate on validation
+            (Sec. 5.1). With ``decision: anomaly``, s is f (Eq. 7), which can leave [0, 1], and so can this.
+        refined: a pixel is the seed of an unknown instance where f^r is at least this.
         extent: an unknown instance reaches as far as f^r is at least this, in [0, 1].
         background: a pixel is background where B (Eq. 17) is at least this, in [0, 1].
         keep_score: a query takes part in the panoptic merge when its top known class has at least this probability.
@@ -68,6 +70,7 @@ class Manifest:
         num_queries: Q.
         labels: the known classes.
         thresholds: where scores become decisions.
+        decision: which scores those are.
         mean: RGB mean on 0..255 that the graph subtracts.
         std: RGB standard deviation on 0..255 that the graph divides by.
         license: terms of the weights.
@@ -85,6 +88,7 @@ class Manifest:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     license: str
+    decision: Decision = Decision.ANOMALY
     metrics: dict[str, float] = field(default_factory=dict)
     created_with: dict[str, str] = field(default_factory=dict)
 
@@ -105,6 +109,7 @@ class Manifest:
                     for i, name in enumerate(labels.names)
                 ],
             },
+            "decision": self.decision.value,
             "thresholds": asdict(self.thresholds),
             "normalization": {"mean": list(self.mean), "std": list(self.std)},
             "license": self.license,
@@ -160,7 +165,8 @@ class _Reader:
 
     def manifest(self, data: dict[str, Any]) -> Manifest:
         keys = {"format_version", "name", "onnx", "input_size", "num_queries", "labels", "thresholds", "normalization"}
-        self._keys("", data, keys | {"license", "metrics", "created_with"})
+        data = {"decision": Decision.ANOMALY.value, **data}
+        self._keys("", data, keys | {"decision", "license", "metrics", "created_with"})
         onnx = self._object(data, "onnx", {"file", "sha256"})
         norm = self._object(data, "normalization", {"mean", "std"})
         thresholds = self._object(data, "thresholds", {f.name for f in fields(Thresholds)})
@@ -181,6 +187,7 @@ class _Reader:
                 mean=(mean[0], mean[1], mean[2]),
                 std=(std[0], std[1], std[2]),
                 license=self._value(data, "license", str),
+                decision=self._decision(self._value(data, "decision", str)),
                 metrics={k: self._value(data["metrics"], k, float) for k in self._value(data, "metrics", dict)},
                 created_with={
                     k: self._value(data["created_with"], k, str) for k in self._value(data, "created_with", dict)
@@ -188,6 +195,13 @@ class _Reader:
             )
         except ConfigError as error:
             raise EngineError(f"{self.source}: {error}") from error
+
+    def _decision(self, name: str) -> Decision:
+        try:
+            return Decision(name)
+        except ValueError:
+            known = ", ".join(decision.value for decision in Decision)
+            raise EngineError(f"{self.source}: 'decision' is {name!r}, this m2a knows {known}") from None
 
     def _labels(self, data: dict[str, Any]) -> LabelSet:
         classes = self._value(data, "classes", list)

@@ -64,14 +64,15 @@ def run(args: argparse.Namespace) -> int:
     perception = Perception.load(bundle.directory, spin=True)
     normal = args.frame_fpr is not None
     kept: dict[str, list[np.ndarray]] = {"anomaly": [], "refined": []}
+    decided_by = {"anomaly": Output.SCORE.value, "refined": Output.REFINED.value}
     for path, read, truth in tqdm(frames, unit="frame"):
         image = read()
-        result = perception.infer(Frame(image), frozenset({Output.ANOMALY, Output.REFINED}))
+        result = perception.infer(Frame(image), frozenset({Output.SCORE, Output.REFINED}))
         mask = np.zeros(image.shape[:2], np.uint8) if truth is None else truth()
         pixels = args.min_pixels or max(1, round(bundle.manifest.thresholds.min_area * mask.size))
         for name, parts in kept.items():
             try:
-                anomaly, known = split_scores(getattr(result, name), mask)
+                anomaly, known = split_scores(getattr(result, decided_by[name]), mask)
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
             parts.append(np.array([calibration.alarm_score(known, pixels)], np.float32) if normal else anomaly)

@@ -56,6 +56,7 @@ def open_checkpoint(path: Path, name: str, attention: AttentionKind | None) -> t
 
 def load_perception(args: argparse.Namespace) -> CheckpointPerception:
     """What ``m2a predict --checkpoint`` runs."""
+    from m2a_core.bundle.decision import Decision
     from m2a_core.cli.export import parse_size
     from m2a_core.reference.network import TorchRuntime
     from m2a_core.reference.perception import CheckpointPerception, FrameSize, refinement_of
@@ -67,7 +68,9 @@ def load_perception(args: argparse.Namespace) -> CheckpointPerception:
     size: FrameSize = "official" if args.size == "official" else "native"
     if args.size not in (None, "native", "official"):
         size = parse_size(args.size)
-    perception = CheckpointPerception(TorchRuntime(model, args.threads), size, args.flip, refine)
+    decision = Decision(args.decision or Decision.ANOMALY)
+    perception = CheckpointPerception(TorchRuntime(model, args.threads), size, args.flip, refine, decision)
     flip = "on" if args.flip else "off"
-    print(f"{args.checkpoint}: {origin} weights, size {args.size or 'native'}, flip {flip}, refine {refine}")
+    print(f"{args.checkpoint}: {origin} weights, size {args.size or 'native'}, flip {flip}, refine {refine}, "
+          f"decision {decision.value}")  # fmt: skip
     return perception

@@ -60,8 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", metavar="NAME_OR_PATH", help="a model bundle (default: the one that ships)")
     model.add_argument(
         "--scores", "--score", default="refined", metavar="NAME,...",
-        help="anomaly scores to compare on the same outputs, the first one in full: refined (Eq. 15, default), anomaly "
-        "(Eq. 7), msp, max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
+        help="anomaly scores to compare on the same outputs, the first one in full: refined (what the model decides "
+        "by, default), anomaly (Eq. 7), background (Eq. 17), refined_anomaly, refined_background, msp, max_logit, "
+        "entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
     )  # fmt: skip
     model.add_argument(
         "--submission", type=Path, metavar="DIR",
@@ -143,7 +144,9 @@ def _run_model(args: argparse.Namespace) -> int:
     bundle = load_bundle(name)
     if dataset.classes is not None and dataset.anomaly is None:
         model_ids(bundle.manifest.labels, dataset)
-    key = f"{bundle.manifest.onnx_sha256}|{bundle.manifest.thresholds}|{scores}|{dataset.name}|{args.root.resolve()}"
+    manifest = bundle.manifest
+    model_key = f"{manifest.onnx_sha256}|{manifest.decision.value}|{manifest.thresholds}"
+    key = f"{model_key}|{scores}|{dataset.name}|{args.root.resolve()}"
     outputs = Outputs(work / hashlib.sha256(key.encode()).hexdigest()[:16])
     perception = Perception.load(name, spin=True)
     scorer = Scorer(perception, scores)

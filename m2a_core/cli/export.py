@@ -1,8 +1,9 @@
 """Turn trained weights into a model bundle: one ONNX graph with its manifest, checked against PyTorch on real frames.
 
 OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is OUT's last part; nothing is written
-unless the graph agrees with PyTorch on the frames. Thresholds and licence that are not given are kept from a manifest
-that OUT already has, its measured figures are not; thresholds can also be chosen afterwards, with `m2a calibrate`.
+unless the graph agrees with PyTorch on the frames. Thresholds, decision and licence that are not given are kept from a
+manifest that OUT already has, its measured figures are not; thresholds can also be chosen afterwards, with
+`m2a calibrate`.
 
 example:
   m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\
@@ -20,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import shipped_frames
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 from m2a_core.cli.predict import find_images
@@ -55,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--refinement", choices=("paper", "official"), default="paper", help="variant of Eq. 15 (default: %(default)s)"
     )
+    parser.add_argument(
+        "--decision", choices=[decision.value for decision in Decision],
+        help="the score that decides what is unknown; the graph holds both (default: that of OUT's manifest, else "
+        "background; with --refinement official the authors', anomaly)",
+    )  # fmt: skip
     parser.add_argument(
         "--precision", choices=("fp32", "fp16", "mixed"), default="fp32",
         help="of the graph's tensors; mixed: half precision but for norms, softmax and the open-set maps "
@@ -108,9 +115,11 @@ def manifest_notes(args: argparse.Namespace, previous: Manifest | None) -> Bundl
         ConfigError: a JSON file cannot be read or its entries do not fit.
     """
     old = previous.thresholds if previous else None
+    usual = Decision.ANOMALY if args.refinement == "official" else Decision.BACKGROUND
     thresholds = _thresholds(args.thresholds, old) if args.thresholds else old
     return BundleNotes(
         thresholds=thresholds or Thresholds(anomaly=0.5, refined=0.5),
+        decision=Decision(args.decision) if args.decision else previous.decision if previous else usual,
         license=args.license or (previous.license if previous else "not stated"),
         metrics=_numbers(args.metrics) if args.metrics else {},
     )

@@ -1,8 +1,10 @@
 """Look at images and videos: anomaly maps, open-set masks and unknown instances, written as arrays and as pictures.
 
 For every IMAGE, DIR/<stem>.npz holds, at the image's own size [H, W]:
-  anomaly            float32  f of Eq. 7; higher = more anomalous
-  refined            float32  f^r of Eq. 15: stuff other than road suppressed
+  refined            float32  the score that decides, higher = more anomalous: f^r by the manifest's decision, which is
+                              B, halved in confident stuff other than road (background), or R_M * f of Eq. 15 (anomaly)
+  anomaly            float32  f of Eq. 7, as the paper prints it
+  background         float32  B of Eq. 17
   semantic           uint8    closed-set class id
   open_set           uint8    class id, or the id after the last class for unknown; 255 = unlabelled
   panoptic           int32    class id * 256 + instance; 65535 = no segment
@@ -39,6 +41,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
+from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.cli import predict_video
 from m2a_core.errors import ConfigError, DataError
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
 HELP = "write anomaly maps, open-set masks and unknown instances of images"
 
 _JPEG_QUALITY = 92
+
+_WRITTEN = tuple(output for output in Output if output is not Output.SCORE)
+"""``score`` is ``refined`` or ``anomaly``, as the manifest says."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +97,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checkpoint.add_argument(
         "--refine", choices=("paper", "official", "off"),
         help="variant of Eq. 15 (default: official for the authors' Cityscapes weights, else paper)",
+    )  # fmt: skip
+    checkpoint.add_argument(
+        "--decision", choices=[decision.value for decision in Decision],
+        help="the score that decides what is unknown (default: anomaly, the authors')",
     )  # fmt: skip
     checkpoint.add_argument(
         "--attention", choices=("global_masked", "masked", "cross"), help="of the network (default: the model's own)"
@@ -161,7 +171,7 @@ def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
     if args.checkpoint is not None:
         # By name, as commands are: torch stays out of what the running path can reach.
         return import_module("m2a_core.cli.checkpoint").load_perception(args)
-    given = [f"--{name}" for name in ("size", "flip", "refine", "attention") if getattr(args, name)]
+    given = [f"--{name}" for name in ("size", "flip", "refine", "attention", "decision") if getattr(args, name)]
     if given:
         raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
     from m2a_core.perception import Perception
@@ -181,7 +191,7 @@ def _predict(perception: Perception | CheckpointPerception, path: Path, out: Pat
 
 
 def _arrays(result: OpenSetResult, network: NetworkOutput | None) -> dict[str, Any]:
-    arrays: dict[str, Any] = {output.value: getattr(result, output.value) for output in Output}
+    arrays: dict[str, Any] = {output.value: getattr(result, output.value) for output in _WRITTEN}
     if network is not None:
         arrays |= {"class_logits": network.class_logits, "mask_logits": network.mask_logits}
     return arrays

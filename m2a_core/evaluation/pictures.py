@@ -101,7 +101,7 @@ def model_pictures(dataset: Dataset, outputs: Outputs, perception: Perception, s
         own = perception.infer(Frame(image), frozenset({Output.ANOMALY, Output.REFINED}))
         assert own.anomaly is not None
         assert own.refined is not None
-        return pictures | {"score (Eq. 7)": heat(own.anomaly, reading), "refined (Eq. 15)": heat(own.refined, reading)}
+        return pictures | {"score (Eq. 7)": heat(own.anomaly, reading), "refined: decides": heat(own.refined, reading)}
 
     return of
 

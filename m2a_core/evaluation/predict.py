@@ -16,18 +16,25 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from m2a_core.bundle.decision import Decision
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.data.base import Dataset, Sample
 from m2a_core.data.files import SCORE_KEY, Pair
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.baseline_scores import SCORES
+from m2a_core.openset.decision import decision_scores
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
 from m2a_core.types import Frame, Output
 
-OWN_SCORES = ("refined", "anomaly")
-SCORE_NAMES = (*OWN_SCORES, *SCORES)
+OWN_SCORES = ("refined", "anomaly", "background")
+"""Scores that a result holds."""
+
+REFINED_BY = {f"refined_{decision.value}": decision for decision in Decision}
+"""f^r by either rule, whatever the model's own is; of the whole view alone."""
+
+SCORE_NAMES = ("refined", "anomaly", *SCORES, "background", *REFINED_BY)
 """Every anomaly score that one run of the network gives, as ``--scores`` takes them."""
 
 
@@ -45,12 +52,12 @@ def parse_scores(text: str) -> tuple[str, ...]:
 
 
 def mask_scores(network: NetworkOutput, size: tuple[int, int], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Scores of ``openset.scores`` on one output of a network.
+    """Scores of ``openset.scores``, and f^r by either rule, on one output of a network.
 
     Args:
         network: with its class and mask logits.
         size: H, W of the image.
-        names: keys of ``SCORES``.
+        names: keys of ``SCORES`` and ``REFINED_BY``.
 
     Returns:
         Name -> float32 [H, W], higher = more anomalous.
@@ -61,9 +68,14 @@ def mask_scores(network: NetworkOutput, size: tuple[int, int], names: Sequence[s
     geometry = Letterbox((height, width)).geometry(*size)
     # The mask logits go to the input size first, as in the paper's order of operations.
     masks = np.stack([cv2.resize(m, (width, height)) for m in network.mask_logits])
-    return {
-        name: geometry.undo_continuous(SCORES[name](network.class_logits, masks).astype(np.float32)) for name in names
-    }
+
+    def score(name: str) -> np.ndarray:
+        if name in REFINED_BY:
+            return decision_scores(network.anomaly, network.refined, network.background, REFINED_BY[name])[1]
+        assert network.class_logits is not None
+        return SCORES[name](network.class_logits, masks).astype(np.float32)
+
+    return {name: geometry.undo_continuous(score(name)) for name in names}
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,8 @@ class Scorer:
 
     Args:
         perception: the model.
-        scores: of ``SCORE_NAMES``: ``refined`` (Eq. 15, what the paper reports), ``anomaly`` (Eq. 7) or a name of
-            ``openset.scores.SCORES``; the first is the one that is evaluated in full.
+        scores: of ``SCORE_NAMES``: ``refined`` (what the model decides by), ``anomaly`` (Eq. 7), ``background``
+            (Eq. 17), f^r by either rule, or a name of ``openset.scores.SCORES``; the first is evaluated in full.
     """
 
     def __init__(self, perception: Perception, scores: Sequence[str]) -> None:

@@ -112,6 +112,7 @@ def _manifest(name: str, network: ExportedNetwork, notes: BundleNotes, onnx_dige
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         license=notes.license,
+        decision=notes.decision,
         metrics=notes.metrics,
         created_with={"m2a": __version__, **{p: version(p) for p in ("torch", "onnx", "onnxscript", "onnxruntime")}},
     )

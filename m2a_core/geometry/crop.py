@@ -68,6 +68,8 @@ def place_back(result: OpenSetResult, region: Region, size: tuple[int, int]) -> 
     return replace(
         result,
         anomaly=embed(result.anomaly, 0),
+        background=embed(result.background, 0),
+        score=embed(result.score, 0),
         refined=embed(result.refined, 0),
         semantic=embed(result.semantic, UNLABELLED),
         open_set=embed(result.open_set, UNLABELLED),

@@ -8,32 +8,82 @@ where it contains a seed. Measured on the composed validation set of m2a-edge in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 OPENING = 1 / 72
-"""Structures thinner than this share of the network input's height are no objects: 5 pixels of 360."""
+"""Structures thinner than this share of a view's height are no objects: 5 pixels of 360."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Scores of one view of the scene: the whole image, or a window of it seen at a finer scale.
+
+    Attributes:
+        refined: float32 [h, w], f^r of the view's valid area.
+        zoom: pixels of the result per pixel of ``refined`` and side.
+        x: column of the result where the view begins.
+        y: row of the result where the view begins.
+    """
+
+    refined: np.ndarray
+    zoom: int = 1
+    x: int = 0
+    y: int = 0
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the result that the view covers."""
+        height, width = self.refined.shape
+        return slice(self.y, self.y + self.zoom * height), slice(self.x, self.x + self.zoom * width)
+
+    @property
+    def area(self) -> int:
+        """Pixels of the result that the view covers."""
+        return self.zoom**2 * self.refined.size
 
 
 def anomaly_candidates(refined: np.ndarray, seed: float, extent: float) -> np.ndarray:
+    """The candidates of a single view, bool [H, W]; arguments as ``candidates_of``."""
+    return candidates_of([Layer(refined)], (refined.shape[0], refined.shape[1]), seed, extent)
+
+
+def candidates_of(layers: Sequence[Layer], size: tuple[int, int], seed: float, extent: float) -> np.ndarray:
     """Pixels of the thick components that contain a seed.
 
+    Every view is opened at its own scale; then seeds and components of all views are taken together.
+
     Args:
-        refined: float32 [H, W], f^r (Eq. 15).
+        layers: the views; all lie inside the result.
+        size: H, W of the result.
         seed: a pixel is a seed where f^r is at least this.
         extent: a component reaches as far as f^r is at least this; above ``seed`` it counts as ``seed``.
 
     Returns:
         bool [H, W].
     """
-    size = 2 * (round(refined.shape[0] * OPENING) // 2) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    seeds, extents = (
-        cv2.morphologyEx((refined >= level).astype(np.uint8), cv2.MORPH_OPEN, kernel)
-        for level in (seed, min(seed, extent))
-    )
+    seeds, extents = (_thick(layers, size, level) for level in (seed, min(seed, extent)))
     _, components = cv2.connectedComponents(extents, connectivity=8)
     seeded = np.zeros(components.max() + 1, bool)
     seeded[components[seeds > 0]] = True
     seeded[0] = False
     return seeded[components]
+
+
+def _thick(layers: Sequence[Layer], size: tuple[int, int], level: float) -> np.ndarray:
+    """Where some view reaches the level in a thick structure: uint8 [H, W], 0 or 1."""
+    result = np.zeros(size, np.uint8)
+    for layer in layers:
+        height, width = layer.refined.shape
+        side = 2 * (round(height * OPENING) // 2) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        opened = cv2.morphologyEx((layer.refined >= level).astype(np.uint8), cv2.MORPH_OPEN, kernel)
+        if layer.zoom > 1:
+            opened = cv2.resize(
+                opened, (layer.zoom * width, layer.zoom * height), interpolation=cv2.INTER_NEAREST_EXACT
+            )
+        result[layer.window] |= opened
+    return result

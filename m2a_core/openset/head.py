@@ -6,11 +6,13 @@ from enum import Enum
 
 import numpy as np
 
+from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.openset.candidates import anomaly_candidates
+from m2a_core.openset.candidates import Layer, candidates_of
 from m2a_core.openset.components import Component
+from m2a_core.openset.decision import View, decide
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import PAPER_COMPONENTS, PAPER_ITERATIONS, mine_unknown
 from m2a_core.openset.panoptic import draw_unknown, merge_segments
@@ -22,7 +24,7 @@ from m2a_core.types import OpenSetResult, Output, UnknownInstance
 class Candidates(str, Enum):
     """Where unknown instances are looked for.
 
-    ``anomaly``: the refined anomaly score (Eq. 15), see ``candidates``. For driving, where all that belongs to the
+    ``anomaly``: the refined score f^r, see ``candidates`` and ``decision``. For driving, where all that belongs to the
     scene is a known class.
     ``background``: the background (Eq. 17) reaches its threshold; then the paper's steps and hyper-parameters
     (Sec. 6.3). For open-set panoptic segmentation, where unlabelled stuff is normal.
@@ -46,6 +48,7 @@ class OpenSetHead:
         candidates: where unknown instances are looked for; None: where it suits the labels.
         hold: refined score from which what is no instance yet becomes a candidate of the result; None, or at least
             the threshold of instances, for no such candidates.
+        decision: which score decides what is unknown.
     """
 
     def __init__(
@@ -54,50 +57,59 @@ class OpenSetHead:
         thresholds: Thresholds,
         candidates: Candidates | None = None,
         hold: float | None = None,
+        decision: Decision = Decision.ANOMALY,
     ) -> None:
         self._labels = labels
         self._thresholds = thresholds
         self._candidates = Candidates.suiting(labels) if candidates is None else candidates
         # Below the extent of instances, components would be others than without candidates.
         self._hold = thresholds.refined if hold is None else max(hold, thresholds.extent)
+        self._decision = decision
 
     def compute(self, net: NetworkOutput, geometry: Geometry, wanted: frozenset[Output]) -> OpenSetResult:
+        """Run the heads on the network's tensors of one image; see ``compute_view``."""
+        return self.compute_view(decide(net, self._decision), geometry, wanted)
+
+    def compute_view(self, view: View, geometry: Geometry, wanted: frozenset[Output]) -> OpenSetResult:
         """Run the heads.
 
         Args:
-            net: the network's tensors of one image.
-            geometry: how the image lies in the network's input.
+            view: what the network says of an image, with the scores that decide.
+            geometry: how the image lies in the view's maps.
             wanted: the outputs to compute.
 
         Returns:
             The wanted maps at the image's own size; others None. ``instances`` come with ``unknown_instances``.
-            ``open_set`` is unknown exactly where ``anomaly`` reaches its threshold.
+            ``open_set`` is unknown exactly where ``score`` reaches its threshold.
         """
-        anomaly = refined = semantic = open_set = panoptic = unknown = None
+        score = refined = semantic = open_set = panoptic = unknown = None
         instances: tuple[UnknownInstance, ...] = ()
         candidates: tuple[UnknownInstance, ...] = ()
         candidate_map = None
-        if wanted & {Output.ANOMALY, Output.OPEN_SET}:
-            anomaly = geometry.undo_continuous(net.anomaly)
+        if wanted & {Output.SCORE, Output.OPEN_SET}:
+            score = geometry.undo_continuous(view.score)
         if Output.REFINED in wanted:
-            refined = geometry.undo_continuous(net.refined)
+            same = view.refined is view.score and score is not None
+            refined = score if same else geometry.undo_continuous(view.refined)
         if wanted & {Output.SEMANTIC, Output.OPEN_SET}:
-            semantic = geometry.undo_labels(net.semantic)
+            semantic = geometry.undo_labels(view.semantic)
         if Output.OPEN_SET in wanted:
-            assert anomaly is not None
+            assert score is not None
             assert semantic is not None
-            open_set = open_set_semantic(semantic, anomaly, self._thresholds.anomaly, self._labels.unknown_id)
+            open_set = open_set_semantic(semantic, score, self._thresholds.anomaly, self._labels.unknown_id)
         if wanted & {Output.UNKNOWN_INSTANCES, Output.PANOPTIC}:
-            strong, weak = self._split(self._mine(net, geometry), net, geometry)
-            unknown, instances = describe_instances(strong, net.anomaly, geometry)
+            strong, weak = self._split(self._mine(view, geometry), view, geometry)
+            unknown, instances = describe_instances(strong, view.score, geometry)
             if weak and Output.UNKNOWN_INSTANCES in wanted:
-                candidate_map, candidates = describe_instances(weak, net.anomaly, geometry)
+                candidate_map, candidates = describe_instances(weak, view.score, geometry)
         if Output.PANOPTIC in wanted:
             assert unknown is not None
-            panoptic = self._known_segments(net, geometry)
+            panoptic = self._known_segments(view, geometry)
             draw_unknown(panoptic, unknown, self._labels.unknown_id)
         return OpenSetResult(
-            anomaly=anomaly if Output.ANOMALY in wanted else None,
+            anomaly=geometry.undo_continuous(view.anomaly) if Output.ANOMALY in wanted else None,
+            background=geometry.undo_continuous(view.background) if Output.BACKGROUND in wanted else None,
+            score=score if Output.SCORE in wanted else None,
             refined=refined,
             semantic=semantic if Output.SEMANTIC in wanted else None,
             open_set=open_set,
@@ -108,64 +120,75 @@ class OpenSetHead:
             candidate_map=candidate_map,
         )
 
-    def _mine(self, net: NetworkOutput, geometry: Geometry) -> list[Component]:
-        """Unknown instances at the network's size, inside the valid area."""
+    def _mine(self, view: View, geometry: Geometry) -> list[Component]:
+        """Unknown instances at the size of the view's maps, inside the valid area."""
         height, width = geometry.valid
         limits = self._thresholds
         from_background = self._candidates is Candidates.BACKGROUND
+        layers = _layers(view, geometry)
         if from_background:
-            candidates = net.background[:height, :width] >= limits.background
+            candidates = view.background[:height, :width] >= limits.background
         else:
-            candidates = anomaly_candidates(
-                net.refined[:height, :width], min(self._hold, limits.refined), limits.extent
-            )
-        return mine_unknown(
+            candidates = candidates_of(layers, geometry.valid, min(self._hold, limits.refined), limits.extent)
+        smallest = min(layer.area for layer in layers)
+        mined = mine_unknown(
             candidates,
-            _valid_cells(net.query_masks, net, geometry),
-            net.class_probs,
+            _valid_cells(view.query_masks, view, geometry),
+            view.class_probs,
             self._labels,
-            stride=_stride(net),
+            stride=view.stride,
             mask_required=from_background,
             min_overlap=limits.component_overlap,
-            min_area=max(1, round(limits.min_area * height * width)),
+            min_area=max(1, round(limits.min_area * smallest)),
             number=PAPER_COMPONENTS if from_background else MAX_INSTANCES,
             iterations=PAPER_ITERATIONS if from_background else None,
         )
+        return [c for c in mined if len(layers) == 1 or c.area >= round(limits.min_area * _seen_in(c, layers).area)]
 
     def _split(
-        self, components: list[Component], net: NetworkOutput, geometry: Geometry
+        self, components: list[Component], view: View, geometry: Geometry
     ) -> tuple[list[Component], list[Component]]:
         """Those that are instances, and those that are candidates only."""
         limits = self._thresholds
         if self._candidates is Candidates.BACKGROUND or self._hold >= limits.refined:
             return components, []
-        height, width = geometry.valid
-        seeded = anomaly_candidates(net.refined[:height, :width], limits.refined, limits.extent)
+        seeded = candidates_of(_layers(view, geometry), geometry.valid, limits.refined, limits.extent)
         parts: tuple[list[Component], list[Component]] = ([], [])
         for component in components:
             parts[0 if (seeded[component.window] & component.mask).any() else 1].append(component)
         return parts
 
-    def _known_segments(self, net: NetworkOutput, geometry: Geometry) -> np.ndarray:
+    def _known_segments(self, view: View, geometry: Geometry) -> np.ndarray:
         """Closed-set panoptic map, int32 at the image's size."""
         segments = merge_segments(
-            _valid_cells(net.winning_query, net, geometry),
-            _valid_cells(net.query_masks, net, geometry),
-            net.class_probs,
+            _valid_cells(view.winning_query, view, geometry),
+            _valid_cells(view.query_masks, view, geometry),
+            view.class_probs,
             self._labels,
             self._thresholds.keep_score,
             self._thresholds.overlap,
         )
-        return geometry.undo_labels(segments, _stride(net))
+        return geometry.undo_labels(segments, view.stride)
 
 
-def _stride(net: NetworkOutput) -> int:
-    """Network input pixels per mask pixel."""
-    return net.anomaly.shape[0] // net.query_masks.shape[1]
+def _layers(view: View, geometry: Geometry) -> tuple[Layer, ...]:
+    """The scores in which instances are looked for, by view."""
+    height, width = geometry.valid
+    return view.layers or (Layer(view.refined[:height, :width]),)
 
 
-def _valid_cells(maps: np.ndarray, net: NetworkOutput, geometry: Geometry) -> np.ndarray:
+def _seen_in(component: Component, layers: tuple[Layer, ...]) -> Layer:
+    """The finest view that the middle of a component lies in; the first one covers everything."""
+    y, x = ((span.start + span.stop) // 2 for span in component.window)
+
+    def holds(layer: Layer) -> bool:
+        rows, cols = layer.window
+        return rows.start <= y < rows.stop and cols.start <= x < cols.stop
+
+    return min((layer for layer in layers if holds(layer)), key=lambda layer: layer.area)
+
+
+def _valid_cells(maps: np.ndarray, view: View, geometry: Geometry) -> np.ndarray:
     """The part of mask-size maps that the image covers, at least partly."""
-    stride = _stride(net)
-    height, width = (-(-n // stride) for n in geometry.valid)
+    height, width = (-(-n // view.stride) for n in geometry.valid)
     return maps[..., :height, :width]

@@ -14,13 +14,13 @@ MAX_INSTANCES = 255
 
 
 def describe_instances(
-    components: list[Component], anomaly: np.ndarray, geometry: Geometry
+    components: list[Component], score: np.ndarray, geometry: Geometry
 ) -> tuple[np.ndarray, tuple[UnknownInstance, ...]]:
     """Number the unknown instances by descending score and describe them at the image's own size.
 
     Args:
         components: disjoint, found at the network's size inside the valid area; at most 255.
-        anomaly: float32, f (Eq. 7) at the network's size; an instance's score is its mean over the component.
+        score: float32, the decision's score at the network's size; an instance's is its mean over the component.
         geometry: how the image lies in the network's input.
 
     Returns:
@@ -30,17 +30,17 @@ def describe_instances(
     ids = np.zeros(geometry.original, np.uint16)
     if not components:
         return ids, ()
-    scored = sorted(((float(anomaly[c.window][c.mask].mean()), c) for c in components), key=lambda pair: -pair[0])
+    scored = sorted(((float(score[c.window][c.mask].mean()), c) for c in components), key=lambda pair: -pair[0])
     numbers = np.zeros(geometry.valid, np.uint16)
     for number, (_, component) in enumerate(scored, start=1):
         numbers[component.window][component.mask] = number
     at_image = geometry.undo_labels(numbers)
     instances: list[UnknownInstance] = []
-    for number, (score, component) in enumerate(scored, start=1):
+    for number, (mean, component) in enumerate(scored, start=1):
         rows, cols = _window_at_image(component, geometry)
         mask = at_image[rows, cols] == number
         if mask.any():
-            instance = _describe(mask, cols.start, rows.start, len(instances) + 1, score)
+            instance = _describe(mask, cols.start, rows.start, len(instances) + 1, mean)
             ids[rows, cols][mask] = instance.id
             instances.append(instance)
     return ids, tuple(instances)

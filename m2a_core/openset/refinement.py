@@ -105,3 +105,16 @@ def refine(anomaly: np.ndarray, mask: np.ndarray) -> np.ndarray:
         Same dtype as ``anomaly``, [H, W]; zero where R_M is. Where f is negative, zero is *higher* than f.
     """
     return anomaly * mask
+
+
+def refined_away(anomaly: np.ndarray, refined: np.ndarray) -> np.ndarray:
+    """Where R_M of Eq. 15 is 0, read off f and f^r; so a graph need not say it by a map of its own.
+
+    Args:
+        anomaly: float [H, W], f.
+        refined: float [H, W], R_M * f; may have been resized along with f: R_M is then taken at a half.
+
+    Returns:
+        bool [H, W]. False where f is exactly 0 and f^r says nothing.
+    """
+    return 2 * np.abs(refined) < np.abs(anomaly)

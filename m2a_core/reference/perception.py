@@ -14,9 +14,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import CITYSCAPES19, LabelSet
+from m2a_core.openset.decision import decision_scores
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.refinement import Refinement, RefinementRule, refinement_rule
 from m2a_core.openset.semantic import open_set_semantic
@@ -51,7 +53,12 @@ class CheckpointPerception:
     """A loaded checkpoint, ready for frames of any size."""
 
     def __init__(
-        self, runtime: TorchRuntime, size: FrameSize = "native", flip: bool = False, refine: RefineChoice = "paper"
+        self,
+        runtime: TorchRuntime,
+        size: FrameSize = "native",
+        flip: bool = False,
+        refine: RefineChoice = "paper",
+        decision: Decision = Decision.ANOMALY,
     ) -> None:
         """Prepare.
 
@@ -60,7 +67,8 @@ class CheckpointPerception:
             size: ``native``: the image as it is; ``official``: shorter side 1024, longer at most 2048, the resize of
                 the authors' scripts; (H, W): scaled to fit, keeping the aspect.
             flip: average the scores with those of the left-right flipped image, as the authors' scripts do.
-            refine: variant of Eq. 15, or ``off``: refined = anomaly.
+            refine: variant of Eq. 15, or ``off``: nothing is suppressed.
+            decision: which score decides what is unknown; the authors' is ``anomaly``.
 
         Raises:
             ConfigError: the refinement is not defined for the model's classes.
@@ -73,7 +81,8 @@ class CheckpointPerception:
         self._rule: RefinementRule | None = (
             None if refine == "off" else refinement_rule(self.labels, Refinement(refine))
         )
-        self._head = OpenSetHead(self.labels, UNCALIBRATED)
+        self._decision = decision
+        self._head = OpenSetHead(self.labels, UNCALIBRATED, decision=decision)
 
     def infer_raw(
         self, frame: Frame, wanted: frozenset[Output] = ALL_OUTPUTS, raw: bool = True
@@ -110,17 +119,19 @@ class CheckpointPerception:
                 mask_logits=mask_logits.numpy() if raw else None,
             )
         result = self._head.compute(network, geometry, wanted - {Output.OPEN_SET})
+        anomaly, background, semantic = (at_image[name] for name in ("anomaly", "background", "semantic"))
+        score, refined = decision_scores(anomaly, at_image["refined"], background, self._decision)
+        limit, unknown = UNCALIBRATED.anomaly, self.labels.unknown_id
         exact = replace(
             result,
-            anomaly=at_image["anomaly"] if Output.ANOMALY in wanted else None,
-            refined=at_image["refined"] if Output.REFINED in wanted else None,
-            semantic=at_image["semantic"] if Output.SEMANTIC in wanted else None,
-            open_set=self._open_set(at_image) if Output.OPEN_SET in wanted else None,
+            anomaly=anomaly if Output.ANOMALY in wanted else None,
+            background=background if Output.BACKGROUND in wanted else None,
+            score=score if Output.SCORE in wanted else None,
+            refined=refined if Output.REFINED in wanted else None,
+            semantic=semantic if Output.SEMANTIC in wanted else None,
+            open_set=open_set_semantic(semantic, score, limit, unknown) if Output.OPEN_SET in wanted else None,
         )
         return exact, network
-
-    def _open_set(self, maps: dict[str, np.ndarray]) -> np.ndarray:
-        return open_set_semantic(maps["semantic"], maps["anomaly"], UNCALIBRATED.anomaly, self.labels.unknown_id)
 
     def close(self) -> None:
         """Nothing to free before the object goes."""
@@ -150,16 +161,17 @@ class CheckpointPerception:
         size: tuple[int, int],
     ) -> dict[str, np.ndarray]:
         maps = score_maps(class_logits, mask_logits, padded, valid, size, self._rule)
-        anomaly, refined = maps.anomaly, maps.refined
+        anomaly, refined, background = maps.anomaly, maps.refined, maps.background
         if flipped is not None:
             mirror = score_maps(*flipped, padded, valid, size, self._rule)
             anomaly = (anomaly + mirror.anomaly.flip(1)) / 2
             refined = (refined + mirror.refined.flip(1)) / 2
+            background = (background + mirror.background.flip(1)) / 2
         return {
             "anomaly": anomaly.numpy(),
             "refined": refined.numpy(),
             "semantic": maps.semantic.to(torch.uint8).numpy(),
-            "background": maps.background.numpy(),
+            "background": background.numpy(),
         }
 
 

@@ -41,8 +41,9 @@ def _copy(values: np.ndarray, out: np.ndarray) -> None:
 
 
 MAPS = (
-    # f sums over queries and can leave [0, 1] by a little; readers are promised [0, 1].
-    MapOutput("anomaly_map", Output.ANOMALY, "32FC1", lambda anomaly, out: np.clip(anomaly, 0.0, 1.0, out=out)),
+    # The score that decides, so that map, mask and threshold say the same. f sums over queries and can leave [0, 1] by
+    # a little; readers are promised [0, 1].
+    MapOutput("anomaly_map", Output.SCORE, "32FC1", lambda score, out: np.clip(score, 0.0, 1.0, out=out)),
     MapOutput("open_set_mask", Output.OPEN_SET, "mono8", _copy),
     MapOutput("panoptic", Output.PANOPTIC, "16UC1", _copy),
     MapOutput("unknown_instances", Output.UNKNOWN_INSTANCES, "16UC1", _copy),
@@ -54,7 +55,7 @@ def class_map_json(labels: LabelSet, threshold: float) -> str:
 
     Args:
         labels: the known classes.
-        threshold: anomaly score from which a pixel is unknown.
+        threshold: score of the anomaly map from which a pixel is unknown.
     """
     names = (*labels.names, UNKNOWN_NAME)
     class_map = [{"class_id": i, "class_name": name} for i, name in enumerate(names)]

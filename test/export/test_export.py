@@ -137,7 +137,7 @@ def test_nothing_is_written_when_the_graph_disagrees(tmp_path, weights):
 
 def test_what_is_not_given_is_kept_from_the_manifest_that_is_there(exported):
     previous = load_bundle(exported).manifest
-    nothing_given = argparse.Namespace(thresholds=None, metrics=None, license=None)
+    nothing_given = argparse.Namespace(thresholds=None, metrics=None, license=None, decision=None, refinement="paper")
     # Figures are of other weights, or of the same in another graph: nobody measured them.
     assert manifest_notes(nothing_given, previous) == replace(NOTES, metrics={})
 
@@ -145,7 +145,9 @@ def test_what_is_not_given_is_kept_from_the_manifest_that_is_there(exported):
 def test_thresholds_that_are_given_leave_the_others_of_the_manifest_as_they_are(exported, tmp_path):
     previous = load_bundle(exported).manifest
     (tmp_path / "t.json").write_text('{"anomaly": 0.75}')
-    given = argparse.Namespace(thresholds=tmp_path / "t.json", metrics=None, license=None)
+    given = argparse.Namespace(
+        thresholds=tmp_path / "t.json", metrics=None, license=None, decision=None, refinement="paper"
+    )
     assert manifest_notes(given, previous).thresholds == replace(previous.thresholds, anomaly=0.75)
 
 
@@ -171,7 +173,9 @@ def test_weights_trained_with_another_attention_are_loaded_with_it(tmp_path, mon
 
 
 def test_thresholds_are_placeholders_until_they_are_chosen():
-    notes = manifest_notes(argparse.Namespace(thresholds=None, metrics=None, license=None), None)
+    notes = manifest_notes(
+        argparse.Namespace(thresholds=None, metrics=None, license=None, decision=None, refinement="paper"), None
+    )
     assert (notes.thresholds.anomaly, notes.thresholds.refined, notes.license) == (0.5, 0.5, "not stated")
 
 

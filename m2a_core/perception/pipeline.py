@@ -31,7 +31,7 @@ class Perception:
         self.manifest = manifest
         self._runtime = runtime
         self._letterbox = Letterbox(runtime.input_size)
-        self._head = OpenSetHead(manifest.labels, manifest.thresholds, hold=hold)
+        self._head = OpenSetHead(manifest.labels, manifest.thresholds, hold=hold, decision=manifest.decision)
 
     @classmethod
     def load(

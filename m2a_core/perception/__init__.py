@@ -1,0 +1,5 @@
+"""From an image to an open-set result: letterbox, network, heads, and a second, closer look at the road's far end."""
+
+from m2a_core.perception.pipeline import Perception
+
+__all__ = ["Perception"]
