@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from m2a_core.data.base import Dataset, PanopticTruth, Sample, Segment, paired, pictures, require
+from m2a_core.data.coco import PANOPTIC_LAYOUT, panoptic_frames
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.panoptic_png import read_segment_ids
 
 STREETHAZARDS = """\
 ROOT/test/images/test/{t5,t6}/NAME.png
@@ -25,11 +23,6 @@ CAMVID = """\
 ROOT/{train,val,test}/NAME.png and ROOT/{train,val,test}annot/NAME.png     (0..10 classes, 11 void)
 or
 ROOT/images/{train,val,test}/NAME.* and ROOT/labels/{train,val,test}/NAME.png"""
-
-COCO = """\
-ROOT/val2017/NAME.jpg
-ROOT/annotations/panoptic_val2017.json
-ROOT/annotations/panoptic_val2017/NAME.png (or ROOT/panoptic_val2017/NAME.png)"""
 
 STREETHAZARDS_NAMES = (
     "building", "fence", "other", "pedestrian", "pole", "road line", "road", "sidewalk", "vegetation", "car", "wall",
@@ -105,32 +98,19 @@ def coco_panoptic(root: Path, percent_unknown: int = 0) -> Dataset:
         root: the data set's folder.
         percent_unknown: 0, 5, 10 or 20.
     """
-    path = root / "annotations" / "panoptic_val2017.json"
-    masks = [m for m in (path.with_suffix(""), root / path.stem) if m.is_dir()]
-    if not path.is_file() or not masks:
-        raise DataError(
-            f"COCO panoptic: {path if masks else path.with_suffix('')} is missing; expected layout:\n{COCO}"
-        )
     if percent_unknown not in (0, *COCO_UNKNOWN):
         raise DataError(f"COCO panoptic: K is {percent_unknown}, expected 0, 5, 10 or 20")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names = {entry["id"]: entry["name"] for entry in content["categories"]}
-        files = {image["id"]: image["file_name"] for image in content["images"]}
-        segments = {
-            Path(entry["file_name"]).stem: tuple(
-                Segment(part["id"], names[part["category_id"]], bool(part["iscrowd"]))
-                for part in entry["segments_info"]
-            )
-            for entry in content["annotations"]
-        }
-        images = [root / "val2017" / files[entry["image_id"]] for entry in content["annotations"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not COCO panoptic annotations ({type(error).__name__}: {error})") from error
-    absent = [image for image in images if not image.is_file()]
+    frames = panoptic_frames(root, "val2017")
+    absent = [frame.image for frame in frames if not frame.image.is_file()]
     if absent:
-        raise DataError(f"COCO panoptic: {len(absent)} images are missing, the first is {absent[0]}; layout:\n{COCO}")
-    samples = paired("COCO panoptic", COCO, images, lambda p: masks[0] / f"{p.stem}.png", lambda p: p.stem)
+        raise DataError(
+            f"COCO panoptic: {len(absent)} images are missing, the first is {absent[0]}; layout:\n{PANOPTIC_LAYOUT}"
+        )
+    by_image = {frame.image: frame for frame in frames}
+    samples = paired(
+        "COCO panoptic", PANOPTIC_LAYOUT, list(by_image), lambda p: by_image[p].mask, lambda p: by_image[p].mask.stem
+    )
+    segments = {frame.mask.stem: frame.segments for frame in frames}
     unknown = frozenset(n for k, part in COCO_UNKNOWN.items() if k <= percent_unknown for n in part)
     return Dataset("coco_panoptic", samples, panoptic=partial(_coco_segments, segments=segments), unknown=unknown)
 
@@ -144,8 +124,6 @@ def _town_name(image: Path, town: str) -> str:
 
 
 def _coco_segments(sample: Sample, segments: dict[str, tuple[Segment, ...]]) -> PanopticTruth:
-    image = cv2.imread(str(sample.labels), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{sample.labels}: not an image, or cut short")
-    blue, green, red = (image[..., channel].astype(np.int32) for channel in range(3))
-    return PanopticTruth(red + 256 * green + 65536 * blue, segments[sample.name])
+    assert sample.labels is not None
+    known = segments[sample.name]
+    return PanopticTruth(read_segment_ids(sample.labels, {segment.id for segment in known}), known)

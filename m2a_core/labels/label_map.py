@@ -62,7 +62,7 @@ class LabelValues:
                 return ids.astype(np.uint8)
         found, counts = np.unique(stored, return_counts=True)
         bad = [(int(v), int(n)) for v, n in zip(found, counts, strict=True) if int(v) not in allowed]
-        raise DataError(f"{source}: label values outside the map: {_counted(bad)}; expected {self}")
+        raise DataError(f"{source}: label values outside the map: {counted(bad)}; expected {self}")
 
     def __str__(self) -> str:
         """The values in words, as for messages."""
@@ -148,11 +148,11 @@ def _one_channel(stored: np.ndarray, mode: str, path: Path) -> np.ndarray:
     if (stored[..., :1] == stored).all():
         return stored[..., 0]
     colors, counts = np.unique(stored.reshape(-1, stored.shape[2]), axis=0, return_counts=True)
-    shown = _counted(zip((tuple(map(int, color)) for color in colors), map(int, counts), strict=True))
+    shown = counted(zip((tuple(map(int, color)) for color in colors), map(int, counts), strict=True))
     raise DataError(f"{path}: an {mode} picture that holds {shown}; expected ids as 8-bit grey or palette, not colours")
 
 
-def _counted(found: Iterable[tuple[object, int]]) -> str:
+def counted(found: Iterable[tuple[object, int]]) -> str:
     """Values with their pixels, the most frequent first: ``2 (31 pixels), 254 (7 pixels)``."""
     ordered = sorted(found, key=lambda entry: -entry[1])
     more = f" and {len(ordered) - _NAMED} more values" if len(ordered) > _NAMED else ""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask
 
 from m2a_core.errors import DataError
 from m2a_core.labels.coco import COCO_PANOPTIC133, coco_known
 from m2a_core.labels.label_set import CITYSCAPES19, STREETHAZARDS12
-from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts, segmentation_mask
+from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.datasets import FramesOnDisk
 from m2a_core.training.road_sets import cityscapes_sources, streethazards_sources
 from m2a_core.training.targets import IGNORE, make_target
@@ -114,7 +116,7 @@ def test_a_panoptic_mask_with_unannotated_segments_is_named(tmp_path):
     write_coco_panoptic(tmp_path, {"train2017": 1})
     path = tmp_path / "annotations" / "panoptic_train2017" / "000000000000.png"
     cv2.imwrite(str(path), np.full((80, 100, 3), (9, 0, 0), np.uint8)[..., ::-1])
-    with pytest.raises(DataError, match=r"000000000000\.png: segment ids \[9\] are not among the 6"):
+    with pytest.raises(DataError, match=r"000000000000\.png: segment ids 9 \(8000 pixels\) are not among the 6"):
         coco_panoptic_sources(tmp_path, "train2017", COCO_PANOPTIC133)[0].read()
 
 
@@ -172,12 +174,23 @@ def test_malformed_annotations_are_named(tmp_path):
     for entry in content["annotations"]:
         entry["segmentation"] = {"size": [80, 100], "counts": "compressed"}
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(DataError, match="expected polygons or uncompressed run lengths"):
+    with pytest.raises(DataError, match="expected compressed run lengths of an image"):
         cutouts(tmp_path)
 
 
-def test_polygons_of_one_object_add_up():
-    parts = [[0, 0, 10, 0, 10, 10, 0, 10], [5, 5, 20, 5, 20, 20, 5, 20]]
-    mask = segmentation_mask(parts, (30, 30), "x")
-    assert mask[7, 7] == mask[2, 2] == mask[15, 15] == 1
-    assert mask[25, 25] == mask[2, 15] == 0
+def test_cut_outs_do_not_depend_on_how_ids_and_run_lengths_are_written(tmp_path):
+    write_coco_instances(tmp_path, 16)
+    expected = cutouts(tmp_path)
+    path = tmp_path / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for entry in content["annotations"]:
+        if entry["iscrowd"] == 0:
+            del entry["iscrowd"]
+        entry["image_id"], entry["category_id"] = str(entry["image_id"]), str(entry["category_id"])
+        if isinstance(entry["segmentation"], dict):
+            packed = mask.frPyObjects(entry["segmentation"], 80, 100)
+            entry["segmentation"] = {"size": packed["size"], "counts": packed["counts"].decode()}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    for one, other in zip(itertools.chain(*expected), itertools.chain(*cutouts(tmp_path)), strict=True):
+        assert (one.name, one.kind) == (other.name, other.kind)
+        np.testing.assert_array_equal(one.rgba, other.rgba)

@@ -1,0 +1,133 @@
+"""COCO's annotation files, with every field that is missing or odd named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m2a_core.data.base import Segment
+from m2a_core.errors import DataError
+from m2a_core.labels.coco import COCO_PANOPTIC133
+
+PANOPTIC_LAYOUT = """\
+ROOT/{train,val}2017/NAME.jpg
+ROOT/annotations/panoptic_{train,val}2017.json
+ROOT/annotations/panoptic_{train,val}2017/NAME.png (or ROOT/panoptic_{train,val}2017/NAME.png)"""
+
+
+@dataclass(frozen=True)
+class PanopticFrame:
+    """A frame of COCO panoptic: its picture, its PNG of segment ids, and what the segments are."""
+
+    image: Path
+    mask: Path
+    segments: tuple[Segment, ...]
+
+
+def read_annotations(path: Path) -> dict[str, Any]:
+    """Read an annotation file.
+
+    Raises:
+        DataError: it cannot be read, is no JSON, or lacks images, annotations or categories.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); a half-finished download?") from error
+    keys = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
+        raise DataError(f"{path}: expected COCO annotations with lists of images, annotations and categories")
+    return content
+
+
+def field(entry: Any, key: str, where: str) -> Any:
+    """One field of an entry.
+
+    Raises:
+        DataError: the entry has no such field; the message names both.
+    """
+    if not isinstance(entry, Mapping) or key not in entry:
+        shown = json.dumps(entry, default=str)[:120]
+        raise DataError(f"{where}: an entry without '{key}': {shown}")
+    return entry[key]
+
+
+def files_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """Image id, as text (some tools write numbers, others strings) -> file name."""
+    return {str(field(i, "id", f"{path}: images")): str(field(i, "file_name", f"{path}: images"))
+            for i in content["images"]}  # fmt: skip
+
+
+def names_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """Category id, as text -> name."""
+    return {str(field(c, "id", f"{path}: categories")): str(field(c, "name", f"{path}: categories"))
+            for c in content["categories"]}  # fmt: skip
+
+
+def looked_up(table: Mapping[str, str], key: object, what: str) -> str:
+    """An entry of a table by its id.
+
+    Raises:
+        DataError: there is none; ``what`` says who asks for what.
+    """
+    if str(key) not in table:
+        raise DataError(f"{what} {key!r}, which the file does not list")
+    return table[str(key)]
+
+
+def panoptic_frames(root: Path, split: str) -> list[PanopticFrame]:
+    """List the frames of a split of COCO panoptic, by file name. A segment without ``iscrowd`` is no crowd.
+
+    Args:
+        root: the data set's folder.
+        split: ``train2017`` or ``val2017``.
+
+    Raises:
+        DataError: annotations or masks are missing, a field is, an id refers to nothing, a category is none of COCO's
+            133, or two annotations share a file.
+    """
+    path = root / "annotations" / f"panoptic_{split}.json"
+    masks = next((m for m in (path.with_suffix(""), root / path.stem) if m.is_dir()), None)
+    if masks is None or not path.is_file():
+        missing = path if not path.is_file() else path.with_suffix("")
+        raise DataError(f"COCO panoptic: {missing} is missing; expected layout:\n{PANOPTIC_LAYOUT}")
+    content = read_annotations(path)
+    files, names = files_by_id(content, path), names_by_id(content, path)
+    frames: dict[str, PanopticFrame] = {}
+    images: set[str] = set()
+    for entry in content["annotations"]:
+        file = str(field(entry, "file_name", f"{path}: annotations"))
+        where = f"{path}: {file}"
+        if file in frames:
+            raise DataError(f"{where}: annotated twice; keep one")
+        image = looked_up(files, field(entry, "image_id", where), f"{where}: is of image")
+        if image in images:
+            raise DataError(f"{where}: its image {image} has two annotations; keep one")
+        images.add(image)
+        segments = tuple(_segment(part, names, where) for part in field(entry, "segments_info", where))
+        if len({segment.id for segment in segments}) < len(segments):
+            raise DataError(f"{where}: two segments have one id")
+        frames[file] = PanopticFrame(root / split / image, masks / file, segments)
+    if not frames:
+        raise DataError(f"{path}: no annotations")
+    return [frames[file] for file in sorted(frames)]
+
+
+def _segment(part: Any, names: Mapping[str, str], where: str) -> Segment:
+    number = _integer(field(part, "id", f"{where}: segments_info"), f"{where}: a segment's id")
+    name = looked_up(names, field(part, "category_id", where), f"{where}: segment {number} is of category")
+    if name not in COCO_PANOPTIC133.names:
+        raise DataError(f"{where}: segment {number} is of category '{name}', which is none of COCO's 133 panoptic ones")
+    return Segment(number, name, bool(part.get("iscrowd", 0)))
+
+
+def _integer(value: Any, what: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} is {value!r}; expected an integer") from error

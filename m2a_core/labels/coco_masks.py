@@ -1,0 +1,68 @@
+"""Masks of single objects as COCO's instance annotations hold them: polygons and run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from m2a_core.errors import DataError
+
+
+def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> np.ndarray:
+    """Rasterise a COCO segmentation, pixel for pixel as ``pycocotools`` does.
+
+    Args:
+        segmentation: list of polygons [x0, y0, x1, y1, ...]; or a mapping with ``size`` [H, W] and ``counts``, a list
+            of run lengths or COCO's compressed text of them.
+        size: H, W of the image.
+        source: what it is of, for messages.
+
+    Returns:
+        uint8 [H, W], 0 or 1.
+
+    Raises:
+        DataError: malformed, or of another size.
+    """
+    from pycocotools import mask
+
+    height, width = size
+    if isinstance(segmentation, list):
+        try:
+            polygons = [np.array(polygon, np.float64) for polygon in segmentation]
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{source}: expected polygons of numbers ({error})") from error
+        good = all(p.ndim == 1 and p.size >= 6 and p.size % 2 == 0 and np.isfinite(p).all() for p in polygons)
+        if not polygons or not good:
+            raise DataError(f"{source}: expected polygons of at least three points")
+        return mask.decode(mask.merge(mask.frPyObjects([p.tolist() for p in polygons], height, width)))
+    counts = segmentation.get("counts") if isinstance(segmentation, Mapping) else None
+    compressed = isinstance(counts, str | bytes)
+    runs = _decompressed(counts) if isinstance(counts, str | bytes) else counts
+    # pycocotools trusts the sum and reads beyond its memory where it is another.
+    fits = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
+    if not fits or list(segmentation.get("size", [])) != [height, width] or sum(runs or ()) != height * width:
+        kind = "compressed run lengths" if compressed else "polygons or run lengths"
+        raise DataError(f"{source}: expected {kind} of an image of {list(size)}")
+    return mask.decode(mask.frPyObjects({"size": [height, width], "counts": runs}, height, width))
+
+
+def _decompressed(text: str | bytes) -> list[int] | None:
+    """Run lengths of COCO's text, as ``rleFrString`` of its maskApi.c reads them; None where it ends in the middle.
+
+    A character has 5 bits; from the fourth run on the difference to the one two before is written.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in text.encode() if isinstance(text, str) else text:
+        code = character - 48
+        if not 0 <= code < 64:
+            return None
+        value |= (code & 0x1F) << shift
+        shift += 5
+        if not code & 0x20:
+            value -= (1 << shift) if code & 0x10 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return None if shift else runs
