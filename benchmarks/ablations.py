@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--crop", help="height,width of the training crop, in place of the configuration's")
     parser.add_argument("--frames", type=int, default=0, help="held-apart frames to measure on (default: all)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundle for 5d and 6-8 (default: %(default)s)")
-    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="default: %(default)s")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="default: %(default)s")
     parser.add_argument("--docs", type=Path, default=Path("docs/ablations"), help="default: %(default)s")
     args = parser.parse_args()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from m2a_core.bundle.loading import ModelBundle
 from m2a_core.model import MODELS, build_model
 from m2a_core.model.mask2anomaly import Mask2Anomaly
@@ -16,7 +18,7 @@ def bundle_network(bundle: ModelBundle) -> Mask2Anomaly:
         CheckpointError: the weights are missing or no safetensors file.
     """
     name = bundle.manifest.name
-    model = build_model(MODELS[name])
+    model = build_model(replace(MODELS[name], labels=bundle.manifest.labels))
     path = bundle.directory / f"{name}.safetensors"
     if load_related_weights(model, path):
         raise SystemExit(f"{path}: not the weights of the network '{name}' of this version")

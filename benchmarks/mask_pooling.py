@@ -6,7 +6,7 @@ Every pixel belongs to the query whose mask is surest there, of all queries: "no
 The pooled score is (1 - s) f + s mean of f over the pixels of the query (or over their connected component), for all
 queries or for those alone that say "no object". Prints AuPRC and FPR95 of f and f^r, and in how many frames the
 average precision of f^r is better than without. ROOT holds images/ and masks/ (0 known, 1 anomaly, 255 void), as
-benchmarks/edge_validation.py writes them.
+benchmarks/road_sets.py writes them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """What a precision costs: AuPRC and FPR95 on composed frames, mIoU on held-apart frames, several bundles side by side.
 
-ONNX Runtime on the CPU; all bundles see the same frames. The composed set is that of benchmarks/edge_validation.py.
+ONNX Runtime on the CPU; all bundles see the same frames. The composed set is that of benchmarks/road_sets.py.
 
 m2a quantize --model m2a-edge --frames calibration/ --out out/m2a-edge-int8
 python benchmarks/precision_cost.py --models m2a-edge out/m2a-edge-int8 --composed out/validation/composed \
-    --data-root ../shared/data --json out/precision_cost.json
+    --data-root data --json out/precision_cost.json
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME_OR_PATH")
     parser.add_argument("--composed", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="default: %(default)s")
     parser.add_argument("--config", type=Path, default=Path("config/training/m2a-edge.yaml"))
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th frame")
     parser.add_argument("--json", type=Path)

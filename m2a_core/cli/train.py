@@ -1,9 +1,9 @@
 """Train a network from a configuration file; needs the 'train' extra.
 
 The configuration names the model, the data and the stages: the known classes first (Sec. 3 of the paper), then the
-outlier stage with pasted objects (Sec. 4.3). DATA_ROOT holds the data sets as distributed: for m2a-edge camvid/
-(images, labels, frames.csv) and outliers/ (RGBA cut-outs, train.csv); for the paper's recipes see docs/training.md.
-CamVid's test split is refused.
+outlier stage with pasted objects (Sec. 4.3). DATA_ROOT holds the data sets, a folder each: for m2a-edge
+cityscapes_640/, camvid/, idd_lite/, outliers/ and outliers_coco/; docs/datasets.md says how they lie, docs/training.md
+what the paper's recipes need. CamVid's test split is refused.
 
 OUT receives
   checkpoint.pt        everything that --resume needs; replaced in one piece, so a kill or a full disk costs nothing
@@ -21,10 +21,10 @@ something is broken.
 Under torchrun the processes share each batch; the result is that of one process, up to rounding.
 
 examples:
-  m2a train --config config/training/edge-plus.yaml --data-root /data --check       # reads every file, trains nothing
-  m2a train --config config/training/edge-plus.yaml --data-root /data --dry-run     # one batch of each stage, and stop
-  m2a train --config config/training/edge-plus.yaml --data-root /data --out runs/first
-  m2a train --config config/training/edge-plus.yaml --data-root /data --out runs/first --resume
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --check       # reads every file, trains nothing
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --dry-run     # one batch of each stage, and stop
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first --resume
   torchrun --nproc_per_node=2 --no-python m2a train --config config/training/as-cityscapes.yaml --data-root /data
   tensorboard --logdir runs/first/tensorboard
 """
@@ -48,8 +48,8 @@ EXIT_STOPPED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, help="e.g. config/training/edge-plus.yaml")
-    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"), help="default: %(default)s")
+    parser.add_argument("--config", type=Path, required=True, help="e.g. config/training/m2a-edge.yaml")
+    parser.add_argument("--data-root", type=Path, default=Path("data"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/NAME")
     parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint, if there is one")
     parser.add_argument("--threads", type=int, help="CPU threads, in place of the configuration's")

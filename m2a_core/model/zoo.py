@@ -11,7 +11,7 @@ from m2a_core.model.config import AttentionKind, ModelConfig
 
 _EDGE = ModelConfig(
     name="m2a-edge",
-    labels=CAMVID11,
+    labels=CITYSCAPES19,
     backbone="efficientnet_lite0",
     hidden_dim=128,
     num_queries=50,
@@ -30,7 +30,7 @@ MODELS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
         _EDGE,
-        replace(_EDGE, name="edge-cityscapes", labels=CITYSCAPES19),
+        replace(_EDGE, name="edge-camvid", labels=CAMVID11),
         # A fuller sibling: one encoder layer more, masks of twice the channels, queries that also see stride 8.
         replace(_EDGE, name="edge-plus", encoder_layers=3, fpn_dim=None, decoder_levels=3, mask_dim=128),
         ModelConfig(name="r50-cityscapes", labels=CITYSCAPES19),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch.nn.functional as F
@@ -22,7 +22,13 @@ class Batches:
     """Makes the batch of any step of a stage."""
 
     def __init__(
-        self, frames: Sequence[LabelledImage], mix: AnomalyMix, labels: LabelSet, data: DataConfig, seed: int
+        self,
+        frames: Sequence[LabelledImage],
+        mix: AnomalyMix,
+        labels: LabelSet,
+        data: DataConfig,
+        seed: int,
+        own_frames: Mapping[int, Sequence[LabelledImage]] | None = None,
     ) -> None:
         """Take the data.
 
@@ -32,8 +38,10 @@ class Batches:
             labels: the classes.
             data: augmentation and targets.
             seed: of everything random.
+            own_frames: by position, the frames of stages that have their own.
         """
         self.frames, self.mix, self.labels, self.data, self.seed = frames, mix, labels, data, seed
+        self.own_frames = own_frames or {}
 
     def get(
         self, stage: StageConfig, stage_index: int, step: int, rank: int = 0, world: int = 1
@@ -54,21 +62,26 @@ class Batches:
             DataError: a frame that is read now is missing or malformed.
         """
         images, targets = [], []
+        frames = self.own_frames.get(stage_index, self.frames)
+        mix = self.mix if stage.blend is None else self.mix.fitted_by(stage.blend)
         share = stage.batch_size // world
         start = step * stage.batch_size + rank * share
         for position in range(start, start + share):
-            epoch, index = divmod(position, len(self.frames))
-            order = np.random.default_rng([self.seed, stage_index, epoch]).permutation(len(self.frames))
+            epoch, index = divmod(position, len(frames))
+            order = np.random.default_rng([self.seed, stage_index, epoch]).permutation(len(frames))
             rng = np.random.default_rng([self.seed, stage_index, position, 1])
-            frame = self.frames[order[index]]
+            frame = frames[order[index]]
+            instances = None if frame.instances is None else frame.instances.copy()
             image, label = frame.image.copy(), frame.label.copy()
             outlier = np.zeros(label.shape, bool) if frame.outlier is None else frame.outlier.copy()
             # Known objects go first: an unknown one must not be covered unnoticed.
             if rng.random() < stage.known_paste_prob:
-                self.mix.add_known(image, label, outlier, int(rng.integers(1, 4)), rng)
+                mix.add_known(image, label, outlier, int(rng.integers(1, 4)), rng, instances)
             if rng.random() < stage.outlier_prob:
-                self.mix.add_unknown(image, label, outlier, int(rng.integers(1, 4)), rng)
-            image, label, outlier, instances = augment(image, label, outlier, self.data.augment, rng, frame.instances)
+                mix.add_unknown(image, label, outlier, int(rng.integers(1, 4)), rng)
+            image, label, outlier, instances = augment(
+                image, label, outlier, stage.augment or self.data.augment, rng, instances, self.labels.road
+            )
             images.append(image)
             label, outlier, *more = _pad(label, outlier, *([] if instances is None else [instances]))
             targets.append(

@@ -28,6 +28,9 @@ from m2a_core.training.sources import Sources, fits, ground_ids, open_outliers, 
 from m2a_core.training.trainer import Trainer
 from m2a_core.training.validation import validate
 
+KNOWN_DONORS = 200
+"""About so many frames, evenly spread, give the known objects that are pasted into others."""
+
 
 def load_pretrained_backbone(backbone: nn.Module) -> None:
     """Load ImageNet weights where a package carries them.
@@ -58,10 +61,10 @@ def network_of(config: TrainConfig) -> ModelConfig:
         raise ConfigError(f"model '{config.model}' is unknown; known are {', '.join(sorted(MODELS))}")
     network = MODELS[config.model]
     if not fits(network.labels, config.data.dataset):
-        expected = {"camvid": "camvid11", "cityscapes": "cityscapes19", "streethazards": "streethazards12"}
+        known = {"camvid": "camvid11", "streethazards": "streethazards12", "coco_panoptic": "coco_panoptic"}
         raise ConfigError(
             f"model '{config.model}' has the classes {network.labels.name}, the data "
-            f"{expected.get(config.data.dataset, config.data.dataset)}"
+            f"{known.get(config.data.dataset, 'cityscapes19')}"
         )
     if config.data.max_segments > network.num_queries:
         raise ConfigError(
@@ -86,11 +89,13 @@ def build_batches(config: TrainConfig, network: ModelConfig, sources: Sources, s
         DataError: a frame is malformed.
     """
     train = sources.open(sources.train)
-    # Known objects are cut out of whole frames in memory; recipes that read from disk paste none.
-    pastes = sources.in_memory and any(stage.known_paste_prob > 0 for stage in config.stages)
-    known = cut_known_objects([frame for frame in train if not frame.partial]) if pastes else []
-    mix = AnomalyMix(seen, known, config.data.blend, ground_ids(network.labels))
-    return Batches(train, mix, network.labels, config.data, config.seed)
+    known: list[Cutout] = []
+    if any(stage.known_paste_prob > 0 for stage in config.stages):
+        donors = train[:: max(1, len(train) // KNOWN_DONORS)]
+        known = cut_known_objects((frame for frame in donors if not frame.partial), network.labels)
+    mix = AnomalyMix(seen, known, config.data.blend, ground_ids(network.labels), config.data.outliers.favour)
+    own = {stage: sources.open(frames) for stage, frames in sources.own.items()}
+    return Batches(train, mix, network.labels, config.data, config.seed, own)
 
 
 def build_trainer(
@@ -111,7 +116,8 @@ def build_trainer(
         CheckpointError: the backbone's weights are missing or do not fit.
     """
     network = network_of(config)
-    sources = open_sources(config.data, data_root, network.labels)
+    mixes = {i: stage.mix for i, stage in enumerate(config.stages) if stage.mix}
+    sources = open_sources(config.data, data_root, network.labels, mixes)
     seen, unseen = open_outliers(config.data, data_root, config_dir)
     batches = build_batches(config, network, sources, seen)
     held = sources.held

@@ -8,15 +8,15 @@ from pathlib import Path
 import yaml
 
 from m2a_core.errors import ConfigError
-from m2a_core.training.data_config import AugmentConfig, BlendConfig, DataConfig, OutlierConfig
+from m2a_core.training.data_config import AugmentConfig, BlendConfig, DataConfig, OutlierConfig, require_mix
 from m2a_core.training.strict import from_dict, require, require_choice, require_counts, require_shares, require_size
 
 __all__ = [
-    "AugmentConfig", "BlendConfig", "DataConfig", "LossConfig", "OutlierConfig", "StageConfig", "TrainConfig",
-    "ValidationConfig", "load_config",
+    "AugmentConfig", "AverageConfig", "BlendConfig", "DataConfig", "LossConfig", "OutlierConfig", "StageConfig",
+    "TrainConfig", "ValidationConfig", "load_config",
 ]  # fmt: skip
 
-OUTLIER_LOSSES = ("none", "printed", "text", "bce")
+OUTLIER_LOSSES = ("none", "printed", "text", "bce", "strict")
 SCHEDULES = ("cosine", "poly", "steps", "constant")
 PRECISIONS = ("no", "bf16", "fp16")
 ATTENTIONS = ("", "global_masked", "masked", "cross")
@@ -41,8 +41,13 @@ class LossConfig:
         semantic: weight of the cross-entropy on the final head's S over its sum (ours, not in the paper).
         lovasz: weight of the surrogate of mean IoU on the same (ours, not in the paper), of each process' images by
             themselves.
-        contrastive: ``none``, ``printed`` (Eq. 13), ``text`` (f = 1 + l_N in place of l_N) or ``bce`` (Eq. 28).
+        excess: weight of the penalty on S that adds up to more than 1 over the classes (ours, not in the paper).
+        contrastive: ``none``, ``printed`` (Eq. 13), ``text`` (f = 1 + l_N in place of l_N), ``bce`` (Eq. 28) or
+            ``strict`` (ours: as ``bce``, but known pixels are judged by B of Eq. 17, so that one query alone must claim
+            them, and outliers by f of Eq. 7, so that not even all queries together may).
         contrastive_weight: weight of that loss in Eq. 14.
+        balance: an outlier pixel's weight in that loss is its object's area to the power of minus this: with 0 pixels
+            count alike, with 1 objects do, however small (ours, not in the paper).
         margin: m of Eq. 13.
         contrastive_stride: the outlier loss is taken at 1 / this of the crop's resolution (1 = the paper's).
         void_is_known: void pixels count as known in the outlier loss, as in the released code.
@@ -59,8 +64,10 @@ class LossConfig:
     choice: float = 0.0
     semantic: float = 0.0
     lovasz: float = 0.0
+    excess: float = 0.0
     contrastive: str = "none"
     contrastive_weight: float = 1.0
+    balance: float = 0.0
     margin: float = 0.75
     contrastive_stride: int = 2
     void_is_known: bool = False
@@ -69,7 +76,27 @@ class LossConfig:
         """Check ranges."""
         require(self.contrastive in OUTLIER_LOSSES, "contrastive", f"one of {OUTLIER_LOSSES}", self.contrastive)
         require_counts(self, "num_points", "oversample", "contrastive_stride")
-        require_shares(self, "importance")
+        require_shares(self, "importance", "balance")
+
+
+@dataclass(frozen=True)
+class AverageConfig:
+    """What a stage's result is averaged with: between two networks lies one that keeps what both can do.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+
+    Attributes:
+        with_: ``start``, the weights that the stage began with; the key in the file is ``with``.
+        share: of those weights in the result, from 0 to 1.
+    """
+
+    with_: str = "start"
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require(self.with_ == "start", "with", "start", self.with_)
+        require_shares(self, "share")
 
 
 @dataclass(frozen=True)
@@ -93,6 +120,10 @@ class StageConfig:
         outlier_prob: probability that an image gets pasted outliers.
         known_paste_prob: probability that an image gets pasted known objects, so that pasting is no evidence.
         loss: losses of this stage.
+        mix: in place of `DataConfig.mix`; empty = that.
+        augment: in place of `DataConfig.augment`; None = that.
+        blend: in place of `DataConfig.blend`; None = that.
+        average: what the stage's result is averaged with; None = nothing.
     """
 
     name: str
@@ -110,10 +141,15 @@ class StageConfig:
     outlier_prob: float = 0.0
     known_paste_prob: float = 0.0
     loss: LossConfig = field(default_factory=LossConfig)
+    mix: dict[str, float] = field(default_factory=dict)
+    augment: AugmentConfig | None = None
+    blend: BlendConfig | None = None
+    average: AverageConfig | None = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require_counts(self, "iterations", "batch_size")
+        require_mix("mix", self.mix)
         require_shares(self, "min_lr", "ema", "outlier_prob", "known_paste_prob")
         require(self.lr > 0, "lr", "more than 0", self.lr)
         require_choice(self, "schedule", SCHEDULES)
@@ -154,9 +190,6 @@ class TrainConfig:
         stages: stages in order.
         initial_weights: safetensors file of a related network, relative to the configuration file: what has the same
             name and shape starts from it, the rest anew; "" = ImageNet's backbone alone.
-        backbone_share: where the result's backbone lies between the one the run began with (0) and the trained one (1):
-            between the two a network keeps what it learnt and fails less on what it has not seen (Wortsman et al.,
-            "Robust fine-tuning of zero-shot models", CVPR 2022). Validation during training sees 1.
         seed: of everything random.
         threads: CPU threads of torch and OpenCV; 0 = leave as they are.
         workers: processes that prepare batches ahead (worth it beside a GPU); 0 = none.
@@ -173,7 +206,6 @@ class TrainConfig:
     model: str
     stages: tuple[StageConfig, ...]
     initial_weights: str = ""
-    backbone_share: float = 1.0
     attention: str = ""
     backbone_weights: str = ""
     precision: str = "no"
@@ -189,11 +221,12 @@ class TrainConfig:
         require_choice(self, "attention", ATTENTIONS)
         require_choice(self, "precision", PRECISIONS)
         require(len(self.stages) > 0, "stages", "at least one stage", list(self.stages))
+        mixed = [stage.name for stage in self.stages if stage.mix and self.data.dataset != "roads"]
+        require(not mixed, "stages.mix", "none without data.dataset roads", mixed)
         pasting = max(stage.outlier_prob for stage in self.stages) > 0
         fits = not pasting or self.data.outliers.source != "none"
         require(fits, "data.outliers.source", "cutouts or coco where a stage pastes outliers", "none")
         require_counts(self, "checkpoint_every")
-        require_shares(self, "backbone_share")
         require(self.workers >= 0, "workers", "0 or more", self.workers)
         require(0 <= self.seed < 2**24, "seed", "0 .. 2^24 - 1", self.seed)
 

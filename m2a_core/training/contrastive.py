@@ -39,14 +39,16 @@ def outlier_loss(
     known: Tensor,
     cfg: LossConfig,
     share: Callable[[Tensor], Tensor] = itself,
+    area: Tensor | None = None,
 ) -> Tensor:
     """Outlier loss of one head.
 
     ``printed`` is Eq. 13 as it stands: l_N = -max S, known l_N^2, outlier max(0, m - l_N)^2; both terms push max S to
     0. ``text`` puts the anomaly score f = 1 + l_N in the place of l_N, which is what the text describes: known f^2,
     outlier max(0, m - f)^2. ``bce`` is Eq. 28 on the probability f clipped to (0, 1), since log(l_N) of a negative
-    number has no value. max S is taken at the masks' size and then interpolated, as in the released code. Means over
-    known and outlier pixels are taken apart, added and halved; without outliers only the known term is left.
+    number has no value; ``strict`` is the same with B = 1 - max over queries and classes (Eq. 17) in place of f
+    at known pixels. max S is taken at the masks' size and then interpolated, as in the released code. Means over known
+    and outlier pixels are taken apart, added and halved; without outliers only the known term is left.
 
     Args:
         class_logits: float [B, Q, K+1].
@@ -55,6 +57,7 @@ def outlier_loss(
         known: bool [B, H, W], pixels of known classes.
         cfg: variant, margin and resolution.
         share: mean of counts over the processes of a run.
+        area: float [B, H, W], area of the object that an outlier pixel is of, in pixels; needed with ``balance``.
 
     Returns:
         Scalar.
@@ -62,13 +65,20 @@ def outlier_loss(
     stride = cfg.contrastive_stride
     outlier, known = outlier[:, ::stride, ::stride], known[:, ::stride, ::stride]
     top = interpolated_top(class_logits, mask_logits, outlier)
-    if cfg.contrastive == "bce":
+    if cfg.contrastive in ("bce", "strict"):
         anomaly = (1.0 - top).clamp(1e-6, 1.0 - 1e-6)
-        per_known, per_outlier = -torch.log1p(-anomaly), -torch.log(anomaly)
+        per_outlier = -torch.log(anomaly)
+        if cfg.contrastive == "strict":
+            anomaly = (1.0 - interpolated_single(class_logits, mask_logits, outlier)).clamp(1e-6, 1.0 - 1e-6)
+        per_known = -torch.log1p(-anomaly)
     else:
         value = -top if cfg.contrastive == "printed" else 1.0 - top
         per_known, per_outlier = value.square(), (cfg.margin - value).clamp(min=0).square()
-    sums, counts = zip(*((_sum(per_known, known), _sum(per_outlier, outlier))), strict=True)
+    weights = outlier.to(top.dtype)
+    if cfg.balance > 0:
+        assert area is not None
+        weights = weights * area[:, ::stride, ::stride].clamp(min=1.0).to(top.dtype).pow(-cfg.balance)
+    sums, counts = zip(*((_sum(per_known, known.to(top.dtype)), _sum(per_outlier, weights))), strict=True)
     return 0.5 * (torch.stack(sums) / share(torch.stack(counts)).clamp(min=TINY)).sum()
 
 
@@ -78,7 +88,30 @@ def interpolated_top(class_logits: Tensor, mask_logits: Tensor, like: Tensor) ->
     return F.interpolate(top, size=tuple(like.shape[-2:]), mode="bilinear", align_corners=True).squeeze(1)
 
 
-def _sum(values: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum over the pixels that count, and their number."""
-    weights = where.to(values.dtype)
+def interpolated_single(class_logits: Tensor, mask_logits: Tensor, like: Tensor) -> Tensor:
+    """The largest claim of one query for one class (Eq. 17), as `interpolated_top`: float [B, H, W]."""
+    surest = class_logits.softmax(-1)[..., :-1].amax(-1)
+    single = (surest[..., None, None] * mask_logits.sigmoid()).amax(1, keepdim=True)
+    return F.interpolate(single, size=tuple(like.shape[-2:]), mode="bilinear", align_corners=True).squeeze(1)
+
+
+def excess_loss(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
+    """Mean over all pixels of what S (Eq. 3) adds up to beyond 1. Ours, not in the paper.
+
+    Nothing in Eqs. 1-2 keeps many queries from claiming one pixel a little each, and Eq. 7 then takes it for known.
+
+    Args:
+        class_logits: float [B, Q, K+1].
+        mask_logits: float [B, Q, h, w].
+
+    Returns:
+        Scalar.
+    """
+    claims = 1.0 - class_logits.softmax(-1)[..., -1]
+    total = torch.einsum("bq,bqhw->bhw", claims, mask_logits.sigmoid())
+    return (total - 1.0).clamp(min=0.0).mean()
+
+
+def _sum(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of weighted values, and of the weights."""
     return (values * weights).sum(), weights.sum()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from m2a_core.training.strict import require, require_choice, require_counts, require_shares
 
-DATASETS = ("camvid", "cityscapes", "streethazards", "coco_panoptic")
+DATASETS = ("camvid", "roads", "cityscapes", "streethazards", "coco_panoptic")
+ROAD_SETS = ("cityscapes_640", "camvid", "idd_lite", "idd_obstacles")
 SEGMENTS = ("component", "class", "instance")
 VOID_RULES = ("ignore", "background", "class")
-SCALE_BASES = ("image", "crop")
+SCALE_BASES = ("image", "crop", "height")
 SCALE_DRAWS = ("log", "uniform")
 BLEND_MODES = ("alpha", "hard", "gaussian", "poisson")
 OUTLIER_SOURCES = ("cutouts", "coco", "none")
+
+
+def require_mix(name: str, mix: Mapping[str, float]) -> None:
+    """Check the shares of `DataConfig.mix`; raises `ConfigError`."""
+    require(set(mix) <= set(ROAD_SETS), name, f"sets among {', '.join(ROAD_SETS)}", sorted(mix))
+    require(all(share > 0 for share in mix.values()), name, "shares of more than 0", dict(mix))
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class AugmentConfig:
             normalisation, which are void.
         scale: smallest and largest random scale.
         scale_base: 1 is the size of the ``image``, or the size at which it just fits the ``crop`` (detectron2's
-            ``ResizeScale``, the large-scale jittering of COCO recipes).
+            ``ResizeScale``, the large-scale jittering of COCO recipes), or at which its ``height`` is the crop's.
         scale_draw: ``log``-uniform, or ``uniform`` as in large-scale jittering (Ghiasi et al., CVPR 2021).
         aspect: largest random change of the aspect ratio (1 = none).
         flip: probability of a left-right flip.
@@ -70,6 +78,10 @@ class BlendConfig:
         texture_swap: probability that the object is filled with another cut-out's texture.
         on_road: probability that it stands on road or pavement.
         metres: smallest and largest length of the longer side of an object on the road, for the row it stands in.
+        large: probability that the object is near and large, whatever ``metres`` says: its longer side is 0.3 to 0.9 of
+            the frame's height.
+        far: probability that an object on the ground is placed by its distance, each octave as likely as the next,
+            instead of by its row, of which most are near.
         modes: one is drawn per object: ``alpha`` (its own soft edge), ``hard`` (cut at half its alpha), ``gaussian``
             (a wide soft edge of 1.5 to 3 pixels), ``poisson`` (gradients of the object on the surroundings' colours,
             OpenCV's ``seamlessClone``; objects at the frame's edge fall back to alpha).
@@ -83,13 +95,15 @@ class BlendConfig:
     texture_swap: float = 0.1
     on_road: float = 0.75
     metres: tuple[float, float] = (0.25, 1.8)
+    large: float = 0.0
+    far: float = 0.0
     modes: tuple[str, ...] = ("alpha",)
 
     def __post_init__(self) -> None:
         """Check ranges."""
         good = len(self.modes) > 0 and set(self.modes) <= set(BLEND_MODES)
         require(good, "modes", f"some of {', '.join(BLEND_MODES)}", list(self.modes))
-        require_shares(self, "shadow", "texture_swap", "on_road")
+        require_shares(self, "shadow", "texture_swap", "on_road", "large", "far")
         for name in ("match", "blur", "edge", "noise", "metres"):
             low, high = getattr(self, name)
             least_is_open = name == "metres"
@@ -104,6 +118,9 @@ class OutlierConfig:
         source: ``cutouts`` (RGBA files with a list, ``ROOT/train.csv``), ``coco`` (images with instance masks) or
             ``none`` (nothing is pasted, and no ranking of anomalies is validated).
         root: folder, relative to the data root.
+        more_roots: of ``cutouts``: further folders of the same layout.
+        held: of ``cutouts``: kinds never trained on, in place of the list in `DataConfig.validation_kinds`.
+        favour: of ``cutouts``: kind -> how many times likelier than others it is drawn.
         images: of ``coco``: folder of the images, relative to ``root``.
         annotations: of ``coco``: instance annotations, relative to ``root``.
         count: of ``coco``: images that give one object each; the tenth of it comes on top, for validation.
@@ -114,6 +131,9 @@ class OutlierConfig:
 
     source: str = "cutouts"
     root: str = "outliers"
+    more_roots: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    favour: dict[str, float] = field(default_factory=dict)
     images: str = "train2017"
     annotations: str = "annotations/instances_train2017.json"
     count: int = 300
@@ -134,18 +154,19 @@ class DataConfig:
     """What is trained on and what is held apart.
 
     Attributes:
-        dataset: ``camvid``, ``cityscapes``, ``streethazards`` or ``coco_panoptic``; all but CamVid are read from disk
-            step by step, train split and validation split as distributed.
+        dataset: ``camvid``, ``roads`` (the sets of ``mix`` with the classes of Cityscapes), ``cityscapes``,
+            ``streethazards`` or ``coco_panoptic``; all but CamVid are read from disk step by step, train split and
+            validation split as distributed.
+        mix: of ``roads``: set -> how often each of its frames comes in an epoch; below 1, every 1/share-th frame comes
+            once. Sets: ``cityscapes_640``, ``camvid``, ``idd_lite``, and ``idd_obstacles``, those frames of IDD-lite
+            that have a marked real obstacle, which is an outlier.
         root: its folder, relative to the data root; empty = the data set's name.
         segments: what one target mask is: of things a connected ``component`` (CamVid has no instances), of every
-            class one mask (``class``, the semantic recipes of Mask2Former) or an ``instance`` (panoptic data).
+            class one mask (``class``, the semantic recipes of Mask2Former) or an ``instance`` (``roads`` and panoptic
+            data; frames without instances fall back to components).
         void: unlabelled pixels: left out of the losses (``ignore``), outside of every mask (``background``, as in
             Mask2Former, so that removed classes of a K-split are background) or a class of their own (``class``,
             the Void-train baseline of Table 4; the network gets one class more).
-        idd_stride: every how many-th IDD-lite training frame joins, with road and sky labelled and vehicles and what is
-            far left open between two classes each; 0 = none.
-        idd_obstacles: how often each of IDD-lite's frames with a marked real obstacle joins besides, the obstacle as an
-            outlier; only of drives that ``idd_stride`` trains on, the others are for ``benchmarks/real_obstacles.py``.
         splits: CamVid split to stride: ``{train: 1, val: 5}`` takes every train frame and every fifth val frame.
         held_apart: share of the end of each ``train`` sequence of CamVid kept for validation.
         min_component: connected components of things below this area (pixels of the crop) are ignored.
@@ -160,8 +181,7 @@ class DataConfig:
     root: str = ""
     segments: str = "component"
     void: str = "ignore"
-    idd_stride: int = 0
-    idd_obstacles: int = 0
+    mix: dict[str, float] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=lambda: {"train": 1})
     held_apart: float = 0.13
     min_component: int = 20
@@ -176,11 +196,12 @@ class DataConfig:
         require_choice(self, "dataset", DATASETS)
         require_choice(self, "segments", SEGMENTS)
         require_choice(self, "void", VOID_RULES)
-        instances = self.segments != "instance" or self.dataset == "coco_panoptic"
-        require(instances, "segments", "component or class: only coco_panoptic holds instances", self.segments)
-        require(self.idd_stride == 0 or self.dataset == "camvid", "idd_stride", "0 without camvid", self.idd_stride)
-        obstacles = self.idd_obstacles == 0 or (self.idd_obstacles > 0 and self.idd_stride > 0)
-        require(obstacles, "idd_obstacles", "0 or more, and 0 without idd_stride", self.idd_obstacles)
+        instances = self.segments != "instance" or self.dataset in ("coco_panoptic", "roads")
+        require(instances, "segments", "component or class: this dataset holds no instances", self.segments)
+        require(
+            bool(self.mix) == (self.dataset == "roads"), "mix", "sets with dataset roads, none with others", self.mix
+        )
+        require_mix("mix", self.mix)
         require(all(stride >= 1 for stride in self.splits.values()), "splits", "strides of at least 1", self.splits)
         require_shares(self, "held_apart")
         require_counts(self, "max_segments")

@@ -161,12 +161,14 @@ def load_camvid(
     return [source.read() for source in train], [source.read() for source in held]
 
 
-def load_cutouts(root: Path, validation_kinds: Path) -> tuple[list[Cutout], list[Cutout]]:
+def load_cutouts(root: Path, validation_kinds: Path | Sequence[str], *more: Path) -> tuple[list[Cutout], list[Cutout]]:
     """Read the outlier cut-outs, split by kind.
 
     Args:
         root: folder with ``train.csv`` and ``train/*.png``.
-        validation_kinds: YAML with a list ``kinds``; renders are named ``emoji3d/STEM``.
+        validation_kinds: the kinds to hold apart, or YAML with a list ``kinds`` of them; renders are named
+            ``emoji3d/STEM``.
+        more: further folders of the same layout.
 
     Returns:
         Cut-outs to train on and cut-outs of unseen kinds.
@@ -174,23 +176,35 @@ def load_cutouts(root: Path, validation_kinds: Path) -> tuple[list[Cutout], list
     Raises:
         DataError: a file is missing or malformed, a kind to hold apart does not exist, or one side is left empty.
     """
+    if isinstance(validation_kinds, Path):
+        apart, where = _kinds(validation_kinds), str(validation_kinds)
+    else:
+        apart, where = set(validation_kinds), "outliers.held"
+    cutouts = [cutout for folder in (root, *more) for cutout in _cutouts(folder)]
+    unknown = sorted(apart - {c.kind for c in cutouts})
+    if unknown:
+        raise DataError(f"{where}: no cut-out is of kind '{unknown[0]}'")
+    seen, unseen = [c for c in cutouts if c.kind not in apart], [c for c in cutouts if c.kind in apart]
+    if not seen or not unseen:
+        raise DataError(
+            f"{root / 'train.csv'}: {len(seen)} outlier cut-outs to train on and {len(unseen)} to validate with are "
+            f"left after holding the kinds of {where} apart; both need at least one"
+        )
+    return seen, unseen
+
+
+def _kinds(path: Path) -> set[str]:
     try:
-        apart = set(yaml.safe_load(validation_kinds.read_text(encoding="utf-8"))["kinds"])
+        return set(yaml.safe_load(path.read_text(encoding="utf-8"))["kinds"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise DataError(f"{validation_kinds}: expected YAML with a list 'kinds' ({error})") from error
+        raise DataError(f"{path}: expected YAML with a list 'kinds' ({error})") from error
+
+
+def _cutouts(root: Path) -> list[Cutout]:
     cutouts = []
     for row in _rows(root / "train.csv", {"file", "kind", "type"}):
         stem = Path(row["file"]).stem
         kind = row["kind"] if row["kind"] != "emoji3d" else f"emoji3d/{stem.removeprefix('fluent3d__')}"
         rgba = read_rgba(root / "train" / row["file"])
         cutouts.append(Cutout(stem, kind, row["type"] == "photo", rgba))
-    unknown = sorted(apart - {c.kind for c in cutouts})
-    if unknown:
-        raise DataError(f"{validation_kinds}: no cut-out is of kind '{unknown[0]}'")
-    seen, unseen = [c for c in cutouts if c.kind not in apart], [c for c in cutouts if c.kind in apart]
-    if not seen or not unseen:
-        raise DataError(
-            f"{root / 'train.csv'}: {len(seen)} outlier cut-outs to train on and {len(unseen)} to validate with are "
-            f"left after holding the kinds of {validation_kinds} apart; both need at least one"
-        )
-    return seen, unseen
+    return cutouts

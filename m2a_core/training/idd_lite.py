@@ -1,7 +1,7 @@
-"""IDD-lite as more road: Indian streets of which road and sky have CamVid's classes.
+"""IDD-lite: Indian roads with seven coarse classes, as sets of Cityscapes' classes.
 
-Its vehicles are cars or cycles, its far objects buildings or trees: labels that leave a choice. Living things and
-roadside objects hold animals and rubbish, which must not be learnt as known, and stay void with the rest.
+Living things hold animals and roadside objects hold rubbish, which must not be learnt as known: they stay void. The
+other sets may hide unknown things, too, and are in `targets.CHOICES` but not in `targets.SURE_CHOICES`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
-from m2a_core.labels.label_map import LabelValues, read_label_map
-from m2a_core.training.datasets import CAMVID_VALUES, FrameSource, LabelledImage
+from m2a_core.labels.label_map import VOID, LabelValues, read_label_map
+from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.training.datasets import FrameSource, LabelledImage
 from m2a_core.training.targets import IGNORE
 
-CHOICE_OF = {3: 200, 5: 201}
-"""IDD-lite's vehicles and far objects as keys of `CHOICES`."""
-COARSE_VALUES = LabelValues({i: i for i in range(7)})
-OBJECT_VALUES = LabelValues({i: i for i in range(4)}, frozenset())
+COARSE = LabelValues(
+    {0: CITYSCAPES19.names.index("road"), 1: 212, 3: 210, 5: 211, 6: CITYSCAPES19.names.index("sky")},
+    frozenset({2, 4, VOID}),
+)
+"""IDD-lite's class -> the class of Cityscapes, or the key of `targets.CHOICES`."""
+OBJECTS = LabelValues({i: i for i in range(4)}, frozenset())
 SIZE = (480, 300)
 """Width, height the frames are brought to: the 320x227 files look squeezed from a wider camera image."""
+HELD_EVERY = 3
+"""Every third drive with marked obstacles is left out of training, for measuring."""
 
 
 def drive_of(path: Path) -> str:
@@ -31,49 +36,75 @@ def drive_of(path: Path) -> str:
     return path.stem.split("_")[0]
 
 
-def idd_lite_sources(root: Path, stride: int, obstacles: int = 0) -> list[FrameSource]:
-    """List every ``stride``-th training frame, then those with real obstacles ``obstacles`` times.
+def held_drives(root: Path) -> set[str]:
+    """Drives of the ``train`` split that no training sees."""
+    drives = {drive_of(path) for path in (root / "objects" / "train").glob("*.png")}
+    return set(sorted(drives)[::HELD_EVERY])
 
-    Real obstacles that the data set's ``objects`` mark are outliers.
+
+def idd_lite_sources(root: Path) -> list[FrameSource]:
+    """List the training frames; real obstacles that the data set's ``objects`` mark are outliers.
 
     Args:
-        root: folder with ``images/train``, ``labels/train``, ``labels_camvid11/train`` and ``objects/train``.
-        stride: 1 = all frames.
-        obstacles: how often the frames with marked obstacles come, of drives that have a frame in every ``stride``-th.
+        root: folder with ``images/train``, ``labels/train`` and ``objects/train``.
 
     Returns:
-        Frames with partial labels.
+        Frames with partial labels, without those of `held_drives`.
 
     Raises:
         DataError: there are none.
     """
-    paths = sorted((root / "images" / "train").glob("*.jpg"))[::stride]
+    held = held_drives(root)
+    paths = [path for path in sorted((root / "images" / "train").glob("*.jpg")) if drive_of(path) not in held]
     if not paths:
         raise DataError(f"{root / 'images' / 'train'}: no frames; give the folder that holds 'idd_lite'")
-    drives = {drive_of(path) for path in paths}
-    marked = [root / "images" / "train" / f"{p.stem}.jpg" for p in sorted((root / "objects" / "train").glob("*.png"))]
-    paths += [path for path in marked if drive_of(path) in drives] * obstacles
-    return [FrameSource(path.stem, functools.partial(_read, root, path)) for path in paths]
+    return [FrameSource(path.stem, functools.partial(read_frame, root, "train", path.stem)) for path in paths]
 
 
-def load_idd_lite(root: Path, stride: int) -> list[LabelledImage]:
-    """Read the frames of `idd_lite_sources` into memory; arguments and errors as there, and of malformed files."""
-    return [source.read() for source in idd_lite_sources(root, stride)]
+def idd_obstacle_sources(root: Path) -> list[FrameSource]:
+    """Those frames of `idd_lite_sources` that have a marked obstacle; arguments and errors as there."""
+    marked = {path.stem for path in (root / "objects" / "train").glob("*.png")}
+    return [source for source in idd_lite_sources(root) if source.name in marked]
 
 
-def _read(root: Path, path: Path) -> LabelledImage:
-    image = read_image(path)
+def held_obstacles(root: Path) -> list[tuple[str, str]]:
+    """Split and name of the frames with a marked obstacle that no training sees.
+
+    Raises:
+        DataError: there are none.
+    """
+    held = held_drives(root)
+    frames = [
+        (split, path.stem)
+        for split in ("train", "val")
+        for path in sorted((root / "objects" / split).glob("*.png"))
+        if split == "val" or drive_of(path) in held
+    ]
+    if not frames:
+        raise DataError(f"{root / 'objects'}: no frames; give the folder that holds 'idd_lite'")
+    return frames
+
+
+def read_frame(root: Path, split: str, name: str) -> LabelledImage:
+    """Read one frame.
+
+    Args:
+        root: folder of IDD-lite.
+        split: ``train`` or ``val``.
+        name: stem of the frame.
+
+    Raises:
+        DataError: a file is missing or malformed, or sizes differ.
+    """
+    image = read_image(root / "images" / split / f"{name}.jpg")
     size = image.shape[:2]
-    label = read_label_map(root / "labels_camvid11" / "train" / f"{path.stem}.png", CAMVID_VALUES, size)
-    coarse = read_label_map(root / "labels" / "train" / f"{path.stem}.png", COARSE_VALUES, size)
-    for source, choice in CHOICE_OF.items():
-        label[coarse == source] = choice
+    label = read_label_map(root / "labels" / split / f"{name}.png", COARSE, size)
     outlier = np.zeros(label.shape, np.uint8)
-    objects = root / "objects" / "train" / f"{path.stem}.png"
+    objects = root / "objects" / split / f"{name}.png"
     if objects.exists():
-        outlier[read_label_map(objects, OBJECT_VALUES, size) > 0] = 1
+        outlier[read_label_map(objects, OBJECTS, size) > 0] = 1
         label[outlier > 0] = IGNORE
     image = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC)
     label = cv2.resize(label, SIZE, interpolation=cv2.INTER_NEAREST)
     outlier = cv2.resize(outlier, SIZE, interpolation=cv2.INTER_NEAREST)
-    return LabelledImage(path.stem, drive_of(path), image, label, partial=True, outlier=outlier > 0)
+    return LabelledImage(name, drive_of(Path(name)), image, label, partial=True, outlier=outlier > 0)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from m2a_core.training.choices import choice_loss
 from m2a_core.training.config import LossConfig
-from m2a_core.training.contrastive import TINY, class_scores, itself, outlier_loss
+from m2a_core.training.contrastive import TINY, class_scores, excess_loss, itself, outlier_loss
 from m2a_core.training.lovasz import lovasz_loss
 from m2a_core.training.matcher import match
 from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes, uniform_points
 from m2a_core.training.semantic import class_probabilities, semantic_loss
-from m2a_core.training.targets import IGNORE, Target
+from m2a_core.training.targets import IGNORE, SURE_CHOICES, Target
 
 UNKNOWN_CLASS = -100
 """Class target of queries of which nothing is known; the cross-entropy leaves them out."""
@@ -94,11 +94,17 @@ class Criterion:
             if cfg.lovasz > 0:
                 parts["lovasz"] = lovasz_loss(probabilities, label)
                 total = total + cfg.lovasz * parts["lovasz"]
+        if cfg.excess > 0:
+            parts["excess"] = excess_loss(*heads[-1])
+            total = total + cfg.excess * parts["excess"]
         if cfg.contrastive != "none":
-            outlier = torch.stack([t.outlier for t in targets])
-            void = torch.stack([t.label for t in targets]) == IGNORE
+            label, choice, outlier = (
+                torch.stack([getattr(t, name) for t in targets]) for name in ("label", "choice", "outlier")
+            )
+            area = torch.stack([_area(t) for t in targets]) if cfg.balance > 0 else None
+            void = (label == IGNORE) & ~torch.isin(choice, choice.new_tensor(SURE_CHOICES))
             known = ~outlier if cfg.void_is_known else ~(outlier | void)
-            terms = [outlier_loss(c, m, outlier, known, cfg, self.share) for c, m in heads]
+            terms = [outlier_loss(c, m, outlier, known, cfg, self.share, area) for c, m in heads]
             parts["contrastive"] = torch.stack(terms).sum()
             total = total + cfg.contrastive_weight * parts["contrastive"]
         return total, {k: float(v.detach()) for k, v in parts.items()}
@@ -185,3 +191,8 @@ class Criterion:
         label = label[:, stride // 2 :: stride, stride // 2 :: stride]
         valid = self.share((label != IGNORE).sum().to(logits.dtype)).clamp(min=TINY)
         return F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / valid
+
+
+def _area(target: Target) -> Tensor:
+    assert target.outlier_area is not None
+    return target.outlier_area

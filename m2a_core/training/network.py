@@ -49,10 +49,11 @@ class TrainedNetwork(nn.Module):
             The heads, and the logits [B, K, H/4, W/4] of the training-only head, if there is one.
         """
         if self.folded is None:
-            output = self.model(images)
+            # Batch norm and depthwise convolutions are faster on channels-last maps, the decoders are not.
+            features = self.model.backbone(images.contiguous(memory_format=torch.channels_last))
         else:
             with torch.no_grad():
                 features = self.folded[0](images.contiguous(memory_format=torch.channels_last))
-            output = self.model.decode({name: x.contiguous() for name, x in features.items()})
+        output = self.model.decode({name: x.contiguous() for name, x in features.items()})
         heads = [*output.aux, (output.class_logits, output.mask_logits)]
         return heads, None if self.pixel_head is None else self.pixel_head(output.mask_features)

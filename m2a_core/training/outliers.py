@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.label_set import CAMVID11, LabelSet
 from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.targets import IGNORE
@@ -34,11 +35,20 @@ def erode_alpha(rgba: np.ndarray) -> np.ndarray:
     return np.dstack([rgba[..., :3], alpha])
 
 
-def cut_known_objects(frames: Sequence[LabelledImage], min_area: int = 150, max_area: int = 20000) -> list[Cutout]:
-    """Cut the things of other frames out, as negatives for pasting.
+LARGE = (0.3, 0.9)
+"""Longer side of a large object as a share of the frame's height."""
+SEAMLESS_MOST = 200
+"""Longest side in pixels of an object that is blended with Poisson's equation, whose cost grows with the area."""
+
+
+def cut_known_objects(
+    frames: Iterable[LabelledImage], labels: LabelSet = CAMVID11, min_area: int = 150, max_area: int = 20000
+) -> list[Cutout]:
+    """Cut the things of other frames out, as negatives for pasting: instances, or components where there are none.
 
     Args:
         frames: training frames.
+        labels: their classes.
         min_area: smallest component, pixels.
         max_area: largest component, pixels.
 
@@ -47,27 +57,45 @@ def cut_known_objects(frames: Sequence[LabelledImage], min_area: int = 150, max_
     """
     objects = []
     for frame in frames:
-        for class_id in sorted(CAMVID11.things):
-            mask = (frame.label == class_id).astype(np.uint8)
-            count, components, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-            for component in range(1, count):
-                x, y, w, h, area = (int(v) for v in stats[component])
+        for class_id in sorted(labels.things):
+            for mask in _things(frame, class_id):
+                x, y, w, h = cv2.boundingRect(mask)
+                area = cv2.countNonZero(mask)
                 if not min_area <= area <= max_area or x == 0 or y == 0 or x + w == mask.shape[1]:
                     continue
-                alpha = (components[y : y + h, x : x + w] == component).astype(np.uint8) * 255
-                rgba = np.dstack([frame.image[y : y + h, x : x + w], alpha])
+                rgba = np.dstack([frame.image[y : y + h, x : x + w], mask[y : y + h, x : x + w] * 255])
                 objects.append(Cutout(f"{y + h}@{frame.name}", str(class_id), True, rgba))
     return objects
 
 
-def _place(label: np.ndarray, on_road: float, ground: Sequence[int], rng: np.random.Generator) -> tuple[int, int, bool]:
+def _things(frame: LabelledImage, class_id: int) -> Iterator[np.ndarray]:
+    """Masks uint8 [H, W] of 0 and 1."""
+    mask = frame.label == class_id
+    if frame.instances is None:
+        count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        found = np.arange(1, count)
+    else:
+        numbers = np.where(mask, frame.instances, 0)
+        found = np.unique(numbers[mask])
+    for number in found[found > 0]:
+        yield (numbers == number).astype(np.uint8)
+
+
+def _place(
+    label: np.ndarray, on_road: float, ground: Sequence[int], rng: np.random.Generator, far: float = 0.0
+) -> tuple[int, int, bool]:
     """Foot x, y of a new object and whether it stands on the ground."""
     height, width = label.shape
     if rng.random() < on_road:
         rows, cols = np.nonzero(np.isin(label[int(HORIZON * height) + 8 :], ground))
         if len(rows):
             # Rows first, so that far road, which has few pixels, is not starved of objects.
-            row = rng.choice(np.unique(rows))
+            choices = np.unique(rows)
+            row = rng.choice(choices)
+            if far > 0 and rng.random() < far:
+                below = choices + 8.0
+                wanted = np.exp(rng.uniform(np.log(below[0]), np.log(below[-1])))
+                row = choices[np.abs(below - wanted).argmin()]
             return int(rng.choice(cols[rows == row])), int(row) + int(HORIZON * height) + 8, True
     return int(rng.integers(width)), int(rng.integers(height // 5, height)), False
 
@@ -100,6 +128,7 @@ def paste(
     value: int | None,
     blend: BlendConfig,
     rng: np.random.Generator,
+    instances: np.ndarray | None = None,
 ) -> None:
     """Paste one object, in place.
 
@@ -113,6 +142,7 @@ def paste(
         value: class id of a known object, None for an unknown one.
         blend: how it is fitted in.
         rng: source of randomness.
+        instances: int32 [H, W], where a known object takes a number of its own; or None.
     """
     mode = blend.modes[0] if len(blend.modes) == 1 else blend.modes[int(rng.integers(len(blend.modes)))]
     factor = size / max(rgba.shape[:2])
@@ -144,7 +174,7 @@ def paste(
         cv2.ellipse(shade, (foot[0], foot[1] - 1), axes, 0, 0, 360, float(rng.uniform(0.2, 0.6)), -1)
         shade = cv2.GaussianBlur(shade, (0, 0), max(1.0, w / 16))
         image[:] = (image * (1 - shade[..., None])).astype(np.uint8)
-    if mode == "poisson":
+    if mode == "poisson" and max(h, w) <= SEAMLESS_MOST:
         pixels = _seamless(pixels, alpha, region)
     region[:] = (alpha[..., None] * pixels + (1 - alpha[..., None]) * region).astype(np.uint8)
     covered, touched = alpha > 0.5, (alpha > 0.1) & (alpha <= 0.5)
@@ -152,6 +182,8 @@ def paste(
     label[y0:y1, x0:x1][touched] = IGNORE
     outlier[y0:y1, x0:x1][covered] = value is None
     outlier[y0:y1, x0:x1][touched] = False
+    if instances is not None and value is not None:
+        instances[y0:y1, x0:x1][covered] = instances.max() + 1
 
 
 def _seamless(pixels: np.ndarray, alpha: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -175,6 +207,7 @@ class AnomalyMix:
         known: Sequence[Cutout],
         blend: BlendConfig = TRAIN_BLEND,
         ground: Sequence[int] = ROAD_LIKE,
+        favour: Mapping[str, float] | None = None,
     ) -> None:
         """Take the objects.
 
@@ -183,14 +216,22 @@ class AnomalyMix:
             known: cut-outs of known things, may be empty.
             blend: how objects are fitted in.
             ground: class ids that objects can stand on.
+            favour: kind of an unknown object -> how many times likelier it is drawn.
         """
         self.ground = tuple(ground)
         self.unknown = [(erode_alpha(c.rgba), c) for c in unknown]
         self.known = [(c.rgba, c) for c in known]
         self.blend = blend
         # Renders are glossy and many: a photograph is as likely as two and a half renders.
-        weights = np.array([1.0 if c.photo else 0.4 for _, c in self.unknown])
+        favour = favour or {}
+        weights = np.array([(1.0 if c.photo else 0.4) * favour.get(c.kind, 1.0) for _, c in self.unknown])
         self.weights = weights / weights.sum() if len(weights) else weights
+
+    def fitted_by(self, blend: BlendConfig) -> AnomalyMix:
+        """The same objects, fitted in otherwise."""
+        other = copy.copy(self)
+        other.blend = blend
+        return other
 
     def add_unknown(
         self, image: np.ndarray, label: np.ndarray, outlier: np.ndarray, count: int, rng: np.random.Generator
@@ -214,16 +255,25 @@ class AnomalyMix:
                 rgba = rgba[:, ::-1]
             if rng.random() < 0.3:
                 rgba = _rotate(rgba, float(rng.uniform(-40, 40)))
-            x, y, grounded = _place(label, self.blend.on_road, self.ground, rng)
-            if grounded:
+            x, y, grounded = _place(label, self.blend.on_road, self.ground, rng, self.blend.far)
+            if self.blend.large > 0 and rng.random() < self.blend.large:
+                size = rng.uniform(*LARGE) * height
+                y = max(y, int(min(height, rng.uniform(0.5, 1.1) * height)))
+            elif grounded:
                 metres = np.exp(rng.uniform(*np.log(self.blend.metres)))
-                size = np.clip((y - HORIZON * height) / CAMERA_HEIGHT * metres, 8, 0.55 * height)
+                size = np.clip((y - HORIZON * height) / CAMERA_HEIGHT * metres, 6, 0.55 * height)
             else:
                 size = np.exp(rng.uniform(np.log(10), np.log(0.4 * height)))
             paste(image, label, outlier, np.ascontiguousarray(rgba), (x, y), float(size), None, self.blend, rng)
 
     def add_known(
-        self, image: np.ndarray, label: np.ndarray, outlier: np.ndarray, count: int, rng: np.random.Generator
+        self,
+        image: np.ndarray,
+        label: np.ndarray,
+        outlier: np.ndarray,
+        count: int,
+        rng: np.random.Generator,
+        instances: np.ndarray | None = None,
     ) -> None:
         """Paste ``count`` known objects at a size that fits their row, in place; arguments as for `paste`.
 
@@ -245,7 +295,10 @@ class AnomalyMix:
             size = float(np.clip(size * factor * rng.uniform(0.8, 1.25), 10, 0.7 * image.shape[0]))
             if rng.random() < 0.5:
                 rgba = rgba[:, ::-1]
-            paste(image, label, outlier, np.ascontiguousarray(rgba), (x, y), size, int(cutout.kind), self.blend, rng)
+            paste(
+                image, label, outlier, np.ascontiguousarray(rgba), (x, y), size, int(cutout.kind), self.blend, rng,
+                instances,
+            )  # fmt: skip
 
 
 def _rotate(rgba: np.ndarray, degrees: float) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12, L
 from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.data_config import DataConfig
 from m2a_core.training.datasets import Cutout, FramesOnDisk, FrameSource, LabelledImage, camvid_sources, load_cutouts
-from m2a_core.training.idd_lite import idd_lite_sources
+from m2a_core.training.road_mix import held_frames, mixed_sources
 from m2a_core.training.road_sets import cityscapes_sources, streethazards_sources
 from m2a_core.training.validation import VOID_CLASS
 
-_LABELS = {"camvid": CAMVID11, "cityscapes": CITYSCAPES19, "streethazards": STREETHAZARDS12}
+_LABELS = {"camvid": CAMVID11, "roads": CITYSCAPES19, "cityscapes": CITYSCAPES19, "streethazards": STREETHAZARDS12}
 _GROUND = ("road", "road line", "pavement", "sidewalk", "pavement-merged")
 
 
@@ -28,12 +28,14 @@ class Sources:
     Attributes:
         train: frames to train on.
         held: frames to validate with.
+        own: by the position of a stage, the frames of stages that have their own.
         in_memory: they are few and small enough to be held in memory.
     """
 
     train: list[FrameSource]
     held: list[FrameSource]
     in_memory: bool
+    own: dict[int, list[FrameSource]] = field(default_factory=dict)
 
     def open(self, frames: Sequence[FrameSource]) -> Sequence[LabelledImage]:
         """Some of the frames, read now or when they are asked for."""
@@ -47,19 +49,26 @@ def fits(labels: LabelSet, dataset: str) -> bool:
     return labels == _LABELS[dataset]
 
 
-def open_sources(data: DataConfig, root: Path, labels: LabelSet) -> Sources:
+def open_sources(
+    data: DataConfig, root: Path, labels: LabelSet, mixes: Mapping[int, Mapping[str, float]] | None = None
+) -> Sources:
     """List the frames of a run.
 
     Args:
         data: which data set, and where in ``root``.
         root: the data root.
         labels: the classes of the network.
+        mixes: by the position of a stage, its own `DataConfig.mix`.
 
     Raises:
         DataError: a list or a folder is missing or malformed, or nothing is left to train on or to validate with.
     """
     folder = root / (data.root or data.dataset)
+    own: dict[int, list[FrameSource]] = {}
     match data.dataset:
+        case "roads":
+            train, held = mixed_sources(root, data, data.mix), held_frames(root)
+            own = {stage: mixed_sources(root, data, mix) for stage, mix in (mixes or {}).items()}
         case "camvid":
             train, held = camvid_sources(folder, data.splits, data.held_apart)
         case "cityscapes":
@@ -73,9 +82,7 @@ def open_sources(data: DataConfig, root: Path, labels: LabelSet) -> Sources:
             f"{folder}: {len(train)} frames to train on and {len(held)} held apart; both need at least "
             "one: check data.splits and data.held_apart"
         )
-    if data.idd_stride > 0:
-        train = train + idd_lite_sources(root / "idd_lite", data.idd_stride, data.idd_obstacles)
-    return Sources(train, held, data.dataset == "camvid")
+    return Sources(train, held, data.dataset == "camvid", own)
 
 
 def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[Cutout], list[Cutout]]:
@@ -100,7 +107,8 @@ def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[
         return load_coco_cutouts(
             folder / outliers.images, folder / outliers.annotations, outliers.count, outliers.exclude, outliers.subset
         )
-    seen, unseen = load_cutouts(folder, config_dir / data.validation_kinds)
+    apart = outliers.held or config_dir / data.validation_kinds
+    seen, unseen = load_cutouts(folder, apart, *(root / more for more in outliers.more_roots))
     if outliers.limit:
         order = np.random.default_rng([outliers.subset, 0x0B1E]).permutation(len(seen))
         seen = [seen[i] for i in sorted(order[: outliers.limit])]

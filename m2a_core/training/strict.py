@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 from typing import Any, TypeVar
 
@@ -48,6 +49,8 @@ def require_size(name: str, size: tuple[int, int]) -> None:
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:
+        kind = next(k for k in args if k is not type(None))
     if dataclasses.is_dataclass(kind):
         return from_dict(typing.cast(type, kind), value, where)
     if origin is tuple:
@@ -69,6 +72,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 def from_dict(cls: type[T], data: Any, where: str = "") -> T:
     """Build a dataclass from plain values, refusing unknown keys, missing keys and wrong types.
 
+    A field whose name would be a word of Python has an underscore behind it, which its key has not.
+
     Args:
         cls: the dataclass; its own ``__post_init__`` may raise `ConfigError` with messages that begin with the field.
         data: mapping of field names to values.
@@ -81,14 +86,14 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
         raise ConfigError(f"{where or cls.__name__}: expected a mapping, got {data!r}")
     hints = typing.get_type_hints(cls)
     prefix = f"{where}." if where else ""
-    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls))}
+    fields = {f.name.removesuffix("_"): f for f in dataclasses.fields(typing.cast(Any, cls))}
     unknown = sorted(set(data) - set(fields))
     if unknown:
         raise ConfigError(f"unknown key '{prefix}{unknown[0]}'; known are {', '.join(sorted(fields))}")
     missing = [n for n, f in fields.items() if n not in data and f.default is f.default_factory is dataclasses.MISSING]
     if missing:
         raise ConfigError(f"key '{prefix}{missing[0]}' is missing")
-    values = {k: _convert(hints[k], v, prefix + k) for k, v in data.items()}
+    values = {fields[k].name: _convert(hints[fields[k].name], v, prefix + k) for k, v in data.items()}
     try:
         return cls(**values)
     except ConfigError as error:

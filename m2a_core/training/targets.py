@@ -14,9 +14,21 @@ from m2a_core.labels.label_set import LabelSet
 
 IGNORE = 255
 """Label of void pixels during training."""
-CHOICES: dict[int, tuple[int, ...]] = {200: (8, 10), 201: (1, 5)}
-"""Labels of pixels that are one of several CamVid-11 classes: vehicles (car, or a cycle without its rider), and what is
-far (building, tree)."""
+CHOICES: dict[int, tuple[int, ...]] = {
+    200: (2, 3),  # building, wall
+    201: (6, 7),  # traffic light, traffic sign
+    202: (8, 9),  # vegetation, terrain
+    203: (13, 14, 15),  # car, truck, bus
+    204: (12, 17, 18),  # rider, motorcycle, bicycle
+    205: tuple(range(19)),  # a known thing without a class of its own: the own bonnet
+    210: (13, 14, 15, 17, 18),  # a vehicle of any kind
+    211: (2, 3, 5, 8, 9),  # what stands far away
+    212: (1, 9),  # sidewalk, terrain
+}
+"""Labels of pixels that are one of several Cityscapes classes, in data sets with coarser classes."""
+SURE_CHOICES = (200, 201, 202, 203, 204, 205)
+OWN_CAR = 205
+"""Sets that hold known classes and nothing else; the others may hide what is none of them, such as a rickshaw."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,8 @@ class Target:
             everything but the set-valued loss.
         partial: void hides known objects: a query without a segment is not taught to be "no object".
         void_is_background: void pixels count in the mask losses, as outside of every mask.
+        outlier_area: float32 [H, W], area of the connected outlier that a pixel is of, in pixels, 0 elsewhere; only
+            losses that balance objects need it.
     """
 
     classes: Tensor
@@ -45,11 +59,12 @@ class Target:
     choice: Tensor
     partial: bool = False
     void_is_background: bool = False
+    outlier_area: Tensor | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same target on a device."""
-        names = ("classes", "segments", "label", "outlier", "choice")
-        tensors = {name: getattr(self, name).to(device) for name in names}
+        names = ("classes", "segments", "label", "outlier", "choice", "outlier_area")
+        tensors = {name: x.to(device) for name in names if (x := getattr(self, name)) is not None}
         return dataclasses.replace(self, **tensors)
 
 
@@ -75,7 +90,8 @@ def make_target(
         partial: as in `Target`.
         segments: of a thing, one per connected ``component``, per ``class`` or per ``instance``.
         void: ``ignore``, ``background`` or ``class``, as in `DataConfig`.
-        instances: int32 [H, W], number of the instance; needed for ``instance`` alone.
+        instances: int32 [H, W], number of the instance, 0 = an undivided group, which is no segment; without it, things
+            split into components even with ``instance``.
 
     Returns:
         The target.
@@ -91,9 +107,9 @@ def make_target(
         mask = kept == class_id
         if class_id not in labels.things or segments == "class":
             found.append((int(class_id), mask))
-        elif segments == "instance":
-            assert instances is not None
-            found += [(int(class_id), mask & (instances == i)) for i in np.unique(instances[mask])]
+        elif segments == "instance" and instances is not None:
+            numbered = np.where(mask, instances, 0)
+            found += [(int(class_id), numbered == i) for i in np.unique(numbered) if i > 0]
         else:
             count, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
             found += [(int(class_id), components == component) for component in range(1, count)]
@@ -115,4 +131,13 @@ def make_target(
         torch.from_numpy(choice.astype(np.int64)),
         partial,
         void == "background",
+        torch.from_numpy(_areas(outlier)),
     )
+
+
+def _areas(mask: np.ndarray) -> np.ndarray:
+    """Area of the connected component at each pixel: float32 [H, W]."""
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA].astype(np.float32)
+    areas[0] = 0
+    return np.asarray(areas[numbers])

@@ -95,7 +95,7 @@ class Trainer:
         for module in (self.model, self.pixel_head):
             module.to(self.engine.device)
         self.average = average_of(model)
-        self.first_backbone = {name: x.clone() for name, x in model.backbone.state_dict().items()}
+        self.stage_start: dict[str, Tensor] | None = None
         self.progress = Progress()
         self.optimizer: Any = None
         self.network: nn.Module | None = None
@@ -114,6 +114,7 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.pixel_head.load_state_dict(state["pixel_head"])
+            self.stage_start = state.get("stage_start")
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
                 self._start_stage(self.config.stages[self.progress.stage])
                 self._load_optimizer(state["optimizer"])
@@ -131,12 +132,8 @@ class Trainer:
             group.update(settings)
 
     def result(self) -> dict[str, Tensor]:
-        """The averaged weights, with the backbone `TrainConfig.backbone_share` of the way from where the run began."""
-        weights = {name: x.detach().clone() for name, x in self.average.state_dict().items()}
-        for name, first in self.first_backbone.items():
-            if first.is_floating_point():
-                weights[f"backbone.{name}"].lerp_(first.to(self.engine.device), 1 - self.config.backbone_share)
-        return weights
+        """The averaged weights."""
+        return {name: x.detach().clone() for name, x in self.average.state_dict().items()}
 
     def save(self) -> None:
         """Write ``checkpoint.pt`` in one piece; in all processes but the main one, wait for that."""
@@ -154,6 +151,7 @@ class Trainer:
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
                 "pixel_head": self.pixel_head.state_dict(),
+                "stage_start": self.stage_start,
                 "optimizer": optimizer,
                 "scaler": None if self.engine.scaler is None else self.engine.scaler.state_dict(),
             },
@@ -201,6 +199,8 @@ class Trainer:
     def _start_stage(self, stage: StageConfig) -> None:
         if self.progress.step == 0 and self.progress.stage > 0:
             self.model.load_state_dict(self.average.state_dict())
+        if self.progress.step == 0:
+            self.stage_start = None if stage.average is None else self.result()
         self.model.backbone.requires_grad_(not stage.freeze_backbone)
         groups = parameter_groups(self.model, self.pixel_head, stage)
         optimizer = torch.optim.AdamW(groups, lr=stage.lr, fused=True)
@@ -233,9 +233,21 @@ class Trainer:
                 if done % self.config.checkpoint_every == 0:
                     self.save()
         if self.progress.step >= stage.iterations:
+            self._average_with_start(stage)
             self.progress = Progress(self.progress.stage + 1, 0)
             self.optimizer = None
             self.save()
+
+    @torch.no_grad()
+    def _average_with_start(self, stage: StageConfig) -> None:
+        """Move the result of a stage towards its start, as the stage says."""
+        if stage.average is None:
+            return
+        assert self.stage_start is not None
+        for name, x in self.average.state_dict().items():
+            if x.is_floating_point():
+                x.lerp_(self.stage_start[name].to(x.device), stage.average.share)
+        self.stage_start = None
 
     def _next(self, batches: Iterator[tuple[Tensor, list[Target]]]) -> tuple[Tensor, list[Target]]:
         """The next batch; where one process cannot read its part, all stop before the step."""

@@ -18,6 +18,7 @@ def augment(
     cfg: AugmentConfig,
     rng: np.random.Generator,
     instances: np.ndarray | None = None,
+    road: int | None = CAMVID11.road,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Augment one frame and cut the training crop.
 
@@ -28,19 +29,22 @@ def augment(
         cfg: what to do.
         rng: source of randomness.
         instances: int32 [H0, W0], or None.
+        road: class id of the road, which stripes are painted on, or None.
 
     Returns:
         The same four at the crop's size; padding is the mean colour, void, no outlier and no instance.
     """
     height, width = cfg.crop
-    if rng.random() < cfg.road_paint:
-        image = paint_road(image, label, rng)
+    if rng.random() < cfg.road_paint and road is not None:
+        image = paint_road(image, label, rng, road)
     if rng.random() < cfg.letterbox:
         scale_y = scale_x = min(height / image.shape[0], width / image.shape[1]) * rng.uniform(0.6, 1.0)
     else:
         scale = rng.uniform(*cfg.scale) if cfg.scale_draw == "uniform" else np.exp(rng.uniform(*np.log(cfg.scale)))
         if cfg.scale_base == "crop":
             scale *= min(height / image.shape[0], width / image.shape[1])
+        elif cfg.scale_base == "height":
+            scale *= height / image.shape[0]
         stretch = np.exp(rng.uniform(-1, 1) * np.log(cfg.aspect) / 2)
         scale_y, scale_x = scale / stretch, scale * stretch
     # The crop is cut at the source's resolution first: scaling pixels that are thrown away costs most of the time.
@@ -102,7 +106,7 @@ def _start(full: int, cut: int, focus: int | None, rng: np.random.Generator) -> 
     return int(np.clip(focus - rng.integers(cut // 4, max(cut // 4 + 1, 3 * cut // 4)), 0, full - cut))
 
 
-def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator, road: int) -> np.ndarray:
     """Paint one to three stripes on the road of a frame, running towards a vanishing point.
 
     CamVid's markings are white, thin and British; those of other countries must not look like lost objects.
@@ -111,6 +115,7 @@ def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -
         image: uint8 [H, W, 3], RGB; left as it is.
         label: uint8 [H, W], class id or 255.
         rng: source of randomness.
+        road: class id of the road.
 
     Returns:
         uint8 [H, W, 3].
@@ -129,7 +134,7 @@ def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -
     if rng.random() < 0.4:
         color = np.full(3, rng.uniform(180, 255))
     alpha = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)[..., None] / 255
-    alpha *= rng.uniform(0.4, 0.95) * (label == CAMVID11.road)[..., None]
+    alpha *= rng.uniform(0.4, 0.95) * (label == road)[..., None]
     return np.rint(image + alpha * (color - image)).astype(np.uint8)
 
 

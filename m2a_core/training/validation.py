@@ -16,6 +16,7 @@ from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Letterbox
 from m2a_core.training.composed import ComposedImage
 from m2a_core.training.contrastive import class_scores
 from m2a_core.training.datasets import LabelledImage
+from m2a_core.training.targets import IGNORE
 
 VOID_CLASS = "void"
 """Name of the class that the Void-train baseline learns."""
@@ -80,7 +81,7 @@ def validate(
     confusion = Confusion(len(known))
     for frame in frames:
         guess = predict_scores(model, frame.image, input_size)[: len(known)].argmax(0).to(torch.uint8)
-        confusion.update(guess.numpy(), frame.label)
+        confusion.update(guess.numpy(), np.where(frame.label < len(known), frame.label, IGNORE))
     rankings = {"anomaly": PixelMetrics(), "msp": PixelMetrics()}
     for item in composed:
         scores = predict_scores(model, item.image, input_size)

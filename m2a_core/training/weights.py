@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from m2a_core.bundle.loading import hash_file
@@ -41,8 +41,9 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
     partial = path.with_suffix(".partial")
     tensors = {k: v.detach().contiguous().clone() for k, v in state.items()}
     try:
-        save_file(tensors, partial, metadata={"format": "pt", "config": config_json(config), **notes})
-        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+        content = _ordered(save(tensors, metadata={"format": "pt", "config": config_json(config), **notes}))
+        partial.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
         partial.chmod(0o644)
         partial.replace(path)
         hash_file(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
@@ -50,3 +51,11 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
         partial.unlink(missing_ok=True)
         raise CheckpointError(f"weights {path}: cannot be written ({error}); free some space and try again") from error
     return digest
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its header in order: the library writes metadata in an order that changes by the run."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]

@@ -7,15 +7,15 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.label_set import CITYSCAPES19
 from m2a_core.training.choices import LEAST, choice_loss
 from m2a_core.training.targets import CHOICES, IGNORE, Target, make_target
 
-K, HEIGHT, WIDTH = CAMVID11.num_classes, 16, 24
+K, HEIGHT, WIDTH = CITYSCAPES19.num_classes, 16, 24
 
 
 def target_with(label: np.ndarray) -> Target:
-    return make_target(label, np.zeros(label.shape, bool), CAMVID11, min_component=1, max_segments=9)
+    return make_target(label, np.zeros(label.shape, bool), CITYSCAPES19, min_component=1, max_segments=9)
 
 
 def label_with_choices() -> np.ndarray:

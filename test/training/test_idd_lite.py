@@ -1,4 +1,4 @@
-"""IDD-lite: what its coarse labels become, and which frames with real obstacles join."""
+"""IDD-lite: what its coarse labels become, and which frames with real obstacles are trained on."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import cv2
 import numpy as np
 import pytest
 
-from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.errors import DataError
+from m2a_core.labels.label_set import CITYSCAPES19
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig
-from m2a_core.training.idd_lite import idd_lite_sources, load_idd_lite
+from m2a_core.training.idd_lite import held_obstacles, idd_lite_sources, idd_obstacle_sources, read_frame
 from m2a_core.training.outliers import AnomalyMix
+from m2a_core.training.targets import CHOICES, SURE_CHOICES
 
 WIDTH, HEIGHT = 14, 10
+ROAD, SKY, VOID = 0, 10, 255
 
 
-def write_frame(root: Path, name: str, objects: np.ndarray | None = None) -> None:
+def write_frame(root: Path, name: str, objects: np.ndarray | None = None, split: str = "train") -> None:
     """Two columns of each of the seven coarse classes."""
     coarse = np.repeat(np.arange(7, dtype=np.uint8), 2)[None].repeat(HEIGHT, 0)
-    camvid = np.select([coarse == 0, coarse == 6], [3, 0], 11).astype(np.uint8)
-    for folder, array in (("labels", coarse), ("labels_camvid11", camvid), ("objects", objects)):
-        (root / folder / "train").mkdir(parents=True, exist_ok=True)
+    for folder, array in (("labels", coarse), ("objects", objects)):
+        (root / folder / split).mkdir(parents=True, exist_ok=True)
         if array is not None:
-            cv2.imwrite(str(root / folder / "train" / f"{name}.png"), array)
-    (root / "images" / "train").mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(root / "images" / "train" / f"{name}.jpg"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+            cv2.imwrite(str(root / folder / split / f"{name}.png"), array)
+    (root / "images" / split).mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(root / "images" / split / f"{name}.jpg"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
 
 
 def marked(column: int) -> np.ndarray:
@@ -41,46 +42,62 @@ def columns(values: np.ndarray) -> list[int]:
     return [int(values[150, round((c + 0.5) * 480 / WIDTH)]) for c in range(WIDTH)]
 
 
-def test_vehicles_and_far_things_are_left_open_living_things_are_void_and_marked_objects_are_outliers(tmp_path):
+def members(key: int) -> set[str]:
+    return {CITYSCAPES19.names[i] for i in CHOICES[key]}
+
+
+def test_coarse_classes_become_open_sets_living_and_roadside_things_are_void_and_marked_objects_are_outliers(tmp_path):
     write_frame(tmp_path, "0_1", marked(1))
-    (frame,) = load_idd_lite(tmp_path, 1)
-    assert columns(frame.label) == [3, 255, 255, 255, 255, 255, 200, 200, 255, 255, 201, 201, 0, 0]
+    frame = read_frame(tmp_path, "train", "0_1")
+    row = columns(frame.label)
+    assert row[:2] == [ROAD, VOID]
+    assert row[4:6] == row[8:10] == [VOID, VOID]
+    assert row[12:] == [SKY, SKY]
+    sidewalk, vehicle, far = row[2], row[6], row[10]
+    assert members(sidewalk) == {"sidewalk", "terrain"}
+    assert {"car", "truck", "bus", "motorcycle", "bicycle"} <= members(vehicle)
+    assert {"building", "vegetation"} <= members(far)
+    assert not {sidewalk, vehicle, far} & set(SURE_CHOICES)
     assert frame.outlier is not None
     assert columns(frame.outlier) == [0, 1, *[0] * 12]
     assert frame.partial
 
 
-def test_frames_with_obstacles_come_again_and_only_those_of_drives_that_are_trained_on(tmp_path):
-    for name, objects in (("1_1", None), ("1_2", marked(1)), ("2_1", marked(0)), ("3_1", None)):
-        write_frame(tmp_path, name, objects)
-    # Every third frame: 1_1 and 3_1. Drive 2 stays unseen.
-    names = [source.name for source in idd_lite_sources(tmp_path, 3, obstacles=2)]
-    assert names == ["1_1", "3_1", "1_2", "1_2"]
-    assert [source.name for source in idd_lite_sources(tmp_path, 3)] == ["1_1", "3_1"]
+def test_every_third_drive_with_an_obstacle_is_held_apart_with_all_its_frames(tmp_path):
+    for drive in "1234":
+        write_frame(tmp_path, f"{drive}_1", marked(1))
+        write_frame(tmp_path, f"{drive}_2")
+    write_frame(tmp_path, "9_1", marked(0), split="val")
+    trained = [source.name for source in idd_lite_sources(tmp_path)]
+    assert trained == ["2_1", "2_2", "3_1", "3_2"]
+    assert [source.name for source in idd_obstacle_sources(tmp_path)] == ["2_1", "3_1"]
+    assert held_obstacles(tmp_path) == [("train", "1_1"), ("train", "4_1"), ("val", "9_1")]
 
 
 def test_a_batch_holds_the_real_obstacles_as_outliers_and_leaves_the_frame_as_it_is(tmp_path):
     write_frame(tmp_path, "0_1", marked(1))
-    frames = load_idd_lite(tmp_path, 1)
+    frames = [read_frame(tmp_path, "train", "0_1")]
     plain = AugmentConfig(
         crop=(320, 480), scale=(1.0, 1.0), aspect=1.0, flip=0.0, rare_crop=0.0, letterbox=0.0, color=0.0, degrade=0.0
     )
-    batches = Batches(frames, AnomalyMix([], []), CAMVID11, DataConfig(augment=plain), 1)
+    batches = Batches(frames, AnomalyMix([], []), CITYSCAPES19, DataConfig(augment=plain), 1)
     _, (target,) = batches.get(StageConfig("s", iterations=1, batch_size=1), 0, 0)
     assert columns(target.outlier.numpy()) == [0, 1, *[0] * 12]
-    assert not (target.outlier & (target.label != 255)).any()
+    assert not (target.outlier & (target.label != VOID)).any()
     target.outlier[:] = False
     assert frames[0].outlier is not None
     assert frames[0].outlier.any()
 
 
-def test_obstacles_without_frames_of_idd_lite_are_refused():
-    with pytest.raises(ConfigError, match="idd_obstacles"):
-        DataConfig(idd_obstacles=2)
-    with pytest.raises(ConfigError, match="idd_obstacles"):
-        DataConfig(idd_stride=3, idd_obstacles=-1)
-
-
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(DataError, match="idd_lite"):
-        load_idd_lite(tmp_path, 1)
+        idd_lite_sources(tmp_path)
+    with pytest.raises(DataError, match="idd_lite"):
+        held_obstacles(tmp_path)
+
+
+def test_a_label_of_another_size_is_named(tmp_path):
+    write_frame(tmp_path, "0_1")
+    cv2.imwrite(str(tmp_path / "labels" / "train" / "0_1.png"), np.zeros((3, 4), np.uint8))
+    with pytest.raises(DataError, match=r"0_1\.png: label is \[3, 4\], its image \[10, 14\]"):
+        read_frame(tmp_path, "train", "0_1")

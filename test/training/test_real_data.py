@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.targets import IGNORE
 from test.training.synthetic import write_rows
 
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "training" / "edge-plus.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "training" / "ablations.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,9 @@ def test_a_shipped_batch_pastes_outliers_on_real_frames(real_data, some_camvid):
     train, held = load_camvid(some_camvid, {"train": 1}, 0.34)
     seen, unseen = load_cutouts(real_data / "outliers", CONFIG.parent / config.data.validation_kinds)
     batches = Batches(train, AnomalyMix(seen, cut_known_objects(train)), CAMVID11, config.data, config.seed)
-    images, targets = batches.get(config.stages[-1], 1, 0)
-    assert images.shape == (config.stages[-1].batch_size, 3, *config.data.augment.crop)
+    stage = dataclasses.replace(config.stages[-1], outlier_prob=1.0)
+    images, targets = batches.get(stage, 1, 0)
+    assert images.shape == (stage.batch_size, 3, *config.data.augment.crop)
     assert any(t.outlier.any() for t in targets)
     for t in targets:
         assert (t.label[t.outlier] == IGNORE).all()

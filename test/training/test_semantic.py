@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
 from m2a_core.training.config import LossConfig
 from m2a_core.training.losses import Criterion
 from m2a_core.training.lovasz import lovasz_loss
@@ -75,20 +75,20 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
 
 def test_a_set_of_classes_counts_with_the_sum_of_its_members() -> None:
     rng = np.random.default_rng(5)
-    probabilities = class_probabilities(torch.tensor(rng.uniform(0, 1.5, (1, 11, 4, 5))))
-    label = torch.tensor(rng.choice([3, VOID], size=(1, 4, 5)))
-    choice = torch.where(label == VOID, torch.tensor(rng.choice([0, *CHOICES], size=(1, 4, 5))), 0)
+    probabilities = class_probabilities(torch.tensor(rng.uniform(0, 1.5, (1, 19, 12, 15))))
+    label = torch.tensor(rng.choice([3, VOID], size=(1, 12, 15)))
+    choice = torch.where(label == VOID, torch.tensor(rng.choice([0, *CHOICES], size=(1, 12, 15))), 0)
     assert {0, *CHOICES} <= set(choice[label == VOID].tolist())
     rows, ids, keys = probabilities.numpy()[0], label.numpy()[0], choice.numpy()[0]
     terms = []
-    for y, x in np.ndindex(4, 5):
+    for y, x in np.ndindex(12, 15):
         members = CHOICES[keys[y, x]] if keys[y, x] else [ids[y, x]] if ids[y, x] != VOID else []
         terms += [-np.log(rows[list(members), y, x].sum())] if len(members) else []
     assert semantic_loss(probabilities, label, choice).item() == pytest.approx(np.mean(terms), abs=1e-12)
 
 
 def test_a_set_of_classes_leaves_open_how_large_s_is() -> None:
-    scores = torch.rand(1, 11, 1, 1, dtype=torch.float64).requires_grad_()
+    scores = torch.rand(1, 19, 1, 1, dtype=torch.float64).requires_grad_()
     void = torch.full((1, 1, 1), VOID)
     semantic_loss(class_probabilities(scores), void, torch.full_like(void, min(CHOICES))).backward()
     along_s = (scores.grad * (scores.detach() + LEAST)).sum().item()
@@ -98,10 +98,12 @@ def test_a_set_of_classes_leaves_open_how_large_s_is() -> None:
 def test_the_criterion_takes_sets_of_coarse_labels_from_the_targets() -> None:
     label = np.full((16, 24), VOID, np.uint8)
     label[:, :12], label[:, 12:] = min(CHOICES), max(CHOICES)
-    target = make_target(label, np.zeros(label.shape, bool), CAMVID11, min_component=1, max_segments=4, partial=True)
+    target = make_target(
+        label, np.zeros(label.shape, bool), CITYSCAPES19, min_component=1, max_segments=4, partial=True
+    )
     rng = np.random.default_rng(3)
-    heads = [(torch.tensor(rng.normal(size=(1, 4, 12))), torch.tensor(rng.normal(size=(1, 4, 4, 6))))]
-    parts = Criterion(11, LossConfig(num_points=8, semantic=1.0), uniform_points)(heads, [target], seeds=[1])[1]
+    heads = [(torch.tensor(rng.normal(size=(1, 4, 20))), torch.tensor(rng.normal(size=(1, 4, 4, 6))))]
+    parts = Criterion(19, LossConfig(num_points=8, semantic=1.0), uniform_points)(heads, [target], seeds=[1])[1]
     assert parts["semantic"] > 0
 
 

@@ -29,6 +29,21 @@ def write_cityscapes(root: Path, counts: dict[str, int]) -> None:
             write_image(root / "gtFine" / split / "aachen" / f"{name}_gtFine_labelIds.png", label)
 
 
+def write_packed_cityscapes(root: Path, counts: dict[str, int]) -> None:
+    """``counts``: split -> frames, stored as 64x64. Sky, road, two touching cars, a group, void, the own car."""
+    rows = ["split,city,sequence,frame,name"]
+    for split, count in counts.items():
+        for i in range(count):
+            ids = np.full((64, 64), 10_000, np.uint16)
+            ids[30:], ids[35:45, 10:20], ids[35:45, 20:30], ids[50:55, 40:50] = 0, 13_001, 13_002, 13_000
+            ids[46:48, 2:6] = ids[60:] = 65535
+            image = np.random.default_rng(i).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+            write_image(root / "images" / split / f"aachen_{i}.jpg", image)
+            write_image(root / "ids" / split / f"aachen_{i}.png", ids)
+            rows.append(f"{split},aachen,{i:06d},000019,aachen_{i}")
+    (root / "frames.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
 def write_streethazards(root: Path, counts: dict[str, int]) -> None:
     """``counts``: split -> frames. Unlabelled (1) above, road (8) below, "other" (4) at the bottom, a car (11)."""
     for split, count in counts.items():

@@ -1,0 +1,82 @@
+"""A stage's result averaged with its start, also over a kill; stages with blends, crops and frames of their own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2a_core.errors import ConfigError
+from m2a_core.labels.label_set import CAMVID11
+from m2a_core.training.batches import Batches
+from m2a_core.training.config import StageConfig, TrainConfig
+from m2a_core.training.outliers import AnomalyMix, cut_known_objects
+from m2a_core.training.strict import from_dict
+from test.training.synthetic import STAGES, cutout, frames, tiny_trainer, train_config
+
+
+def weights(trainer) -> dict[str, torch.Tensor]:
+    return {name: x.clone() for name, x in trainer.average.state_dict().items() if x.is_floating_point()}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_result_lies_between_the_start_of_the_stage_and_its_end(share, tmp_path):
+    first = [STAGES[0] | {"iterations": 2}]
+    second = STAGES[1] | {"iterations": 2}
+    before = tiny_trainer(tmp_path / "a", train_config(stages=first))
+    plain = tiny_trainer(tmp_path / "b", train_config(stages=[*first, second]))
+    mixed = tiny_trainer(
+        tmp_path / "c", train_config(stages=[*first, second | {"average": {"with": "start", "share": share}}])
+    )
+    assert before.run()
+    assert plain.run()
+    assert mixed.run()
+    start, end, result = weights(before), weights(plain), weights(mixed)
+    assert any(not torch.equal(start[name], end[name]) for name in start)
+    for name, value in result.items():
+        torch.testing.assert_close(value, share * start[name] + (1 - share) * end[name], rtol=0, atol=1e-6)
+
+
+def test_a_run_killed_within_the_stage_gives_the_same_average(tmp_path):
+    stages = [STAGES[0] | {"iterations": 2}, STAGES[1] | {"iterations": 4, "average": {"with": "start", "share": 0.5}}]
+    config = train_config(stages=stages, checkpoint_every=1)
+    whole = tiny_trainer(tmp_path / "whole", config)
+    assert whole.run()
+    killed = tiny_trainer(tmp_path / "killed", config)
+    get = killed.batches.get
+
+    def until_stopped(stage, index, step):
+        if (index, step) == (1, 2):
+            killed.stop = True
+        return get(stage, index, step)
+
+    killed.batches.get = until_stopped
+    assert not killed.run()
+    resumed = tiny_trainer(tmp_path / "killed", config)
+    resumed.resume()
+    assert resumed.progress.stage == 1
+    assert resumed.run()
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name])
+
+
+@pytest.mark.parametrize("average", [{"with": "end"}, {"share": 1.5}, {"with_": "start"}])
+def test_an_average_with_something_else_is_refused(average):
+    with pytest.raises(ConfigError, match=r"stages\[0\]\.average"):
+        from_dict(TrainConfig, {"name": "x", "model": "tiny", "stages": [STAGES[0] | {"average": average}]})
+
+
+def test_a_stage_overrides_crop_blend_and_frames():
+    known = frames(2)
+    mix = AnomalyMix([cutout("ball", (250, 20, 200))], cut_known_objects(known))
+    other = [frames(5)[4]]
+    stages = [STAGES[1], STAGES[1] | {"augment": {"crop": [32, 64]}, "blend": {"large": 1.0, "on_road": 0.0},
+                                      "outlier_prob": 1.0}]  # fmt: skip
+    config = train_config(stages=stages)
+    batches = Batches(known, mix, CAMVID11, config.data, 1, {1: other})
+    first, second = config.stages
+    assert batches.get(first, 0, 0)[0].shape[2:] == (64, 96)
+    images, targets = batches.get(second, 1, 0)
+    assert images.shape[2:] == (32, 64)
+    assert all(target.outlier.float().mean() > 0.05 for target in targets)
+    assert mix.blend.large == 0.0
+    assert StageConfig("s", iterations=1).augment is None
