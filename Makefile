@@ -16,7 +16,7 @@ DEVELOPING := $(VENV)/.developing
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jazzy setup lint clean
+.PHONY: help demo test test-quick test-jazzy setup lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,16 +24,20 @@ help: ## show this list
 demo: $(RUNNING) ## play real driving video through the ROS 2 node and show what it finds
 	$(BIN)/m2a demo
 
-test: $(DEVELOPING) lint ## lint, type checks and all tests
-	$(BIN)/python -m pytest -q
+test: $(DEVELOPING) lint ## lint, type checks and every test, on all cores
+	$(BIN)/python -m pytest -q -n logical --dist loadfile
+
+test-quick: $(DEVELOPING) ## tests that need neither DDS nor ten seconds each; under a minute
+	$(BIN)/python -m pytest -q -n logical --dist loadfile -m 'not dds and not slow'
 
 test-jazzy: $(JAZZY)/.ready ## tests of the node and of replay with ROS 2 Jazzy instead of Kilted; needs python3.12
 	$(JAZZY)/bin/python -m pytest -q test/ros test/replay test/demo
 
-lint: $(DEVELOPING) ## ruff (with docstring rules and formatting) and mypy
+lint: $(DEVELOPING) ## ruff (docstrings and formatting too), mypy and the rooms' import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 setup: $(DEVELOPING) ## install everything a developer needs
 

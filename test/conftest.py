@@ -21,6 +21,16 @@ settings.register_profile("m2a", deadline=None)
 settings.load_profile("m2a")
 
 
+_FOLDERS_OVER_DDS = ("demo", "replay", "view")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs ROS processes: it is slower, and other processes on the machine can disturb it."""
+    for item in items:
+        if "domain" in getattr(item, "fixturenames", ()) or item.path.parent.name in _FOLDERS_OVER_DDS:
+            item.add_marker("dds")
+
+
 @pytest.fixture(scope="session")
 def tensorrt_headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The machine's, or downloaded ones: 0.2 MB, checked by hash."""

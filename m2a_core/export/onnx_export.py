@@ -11,8 +11,8 @@ from m2a_core.contract.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.errors import ConfigError, ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.portable import attach_body
-from m2a_core.export.precision import PRECISIONS, Precision, convert
 from m2a_core.export.tracing import strip_notes, trace
+from m2a_core.trt.precision import PRECISIONS, Precision, convert
 
 OPSET = 18
 """GridSample and ReduceMax with axes as input are in it; ONNX Runtime 1.17 and TensorRT 10 read it."""
@@ -25,7 +25,7 @@ class ExportOptions:
     """How a graph is written.
 
     Attributes:
-        precision: see ``m2a_core.export.precision``.
+        precision: see ``m2a_core.trt.precision``.
         max_batch: 1 fixes the batch at one image; N admits 1 to N.
 
     Raises:

@@ -13,7 +13,7 @@ from m2a_core.bundle.loading import require_whole
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
 from m2a_core.contract.plugin import DOMAIN, OP_TYPE
 from m2a_core.errors import ConfigError, EngineError
-from m2a_core.export.precision import convert
+from m2a_core.trt.precision import convert
 
 PRECISIONS = ("fp32", "fp16", "int8")
 

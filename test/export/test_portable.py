@@ -16,11 +16,11 @@ from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.errors import ConfigError, EngineError, ExportError, InferenceError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import ExportOptions, build_onnx
-from m2a_core.export.precision import convert
 from m2a_core.export.verify import verify_batches, verify_precision
 from m2a_core.model import MODELS, build_model
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
+from m2a_core.trt.precision import convert
 from test.export.conftest import SIZE, pictures, small_network
 
 BATCH = 3

@@ -11,10 +11,10 @@ from onnx import numpy_helper
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.errors import ConfigError, ExportError
-from m2a_core.export.precision import convert
 from m2a_core.export.quantize import CHOICES, quantise_bundle
 from m2a_core.metrics import parity
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
+from m2a_core.trt.precision import convert
 from m2a_core.trt.source import read_source
 from test.export.conftest import SIZE, pictures
 

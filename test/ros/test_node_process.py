@@ -1,4 +1,4 @@
-"""What may import what."""
+"""The node's process and its command line."""
 
 from __future__ import annotations
 
@@ -9,29 +9,6 @@ import sys
 import pytest
 
 from test.ros.harness import ROOT
-
-ROS_PACKAGES = {"rclpy", "sensor_msgs", "std_msgs", "visualization_msgs", "diagnostic_msgs", "launch", "launch_ros"}
-
-
-def imported(package: str) -> dict[str, set[str]]:
-    """Top-level names each file of a package imports, anywhere in it."""
-    found = {}
-    for path in (ROOT / package).rglob("*.py"):
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names.add(node.module.partition(".")[0])
-        found[str(path.relative_to(ROOT))] = names
-    return found
-
-
-def test_core_never_imports_ros() -> None:
-    files = imported("m2a_core")
-    assert len(files) > 10
-    assert {path: names & (ROS_PACKAGES | {"m2a_ros"}) for path, names in files.items() if names & ROS_PACKAGES} == {}
-    assert [path for path, names in files.items() if "m2a_ros" in names] == []
 
 
 def test_node_never_imports_torch_or_training() -> None:
