@@ -30,6 +30,7 @@ from m2a_core.trt.engine_manifest import (
     manifest_path,
     reference_path,
 )
+from m2a_core.trt.plugin_build import identity_of
 from m2a_core.trt.reference import save_reference
 from test.runtime.fake_cuda import ERROR, FakeCuda, install
 from test.runtime.fake_trt import SCRATCH, Damage, FakeBackend
@@ -83,10 +84,13 @@ def load(bundle, images, reference, backend) -> Callable[..., TensorRtRuntime]:
     """Loads an engine, verified before or not."""
     path = default_engine(bundle.onnx_path)
     plugin = path.with_name("plugin.so")
-    for file in (path, plugin):
-        file.write_bytes(file.name.encode())
+    path.write_bytes(b"an engine")
+    plugin.write_bytes(b"m2a-plugin-identity:" + 64 * b"1")
     save_reference(reference_path(path), images, reference)
-    key = EngineKey(bundle.manifest.onnx_sha256, sha256_of(plugin), "tensorrt", "1.0", "sm89", "fp16", SIZE, BATCHES)
+    key = EngineKey(
+        bundle.manifest.onnx_sha256, identity_of(plugin), "tensorrt", "1.0", "sm89", "RTX 4090", 24 << 10, "fp16", SIZE,
+        BATCHES,
+    )  # fmt: skip
     digests = sha256_of(path), sha256_of(reference_path(path))
     manifest = EngineManifest(key, *digests, ("a layer",), compare(reference, reference), NOT_VERIFIED, 1.0)
 
