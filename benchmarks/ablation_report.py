@@ -7,12 +7,11 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
-COLORS = ("#0b6e99", "#e0542b", "#5a8f29")
+from m2a_core.reporting.charts import bars, standalone
 
 
 @dataclass(frozen=True)
@@ -63,39 +62,13 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def bars(report: Report) -> str:
-    """The report as bars with standard errors, one ``<svg>``: 0 to 100 %, a group per variant."""
-    metrics = list(next(iter(report.rows.values()))[0])
-    group, height, left, top = 34 * len(metrics) + 26, 220, 44, 46
-    # Seven pixels a letter of the title, so that few variants do not cut it off.
-    width = left + max(group * len(report.rows), 7 * len(report.title)) + 16
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top + height + 44}" '
-        'font-family="system-ui, sans-serif" font-size="11">',
-        f'<rect width="{width}" height="{top + height + 44}" fill="white"/>',
-        f'<text x="{left}" y="16" font-size="13">{escape(report.title)}</text>',
-    ]
-    for i, metric in enumerate(metrics):
-        out.append(f'<rect x="{left + 80 * i}" y="24" width="10" height="10" fill="{COLORS[i]}"/>')
-        out.append(f'<text x="{left + 14 + 80 * i}" y="33">{escape(metric)}</text>')
-    for percent in range(0, 101, 20):
-        y = top + height * (1 - percent / 100)
-        out.append(f'<line x1="{left}" x2="{width - 8}" y1="{y}" y2="{y}" stroke="#ddd"/>')
-        out.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{percent} %</text>')
-    for n, (name, runs) in enumerate(report.rows.items()):
-        start = left + 13 + group * n
-        for i, metric in enumerate(metrics):
-            mean, error = mean_and_error([run[metric] for run in runs])
-            if np.isnan(mean):
-                continue
-            x, y = start + 34 * i, top + height * (1 - mean)
-            out.append(f'<rect x="{x}" y="{y:.1f}" width="28" height="{height * mean:.1f}" fill="{COLORS[i]}"/>')
-            if not np.isnan(error):
-                low, high = (top + height * (1 - mean - side * error) for side in (-1, 1))
-                out.append(f'<line x1="{x + 14}" x2="{x + 14}" y1="{low:.1f}" y2="{high:.1f}" stroke="black"/>')
-        middle = start + 17 * len(metrics) - 3
-        out.append(f'<text x="{middle}" y="{top + height + 18}" text-anchor="middle">{escape(name)}</text>')
-    return "\n".join([*out, "</svg>", ""])
+def chart(report: Report) -> str:
+    """The report as bars with standard errors, an SVG file: 0 to 100 %, a group per variant."""
+    series = []
+    for metric in next(iter(report.rows.values()))[0]:
+        found = [mean_and_error([run[metric] for run in runs]) for runs in report.rows.values()]
+        series.append((metric, [mean for mean, _ in found], [error for _, error in found]))
+    return standalone([bars(report.title, list(report.rows), series)])
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -103,5 +76,5 @@ def write_report(report: Report, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = table(report)
     (folder / f"{report.name}.md").write_text(text, encoding="utf-8")
-    (folder / f"{report.name}.svg").write_text(bars(report), encoding="utf-8")
+    (folder / f"{report.name}.svg").write_text(chart(report), encoding="utf-8")
     print(text)

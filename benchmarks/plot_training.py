@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.reporting.svg import HEIGHT, WIDTH, Axis, Series, line_chart
+from m2a_core.reporting.charts import Axis, Series, line_chart, standalone
 
 LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic")
 METRICS = {
@@ -48,7 +48,7 @@ def curve(name: str, records: dict[int, dict[str, Any]], key: str, points: int =
 
 
 def draw(path: Path) -> str:
-    """The charts of a log as one ``<svg>`` element; no validation, no chart of it."""
+    """The charts of a log as one SVG file; no validation, no chart of it."""
     records = read_records(path)
     losses = [curve(key, records["train"], key) for key in LOSSES]
     metrics = [curve(name, records["validation"], key) for key, name in METRICS.items()]
@@ -56,12 +56,7 @@ def draw(path: Path) -> str:
     charts = [line_chart("Losses", losses, steps, Axis("loss, summed over heads", 0))]
     if records["validation"]:
         charts.append(line_chart("Validation on held-apart frames", metrics, steps, Axis("fraction", 0, 1)))
-    placed = [
-        chart.replace("<svg ", f'<svg y="{i * HEIGHT}" width="{WIDTH}" height="{HEIGHT}" ', 1)
-        for i, chart in enumerate(charts)
-    ]
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT * len(charts)}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>' + "".join(placed) + "</svg>\n"
+    return standalone(charts)
 
 
 def main() -> None:

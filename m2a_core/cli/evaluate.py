@@ -131,7 +131,7 @@ def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.data.catalog import open_dataset
     from m2a_core.evaluation import classes
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
-    from m2a_core.evaluation.pictures import model_pictures
+    from m2a_core.evaluation.pictures import ClassPictures, model_pictures
     from m2a_core.evaluation.predict import Outputs, Scorer, model_ids, parse_scores, predict_dataset
     from m2a_core.evaluation.report import write_report
     from m2a_core.metrics.component import Track
@@ -161,12 +161,15 @@ def _run_model(args: argparse.Namespace) -> int:
         )  # fmt: skip
         evaluation = score_all(outputs.pairs(dataset.samples), threshold=args.threshold)
         figures |= evaluation.to_json()
+        figures["model_threshold"] = getattr(bundle.manifest.thresholds, scores[0], None)
         if len(scores) > 1:
             # A threshold belongs to one score's scale: the others take theirs by the rule.
             further = {s: score_all(outputs.pairs(dataset.samples, s), label=f"{s} ").to_json() for s in scores[1:]}
             figures["scores"] = {s: {k: of[k] for k in _COMPARED} for s, of in {scores[0]: figures, **further}.items()}
     labels = bundle.manifest.labels
+    class_pictures = None
     if dataset.suits(labels):
+        class_pictures = ClassPictures(dataset, labels, outputs)
         figures |= classes.semantic_figures(dataset, labels, outputs, failed)
         if dataset.anomaly is not None:
             figures |= classes.open_iou_figures(dataset, labels, outputs, failed)
@@ -178,7 +181,8 @@ def _run_model(args: argparse.Namespace) -> int:
     figures.setdefault("n_frames", len(dataset.samples) - len(failed))
     _write_json(out, figures)
     pictures = model_pictures(dataset, outputs, perception, scores[0])
-    write_report(out.with_suffix(".html"), f"{bundle.manifest.name} on {dataset.name}", evaluation, figures, pictures)
+    title = f"{bundle.manifest.name} on {dataset.name}"
+    write_report(out.with_suffix(".html"), title, evaluation, figures, pictures, class_pictures)
     perception.close()
     return _conclude(out, work, figures, evaluation, finish)
 

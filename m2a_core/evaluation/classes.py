@@ -21,14 +21,29 @@ from m2a_core.metrics.semantic import Confusion, mean_iou, open_iou, weighted_op
 
 
 def semantic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]) -> dict[str, Any]:
-    """Closed-set mIoU over the pixels with a class, and IoU per class; fractions."""
+    """Closed-set figures over the pixels with a class; fractions.
+
+    Returns:
+        ``miou``, ``iou`` per class, ``confusion`` (``classes``, and ``counts`` [K][K+1] of pixels by true and found
+        class, the last column for none) and ``class_frames`` (frame -> its own ``miou`` and ``accuracy``).
+    """
     ids = model_ids(labels, dataset)
-    confusion = Confusion(labels.num_classes)
+    confusion, frames = Confusion(labels.num_classes), {}
     for sample in _done(dataset, outputs):
         with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
-            confusion.update(maps["semantic"], dataset.class_truth(sample, ids))
+            alone = Confusion(labels.num_classes)
+            alone.update(maps["semantic"], dataset.class_truth(sample, ids))
+            confusion.counts += alone.counts
+            if pixels := int(alone.counts.sum()):
+                right = float(np.trace(alone.counts)) / pixels
+                frames[sample.name] = {"miou": mean_iou(alone.iou()), "accuracy": right}
     iou = confusion.iou()
-    return {"miou": mean_iou(iou), "iou": dict(zip(labels.names, iou.tolist(), strict=True))}
+    return {
+        "miou": mean_iou(iou),
+        "iou": dict(zip(labels.names, iou.tolist(), strict=True)),
+        "confusion": {"classes": list(labels.names), "counts": confusion.counts.tolist()},
+        "class_frames": frames,
+    }
 
 
 def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, failed: dict[str, str]) -> dict[str, Any]:

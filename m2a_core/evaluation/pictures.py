@@ -1,4 +1,4 @@
-"""Pictures of a frame for the report: input, truth, decision, score and, with a model, the refined score."""
+"""Pictures of a frame for the report: input, truth, decision, score; classes that are true, found and wrong."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from m2a_core.data.files import Pair, frame_name, read_score, read_truth
 from m2a_core.errors import DataError
 from m2a_core.evaluation.predict import OWN_SCORES, Outputs
 from m2a_core.images import SUFFIXES, read_image
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, Output
 
@@ -36,8 +37,11 @@ class Reading:
 Pictures = Callable[[str, Reading], dict[str, np.ndarray]]
 """Frame name, how to draw -> caption -> uint8 [H, W, 3], RGB."""
 
-_TRUTH_COLORS = np.full((256, 3), (90, 90, 90), np.uint8)
-_TRUTH_COLORS[0], _TRUTH_COLORS[1] = (235, 235, 235), (200, 30, 30)
+ANOMALY, KNOWN, VOID = (200, 30, 30), (235, 235, 235), (90, 90, 90)
+"""Colours of the truth."""
+
+_TRUTH_COLORS = np.full((256, 3), VOID, np.uint8)
+_TRUTH_COLORS[0], _TRUTH_COLORS[1] = KNOWN, ANOMALY
 FOUND, MISSED, FALSE_ALARM = (40, 170, 70), (215, 30, 30), (245, 160, 0)
 """Colours of the decision."""
 
@@ -55,13 +59,18 @@ def heat(score: np.ndarray, reading: Reading) -> np.ndarray:
 
 def decision(image: np.ndarray | None, score: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:
     """Found, missed and falsely alarmed pixels over a greyed image (uint8 [H, W, 3]); white without an image."""
-    canvas = np.full((*score.shape, 3), 255, np.uint8)
-    if image is not None:
-        canvas[:] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2 + 110
+    canvas = _greyed(image, score.shape)
     above = score > threshold
     canvas[above & (truth == 1)] = FOUND
     canvas[~above & (truth == 1)] = MISSED
     canvas[above & (truth == 0)] = FALSE_ALARM
+    return canvas
+
+
+def _greyed(image: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    canvas = np.full((*shape, 3), 255, np.uint8)
+    if image is not None:
+        canvas[:] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] // 2 + 110
     return canvas
 
 
@@ -104,6 +113,37 @@ def model_pictures(dataset: Dataset, outputs: Outputs, perception: Perception, s
         return pictures | {"score (Eq. 7)": heat(own.anomaly, reading), "refined: decides": heat(own.refined, reading)}
 
     return of
+
+
+class ClassPictures:
+    """Pictures of a data set's classes.
+
+    Attributes:
+        legend: kind, CSS colour and text of each colour, for ``reporting``'s legend.
+    """
+
+    def __init__(self, dataset: Dataset, labels: LabelSet, outputs: Outputs) -> None:
+        """Take the data set, the model's classes and where its outputs are."""
+        self._samples = {sample.name: sample for sample in dataset.samples}
+        self._dataset, self._labels, self._outputs = dataset, labels, outputs
+        self._colors = np.full((256, 3), VOID, np.uint8)
+        self._colors[: labels.num_classes] = labels.colors
+        self.legend = [("fill", f"rgb{color}", name) for name, color in zip(labels.names, labels.colors, strict=True)]
+        self.legend += [("fill", f"rgb{VOID}", "no class"), ("fill", f"rgb{MISSED}", "wrong pixels: another class")]
+
+    def of(self, name: str) -> dict[str, np.ndarray]:
+        """Caption -> uint8 [H, W, 3], RGB, of a frame.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        sample, ids = self._samples[name], {name: i for i, name in enumerate(self._labels.names)}
+        image, truth = sample.picture(), self._dataset.class_truth(sample, ids)
+        with np.load(self._outputs.prediction(sample), allow_pickle=False) as maps:
+            found = maps["semantic"]
+        wrong = _greyed(image, truth.shape)
+        wrong[(truth != 255) & (found != truth)] = MISSED
+        return {"input": image, "truth": self._colors[truth], "found": self._colors[found], "wrong pixels": wrong}
 
 
 def _row(image: np.ndarray | None, score: np.ndarray, truth: np.ndarray, reading: Reading) -> dict[str, np.ndarray]:

@@ -1,81 +1,103 @@
-"""Tables of the report: scores side by side, and the paper's tables with this evaluation among them."""
+"""Tables of the report: scores side by side, classes, confusion, and the paper's tables with this evaluation's row."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from m2a_core.evaluation.paper_tables import HEADINGS, PaperTable
+from m2a_core.evaluation.paper_tables import HEADINGS, PAPER_TABLES, PaperTable
+from m2a_core.reporting.page import DASH, percent
 
-NOTE = (
-    '<p class="note">Rows marked <em>measured</em> are this evaluation. All others are <em>quoted</em> from the paper '
-    "(Rai et al., TPAMI 2024) and were not run here; they are of the named data sets, not of this evaluation's unless "
-    "the names agree. A dash is missing in the paper or not part of this evaluation. Per cent.</p>"
-)
+_OWN_DATA = "this data"
+_MAX_MATRIX = 30
+"""Classes beyond this make a confusion matrix that nobody reads; the classes' table names what they are taken for."""
 
 
-def compared(scores: Mapping[str, Mapping[str, float | None]], known: Sequence[tuple[str, str]]) -> str:
-    """Draw scores on the same outputs side by side, best AuPRC first; the best of each column is marked.
+def compared(scores: Mapping[str, Mapping[str, float | None]], known: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Scores on the same outputs side by side, best AuPRC first.
 
     Args:
         scores: name -> key -> figure.
         known: keys and their labels, in order; those that the figures lack are left out.
+
+    Returns:
+        ``head``, and ``rows`` of a name and cells: text, and whether it is the best of its column.
     """
     columns = [(key, label) for key, label in known if key in next(iter(scores.values()))]
-    best: dict[str, float | None] = {}
+    best = {}
     for key, _ in columns:
         found = [value for value in (figures[key] for figures in scores.values()) if value is not None]
         best[key] = (min(found) if key == "fpr95" else max(found)) if found else None
+    rows = [
+        (name, [(percent(of[key], 2), of[key] is not None and of[key] == best[key]) for key, _ in columns])
+        for name, of in sorted(scores.items(), key=lambda item: -(item[1]["auprc"] or 0))
+    ]
+    return {"head": [label for _, label in columns], "rows": rows}
+
+
+def class_rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row per class, lowest IoU first: IoU, share of the labelled pixels, and what it is most often taken for."""
+    names, counts = figures["confusion"]["classes"], np.array(figures["confusion"]["counts"])
+    columns = [*names, "no class"]
     rows = []
-    for name, values in sorted(scores.items(), key=lambda item: -(item[1]["auprc"] or 0)):
-        cells = "".join(
-            f"<td{' class=mine' if values[key] is not None and values[key] == best[key] else ''}>"
-            f"{percent(values[key])}</td>"
-            for key, _ in columns
+    for number, name in enumerate(names):
+        wrong = counts[number].copy()
+        wrong[number] = 0
+        at, pixels = int(wrong.argmax()), int(counts[number].sum())
+        taken = f"{columns[at]} ({percent(wrong[at] / pixels)})" if wrong[at] else DASH
+        iou = figures["iou"][name]
+        undefined = iou is None or np.isnan(iou)
+        rows.append(
+            {"name": name, "iou": None if undefined else iou, "share": pixels / max(1, counts.sum()), "taken": taken}
         )
-        rows.append(f"<tr><td>{html.escape(name)}</td>{cells}</tr>")
-    head = "".join(f"<th>{label}</th>" for _, label in columns)
-    return (
-        "<h2>Scores on the same outputs</h2><p class=note>One run of the network; objects at each score's own best-F1 "
-        "threshold. Per cent, the best of each column marked.</p>"
-        f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
-    )
+    return sorted(rows, key=lambda row: (row["iou"] is None, row["iou"]))
 
 
-def paper_table(table: PaperTable, figures: Mapping[str, Any]) -> str:
-    """Draw a paper table with this evaluation as its first row; figures of other data get columns of their own."""
+def matrix(figures: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The confusion matrix by rows: shares of each true class; None for very many classes."""
+    names, counts = figures["confusion"]["classes"], np.array(figures["confusion"]["counts"], np.float64)
+    if len(names) > _MAX_MATRIX:
+        return None
+    seen = counts.sum(axis=1) > 0
+    shares = counts[seen] / counts[seen].sum(axis=1, keepdims=True)
+    rows = list(zip([name for name, one in zip(names, seen, strict=True) if one], shares.tolist(), strict=True))
+    return {"head": [*names, "no class"], "rows": rows}
+
+
+def paper_tables(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The paper's tables that this evaluation has figures for, its own row first.
+
+    A closed-set mIoU of other data says nothing beside them and brings up no table.
+    """
+    tables = [_with_own_row(table, figures) for table in PAPER_TABLES]
+    return [table for table in tables if table is not None]
+
+
+def _with_own_row(table: PaperTable, figures: Mapping[str, Any]) -> dict[str, Any] | None:
     dataset = str(figures.get("dataset", ""))
     columns, added = list(table.columns), 0
     if not any(_is_of(data, dataset) for data, _, _ in columns):
-        own = [
-            ("this data", key, label)
-            for key, label in dict.fromkeys((key, label) for _, key, label in columns)
-            if _figure(figures, key) is not None
-        ]
+        keys = dict.fromkeys((key, label) for _, key, label in columns)
+        own = [(_OWN_DATA, key, label) for key, label in keys if _figure(figures, key) is not None]
+        if not any(key != "miou" for _, key, _ in own):
+            return None
         columns, added = own + columns, len(own)
     mine = [
-        percent(_figure(figures, key)) if data == "this data" or _is_of(data, dataset) else "-"
+        percent(_figure(figures, key), 2) if data == _OWN_DATA or _is_of(data, dataset) else DASH
         for data, key, _ in columns
     ]
     groups: dict[str, int] = {}
     for data, _, _ in columns:
         groups[data] = groups.get(data, 0) + 1
-    head = "".join(f'<th colspan="{n}">{html.escape(HEADINGS.get(data, data))}</th>' for data, n in groups.items())
-    labels = "".join(f"<th>{html.escape(label)}</th>" for _, _, label in columns)
-    name = html.escape(str(figures.get("model", "this evaluation")))
-    rows = [f'<tr class="mine"><td>{name} (measured)</td>{_cells(mine)}</tr>']
-    for method, *values in table.rows:
-        padded = [*["-"] * added, *values]
-        rows.append(f"<tr><td>{html.escape(method)} (quoted)</td>{_cells(padded)}</tr>")
-    mine_here = any(value != "-" for value in mine)
-    return (
-        f"<details{' open' if mine_here else ''}><summary>{html.escape(table.title)}</summary>"
-        f'<div class="wide"><table><tr><th></th>{head}</tr><tr><th></th>{labels}</tr>{"".join(rows)}</table></div>'
-        "</details>"
-    )
+    quoted = [(f"{method} (quoted)", [DASH] * added + list(values)) for method, *values in table.rows]
+    return {
+        "title": table.title,
+        "groups": [(HEADINGS.get(data, data), width) for data, width in groups.items()],
+        "head": [label for _, _, label in columns],
+        "rows": [(f"{figures.get('model', 'this evaluation')} (measured)", mine), *quoted],
+    }
 
 
 def _is_of(column: str, dataset: str) -> bool:
@@ -90,12 +112,3 @@ def _figure(figures: Mapping[str, Any], key: str) -> float | None:
     if quality:
         return figures.get("panoptic", {}).get(group, {}).get(quality)
     return figures.get(key)
-
-
-def _cells(values: Sequence[str]) -> str:
-    return "".join(f"<td>{value}</td>" for value in values)
-
-
-def percent(value: float | None) -> str:
-    """A fraction in per cent, a dash for none."""
-    return "-" if value is None or np.isnan(value) else f"{100 * value:.2f}"

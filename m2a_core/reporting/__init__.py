@@ -1,1 +1,1 @@
-"""What every report is drawn with."""
+"""Pages and charts: templates, style sheet, SVG charts, films; for evaluate, replay, compare and demo."""

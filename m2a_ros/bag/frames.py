@@ -120,7 +120,7 @@ def load_frames(bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0, calibra
     Raises:
         DataError: the bag is damaged or cut short. A damaged image is no error but a ``Problem``.
     """
-    return map(_load, image_messages(bag, cameras, skip, calibrated))
+    return map(load_frame, image_messages(bag, cameras, skip, calibrated))
 
 
 def stamp_of(message: Any) -> int:
@@ -128,7 +128,8 @@ def stamp_of(message: Any) -> int:
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
-def _load(recorded: Recorded) -> Loaded:
+def load_frame(recorded: Recorded) -> Loaded:
+    """Decode one image message; a damaged one is no error but a ``Problem``."""
     start = perf_counter()
     stamp: int | None = None
     oddity: str | None = None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
+from importlib.resources import files
 
 import cv2
 import numpy as np
 
 from m2a_core.metrics.pixel import PixelResult
-from m2a_core.reporting.svg import Axis, Series, histogram, line_chart
+from m2a_core.reporting.charts import Axis, Series, histogram, line_chart
 from m2a_ros.demo.scoring import Scores
 from m2a_ros.demo.summary import LiveFigures
 
+_CHARTS = files("m2a_core.reporting") / "templates" / "charts.css"
 _FLIP_WIDTH = 640
 _FLIP_PERIOD_MS = 100
 _STYLE = """
@@ -45,7 +47,7 @@ def render(text: str, figures: LiveFigures, scores: Scores, sheet: np.ndarray, f
     flip = "".join(_image(_small(frame), 75, hidden=i > 0) for i, frame in enumerate(frames))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>m2a demo</title>'
-        f"<style>{_STYLE}</style></head><body><h1>m2a demo</h1><pre>{escape(text)}</pre>"
+        f"<style>{_CHARTS.read_text()}{_STYLE}</style></head><body><h1>m2a demo</h1><pre>{escape(text)}</pre>"
         f'<figure id="flip">{flip}<figcaption>What the node published for each frame of the clip, drawn over it. '
         "In the corner: the anomaly map.</figcaption></figure>"
         f'<div class="charts">{charts}</div>'

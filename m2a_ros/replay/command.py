@@ -18,7 +18,7 @@ DIR then holds
   summary.json       versions, hashes of bags and model, counts, latencies, and with --gt the metrics
   report.html        what a person wants to see of it, in one file
   BAG/bag            output bag (MCAP): the node's maps, overlay and label_info under /m2a
-  BAG/overlay_CAMERA.mp4
+  BAG/overlay_CAMERA.webm   the overlays, as a film for browsers
 A killed replay goes on where it stopped when called again with the same arguments; several bags can be evaluated by
 several processes (--workers) or a Ray cluster (--engine ray). The exit code is 0 if everything was
 evaluated, 1 if an image or a ground-truth mask was not (see summary.json), 2 on an error such as a bag cut short.

@@ -11,6 +11,7 @@ from typing import Any
 
 from m2a_core.files import write_json, write_text
 from m2a_core.labels.label_set import LabelSet
+from m2a_core.reporting.film import SUFFIX
 from m2a_core.stream.camera_stream import Detections
 from m2a_ros.bag.frames import Problem, Recorded, stamp_of
 from m2a_ros.bag.reader import Bag, decode
@@ -63,7 +64,7 @@ class BagRecorder:
 
     def __enter__(self) -> BagRecorder:
         """Take up the videos where an earlier replay stopped."""
-        self._videos = {camera: OverlayVideo(self._folder / f"overlay_{camera}.mp4") for camera in self._cameras}
+        self._videos = {camera: OverlayVideo(self._folder / f"overlay_{camera}{SUFFIX}") for camera in self._cameras}
         for part in finished_parts(self._parts):
             self._show(part)
         return self

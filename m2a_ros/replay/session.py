@@ -114,7 +114,7 @@ def replay(request: Request) -> Outcome:
         "latencies_ms": latencies,
         "truth": truth,
     }
-    review.report(request.out, summary)
+    review.report(request.out, summary, bundle.manifest.labels)
     review.close()
     write_json(summary_file, summary)
     if not failures.errors:

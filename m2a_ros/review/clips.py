@@ -1,29 +1,25 @@
-"""Moments of a replay as pictures and short films, out of the overlays that it published."""
+"""Moments of a replay as pictures and short films, out of its overlays."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.metrics.pixel import ANOMALY
-from m2a_ros.review.frame_rate import frame_rate
-from m2a_ros.review.layout import OUTPUT_BAG
+from m2a_core.reporting.film import SUFFIX, WIDTH, Film, frame_rate
+from m2a_ros.review.events import Times
+from m2a_ros.review.overlays import overlays
 from m2a_ros.review.request import Source
-from m2a_ros.review.results import overlays
 from m2a_ros.review.truth import GroundTruth
 
 AROUND_S = 1.5
 """Seconds of a film before and after its moment."""
 
-WIDTH = 480
 _MAX_FRAMES = 36
 _JPEG_QUALITY = 80
 _TRUTH_BGR = (255, 230, 0)
@@ -36,14 +32,14 @@ class Moment:
     Attributes:
         bag: name of the bag.
         camera: name of the camera.
-        stamp_ns: stamp of the frame.
+        number: of the camera's frame, from 0.
         name: file name of its clip, without suffix; unique in the bag.
         filmed: whether to make a film, and not a picture only.
     """
 
     bag: str
     camera: str
-    stamp_ns: int
+    number: int
     name: str
     filmed: bool = True
 
@@ -54,76 +50,66 @@ class Shot:
 
     Attributes:
         moment: the moment.
-        recorded_ns: when its frame was recorded.
+        stamp_ns: stamp of its frame.
         picture: JPEG of its frame, ``WIDTH`` pixels wide at most.
-        film: WebM (VP8, which browsers play), or None.
+        film: WebM, or None.
     """
 
     moment: Moment
-    recorded_ns: int
+    stamp_ns: int
     picture: bytes
     film: Path | None
 
 
-def shoot(out: Path, source: Source, moments: Sequence[Moment], truth: GroundTruth | None) -> list[Shot]:
+def shoot(
+    out: Path, source: Source, times: Times, moments: Sequence[Moment], truth: GroundTruth | None, labels: LabelSet
+) -> list[Shot]:
     """Make the pictures and ``out/BAG/clips/NAME.webm`` of a bag's moments, truth outlined where there is any.
 
     Raises:
-        DataError: the output bag is damaged or a film cannot be written.
+        DataError: a bag is damaged or a film cannot be written.
         OSError: the folder cannot be made.
     """
-    bag = out / source.name / OUTPUT_BAG
-    cameras = sorted({moment.camera for moment in moments})
-    frames: dict[str, list[tuple[int, int]]] = {camera: [] for camera in cameras}
-    for camera, stamp, recorded, _ in overlays(bag, cameras):
-        frames[camera].append((stamp, recorded))
-    wanted: dict[tuple[str, int], list[int]] = {}
-    centers: dict[int, int] = {}
-    for number, moment in enumerate(moments):
-        stamps = [stamp for stamp, _ in frames[moment.camera]]
-        if moment.stamp_ns not in stamps:
-            continue
-        center = centers[number] = stamps.index(moment.stamp_ns)
-        for index in _around(frames[moment.camera], center) if moment.filmed else [center]:
-            wanted.setdefault((moment.camera, index), []).append(number)
-    pictures: dict[int, list[np.ndarray]] = {number: [] for number in centers}
-    stills: dict[int, bytes] = {}
-    counts = dict.fromkeys(cameras, -1)
-    for camera, stamp, _, jpeg in overlays(bag, cameras):
-        counts[camera] += 1
-        numbers = wanted.get((camera, counts[camera]), [])
-        if numbers:
-            picture = _picture(jpeg, None if truth is None else truth.read(source.name, camera, stamp))
-            for number in numbers:
-                pictures[number].append(picture)
-                if counts[camera] == centers[number]:
-                    stills[number] = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[
-                        1
-                    ].tobytes()
-    shots = []
-    for number, center in centers.items():
-        moment = moments[number]
-        film = None
-        if moment.filmed and len(pictures[number]) > 1:
-            film = out / source.name / "clips" / f"{moment.name}.webm"
-            _film(film, pictures[number], frame_rate([stamp for stamp, _ in frames[moment.camera]]))
-        shots.append(Shot(moment, frames[moment.camera][center][1], stills[number], film))
-    return shots
+    wanted: dict[tuple[str, int], list[Moment]] = {}
+    for moment in moments:
+        for number in _around(times, moment) if moment.filmed else [moment.number]:
+            wanted.setdefault((moment.camera, number), []).append(moment)
+    films: dict[str, Film] = {}
+    stills: dict[str, tuple[int, bytes]] = {}
+    folder = out / source.name / "clips"
+    for camera, number, stamp, picture in overlays(out, source, wanted, labels):
+        marked = _marked(picture, None if truth is None else truth.read(source.name, camera, stamp))
+        for moment in wanted[camera, number]:
+            if moment.filmed:
+                if moment.name not in films:
+                    films[moment.name] = Film(folder / f"{moment.name}{SUFFIX}", frame_rate(times.of(camera)))
+                films[moment.name].add(marked)
+            if number == moment.number:
+                jpeg = cv2.imencode(".jpg", marked, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+                stills[moment.name] = (stamp, jpeg.tobytes())
+    for film in films.values():
+        film.finish()
+    return [
+        Shot(moment, *stills[moment.name], folder / f"{moment.name}{SUFFIX}" if _moves(films, moment) else None)
+        for moment in moments
+        if moment.name in stills
+    ]
 
 
-def _around(frames: Sequence[tuple[int, int]], center: int) -> range:
-    """Frames within ``AROUND_S`` of the one at ``center``, by time of recording."""
-    first = last = center
-    while first > 0 and frames[center][1] - frames[first - 1][1] <= AROUND_S * 1e9:
-        first -= 1
-    while last + 1 < len(frames) and frames[last + 1][1] - frames[center][1] <= AROUND_S * 1e9:
-        last += 1
-    return range(max(first, center - _MAX_FRAMES // 2), min(last, center + _MAX_FRAMES // 2) + 1)
+def _moves(films: Mapping[str, Film], moment: Moment) -> bool:
+    return moment.name in films and films[moment.name].count > 1
 
 
-def _picture(jpeg: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def _around(times: Times, moment: Moment) -> list[int]:
+    """Frames of the camera within ``AROUND_S`` of the moment."""
+    center = times.seconds[moment.camera, moment.number]
+    near = range(moment.number - _MAX_FRAMES // 2, moment.number + _MAX_FRAMES // 2 + 1)
+    at = {number: times.seconds.get((moment.camera, number)) for number in near}
+    return [number for number, seconds in at.items() if seconds is not None and abs(seconds - center) <= AROUND_S]
+
+
+def _marked(picture: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """The overlay, uint8 [h, w, 3] BGR, scaled down, with the true anomalies outlined in cyan."""
-    picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
     scale = min(1.0, WIDTH / picture.shape[1])
     size = tuple(max(2, round(length * scale) & ~1) for length in (picture.shape[1], picture.shape[0]))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
@@ -132,29 +118,3 @@ def _picture(jpeg: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
         outlines = cv2.findContours(shrunk, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
         cv2.drawContours(small, outlines, -1, _TRUTH_BGR, 1)
     return small
-
-
-def _film(path: Path, pictures: Sequence[np.ndarray], rate: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = pictures[0].shape[:2]
-    with _quiet():
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate, (width, height))
-    if not writer.isOpened():
-        raise DataError(f"{path}: OpenCV cannot write a VP8 film of {width}x{height} there")
-    for picture in pictures:
-        writer.write(picture if picture.shape[:2] == (height, width) else cv2.resize(picture, (width, height)))
-    writer.release()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps OpenCV's notice that WebM has no code for VP8 off the terminal: it writes the film all the same."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -17,22 +17,17 @@ import numpy as np
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import read_json
+from m2a_ros.review.compare_answer import METRICS, decide
 from m2a_ros.review.histograms import BINS, load_histograms, pooled_metrics
 from m2a_ros.review.scoring import FRAMES_FILE, HISTOGRAMS_FILE
 
 DRAWS = 2000
-MIN_BLOCKS = 8
-"""With fewer stretches percentiles of draws say little; the answer is then that nobody can tell."""
-
 DEFAULT_BLOCK_S = 10.0
 _CONFIDENCE = 0.95
 _SEED = 20240501
 
-METRICS = {
-    "auprc": ("AuPRC", +1), "fpr95": ("FPR95", -1), "missed": ("missed anomalies", -1), "false": ("false pixels", -1),
-}  # fmt: skip
-"""Metric -> its name for people, and whether more (+1) or less (-1) is better. The last two are shares of pixels on the
-wrong side of each model's own threshold, pooled over frames."""
+Key = tuple[str, str, int, int]
+"""Bag, camera, stamp, and how often that stamp came before."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,8 @@ class Replayed:
 
     folder: Path
     summary: Mapping[str, Any]
-    frames: Mapping[tuple[str, str, int, int], Mapping[str, Any]]
-    histograms: Mapping[tuple[str, str, int, int], tuple[np.ndarray, np.ndarray]]
+    frames: Mapping[Key, Mapping[str, Any]]
+    histograms: Mapping[Key, tuple[np.ndarray, np.ndarray]]
 
     @property
     def name(self) -> str:
@@ -87,18 +82,20 @@ def load_replay(folder: Path) -> Replayed:
     return Replayed(folder, summary, frames, histograms)
 
 
-def compare(a: Replayed, b: Replayed, block_s: float = DEFAULT_BLOCK_S, draws: int = DRAWS) -> dict[str, Any]:
+def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int = DRAWS) -> dict[str, Any]:
     """Compare two replays.
 
     Args:
         a: the one in use.
         b: the candidate.
-        block_s: length of the stretches that are resampled, seconds.
+        block_s: length of the stretches that are resampled, seconds; None for the segments' length that both were
+            replayed with, else 10.
         draws: of the bootstrap.
 
     Returns:
-        JSON values: ``answer`` (a sentence), ``verdict`` (``better``, ``worse``, ``unclear``), ``metrics`` (value of A
-        and B, difference B - A, low and high), ``blocks``, ``frames`` (paired, and in one only), ``segments``,
+        JSON values: ``answer`` (in words), ``verdict`` (``better``, ``worse``, ``unclear``), ``metrics`` (value of A
+        and B, difference B - A, low and high), ``thresholds`` (of the models), ``blocks``, ``frames`` (paired, and in
+        one only), ``segments`` (block by block), ``named_segments`` (by the segments that the replays name alike),
         ``largest`` (frames with the largest changes), ``binning`` (what binning costs at most).
 
     Raises:
@@ -115,6 +112,7 @@ def compare(a: Replayed, b: Replayed, block_s: float = DEFAULT_BLOCK_S, draws: i
                 f"{a.folder} and {b.folder}: frame {key[0]}/{key[1]}/{key[2]} has another ground truth in each; replay "
                 "both with the same"
             )
+    block_s = block_s or _common_segment_s(a, b)
     blocks = _blocks([a.frames[key] for key in common], block_s)
     names = sorted(set(blocks))
     index = np.array([names.index(block) for block in blocks])
@@ -129,20 +127,22 @@ def compare(a: Replayed, b: Replayed, block_s: float = DEFAULT_BLOCK_S, draws: i
         usable = differences[np.isfinite(differences)]
         low, high = np.percentile(usable, (tail, 100 - tail)) if len(usable) > draws / 2 else (np.nan, np.nan)
         metrics[name] = {"a": before, "b": after, "difference": after - before, "low": float(low), "high": float(high)}
-    verdict = _verdict(metrics["auprc"], len(names))
+    verdict, answer = decide(metrics, len(common), len(names))
     frames = {"paired": len(common), "only_a": len(a.frames) - len(common), "only_b": len(b.frames) - len(common)}
     return {
         "verdict": verdict,
-        "answer": _answer(verdict, metrics, frames["paired"], len(names)),
+        "answer": answer,
         "a": a.name,
         "b": b.name,
         "metrics": _finite(metrics),
+        "thresholds": {side: of.summary["truth"].get("model_threshold") for side, of in (("a", a), ("b", b))},
         "confidence": _CONFIDENCE,
         "draws": draws,
         "block_s": block_s,
         "blocks": len(names),
         "frames": frames,
         "segments": _segments(names, sums),
+        "named_segments": _named_segments(a, b, common),
         "largest": _largest(a, b, common),
         "binning": _binning(a, b, sums, frames),
     }
@@ -159,7 +159,8 @@ def _check(a: Replayed, b: Replayed) -> None:
 class _Sums:
     """Counts by block: scores [blocks, 2, BINS], and pixels that are missed, false, anomalous and known [blocks, 4]."""
 
-    def __init__(self, of: Replayed, keys: Sequence[tuple[str, str, int, int]], index: np.ndarray, blocks: int) -> None:
+    def __init__(self, of: Replayed, keys: Sequence[Key], index: np.ndarray, blocks: int) -> None:
+        self.blocks = blocks
         self._scores = np.zeros((blocks, 2 * BINS))
         self._pixels = np.zeros((blocks, 4))
         for key, block in zip(keys, index, strict=True):
@@ -191,47 +192,39 @@ def _blocks(frames: Sequence[Mapping[str, Any]], seconds: float) -> list[tuple[s
     return [(f["bag"], (f["recorded_ns"] - first[f["bag"]]) // round(1e9 * seconds)) for f in frames]
 
 
-def _verdict(auprc: Mapping[str, float], blocks: int) -> str:
-    if blocks < MIN_BLOCKS or not np.isfinite(auprc["low"]):
-        return "unclear"
-    return "better" if auprc["low"] > 0 else "worse" if auprc["high"] < 0 else "unclear"
-
-
-def _answer(verdict: str, metrics: Mapping[str, Mapping[str, float]], frames: int, blocks: int) -> str:
-    auprc = metrics["auprc"]
-    basis = f"{frames} frames in {blocks} stretches"
-    if not np.isfinite(auprc["low"]):
-        return f"Cannot tell: AuPRC is undefined on too many of the draws from {basis}."
-    change = (
-        f"AuPRC {100 * auprc['difference']:+.1f} points, 95 % interval {100 * auprc['low']:+.1f} to "
-        f"{100 * auprc['high']:+.1f}"
-    )
-    if blocks < MIN_BLOCKS:
-        return (
-            f"Cannot tell: {basis} are too few for an interval ({change}); at least {MIN_BLOCKS} stretches are needed."
-        )
-    if verdict == "unclear":
-        return f"Cannot tell whether B is better than A on these roads: {change}, over {basis}."
-    sign = 1 if verdict == "better" else -1
-    against = [
-        METRICS[name][0] for name in list(METRICS)[1:]
-        if (metrics[name]["low"] if -sign * METRICS[name][1] > 0 else -metrics[name]["high"]) > 0
-    ]  # fmt: skip
-    but = f" But {' and '.join(against)} changed the other way." if against else ""
-    return f"{'Yes' if sign > 0 else 'No'}: B is {verdict} than A on these roads: {change}, over {basis}.{but}"
+def _common_segment_s(a: Replayed, b: Replayed) -> float:
+    lengths = {of.summary.get("segment_s") for of in (a, b)}
+    found: float | None = lengths.pop() if len(lengths) == 1 else None
+    return found or DEFAULT_BLOCK_S
 
 
 def _segments(names: Sequence[tuple[str, int]], sums: Sequence[_Sums]) -> list[dict[str, Any]]:
-    each = np.eye(len(names))
-    before, after = (of.metrics(each) for of in sums)
-    rows = []
-    for number, (bag, block) in enumerate(names):
-        values = {f"{m}_{side}": float(of[m][number]) for m in METRICS for side, of in (("a", before), ("b", after))}
-        rows.append({"bag": bag, "block": block, **_finite(values)})
-    return rows
+    return [{"bag": bag, "block": block, **of} for (bag, block), of in zip(names, _each(sums), strict=True)]
 
 
-def _largest(a: Replayed, b: Replayed, keys: Sequence[tuple[str, str, int, int]], count: int = 5) -> dict[str, Any]:
+def _named_segments(a: Replayed, b: Replayed, keys: Sequence[Key]) -> list[dict[str, Any]]:
+    """Figures by the name of the segment, where both replays put every paired frame into the same."""
+    named = [(key[0], a.frames[key]["segment"]) for key in keys]
+    if any(b.frames[key]["segment"] != name for key, (_, name) in zip(keys, named, strict=True)):
+        return []
+    names = list(dict.fromkeys(named))
+    index = np.array([names.index(name) for name in named])
+    figures = _each([_Sums(of, keys, index, len(names)) for of in (a, b)])
+    return [{"bag": bag, "segment": segment, **of} for (bag, segment), of in zip(names, figures, strict=True)]
+
+
+def _each(sums: Sequence[_Sums]) -> list[dict[str, float | None]]:
+    """Metrics of A and B for each block alone."""
+    blocks = sums[0].blocks
+    before, after = (of.metrics(np.eye(blocks)) for of in sums)
+    sides = (("a", before), ("b", after))
+    return [
+        _finite({f"{metric}_{side}": float(of[metric][number]) for metric in METRICS for side, of in sides})
+        for number in range(blocks)
+    ]
+
+
+def _largest(a: Replayed, b: Replayed, keys: Sequence[Key], count: int = 5) -> dict[str, Any]:
     """Frames whose own AuPRC rose or fell the most."""
     pairs = [(key, a.frames[key]["auprc"], b.frames[key]["auprc"]) for key in keys]
     changes = sorted(((after - before, key) for key, before, after in pairs if None not in (before, after)))
@@ -256,7 +249,7 @@ def _binning(a: Replayed, b: Replayed, sums: Sequence[_Sums], frames: Mapping[st
         return None
     worst = 0.0
     for of, binned in zip((a, b), sums, strict=True):
-        found = binned.metrics(np.ones((1, len(binned._pixels))))
+        found = binned.metrics(np.ones((1, binned.blocks)))
         for name in ("auprc", "fpr95"):
             exact = of.summary["truth"]["pixel"][name]
             if exact is not None and np.isfinite(found[name][0]):

@@ -1,13 +1,43 @@
-"""Stretches of frames with unknown objects: what a person looks at first."""
+"""When frames were taken, and stretches of frames with unknown objects: what a person looks at first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 MAX_GAP_S = 1.0
 """Frames with unknown objects farther apart are two events."""
+
+_LONGEST_STEP_S = 5.0
+_ASSUMED_STEP_S = 0.1
+_NO_CLOCK = "stamps and times of recording stand still, so 0.1 s a frame is assumed"
+
+Frames = Sequence[Mapping[str, Any]]
+"""Lines of a bag's ``frames.jsonl``, in order."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """When a bag's frames were taken.
+
+    Attributes:
+        seconds: (camera, number of the camera's frame from 0) -> seconds on the bag's time line.
+        source: what tells the time, in words.
+    """
+
+    seconds: Mapping[tuple[str, int], float]
+    source: str
+
+    @property
+    def end(self) -> float:
+        """The last frame's time."""
+        return max(self.seconds.values(), default=0.0)
+
+    def of(self, camera: str) -> list[float]:
+        """Seconds of a camera's frames, in order."""
+        return [seconds for (name, _), seconds in self.seconds.items() if name == camera]
 
 
 @dataclass(frozen=True)
@@ -17,52 +47,79 @@ class Event:
     Attributes:
         bag: name of the bag.
         camera: name of the camera.
-        start_ns: stamp of its first frame.
-        end_ns: stamp of its last frame.
+        first: number of its first frame, of the camera's.
+        last: number of its last frame.
         frames: frames in it with unknown objects.
         most: the most unknown objects in one frame.
-        peak_ns: stamp of the middle one of the frames that show the most.
+        peak: number of the middle one of the frames that show the most.
     """
 
     bag: str
     camera: str
-    start_ns: int
-    end_ns: int
+    first: int
+    last: int
     frames: int
     most: int
-    peak_ns: int
-
-    @property
-    def seconds(self) -> float:
-        """From its first frame to its last."""
-        return (self.end_ns - self.start_ns) / 1e9
+    peak: int
 
 
-def find_events(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Event]:
-    """The events of a replay.
+def numbered(frames: Frames) -> list[tuple[str, int]]:
+    """Camera and number within the camera, from 0, of each frame."""
+    counts: dict[str, int] = {}
+    keys = []
+    for frame in frames:
+        number = counts[frame["camera"]] = counts.get(frame["camera"], -1) + 1
+        keys.append((frame["camera"], number))
+    return keys
+
+
+def times_of(frames: Frames) -> Times:
+    """The time line of a bag: pauses are cut to 5 s, so that all of it can be seen.
+
+    Time of recording tells, for it never goes back; where that stands still, stamps; where both do, frames are taken
+    to be 0.1 s apart.
+    """
+    keys = numbered(frames)
+    values, source = _clock(frames, keys)
+    order = sorted(set(values))
+    at, now = {order[0]: 0.0} if order else {}, 0.0
+    for before, after in pairwise(order):
+        now += min((after - before) / 1e9, _LONGEST_STEP_S)
+        at[after] = now
+    return Times({key: at[value] for key, value in zip(keys, values, strict=True)}, source)
+
+
+def _clock(frames: Frames, keys: Sequence[tuple[str, int]]) -> tuple[list[int], str]:
+    """Nanoseconds of each frame, and what tells them."""
+    for field, source in (("recorded_ns", "time of recording"), ("stamp_ns", "stamps of the images")):
+        values = [frame.get(field, 0) for frame in frames]
+        if len(set(values)) > 1 or len(values) == 1:
+            return values, source
+    return [round(1e9 * _ASSUMED_STEP_S * number) for _, number in keys], _NO_CLOCK
+
+
+def find_events(records: Mapping[str, Frames], times: Mapping[str, Times]) -> list[Event]:
+    """The events of a replay, by bag, camera and time.
 
     Args:
-        records: bag -> its lines of ``frames.jsonl``, in order.
-
-    Returns:
-        By bag, camera and order of recording; a stamp that goes back ends an event.
+        records: bag -> its frames.
+        times: bag -> its time line.
     """
     events = []
     for bag, frames in records.items():
-        streams: dict[str, list[list[Mapping[str, Any]]]] = {}
-        for frame in frames:
+        runs: dict[str, list[list[tuple[int, int]]]] = {}
+        for (camera, number), frame in zip(numbered(frames), frames, strict=True):
             if not frame["unknown_instances"]:
                 continue
-            runs = streams.setdefault(frame["camera"], [])
-            step = frame["stamp_ns"] - runs[-1][-1]["stamp_ns"] if runs else -1
-            if 0 <= step <= MAX_GAP_S * 1e9:
-                runs[-1].append(frame)
+            of = runs.setdefault(camera, [])
+            seconds = times[bag].seconds
+            if of and 0 <= seconds[camera, number] - seconds[camera, of[-1][-1][0]] <= MAX_GAP_S:
+                of[-1].append((number, frame["unknown_instances"]))
             else:
-                runs.append([frame])
-        for camera, runs in streams.items():
-            for run in runs:
-                most = max(frame["unknown_instances"] for frame in run)
-                peaks = [frame["stamp_ns"] for frame in run if frame["unknown_instances"] == most]
-                start, end = run[0]["stamp_ns"], run[-1]["stamp_ns"]
-                events.append(Event(bag, camera, start, end, len(run), most, peaks[len(peaks) // 2]))
+                of.append([(number, frame["unknown_instances"])])
+        for camera, stretches in runs.items():
+            for run in stretches:
+                most = max(count for _, count in run)
+                peaks = [number for number, count in run if count == most]
+                events.append(Event(bag, camera, run[0][0], run[-1][0], len(run), most, peaks[len(peaks) // 2]))
     return events

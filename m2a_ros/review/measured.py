@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from m2a_core.reporting.page import count
+
 _STALLED_MS = 50.0
 """What waiting for the disk is worth a line."""
+
+_SLOPE_FROM_S = 120.0
+"""Extrapolated to an hour from seconds, a node that warms up looks like one that leaks."""
 
 
 def realtime_lines(figures: Mapping[str, Any]) -> list[str]:
     """Lines for the terminal on the figures of ``realtime.replay_realtime``."""
-    lost = ", ".join(f"{count} {reason}" for reason, count in figures["lost"].items()) or "none"
-    lines = [f"{figures['answered']} of {figures['sent']} images answered at pace {figures['rate']:g}; lost: {lost}"]
+    lost = ", ".join(f"{number} {reason}" for reason, number in figures["lost"].items()) or "none"
+    sent = count(figures["sent"], "image")
+    lines = [f"{figures['answered']} of {sent} answered at pace {figures['rate']:g}; lost: {lost}"]
     lines += [
         f"{what} {_spread(figures[key])}"
         for key, what in (
@@ -23,16 +29,18 @@ def realtime_lines(figures: Mapping[str, Any]) -> list[str]:
         if figures[key]
     ]
     memory = figures["memory"]
-    if memory["slope_mib_per_hour"] is not None:
-        slope = f"{memory['slope_mib_per_hour']:+.0f} MiB an hour over {figures['seconds'] / 2:.0f} s"
-        lines.append(f"memory of the node {memory['first_mib']} to {memory['last_mib']} MiB, slope {slope}")
-    for key, what, least in (
-        ("stamps_ambiguous", "images share their stamp with another and are left out of the latencies", 1),
-        ("gaps_shortened", "pauses in the bag were shortened to 5 s", 1),
-        ("recording_stalled_ms", "ms were spent waiting for the disk: latencies may be too long", _STALLED_MS),
-    ):
-        if figures[key] >= least:
-            lines.append(f"{figures[key]} {what}")
+    if memory["samples"]:
+        slope, known = memory["slope_mib_per_hour"], figures["seconds"] >= _SLOPE_FROM_S
+        text = f"slope {slope:+.0f} MiB an hour" if slope is not None and known else "too short a run for a slope"
+        grown = f"{memory['first_mib']} to {memory['last_mib']} MiB in {figures['seconds']:.0f} s"
+        lines.append(f"memory of the node {grown}, {text}")
+    if figures["stamps_ambiguous"]:
+        shared = count(figures["stamps_ambiguous"], "image")
+        lines.append(f"{shared} with a stamp that another has, too: left out of the latencies")
+    if figures["gaps_shortened"]:
+        lines.append(f"{count(figures['gaps_shortened'], 'pause')} in the bag shortened to 5 s")
+    if figures["recording_stalled_ms"] >= _STALLED_MS:
+        lines.append(f"{figures['recording_stalled_ms']} ms spent waiting for the disk: latencies may be too long")
     return lines
 
 
@@ -41,7 +49,7 @@ def peak_lines(figures: Mapping[str, Any]) -> list[str]:
     hz = figures["hz"]
     return [
         f"{hz['median']:.2f} images a second with less than {100 * figures['max_loss']:g} % lost "
-        f"(median of {len(figures['repeats'])} searches, {hz['min']:.2f} to {hz['max']:.2f})"
+        f"(median of {count(len(figures['repeats']), 'search', 'searches')}, {hz['min']:.2f} to {hz['max']:.2f})"
     ]
 
 

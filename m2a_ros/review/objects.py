@@ -29,7 +29,7 @@ class Sight:
     """An object in one frame.
 
     Attributes:
-        frame: number of the camera's frame, void or not.
+        frame: number of the camera's frame, from 0, scored or not.
         stamp_ns: stamp of the image.
         pixels: the object's pixels.
         found: whether the published instances show it.
@@ -53,7 +53,10 @@ class TrueObject:
     sights: list[Sight] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
-        """When and where it was first seen and first found, and in which share of its frames it was."""
+        """When and where it was first seen and first found, and in which of its frames it was.
+
+        ``visible_frames`` and ``found_frames`` are stretches of numbers of the camera's frames: [first, last].
+        """
         first = self.sights[0]
         hit = next((number for number, sight in enumerate(self.sights) if sight.found), None)
         found = None if hit is None else self.sights[hit]
@@ -72,6 +75,8 @@ class TrueObject:
             "first_found_stamp_ns": found.stamp_ns if found else None,
             "first_found_distance_m": found.distance if found else None,
             "delay_frames": hit,
+            "visible_frames": _runs([sight.frame for sight in self.sights]),
+            "found_frames": _runs([sight.frame for sight in self.sights if sight.found]),
             # Jumping clocks must not add up to a negative delay.
             "delay_s": sum(max(0.0, step) for step in seconds) if found else None,
         }
@@ -94,10 +99,13 @@ class ObjectTracker:
         self._frame = 0
         self._components: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
 
-    def add(self, stamp_ns: int, labels: np.ndarray, instances: np.ndarray, ids: np.ndarray | None) -> None:
+    def add(
+        self, number: int, stamp_ns: int, labels: np.ndarray, instances: np.ndarray, ids: np.ndarray | None
+    ) -> None:
         """Look at a frame.
 
         Args:
+            number: of the camera's frame, from 0.
             stamp_ns: stamp of the image.
             labels: uint8 [H, W], 0 known, 1 anomaly, 255 void.
             instances: uint16 [H, W], the published unknown instances.
@@ -110,7 +118,7 @@ class ObjectTracker:
             covered = int(np.count_nonzero(shown[mask]))
             known = self._objects.setdefault(name, TrueObject(self._bag, self._camera, name))
             found = covered >= SHARE * pixels
-            known.sights.append(Sight(self._frame, stamp_ns, pixels, found, self._distance(mask)))
+            known.sights.append(Sight(number, stamp_ns, pixels, found, self._distance(mask)))
         self._frame += 1
 
     def objects(self) -> list[TrueObject]:
@@ -152,6 +160,17 @@ class ObjectTracker:
         masks = {names[i]: ids == i for i in wanted}
         self._components = old | {names[i]: (self._frame, centers[i], masks[names[i]]) for i in wanted}
         return masks
+
+
+def _runs(numbers: list[int]) -> list[list[int]]:
+    """Stretches [first, last] of ascending numbers without a gap."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return runs
 
 
 def _by_id(ids: np.ndarray, labels: np.ndarray, min_pixels: int) -> dict[str, np.ndarray]:

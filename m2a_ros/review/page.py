@@ -2,264 +2,267 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
-from m2a_ros.review import charts
+from m2a_core.labels.label_set import LabelSet
+from m2a_core.reporting.charts import Axis, ground_map, histogram
+from m2a_core.reporting.page import count, number, overlay_legend, percent, render
 from m2a_ros.review.clips import Shot
-from m2a_ros.review.events import Event
-from m2a_ros.review.look import cards, notice, page, percent, table
-from m2a_ros.review.measured_page import measured
+from m2a_ros.review.events import Event, Frames, Times
+from m2a_ros.review.measured import MODE_REPORTS
 from m2a_ros.review.places import Place
-from m2a_ros.review.timeline import event_title, seconds, timelines
-from m2a_ros.review.truth_page import objects_table, scores_table, thresholds_table, truth_table
+from m2a_ros.review.timeline import event_title, timelines
+from m2a_ros.review.truth_tables import truth_context
 
 MAX_FILM_BYTES = 24_000_000
 """Films beyond this sum are named, not embedded: mail and browsers balk at larger pages."""
 
-_PEAK_LEAD = "How many images a second {} bears in the node on this machine."
 _STAGES = ("decode", "preprocess", "network", "heads")
+_COMMON_NAMES = frozenset({"bag", "bags", "data", "out", "output", "rosbag", "rosbag2"})
+_ELSEWHERE = frozenset({"bags", "failed_bags", "truth", "latencies_ms", "format"})
 
-Records = Mapping[str, Sequence[Mapping[str, Any]]]
+
+@dataclass(frozen=True)
+class Found:
+    """What a report shows besides ``summary.json``.
+
+    Attributes:
+        records: bag -> lines of ``frames.jsonl``.
+        problems: lines of ``problems.jsonl``.
+        times: bag -> its time line.
+        events: stretches with unknown objects.
+        shots: pictures and films, named ``event_N`` by the event's number from 1, or ``worst_N``.
+        places: the maps.
+        labels: the classes of the model.
+    """
+
+    records: Mapping[str, Frames]
+    problems: Sequence[Mapping[str, Any]]
+    times: Mapping[str, Times]
+    events: Sequence[Event]
+    shots: Sequence[Shot]
+    places: Sequence[Place]
+    labels: LabelSet
 
 
-def render(
-    summary: Mapping[str, Any],
-    records: Records,
-    problems: Sequence[Mapping[str, Any]],
-    events: Sequence[Event],
-    shots: Sequence[Shot],
-    places: Sequence[Place],
-) -> str:
+def render_replay(summary: Mapping[str, Any], found: Found) -> str:
     """Put a replay into a page.
 
     Args:
         summary: contents of ``summary.json``.
-        records: bag -> lines of ``frames.jsonl``.
-        problems: lines of ``problems.jsonl``.
-        events: stretches with unknown objects.
-        shots: pictures and films, named ``event_N`` by the event's number from 1, or ``worst_N``.
-        places: the maps.
+        found: the rest.
     """
-    truth = summary.get("truth")
-    clock = {bag: seconds(frames) for bag, frames in records.items()}
-    names = [bag["name"] for bag in summary["bags"]]
-    title = f"Replay of {names[0]}" if len(names) == 1 else f"Replay of {len(names)} bags"
-    # Mode peak sends images to see whether answers come, and keeps none of them.
-    keeps_answers = summary["mode"] != "peak"
-    text = _lead(summary, events) if keeps_answers else _PEAK_LEAD.format(summary["model"]["name"])
-    lead = f'<p class="lead">{escape(text)}</p>{_cards(summary, records, events) if keeps_answers else ""}'
-    pictures = {shot.moment.name: shot for shot in shots}
-    sections = [
-        ("attention", "What was left out", notice(_left_out(summary))),
-        ("timeline", "Timeline", timelines(records, clock, events, truth)),
-        ("events", "Events", _events(events, clock, pictures) if keeps_answers else ""),
-        ("map", "Map", _maps(places)),
-        ("truth", "Against ground truth", truth_table(truth)),
-        ("worst", "Worst moments", _worst(shots, clock)),
-        ("objects", "Objects", objects_table(truth)),
-        ("thresholds", "Thresholds", thresholds_table(truth)),
-        ("scores", "Anomaly scores side by side", scores_table(truth)),
-        ("mode", f"Measured in mode {summary['mode']}", measured(summary)),
-        ("latency", "Latency", _latency(records)),
-        ("problems", "Images that were not evaluated", _problems(problems)),
-        ("provenance", "Provenance", _provenance(summary)),
-    ]
-    return page(title, lead, sections, _dialogs(events, shots, clock))
+    names, truth = bag_names(summary), summary.get("truth")
+    title = f"Replay of {next(iter(names.values()))}" if len(names) == 1 else f"Replay of {len(names)} bags"
+    pictures = {shot.moment.name: shot for shot in found.shots}
+    described = [(f"event_{n}", event_title(n, e, found.times[e.bag])) for n, e in enumerate(found.events, start=1)]
+    titles = dict(described) | {name: _when(shot, names, found.times) for name, shot in pictures.items()
+                                if name.startswith("worst")}  # fmt: skip
+    return render(
+        "m2a_ros.review", "replay.html",
+        title=title,
+        # Mode peak sends images to see whether answers come, and keeps none of them.
+        keeps_answers=summary["mode"] != "peak",
+        summary=summary,
+        text=_lead(summary, found.events),
+        cards=_cards(summary, found),
+        left_out=_left_out(summary, names),
+        cameras=_cameras(summary, names),
+        timelines=timelines(names, found.times, found.events, truth),
+        events=described,
+        titles=titles,
+        pictures=pictures,
+        worst=[name for name in titles if name.startswith("worst")],
+        embedded=_embedded(found.shots),
+        when={name: _when(shot, names, found.times) for name, shot in pictures.items()},
+        legend=overlay_legend(found.labels, truth is not None),
+        maps=_maps(found.places, names),
+        measured=_measured(summary, names),
+        latencies=_latencies(found.records),
+        problems=_problems(found.problems),
+        provenance=_provenance(summary, names),
+        **truth_context(truth, names),
+    )  # fmt: skip
+
+
+def bag_names(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Bag -> what a person calls it: of a bag that is just called "bag", its folder's name, too."""
+    return {
+        bag["name"]: "/".join(PurePath(bag["path"]).parts[-2:]) if bag["name"] in _COMMON_NAMES else bag["name"]
+        for bag in summary["bags"]
+    }
 
 
 def _lead(summary: Mapping[str, Any], events: Sequence[Event]) -> str:
+    if summary["mode"] == "peak":
+        return f"How many images a second {summary['model']['name']} bears in the node on this machine."
     done, all_ = (sum(bag[key] for bag in summary["bags"]) for key in ("evaluated", "messages"))
-    found = f"{len(events)} stretches with unknown objects" if len(events) != 1 else "1 stretch with unknown objects"
-    return f"{done} of {all_} images evaluated by {summary['model']['name']}, mode {summary['mode']}; {found}."
-
-
-def _cards(summary: Mapping[str, Any], records: Records, events: Sequence[Event]) -> str:
-    frames = [frame for of in records.values() for frame in of]
-    with_unknown = sum(frame["unknown_instances"] > 0 for frame in frames)
-    network = summary.get("latencies_ms", {}).get("network")
-    entries = [
-        ("Frames", str(len(frames)), "evaluated"),
-        ("With unknown objects", percent(with_unknown / len(frames) if frames else None), f"{with_unknown} frames"),
-        ("Events", str(len(events)), "stretches of frames"),
-    ]
-    if network:
-        entries.append(("Network", f"{network['p50']:.1f} ms", f"p99 {network['p99']:.1f} ms"))
-    truth = summary.get("truth")
-    if truth:
-        overall = truth["overall"]
-        entries += [
-            ("AuPRC", percent(overall["auprc"]), "higher is better"),
-            ("FPR95", percent(overall["fpr95"]), "lower is better"),
-            ("F1*", percent(overall["f1_star"]), "components"),
-        ]
-        if truth["objects"]:
-            hit = sum(found["delay_frames"] is not None for found in truth["objects"])
-            entries.append(("Objects found", f"{hit} of {len(truth['objects'])}", "at least once"))
-    return cards(entries)
-
-
-def _left_out(summary: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for bag in summary["bags"]:
-        lines += [f"{bag['name']}: {n} images not evaluated ({why})" for why, n in bag["not_evaluated"].items()]
-        for name, camera in bag["cameras"].items():
-            if camera.get("stamps_going_back"):
-                lines.append(f"{bag['name']}, {name}: {camera['stamps_going_back']} stamps go back in time")
-            if camera.get("stamps_repeated"):
-                lines.append(f"{bag['name']}, {name}: {camera['stamps_repeated']} stamps are there more than once")
-    lines += [f"bag {bag['path']} is in no figure: {bag['error']}" for bag in summary.get("failed_bags", [])]
-    truth = summary.get("truth")
-    if truth:
-        for key, what in (("masks_without_frame", "match no frame's stamp"), ("failed", "could not be scored")):
-            if truth[key]["count"]:
-                lines.append(f"ground truth: {truth[key]['count']} {what}, such as {truth[key]['first'][0]}")
-        if truth["frames_without_truth"]:
-            lines.append(f"ground truth: {truth['frames_without_truth']} frames have none and are in no figure of it")
-    return lines
-
-
-def _events(events: Sequence[Event], clock: Mapping[str, Any], pictures: Mapping[str, Shot]) -> str:
-    if not events:
-        return '<p class="panel">No unknown object in any recorded frame.</p>'
-    items, rows = [], []
-    for number, event in enumerate(events, start=1):
-        shot = pictures.get(f"event_{number}")
-        title = event_title(number, event, clock[event.bag])
-        if shot:
-            more = "Open the clip" if shot.film else "Open the picture"
-            items.append(
-                f'<li><a class="shot" href="#event_{number}">{_picture(shot, "")}<span><b>{escape(title)}</b>'
-                f"{more}</span></a></li>"
-            )
-        else:
-            name = f'<span id="event_{number}">{number}</span>'
-            rows.append((name, escape(event.bag), escape(event.camera), str(event.frames), str(event.most)))
-    rest = table("Events without pictures", ("Event", "Bag", "Camera", "Frames", "Most objects"), rows)
-    return f'<ul class="shots">{"".join(items)}</ul>{rest}'
-
-
-def _worst(shots: Sequence[Shot], clock: Mapping[str, Any]) -> str:
-    worst = [shot for shot in shots if shot.moment.name.startswith("worst")]
-    if not worst:
-        return ""
-    items = []
-    for shot in sorted(worst, key=lambda s: s.moment.name):
-        name = shot.moment.name
-        items.append(
-            f'<li><a class="shot" href="#{name}">{_picture(shot, "")}<span><b>{escape(_when(shot, clock))}</b>'
-            "Truth in cyan</span></a></li>"
-        )
+    stretches = count(len(events), "stretch", "stretches")
     return (
-        "<p>Frames with the most pixels on the wrong side of the model's threshold, some seconds apart.</p>"
-        f'<ul class="shots">{"".join(items)}</ul>'
+        f"{done} of {count(all_, 'image')} evaluated by {summary['model']['name']}, mode {summary['mode']}; "
+        f"{stretches} with unknown objects."
     )
 
 
-def _when(shot: Shot, clock: Mapping[str, Any]) -> str:
-    moment = shot.moment
-    return f"{moment.bag}, {moment.camera}, {clock[moment.bag][moment.camera, moment.stamp_ns]:.1f} s"
+def _cards(summary: Mapping[str, Any], found: Found) -> list[tuple[str, str, str]]:
+    frames = [frame for of in found.records.values() for frame in of]
+    with_unknown = sum(frame["unknown_instances"] > 0 for frame in frames)
+    entries = [
+        ("Frames", str(len(frames)), "evaluated"),
+        ("With unknown objects", percent(with_unknown / len(frames) if frames else None), count(with_unknown, "frame")),
+        ("Events", str(len(found.events)), "stretches of frames"),
+    ]
+    for stage, name in (("network", "Network"), ("latency", "Latency"), ("round_trip", "Round trip")):
+        if of := summary.get("latencies_ms", {}).get(stage):
+            entries.append((name, f"{of['p50']:.1f} ms", f"p99 {of['p99']:.1f} ms"))
+    if truth := summary.get("truth"):
+        overall, own = truth["overall"], truth["model_threshold"]
+        at_own = next((row["f1_star"] for row in truth["thresholds"] if row["threshold"] == own), None)
+        entries += [
+            ("AuPRC", percent(overall["auprc"]), "pixels, higher is better"),
+            ("FPR95", percent(overall["fpr95"]), "pixels, lower is better"),
+            ("F1* at best", percent(overall["f1_star"]), f"objects at score > {number(overall['threshold'])}"),
+            ("F1* as set", percent(at_own), f"objects at the model's threshold, {number(own)}"),
+        ]
+        if truth["objects"]:
+            hit = sum(one["frames_found"] > 0 for one in truth["objects"])
+            half = sum(one["recall"] >= 0.5 for one in truth["objects"])
+            of = len(truth["objects"])
+            entries.append(("Objects found", f"{hit} of {of}", f"at least once; {half} in half of their frames"))
+    return entries
 
 
-def _picture(shot: Shot, alt: str) -> str:
-    data = base64.b64encode(shot.picture).decode()
-    return f'<img loading="lazy" alt="{escape(alt)}" src="data:image/jpeg;base64,{data}">'
-
-
-def _dialogs(events: Sequence[Event], shots: Sequence[Shot], clock: Mapping[str, Any]) -> str:
-    parts, room = [], MAX_FILM_BYTES
-    for shot in shots:
-        moment = shot.moment
-        kind, _, number = moment.name.partition("_")
-        heading = f"Worst moment {number}"
-        if kind == "event":
-            heading = event_title(int(number), events[int(number) - 1], clock[moment.bag])
-        size = shot.film.stat().st_size if shot.film else 0
-        if shot.film and size <= room:
-            room -= size
-            data = base64.b64encode(shot.film.read_bytes()).decode()
-            body = (
-                f'<video controls loop muted playsinline preload="metadata" aria-label="{escape(heading)}" '
-                f'src="data:video/webm;base64,{data}"></video>'
+def _left_out(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    lines = []
+    for bag in summary["bags"]:
+        name = names[bag["name"]]
+        lines += [f"{name}: {count(n, 'image')} not evaluated ({why})" for why, n in bag["not_evaluated"].items()]
+        for camera, of in bag["cameras"].items():
+            for key, what in (("stamps_going_back", "back in time"), ("stamps_repeated", "more than once")):
+                if of.get(key):
+                    lines.append(f"{name}, camera {camera}: {count(of[key], 'stamp')} {what}")
+    lines += [f"Bag {bag['path']} is in no figure: {bag['error']}" for bag in summary.get("failed_bags", [])]
+    if truth := summary.get("truth"):
+        for key, what in (("masks_without_frame", "without a frame of that stamp"), ("failed", "not scored")):
+            if truth[key]["count"]:
+                lines.append(
+                    f"Ground truth: {count(truth[key]['count'], 'mask')} {what}, such as {truth[key]['first'][0]}"
+                )
+        if truth["frames_without_truth"]:
+            lines.append(
+                f"Ground truth: {count(truth['frames_without_truth'], 'frame')} without any, in no figure of it"
             )
-        else:
-            body = _picture(shot, heading)
-        where = f" Clip: <code>{escape(_relative(shot.film))}</code>" if shot.film else ""
-        parts.append(
-            f'<dialog id="{moment.name}" aria-labelledby="{moment.name}_title"><header><h3 id="{moment.name}_title">'
-            f'{escape(heading)}</h3><button type="button">Close</button></header>{body}'
-            f"<p>{escape(_when(shot, clock))}; stamp <code>{moment.stamp_ns}</code>.{where}</p></dialog>"
-        )
-    return "".join(parts)
+    return lines
 
 
-def _relative(path: Path) -> str:
-    return "/".join(path.parts[-3:])
+def _cameras(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for bag in summary["bags"]:
+        topics = {camera: topic for topic, camera in bag.get("topics", {}).items()}
+        rows += [
+            (f"{names[bag['name']]}, {camera}", topics.get(camera, ""), str(of["frames"]), ", ".join(of["sizes"]),
+             str(of["frames_with_unknown_instances"]), str(of["unknown_instances"]))
+            for camera, of in bag["cameras"].items()
+        ]  # fmt: skip
+    return rows
 
 
-def _maps(places: Sequence[Place]) -> str:
-    parts = []
+def _when(shot: Shot, names: Mapping[str, str], times: Mapping[str, Times]) -> str:
+    moment = shot.moment
+    return f"{names[moment.bag]}, {moment.camera}, {times[moment.bag].seconds[moment.camera, moment.number]:.1f} s"
+
+
+def _embedded(shots: Sequence[Shot]) -> set[str]:
+    """Names of the films that the page has room for."""
+    room, names = MAX_FILM_BYTES, set()
+    for shot in shots:
+        size = shot.film.stat().st_size if shot.film else room + 1
+        if size <= room:
+            room -= size
+            names.add(shot.moment.name)
+    return names
+
+
+def _maps(places: Sequence[Place], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    shown = []
     for place in places:
         if place.track is None:
             continue
-        cars = [(s.name, *s.car) for s in place.sightings if not s.unknown]
-        unknown = [(s.name, *xy) for s in place.sightings for xy in s.unknown]
-        note = f" Objects are not placed ({place.note})." if place.note else ""
-        parts.append(
-            f'<figure class="panel"><figcaption>{escape(place.bag)}: {place.track.kind} on '
-            f"<code>{escape(place.track.topic)}</code>. Orange: unknown objects on the ground; blue: the car where the "
-            f"object could not be placed.{escape(note)}</figcaption>"
-            f"{charts.ground_map(f'Track of {place.bag}', place.track.xy, cars, unknown, place.track.kind == 'gnss')}"
-            "</figure>"
-        )
-    return "".join(parts)
+        named = [(s.name, s.name.replace("_", " "), s) for s in place.sightings]
+        cars = [
+            (anchor, f"{text}: the car, its object not placed", *s.car) for anchor, text, s in named if not s.unknown
+        ]
+        unknown = [(anchor, f"{text}: unknown object", *xy) for anchor, text, s in named for xy in s.unknown]
+        name, track = names[place.bag], place.track
+        chart = ground_map(f"Track of {name}", track.xy, cars, unknown, track.kind == "gnss")
+        shown.append({"name": name, "kind": track.kind, "topic": track.topic, "note": place.note, "chart": chart,
+                      "cars": len(cars), "unknown": len(unknown)})  # fmt: skip
+    return shown
 
 
-def _latency(records: Records) -> str:
+def _measured(summary: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
+    """What modes realtime and peak measure: lines, and of mode peak each trial of each search."""
+    mode = summary["mode"]
+    if mode not in MODE_REPORTS:
+        return None
+    lines = [f"{names[bag['name']]}: {line}" for bag in summary["bags"] for line in MODE_REPORTS[mode](bag[mode])]
+    trials = [(names[bag["name"]], bag["peak"]["max_loss"], _trials(bag["peak"])) for bag in summary["bags"]
+              if mode == "peak"]  # fmt: skip
+    return {"lines": lines, "trials": trials}
+
+
+def _trials(figures: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for search, found in enumerate(figures["repeats"], start=1):
+        for trial in sorted(found["trials"], key=lambda trial: trial["reached_hz"]):
+            latency = trial["latency_ms"] or {}
+            rows.append(
+                (str(search), number(trial["reached_hz"], 2), f"{trial['answered']} of {trial['sent']}",
+                 percent(trial["loss"]), number(latency.get("p50"), 1), number(latency.get("p99"), 1))
+            )  # fmt: skip
+    return rows
+
+
+def _latencies(records: Mapping[str, Frames]) -> dict[str, Any]:
     stages: dict[str, list[float]] = {}
-    for frames in records.values():
-        for frame in frames:
-            for stage, value in frame["latencies_ms"].items():
-                stages.setdefault(stage, []).append(value)
-    if not stages:
-        return ""
-    charts_ = []
+    for frame in (frame for frames in records.values() for frame in frames):
+        for stage, value in frame["latencies_ms"].items():
+            stages.setdefault(stage, []).append(value)
     shown = [name for name in stages if name not in _STAGES] + [name for name in _STAGES if name in stages]
+    charts = []
     for name in shown:
         values = np.array(stages[name])
-        marks = [(f"p{p}", float(np.percentile(values, p))) for p in (50, 95, 99)]
-        charts_.append(
-            f'<figure class="panel"><figcaption>{escape(name)}</figcaption>'
-            f"{charts.histogram(f'Latency of {name}', values, 'milliseconds', marks)}</figure>"
-        )
-    return f'<div class="two">{"".join(charts_)}</div>'
+        marks = [(f"p{p} {v:.1f} ms", v) for p, v in ((p, float(np.percentile(values, p))) for p in (50, 95, 99))]
+        charts.append(histogram(name.replace("_", " "), values, Axis("milliseconds", 0.0), marks))
+    cameras = dict.fromkeys(frame["camera"] for frames in records.values() for frame in frames)
+    return {"charts": charts, "cameras": ", ".join(cameras)}
 
 
-def _problems(problems: Sequence[Mapping[str, Any]]) -> str:
+def _problems(problems: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     counts = Counter((problem["topic"], problem["reason"]) for problem in problems)
     texts = {(problem["topic"], problem["reason"]): problem["text"] for problem in reversed(problems)}
-    rows = [(f"<code>{escape(t)}</code>", escape(r), str(n), escape(texts[t, r])) for (t, r), n in counts.most_common()]
-    return table("By topic and reason; all are in problems.jsonl", ("Topic", "Reason", "Images", "The first"), rows)
+    return [(topic, reason, str(n), texts[topic, reason]) for (topic, reason), n in counts.most_common()]
 
 
-def _provenance(summary: Mapping[str, Any]) -> str:
-    rows = [(escape(f"bag {bag['name']}"), f"{escape(bag['path'])}<br><code>SHA-256 {bag['sha256']}</code>")
-            for bag in summary["bags"]]  # fmt: skip
-    hidden = {"bags", "failed_bags", "truth", "latencies_ms", "format"}
+def _provenance(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What the figures depend on; what was not asked for is left out."""
+    rows = [
+        (f"bag: {names[bag['name']]}", f"{bag['path']}, SHA-256 {bag['sha256'] or 'not taken of a remote bag'}")
+        for bag in summary["bags"]
+    ]
     for key, value in summary.items():
-        if key not in hidden:
-            rows.append((escape(key.replace("_", " ")), _value(value)))
-    body = "".join(f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in rows)
-    return f'<div class="panel scroll"><table class="wrap"><caption>What the figures depend on</caption><tbody>{body}</tbody></table></div>'  # noqa: E501
+        if key not in _ELSEWHERE and value not in (None, "", [], {}):
+            rows.append((key.replace("_", " "), _text(value)))
+    return rows
 
 
-def _value(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "<br>".join(f"{escape(str(k))}: <code>{escape(str(v))}</code>" for k, v in value.items())
-    return f"<code>{escape(', '.join(map(str, value)) if isinstance(value, list) else str(value))}</code>"
+        return ", ".join(f"{key} {_text(of)}" for key, of in value.items() if of is not None)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 from m2a_core.geometry.projection import GroundProjector, Mounting
 from m2a_ros.bag.calibration import Track, read_projector, read_track
 from m2a_ros.bag.cameras import CameraTopic
-from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.images.conversions import image_to_array
 from m2a_ros.outputs.topics import map_topic
@@ -68,10 +68,11 @@ def find_places(out: Path, source: Source, moments: Sequence[Moment], mountings:
         if track is None:
             return Place(source.name, None, (), "")
         sightings, notes = [], []
-        wanted = {(moment.camera, moment.stamp_ns): moment for moment in moments}
+        wanted = {(moment.camera, moment.number): moment for moment in moments}
+        numbers = {topic.camera: count() for topic in source.cameras}
         projectors: dict[str, GroundProjector | str] = {}
         for topic, message, recorded in _instance_maps(out, source):
-            moment = wanted.pop((topic.camera, stamp_of(message)), None)
+            moment = wanted.pop((topic.camera, next(numbers[topic.camera])), None)
             here = track.at(recorded)
             if moment is None or here is None:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from m2a_core.errors import DataError
 from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.images.conversions import image_to_array
-from m2a_ros.outputs.topics import map_topic, overlay_topic
+from m2a_ros.outputs.topics import map_topic
 
 _MAPS = ("anomaly_map", "unknown_instances")
 
@@ -25,6 +26,7 @@ class FrameResult:
 
     Attributes:
         camera: name of the camera.
+        number: of the camera's frames, from 0.
         stamp_ns: stamp of the image, nanoseconds.
         recorded_ns: when the image was recorded, nanoseconds.
         frame_id: the camera's optical frame.
@@ -33,6 +35,7 @@ class FrameResult:
     """
 
     camera: str
+    number: int
     stamp_ns: int
     recorded_ns: int
     frame_id: str
@@ -52,6 +55,7 @@ def frame_results(output_bag: Path, cameras: Sequence[str]) -> Iterator[FrameRes
     """
     topics = {map_topic(camera, name): (camera, name) for camera in cameras for name in _MAPS}
     waiting: dict[str, dict[str, deque[tuple[int, Any]]]] = {c: {name: deque() for name in _MAPS} for c in cameras}
+    numbers = {camera: count() for camera in cameras}
     with Bag(output_bag) as bag:
         for connection, recorded, data in bag.messages([c for c in bag.connections if c.topic in topics]):
             camera, name = topics[connection.topic]
@@ -60,22 +64,9 @@ def frame_results(output_bag: Path, cameras: Sequence[str]) -> Iterator[FrameRes
             if all(queues.values()):
                 anomaly, instances = (queues[name].popleft()[1] for name in _MAPS)
                 yield FrameResult(
-                    camera, stamp_of(anomaly), recorded, anomaly.header.frame_id,
+                    camera, next(numbers[camera]), stamp_of(anomaly), recorded, anomaly.header.frame_id,
                     image_to_array(anomaly), image_to_array(instances),
                 )  # fmt: skip
     left = {camera for camera, queues in waiting.items() if any(queues.values())}
     if left:
         raise DataError(f"bag {output_bag}: a frame of {', '.join(sorted(left))} lacks one of {', '.join(_MAPS)}")
-
-
-def overlays(output_bag: Path, cameras: Sequence[str]) -> Iterator[tuple[str, int, int, np.ndarray]]:
-    """Camera, stamp and time of recording in nanoseconds, and JPEG (uint8 [N]) of every overlay, by time of recording.
-
-    Raises:
-        DataError: the bag is damaged.
-    """
-    topics = {overlay_topic(camera): camera for camera in cameras}
-    with Bag(output_bag) as bag:
-        for connection, recorded, data in bag.messages([c for c in bag.connections if c.topic in topics]):
-            message = decode(data, connection.msgtype)
-            yield topics[connection.topic], stamp_of(message), recorded, message.data

@@ -40,6 +40,7 @@ class FrameScore:
     Attributes:
         bag: name of the bag.
         camera: name of the camera.
+        number: of the camera's frames, from 0.
         stamp_ns: stamp of the image.
         recorded_ns: when it was recorded.
         segment: name of its segment.
@@ -52,6 +53,7 @@ class FrameScore:
 
     bag: str
     camera: str
+    number: int
     stamp_ns: int
     recorded_ns: int
     segment: str
@@ -206,7 +208,7 @@ class _FirstPass:
                     )
                 if ids is None and self._truth.has_instances:
                     raise DataError("no instance ids for this stamp; the frame is in the pixel figures only")
-                trackers[frame.camera].add(frame.stamp_ns, labels, frame.instances, ids)
+                trackers[frame.camera].add(frame.number, frame.stamp_ns, labels, frame.instances, ids)
             except DataError as error:
                 self._truth.failed.append(f"{_name(source.name, frame)}: {error}")
         if group.frames:
@@ -237,7 +239,7 @@ class _FirstPass:
         self.histograms.add(anomaly, known)
         self.frames.append(
             FrameScore(
-                bag, frame.camera, frame.stamp_ns, frame.recorded_ns, segment, len(anomaly), len(known),
+                bag, frame.camera, frame.number, frame.stamp_ns, frame.recorded_ns, segment, len(anomaly), len(known),
                 alone.compute().auprc, missed, false,
             )
         )  # fmt: skip

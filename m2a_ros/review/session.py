@@ -9,12 +9,13 @@ from typing import Any
 
 from m2a_core.errors import DataError
 from m2a_core.files import write_text
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
 from m2a_ros.bag.calibration import parse_mountings
 from m2a_ros.review.clips import Moment, Shot, shoot
-from m2a_ros.review.events import Event, find_events
+from m2a_ros.review.events import Event, find_events, times_of
 from m2a_ros.review.layout import FRAMES, PROBLEMS
-from m2a_ros.review.page import render
+from m2a_ros.review.page import Found, render_replay
 from m2a_ros.review.places import Place, find_places
 from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.score_table import compare_scores
@@ -79,29 +80,31 @@ class Review:
         """Go on with these bags only: the others could not be evaluated."""
         self._sources = [source for source in self._sources if source.name in names]
 
-    def report(self, out: Path, summary: Mapping[str, Any]) -> None:
+    def report(self, out: Path, summary: Mapping[str, Any], labels: LabelSet) -> None:
         """Write the films and ``report.html``.
 
         Args:
             out: the output folder, with ``frames.jsonl``.
             summary: contents of ``summary.json``.
+            labels: the classes of the model.
 
         Raises:
             DataError: an output bag is damaged.
             OSError: a file cannot be written.
         """
         records = {source.name: read_lines(out / source.name / FRAMES) for source in self._sources}
-        events = find_events(records)
+        times = {bag: times_of(frames) for bag, frames in records.items()}
+        events = find_events(records, times)
         worst = worst_moments(out) if self._truth is not None else []
         shots: list[Shot] = []
         places: list[Place] = []
         mountings = parse_mountings(self._request.mountings)
         for source in self._sources:
             seen, bad = ([m for m in moments if m.bag == source.name] for moments in (_event_moments(events), worst))
-            shots += shoot(out, source, [*seen, *bad], self._truth) if seen or bad else []
+            shots += shoot(out, source, times[source.name], [*seen, *bad], self._truth, labels)
             places.append(find_places(out, source, seen, mountings))
-        page = render(summary, records, read_lines(out / PROBLEMS), events, shots, places)
-        write_text(out / REPORT, page)
+        found = Found(records, read_lines(out / PROBLEMS), times, events, shots, places, labels)
+        write_text(out / REPORT, render_replay(summary, found))
 
     def close(self) -> None:
         """Delete temporary files."""
@@ -136,7 +139,7 @@ def worst_moments(out: Path) -> list[Moment]:
         if len(chosen) == WORST:
             break
     return [
-        Moment(frame["bag"], frame["camera"], frame["stamp_ns"], f"worst_{number}")
+        Moment(frame["bag"], frame["camera"], frame["number"], f"worst_{number}")
         for number, frame in enumerate(chosen, start=1)
     ]
 
@@ -151,6 +154,5 @@ def _event_moments(events: Sequence[Event]) -> list[Moment]:
     ranked = sorted(range(len(events)), key=lambda i: (-events[i].frames, i))[:EVENT_PICTURES]
     filmed = set(ranked[:EVENT_FILMS])
     return [
-        Moment(events[i].bag, events[i].camera, events[i].peak_ns, f"event_{i + 1}", i in filmed)
-        for i in sorted(ranked)
+        Moment(events[i].bag, events[i].camera, events[i].peak, f"event_{i + 1}", i in filmed) for i in sorted(ranked)
     ]

@@ -137,6 +137,29 @@ def test_closed_set_classes_give_miou(tmp_path: Path, model: Path) -> None:
     assert "auprc" not in figures
 
 
+def test_classes_come_with_confusion_worst_frames_and_no_table_of_other_data(tmp_path: Path, model: Path) -> None:
+    for name, wrong in (("good", 0), ("poor", 8)):
+        image, ids = scene(40)
+        # Rows of road that the truth calls pavement.
+        ids[40 : 40 + wrong] = CAMVID11.names.index("pavement")
+        write(tmp_path / "data" / "test" / f"{name}.png", image)
+        write(tmp_path / "data" / "testannot" / f"{name}.png", ids)
+    _, figures = evaluate(tmp_path, "camvid", model)
+    names, counts = figures["confusion"]["classes"], np.array(figures["confusion"]["counts"])
+    assert counts.shape == (11, 12)
+    assert counts[names.index("pavement")].sum() == 8 * SIZE[1]
+    assert counts[names.index("pavement")].argmax() == ROAD
+    frames = figures["class_frames"]
+    assert frames["poor"]["miou"] < frames["good"]["miou"]
+    assert frames["poor"]["accuracy"] == pytest.approx(frames["good"]["accuracy"] - 8 / 96, abs=0.03)
+    report = (tmp_path / "out.html").read_text()
+    worst = report[report.index('id="worst"') :]
+    assert worst.index("poor") < worst.index("good")
+    for shown in ("Confusion matrix", "wrong pixels", "road (100.0 %)"):
+        assert shown in report
+    assert "quoted" not in report
+
+
 def test_open_set_panoptic_scores_the_unknown_by_itself(tmp_path: Path, model: Path) -> None:
     image, ids = scene(40)
     root = tmp_path / "data"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import xml.dom.minidom
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,6 @@ from m2a_core.compose.composer import Sighting
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.labels.label_set import CAMVID11
 from m2a_core.openset.class_scores import sigmoid
-from m2a_core.reporting.svg import Axis, Series, histogram, line_chart, ticks
 from m2a_ros.demo.pictures import instances_of, overlay, write_video
 from m2a_ros.demo.records import (
     ANOMALY,
@@ -176,41 +174,3 @@ def test_the_video_can_be_read_back_forth_and_back(tmp_path: Path) -> None:
     while (got := reader.read())[0]:
         shades.append(float(got[1].mean()))
     np.testing.assert_allclose(shades, [40, 120, 200, 120], atol=4)
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.0037), (-3, 12345.6), (17, 18), (0, 250)])
-def test_ticks_are_round_and_inside(low: float, high: float) -> None:
-    found = ticks(low, high)
-    assert 3 <= len(found) <= 8
-    assert low - 1e-9 <= found[0] < found[-1] <= high + 1e-9
-    steps = np.diff(found)
-    np.testing.assert_allclose(steps, steps[0])
-    mantissa = steps[0] / 10 ** np.floor(np.log10(steps[0]) + 1e-9)
-    assert min(abs(mantissa - m) for m in (1, 2, 5)) < 1e-6
-
-
-def test_charts_are_xml_and_put_points_where_the_axes_say() -> None:
-    x, y = np.array([0.0, 0.5, np.nan, 1.0]), np.array([1.0, 0.5, 0.1, 0.0])
-    chart = line_chart("a < b", [Series("one & two", x, y)], Axis("x", 0, 1), Axis("y", 0, 1))
-    tree = xml.dom.minidom.parseString(chart)
-    points = tree.getElementsByTagName("polyline")[0].getAttribute("points").split()
-    assert len(points) == 3, "points that are not finite are left out"
-    (x0, y0), (x1, y1), (x2, y2) = (tuple(map(float, p.split(","))) for p in points)
-    assert x1 == pytest.approx((x0 + x2) / 2, abs=0.11)
-    assert y1 == pytest.approx((y0 + y2) / 2, abs=0.11)
-    assert x0 < x2
-    assert y0 < y2, "SVG's y points down"
-
-
-def test_histogram_bars_are_numpys_counts() -> None:
-    values = np.random.default_rng(3).normal(100, 15, 500)
-    chart = histogram("h", values, Axis("ms", 0.0, 200.0), bins=20, marks=[("p50", 100.0)])
-    bars = [
-        float(r.getAttribute("height"))
-        for r in xml.dom.minidom.parseString(chart).getElementsByTagName("rect")
-        if r.getAttribute("fill") == "#0b6e99"
-    ]
-    counts = np.histogram(values, 20, (0, 200))[0]
-    assert len(bars) == 20
-    np.testing.assert_allclose(np.array(bars) / max(bars), counts / counts.max(), atol=0.01)
-    xml.dom.minidom.parseString(histogram("empty", np.empty(0), Axis("ms")))

@@ -16,8 +16,8 @@ from test.packaging.conftest import ROOT
 
 OWN = {"m2a_core", "m2a_ros"}
 DEBIAN_NAMES = {
-    "cv2": "python3-opencv", "PIL": "python3-pil", "numpy": "python3-numpy", "tf2_ros": "tf2_ros_py",
-    "tqdm": "python3-tqdm", "yaml": "python3-yaml",
+    "cv2": "python3-opencv", "PIL": "python3-pil", "jinja2": "python3-jinja2", "numpy": "python3-numpy",
+    "tf2_ros": "tf2_ros_py", "tqdm": "python3-tqdm", "yaml": "python3-yaml",
 }  # fmt: skip
 PIP_ONLY = {"onnxruntime", "ray", "rerun", "rosbags", "upath"}
 """No ROS distribution packages them; package.xml says so, setup.cfg holds their versions."""
@@ -85,7 +85,7 @@ def test_groups_that_bring_torch_agree_on_one_exact_version(setup_cfg):
 
 def test_running_group_brings_neither_torch_nor_ros(setup_cfg):
     names = {Requirement(line).name for line in setup_cfg["options"]["install_requires"].split("\n") if line}
-    assert names == {"numpy", "onnxruntime", "opencv-python-headless", "Pillow", "PyYAML", "tqdm"}
+    assert names == {"Jinja2", "numpy", "onnxruntime", "opencv-python-headless", "Pillow", "PyYAML", "tqdm"}
 
 
 def imported_packages(path):

@@ -36,6 +36,12 @@ def test_wheel_holds_the_sources_that_are_compiled_where_they_run(names):
     assert wanted <= names
 
 
+def test_wheel_holds_the_templates_and_style_of_its_reports(names):
+    folders = [p for package in ("m2a_core", "m2a_ros") for p in (ROOT / package).rglob("templates")]
+    wanted = {str(p.relative_to(ROOT)) for folder in folders for p in folder.iterdir()}
+    assert {"m2a_core/reporting/templates/page.css", "m2a_ros/review/templates/replay.html"} <= wanted <= names
+
+
 def test_wheel_holds_the_ament_marker_and_the_package_description(names):
     assert {"ament_index/resource_index/packages/m2a_ros", "m2a_ros/package.xml"} <= shared(names)
 

@@ -140,7 +140,7 @@ def test_mixed_resolutions_are_evaluated_counted_and_fitted_into_the_video(repla
     assert (done.code, len(done.frames)) == (0, 3)
     assert done.summary["bags"][0]["cameras"]["cam_front"]["sizes"] == {"128x96": 2, "200x120": 1}
     assert "resolutions are mixed" in capsys.readouterr().out
-    assert cv2.VideoCapture(str(done.out / "a" / "overlay_cam_front.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert cv2.VideoCapture(str(done.out / "a" / "overlay_cam_front.webm")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
 def test_stamps_out_of_order_and_looped_are_evaluated_and_counted(replay, tmp_path, capsys):

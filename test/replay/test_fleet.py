@@ -55,7 +55,7 @@ def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tm
     assert killed[0] != os.getpid()
     assert done.code == 0
     assert comparable(done.out) == comparable(alone.out)
-    assert (done.out / "drive_1" / "overlay_cam_front.mp4").is_file()
+    assert (done.out / "drive_1" / "overlay_cam_front.webm").is_file()
     assert not (done.out / ".work").exists()
 
 

@@ -42,7 +42,7 @@ def test_lockstep_equals_offline_frame_by_frame_and_in_what_it_cannot_evaluate(r
     # Four maps and an overlay of each image, and a class map of each camera.
     assert len(found) == 5 * 10 + 2
     assert found == expected
-    assert (lockstep.out / "drive" / "overlay_rear.mp4").is_file()
+    assert (lockstep.out / "drive" / "overlay_rear.webm").is_file()
 
 
 def test_weak_objects_are_numbered_and_held_as_the_node_does(replay, tmp_path):

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_curve
 from m2a_core.errors import ConfigError, DataError
 from m2a_ros.main import main
 from m2a_ros.review.compare import compare, load_replay
+from m2a_ros.review.compare_answer import decide
 from m2a_ros.review.histograms import HistogramFile, bin_scores, pooled_metrics
 
 FRAMES, STEP = 60, 1_000_000_000
@@ -135,3 +136,35 @@ def test_command_writes_json_and_page_and_prints_the_answer(tmp_path, capsys):
     assert found["answer"] in (tmp_path / "report" / "comparison.html").read_text()
     assert main(["replay", "compare", str(a), "--out", str(tmp_path / "other")]) == 2
     assert "two folders" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("missed", "false", "verdict", "begin"), [
+    ((-0.2, -0.1), (-0.02, -0.01), "better", "Yes: B is better than A on these roads: missed anomalies -15.0 points"),
+    ((0.1, 0.2), (-0.01, 0.01), "worse", "No: B is worse than A on these roads: missed anomalies +15.0 points"),
+    ((-0.2, -0.1), (0.01, 0.02), "unclear", "A trade: missed anomalies -15.0 points"),
+    ((-0.1, 0.1), (-0.01, 0.01), "unclear", "Cannot tell whether"),
+])  # fmt: skip
+def test_other_thresholds_are_an_answer_where_the_ranking_is_the_same(missed, false, verdict, begin):
+    spans = {"auprc": (-0.001, 0.001), "fpr95": (-0.001, 0.001), "missed": missed, "false": false}
+    metrics = {name: {"difference": sum(span) / 2, "low": span[0], "high": span[1]} for name, span in spans.items()}
+    found, answer = decide(metrics, 60, 12)
+    assert (found, answer[: len(begin)]) == (verdict, begin)
+    assert "AuPRC" in answer
+
+
+def test_the_segments_of_the_replays_are_the_default_and_are_compared_by_name(tmp_path):
+    folders = [write_replay(tmp_path / name, scores(1, shift)) for name, shift in (("a", 0.0), ("b", 0.1))]
+    for folder in folders:
+        lines = [json.loads(line) for line in (folder / "truth_frames.jsonl").read_text().splitlines()]
+        for number, line in enumerate(lines):
+            line["segment"] = "town" if number < 20 else "motorway"
+        (folder / "truth_frames.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        summary = json.loads((folder / "summary.json").read_text())
+        summary |= {"segment_s": 5.0, "truth": {**summary["truth"], "model_threshold": 0.5}}
+        (folder / "summary.json").write_text(json.dumps(summary))
+    found = compare(*map(load_replay, folders), draws=100)
+    assert (found["block_s"], found["blocks"]) == (5.0, 12)
+    assert found["thresholds"] == {"a": 0.5, "b": 0.5}
+    assert [row["segment"] for row in found["named_segments"]] == ["town", "motorway"]
+    town = pooled(scores(1, 0.1), range(20))["auprc"]
+    assert found["named_segments"][0]["auprc_b"] == pytest.approx(town, abs=2e-3)

@@ -159,3 +159,17 @@ def test_report_in_a_browser_says_nothing_on_the_console_and_opens_the_event(app
     assert "CONSOLE" not in run.stderr
     (dialog,) = re.findall('<dialog id="event_1"[^>]*>', run.stdout)
     assert (" open" in dialog) == bool(anchor)
+
+
+def test_a_drive_without_stamps_has_a_time_line_and_the_right_pictures(replay, tmp_path):  # noqa: F811
+    boxes = [None, (40, 44, 72, 60), None, None]
+    bag = write_bag(tmp_path / "bag", [raw(road(box), 10 * i, stamp=0) for i, box in enumerate(boxes)])
+    done = replay(bag)
+    text = (done.out / "report.html").read_text()
+    assert "over 1.2 seconds" in text
+    assert "Event 1: cam_front, 0.4 s, 1 frame, 1 object" in text
+    assert f"Replay of {tmp_path.name}/bag" in text
+    assert "None" not in text[text.index('id="provenance"') :]
+    assert "1 frames" not in text
+    for shown in ("unknown area", "outline and box: an unknown instance", "road"):
+        assert shown in text[text.index('aria-label="Legend"') :]

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import save_file
 
 from benchmarks import ablations
-from benchmarks.ablation_report import Report, bars, mean_and_error, table
+from benchmarks.ablation_report import Report, chart, mean_and_error, table
 from benchmarks.ablation_runs import RunSpec, Settings
 from m2a_core.model import build_model
 from m2a_core.training.trainer import Trainer
@@ -36,11 +36,17 @@ def test_a_table_has_means_errors_and_the_number_of_seeds():
 
 
 def test_a_plot_has_a_bar_per_value_and_an_error_where_there_are_seeds():
-    root = ElementTree.fromstring(bars(REPORT))
+    root = ElementTree.fromstring(chart(REPORT))
     tag = "{http://www.w3.org/2000/svg}"
-    rects = [float(r.get("height")) for r in root.findall(f"{tag}rect") if r.get("fill").startswith("#")]
-    assert sorted(rects) == pytest.approx(sorted([10, 10, 132, 22, 132, 44]), abs=0.1)
-    assert len([line for line in root.findall(f"{tag}line") if line.get("stroke") == "black"]) == 2
+    parts = [part for part in root.iter() if part.get("class")]
+    bars = [
+        float(r.get("width")) for r in parts if r.tag == f"{tag}rect" and r.get("height") == "12" and r.get("x") == "12"
+    ]
+    full = 460 - 12 - 60
+    assert sorted(bars) == pytest.approx([full * share for share in (0.1, 0.2, 0.6, 0.6)], abs=0.1)
+    errors = [line for line in parts if line.tag == f"{tag}line" and line.get("class") == "ink"]
+    assert len(errors) == 2
+    assert "60.0 ± 10.0" in "".join(root.itertext())
 
 
 @pytest.fixture
