@@ -56,7 +56,6 @@ class Answer:
         numbers = self.arrays["unknown_instances"]
         return {
             "stamp_ns": self.stamp_ns,
-            "recorded_ns": self.recorded_ns,
             "frame_id": self.frame_id,
             "camera": self.camera,
             "hash": hash_arrays(self.arrays),

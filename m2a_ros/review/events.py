@@ -12,6 +12,7 @@ MAX_GAP_S = 1.0
 
 _LONGEST_STEP_S = 5.0
 _ASSUMED_STEP_S = 0.1
+_ONE_CLOCK_S = 60.0
 _NO_CLOCK = "stamps and times of recording stand still, so 0.1 s a frame is assumed"
 
 Frames = Sequence[Mapping[str, Any]]
@@ -73,11 +74,21 @@ def numbered(frames: Frames) -> list[tuple[str, int]]:
     return keys
 
 
+def stamps_tell(frames: Frames) -> bool:
+    """Whether the stamps are times: ascending in each camera, and on one clock in all."""
+    cameras: dict[str, list[int]] = {}
+    for frame in frames:
+        cameras.setdefault(frame["camera"], []).append(frame["stamp_ns"])
+    ascending = all(before < after for stamps in cameras.values() for before, after in pairwise(stamps))
+    starts = [stamps[0] for stamps in cameras.values()]
+    return ascending and max(starts, default=0) - min(starts, default=0) <= 1e9 * _ONE_CLOCK_S
+
+
 def times_of(frames: Frames) -> Times:
     """The time line of a bag: pauses are cut to 5 s, so that all of it can be seen.
 
-    Time of recording tells, for it never goes back; where that stands still, stamps; where both do, frames are taken
-    to be 0.1 s apart.
+    ``recorded_ns`` of the frames tells, where they have it (see ``stamps_tell``), else their stamps; where neither
+    moves, frames are taken to be 0.1 s apart.
     """
     keys = numbered(frames)
     values, source = _clock(frames, keys)
@@ -92,7 +103,7 @@ def times_of(frames: Frames) -> Times:
 def _clock(frames: Frames, keys: Sequence[tuple[str, int]]) -> tuple[list[int], str]:
     """Nanoseconds of each frame, and what tells them."""
     for field, source in (("recorded_ns", "time of recording"), ("stamp_ns", "stamps of the images")):
-        values = [frame.get(field, 0) for frame in frames]
+        values = [frame[field] for frame in frames if field in frame]
         if len(set(values)) > 1 or len(values) == 1:
             return values, source
     return [round(1e9 * _ASSUMED_STEP_S * number) for _, number in keys], _NO_CLOCK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -70,3 +70,19 @@ def frame_results(output_bag: Path, cameras: Sequence[str]) -> Iterator[FrameRes
     left = {camera for camera, queues in waiting.items() if any(queues.values())}
     if left:
         raise DataError(f"bag {output_bag}: a frame of {', '.join(sorted(left))} lacks one of {', '.join(_MAPS)}")
+
+
+def with_recorded(output_bag: Path, frames: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of ``frames.jsonl`` with ``recorded_ns``, when their images were recorded, out of the output bag.
+
+    Raises:
+        DataError: the bag is damaged or lacks a frame.
+    """
+    topics = {map_topic(camera, "open_set_mask"): camera for camera in {frame["camera"] for frame in frames}}
+    times: dict[str, deque[int]] = {camera: deque() for camera in topics.values()}
+    with Bag(output_bag) as bag:
+        for connection, recorded, _ in bag.messages([c for c in bag.connections if c.topic in topics]):
+            times[topics[connection.topic]].append(recorded)
+    if any(len(of) != sum(frame["camera"] == camera for frame in frames) for camera, of in times.items()):
+        raise DataError(f"bag {output_bag}: not as many frames as in frames.jsonl; replay the bag again")
+    return [{**frame, "recorded_ns": times[frame["camera"]].popleft()} for frame in frames]

@@ -13,11 +13,12 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
 from m2a_ros.bag.calibration import parse_mountings
 from m2a_ros.review.clips import Moment, Shot, shoot
-from m2a_ros.review.events import Event, find_events, times_of
-from m2a_ros.review.layout import FRAMES, PROBLEMS
+from m2a_ros.review.events import Event, find_events, stamps_tell, times_of
+from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS
 from m2a_ros.review.page import Found, render_replay
 from m2a_ros.review.places import Place, find_places
 from m2a_ros.review.request import ReviewRequest, Source
+from m2a_ros.review.results import with_recorded
 from m2a_ros.review.score_table import compare_scores
 from m2a_ros.review.scoring import FRAMES_FILE, score_replay
 from m2a_ros.review.truth import GroundTruth
@@ -92,7 +93,10 @@ class Review:
             DataError: an output bag is damaged.
             OSError: a file cannot be written.
         """
-        records = {source.name: read_lines(out / source.name / FRAMES) for source in self._sources}
+        records = {}
+        for name in (source.name for source in self._sources):
+            frames = read_lines(out / name / FRAMES)
+            records[name] = frames if stamps_tell(frames) else with_recorded(out / name / OUTPUT_BAG, frames)
         times = {bag: times_of(frames) for bag, frames in records.items()}
         events = find_events(records, times)
         worst = worst_moments(out) if self._truth is not None else []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from m2a_ros.review.events import find_events, times_of
+from m2a_ros.review.events import find_events, stamps_tell, times_of
 from m2a_ros.review.page import bag_names
 from m2a_ros.review.timeline import event_title, timelines
 
@@ -28,8 +28,18 @@ def test_stamps_that_stand_still_or_go_back_leave_the_time_line_as_recorded(stam
     assert times.source == "time of recording"
 
 
+@pytest.mark.parametrize(("stamps", "tell"), [([1, 2, 5], True), ([0, 0, 0], False), ([1, 2, 1], False), ([], True)])
+def test_stamps_that_ascend_are_times(stamps: list[int], tell: bool) -> None:
+    assert stamps_tell([{"camera": "front", "stamp_ns": stamp} for stamp in stamps]) == tell
+
+
+def test_stamps_of_two_clocks_are_no_common_time() -> None:
+    both = [{"camera": "front", "stamp_ns": 5 * SECOND}, {"camera": "rear", "stamp_ns": 1_700_000_000 * SECOND}]
+    assert not stamps_tell(both)
+
+
 def test_without_times_of_recording_stamps_tell_and_without_either_frames_are_counted() -> None:
-    rows = frames([0, 0, 0])
+    rows = [{key: value for key, value in row.items() if key != "recorded_ns"} for row in frames([0, 0, 0])]
     stamped = [{**row, "stamp_ns": number * SECOND} for number, row in enumerate(rows)]
     assert times_of(stamped).of("front") == pytest.approx([0, 1, 2])
     assert times_of(stamped).source == "stamps of the images"
