@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.overlay import draw_overlay
+from m2a_core.overlay import draw_overlay, shrink
 from m2a_core.types import Frame, OpenSetResult, UnknownInstance
 from m2a_ros.bag.frames import image_messages, load_frame, stamp_of
 from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.images.conversions import image_to_array
-from m2a_ros.outputs.overlay_size import shrink
 from m2a_ros.outputs.topics import map_topic, overlay_topic
 from m2a_ros.review.layout import OUTPUT_BAG
 from m2a_ros.review.request import Source
@@ -63,14 +62,13 @@ def _drawn(out: Path, source: Source, wanted: Collection[tuple[str, int]], label
                 continue
             number, stamp, result = results.pop((recorded.camera, recorded.recorded_ns))
             frame = load_frame(recorded).content
-            if isinstance(frame, Frame):
-                small = shrink(frame.image, OpenSetResult(), WIDTH)[0]
-                yield (
-                    recorded.camera,
-                    number,
-                    stamp,
-                    cv2.cvtColor(draw_overlay(small, result, labels), cv2.COLOR_RGB2BGR),
-                )
+            if not isinstance(frame, Frame):
+                continue
+            small = shrink(frame.image, OpenSetResult(), WIDTH)[0]
+            # A node that crops to another size answers for what the image does not show.
+            if result.open_set is not None and result.open_set.shape == small.shape[:2]:
+                picture = draw_overlay(small, result, labels)
+                yield recorded.camera, number, stamp, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
 
 
 def _small_results(
