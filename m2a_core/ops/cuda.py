@@ -1,7 +1,7 @@
 """The kernels as CUDA implementation of ``m2a::ms_deform_attn``, compiled for the GPU at hand when first needed.
 
-What the kernels are not built for (types, head widths, points) the reference implementation serves; machines without a
-CUDA compiler, too, which is said in a warning.
+What the kernels are not built for (float64, head widths, points) the reference implementation serves; machines without
+a CUDA compiler, too, which is said in a warning. bfloat16, of training, goes through float32.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def cuda_forward(reference: Forward) -> Forward:
     ) -> torch.Tensor:
         # The kernel trusts what it is told: sizes that do not fit would be read beyond the tensors' ends.
         checked_shapes(value, projection, spatial_shapes, points)
+        if value.dtype == torch.bfloat16:
+            return forward(value.float(), projection.float(), spatial_shapes, points).to(value.dtype)
         library = _library_for(value, spatial_shapes, points)
         if library is None:
             return reference(value, projection, spatial_shapes, points)
@@ -59,6 +61,9 @@ def cuda_backward(reference: Backward) -> Backward:
                 f"ms_deform_attn_backward: value is {tuple(value.shape)}, {value.dtype} on {value.device}, so the "
                 f"gradient cannot be {tuple(grad.shape)}, {grad.dtype} on {grad.device}"
             )
+        if value.dtype == torch.bfloat16:
+            of_value, of_projection = backward(grad.float(), value.float(), projection.float(), spatial_shapes, points)
+            return of_value.to(value.dtype), of_projection.to(value.dtype)
         library = _library_for(value, spatial_shapes, points)
         if library is None:
             return reference(grad, value, projection, spatial_shapes, points)

@@ -34,6 +34,20 @@ def test_what_the_kernels_are_not_built_for_goes_to_the_reference():
     assert cuda_backward(reference)(grad, value, projection, [2, 2], 4) == (grad, value, projection, [2, 2], 4)
 
 
+def test_bfloat16_is_computed_in_single_precision_and_given_back_as_bfloat16():
+    grad, value, projection = (torch.ones(shape).bfloat16() for shape in ((1, 4, 16), (1, 4, 2, 8), (1, 4, 24)))
+    seen = []
+
+    def reference(*tensors):
+        seen.extend(x.dtype for x in tensors if isinstance(x, torch.Tensor))
+        return tensors[0] if len(tensors) == 4 else tensors[1:3]
+
+    results = [cuda_forward(reference)(value, projection, [2, 2], 4)]
+    results += cuda_backward(reference)(grad, value, projection, [2, 2], 4)
+    assert [x.dtype for x in results] == 3 * [torch.bfloat16]
+    assert seen == 5 * [torch.float32]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
