@@ -14,6 +14,7 @@ from typing import Any
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.errors import ConfigError, EngineError
+from m2a_core.files import json_text
 from m2a_core.labels.label_set import LabelSet
 
 FORMAT_VERSION = 1
@@ -116,7 +117,7 @@ class Manifest:
             "metrics": self.metrics,
             "created_with": self.created_with,
         }
-        return json.dumps(data, indent=2) + "\n"
+        return json_text(data, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "manifest") -> Manifest:

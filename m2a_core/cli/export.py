@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from dataclasses import replace
@@ -151,6 +152,10 @@ def _numbers(path: Path) -> dict[str, float]:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not a readable JSON file ({error})") from error
-    if not isinstance(data, dict) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in data.values()):
-        raise ConfigError(f"{path}: expected a JSON object of numbers by name")
+    if not isinstance(data, dict) or not all(map(_is_number, data.values())):
+        raise ConfigError(f"{path}: expected a JSON object of finite numbers by name")
     return {key: float(value) for key, value in data.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

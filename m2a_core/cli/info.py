@@ -12,7 +12,6 @@ example:
 from __future__ import annotations
 
 import argparse
-import json
 
 _WIDTHS = (12, 12, 15, 10, 10, 10)
 
@@ -41,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     names = list(MODELS) if args.model == "all" else [args.model]
     costs = [measure(named_config(name, args.attention), size) for name in names]
     if args.json:
-        print(json.dumps([asdict(cost) for cost in costs], indent=2))
+        from m2a_core.files import json_text
+
+        print(json_text([asdict(cost) for cost in costs], indent=2))
         return 0
     print(f"at {size[0]}x{size[1]}, float32; M = 10^6, G = 10^9")
     columns = ("parameters", "frozen enc.", "multiply-adds", "sampling", "weights", "peak")

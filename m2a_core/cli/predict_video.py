@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import json_text
 from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
 from m2a_core.overlay import OVERLAY_WIDTH, draw_overlay, shrink
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
@@ -86,7 +86,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
             with records.open("w", encoding="utf-8") as lines, tqdm(total=total, unit="frame", disable=None) as bar:
                 for count, frame in enumerate(frames, start=1):
                     result = stream.process(frame, Sensors(info), _WANTED, perception, config)
-                    lines.write(json.dumps(_record(count - 1, result), allow_nan=False) + "\n")
+                    lines.write(json_text(_record(count - 1, result)) + "\n")
                     overlay.write(result, perception)
                     bar.update(1)
         except OSError as error:

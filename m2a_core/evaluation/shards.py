@@ -19,6 +19,7 @@ import numpy as np
 
 from m2a_core.data.files import Pair, read_score, read_truth
 from m2a_core.errors import DataError
+from m2a_core.files import json_text
 from m2a_core.metrics.component import FrameComponents, Track, frame_components
 from m2a_core.metrics.pixel import PixelMetrics, split_scores
 from m2a_core.metrics.runs import RunFile, SortedRun
@@ -146,7 +147,7 @@ def process_pixels(shard: Shard) -> int:
         for key in ("edges", "anomaly", "known")
     }
     np.savez(partial / "bins.npz", lengths=np.array([len(b.edges) for b in bins], np.int64), **columns)
-    (partial / "frames.json").write_text(json.dumps([asdict(record) for record in records]))
+    (partial / "frames.json").write_text(json_text([asdict(record) for record in records]))
     shutil.rmtree(shard.directory, ignore_errors=True)
     partial.rename(shard.directory)
     return len(shard.pairs)
@@ -163,7 +164,7 @@ def process_components(shard: Shard, threshold: float, track: Track) -> int:
             entries.append({"siou": frame.siou, "ppv": frame.ppv})
     path = shard.components_path(threshold, track)
     partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json.dumps(entries))
+    partial.write_text(json_text(entries))
     partial.replace(path)
     return len(shard.pairs)
 

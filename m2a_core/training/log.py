@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from m2a_core.files import json_text
 from m2a_core.training.errors import TrainingError
 
 
@@ -35,7 +35,7 @@ class RunLog:
 
         Args:
             kind: ``train`` or ``validation``.
-            record: values by name.
+            record: values by name; those that are not finite are null in the file.
             step: over all stages.
 
         Raises:
@@ -45,7 +45,7 @@ class RunLog:
             return
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"kind": kind, **record}) + "\n")
+                file.write(json_text({"kind": kind, **record}) + "\n")
         except OSError as error:
             raise TrainingError(
                 f"{self.path}: cannot be written ({error.strerror}); free some space, then go on with --resume"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import save
 from torch import Tensor
 
-from m2a_core.bundle.loading import hash_file
+from m2a_core.bundle.loading import hash_file, sha256_of
 from m2a_core.errors import CheckpointError
+from m2a_core.model.checkpoints.tensor_file import write_tensors
 from m2a_core.model.config import ModelConfig
 
 
@@ -39,11 +38,10 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
         CheckpointError: it cannot be written.
     """
     partial = path.with_suffix(".partial")
-    tensors = {k: v.detach().contiguous().clone() for k, v in state.items()}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
     try:
-        content = _ordered(save(tensors, metadata={"format": "pt", "config": config_json(config), **notes}))
-        partial.write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
+        write_tensors(tensors, partial, {"format": "pt", "config": config_json(config), **notes})
+        digest = sha256_of(partial)
         partial.chmod(0o644)
         partial.replace(path)
         hash_file(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
@@ -51,11 +49,3 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
         partial.unlink(missing_ok=True)
         raise CheckpointError(f"weights {path}: cannot be written ({error}); free some space and try again") from error
     return digest
-
-
-def _ordered(content: bytes) -> bytes:
-    """A safetensors file with its header in order: the library writes metadata in an order that changes by the run."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + length :]

@@ -13,6 +13,7 @@ from typing import Any
 
 from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import EngineError
+from m2a_core.files import json_text
 from m2a_core.metrics.parity import Parity
 
 FORMAT_VERSION = 2
@@ -102,7 +103,7 @@ class EngineManifest:
 
     def to_json(self) -> str:
         """The manifest as JSON text."""
-        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+        return json_text({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
 
     def save(self, path: Path) -> None:
         """Write atomically: a crash leaves the old manifest or the new one.

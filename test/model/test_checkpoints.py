@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
+
+from safetensors.torch import load_file  # noqa: E402
 
 from m2a_core.bundle.loading import sha256_of  # noqa: E402
 from m2a_core.errors import CheckpointError  # noqa: E402
@@ -24,6 +30,7 @@ from m2a_core.model.checkpoints.store import load_weights, read_manifest, save_w
 from test.model import official_reference as official  # noqa: E402
 from test.model.test_official_equality import small_config  # noqa: E402
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPES = official.official_shapes()
 STATE = official.random_state(SHAPES)
 CLASS_HEAD = "sem_seg_head.predictor.class_embed.weight"
@@ -278,7 +285,7 @@ def test_what_cannot_be_written_leaves_nothing(model, tmp_path, monkeypatch):
     def fails(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "save_file", fails)
+    monkeypatch.setattr(store, "write_tensors", fails)
     (tmp_path / "w.safetensors").write_bytes(b"older")
     with pytest.raises(CheckpointError, match="No space left"):
         save_weights(model, tmp_path / "w.safetensors")
@@ -298,3 +305,49 @@ def test_numpy_objects_do_not_pass_as_arrays(model, tmp_path):
     (tmp_path / "a.pkl").write_bytes(buffer.getvalue())
     with pytest.raises(CheckpointError, match=r"expected tensors"):
         load_foreign(model, tmp_path / "a.pkl", "official")
+
+
+WRAPPED = {
+    "bare": lambda s: s,
+    "DataParallel": lambda s: {"model": {f"module.{k}": v for k, v in s.items()}},
+    "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "Lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 3, "callbacks": {"a": {}}},
+    "DataParallel in Lightning": lambda s: {"state_dict": {f"model.module.{k}": v for k, v in s.items()}},
+    "model_state_dict": lambda s: {"model_state_dict": s, "optimizer_state_dict": {"state": {0: {"exp": STATE}}}},
+    "two deep": lambda s: {"checkpoint": {"model": s}, "args": {"lr": 0.1}},
+    "other name": lambda s: {"weights_of_epoch_3": s, "epoch": 3},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
+def test_wrappers_around_a_checkpoint_change_nothing(model, tmp_path, wrap):
+    torch.save(wrap(STATE), tmp_path / "a.pth")
+    load_foreign(model, tmp_path / "a.pth")
+    other = build_model(small_config())
+    load_foreign(other, write(tmp_path / "b.pth", STATE))
+    assert equal(model.state_dict(), other.state_dict())
+
+
+def test_several_state_dicts_are_named(model, tmp_path):
+    torch.save({"student": STATE, "teacher": STATE, "epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.pth: holds several state dicts \(student, teacher\)"):
+        load_foreign(model, tmp_path / "a.pth")
+
+
+def test_equal_tensors_and_notes_give_equal_bytes_in_every_process(tmp_path):
+    program = (
+        "import sys, torch\nfrom pathlib import Path\n"
+        "from m2a_core.model.checkpoints.tensor_file import write_tensors\n"
+        "notes = {'config': '{\"name\": \"ü\"}', 'run': 'a', 'step': '3', 'format': 'pt', 'stages_done': '1'}\n"
+        "write_tensors({'b': torch.arange(5.), 'a': torch.ones(2, dtype=torch.int64)}, Path(sys.argv[1]), notes)\n"
+    )
+    contents = set()
+    for seed in "012":
+        path = tmp_path / f"{seed}.safetensors"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", program, str(path)], check=True, env=environment, cwd=ROOT)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+    tensors = load_file(path)
+    assert tensors["b"].tolist() == [0, 1, 2, 3, 4]
+    assert read_metadata(path)["config"] == '{"name": "ü"}'

@@ -50,7 +50,7 @@ SWIN = NameMap(
     ),
     (r"(head|norm)\.(weight|bias)", r".*\.(relative_position_index|attn_mask)"),
 )
-_WRAPPERS = ("module.backbone.", "backbone.", "module.")
+_WRAPPERS = ("module.backbone.", "backbone.", "module.", "model.")
 
 
 def backbone_names(state: Mapping[str, torch.Tensor], path: str) -> tuple[dict[str, torch.Tensor], NameMap]:

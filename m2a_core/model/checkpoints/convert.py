@@ -84,7 +84,7 @@ def load_foreign(model: Mask2Anomaly, path: Path, kind: SourceKind | None = None
         CheckpointError: the file is damaged or does not fit the model; the model is left as it was.
     """
     file = resolve(path)
-    state = read_state_dict(file)
+    state = read_state_dict(file, prefixes=kind == "backbone")
     kind = kind or recognise(state, file)
     expected = model.state_dict()
     match kind:

@@ -34,6 +34,13 @@ _NUMPY_FOR_TORCH: list[Any] = [
 """Numbers that trainers keep beside the weights, such as learning rates."""
 
 
+STATE_NAMES = ("model", "state_dict", "model_state_dict", "model_state", "module")
+"""Names under which trainers keep a model's state dict; the first that is there counts."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""What wrappers put before every name: DataParallel, torch.compile, Lightning modules."""
+_DEPTH = 5
+
+
 def resolve(path: Path) -> Path:
     """The weight file that a path means: itself, or the single one of a Hugging Face directory.
 
@@ -53,12 +60,14 @@ def resolve(path: Path) -> Path:
     return path
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+def read_state_dict(path: Path, prefixes: bool = False) -> dict[str, torch.Tensor]:
     """Read the tensors of a checkpoint.
 
     Args:
-        path: safetensors, a PyTorch file (read with ``weights_only``) or detectron2's pickle of NumPy arrays; the
-            tensors may lie under ``model`` or ``state_dict``.
+        path: safetensors, a PyTorch file (read with ``weights_only``) or detectron2's pickle of NumPy arrays. The
+            tensors may lie under ``model``, ``state_dict`` and the like, in dictionaries within dictionaries, and
+            may all have a prefix of `PREFIXES`, which is left out.
+        prefixes: leave such prefixes in.
 
     Returns:
         name -> tensor, on the CPU.
@@ -69,7 +78,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         head = path.open("rb").read(16)
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _renamed(load_file(path), prefixes)
         content = _read_pickle(path) if head[:1] == b"\x80" and not _is_legacy_torch(path) else _read_torch(path)
     except (OSError, SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError, IndexError) as error:
         raise CheckpointError(f"{path}: truncated or no checkpoint ({_first_line(error)}); fetch it again") from error
@@ -78,7 +87,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: expected tensors alone, refused what else it holds ({_first_line(error)}); if you trust it, save "
             "its state dict alone with torch.save"
         ) from error
-    return _tensors_of(content, path)
+    return _renamed(_tensors_of(content, path), prefixes)
 
 
 def _read_torch(path: Path) -> Any:
@@ -106,11 +115,48 @@ def _read_pickle(path: Path) -> Any:
     return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
 
 
+def _innermost(content: Any, path: Path) -> Any:
+    """The state dict of a checkpoint: under a name of `STATE_NAMES`, else the only one there is."""
+    for _ in range(_DEPTH):
+        if not isinstance(content, Mapping):
+            return content
+        named = next((key for key in STATE_NAMES if isinstance(content.get(key), Mapping)), None)
+        if named is None:
+            if any(isinstance(value, torch.Tensor | np.ndarray) for value in content.values()):
+                return content
+            inside = [key for key, value in content.items() if isinstance(value, Mapping) and _holds_tensors(value)]
+            if len(inside) > 1:
+                raise CheckpointError(
+                    f"{path}: holds several state dicts ({', '.join(map(str, inside))}); save the one to read with "
+                    "torch.save, or name it 'model'"
+                )
+            if not inside:
+                return content
+            named = inside[0]
+        content = content[named]
+    return content
+
+
+def _holds_tensors(content: Mapping[Any, Any], depth: int = 0) -> bool:
+    """Whether there are tensors by name in it, at any depth; an optimizer's state, by number, is none."""
+    return depth < _DEPTH and any(
+        isinstance(key, str)
+        and (isinstance(value, torch.Tensor | np.ndarray)
+             or (isinstance(value, Mapping) and _holds_tensors(value, depth + 1)))
+        for key, value in content.items()
+    )  # fmt: skip
+
+
+def _renamed(tensors: dict[str, torch.Tensor], prefixes: bool) -> dict[str, torch.Tensor]:
+    while not prefixes and (
+        prefix := next((p for p in PREFIXES if tensors and all(name.startswith(p) for name in tensors)), None)
+    ):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
 def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    for key in ("model", "state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    content = _innermost(content, path)
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{path}: expected a state dict, got {type(content).__name__}")
     tensors = {}

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from safetensors.torch import save_file
 
 from m2a_core.errors import CheckpointError
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
 from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
+from m2a_core.model.checkpoints.tensor_file import write_tensors
 from m2a_core.model.config import AttentionKind
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 
@@ -66,7 +66,7 @@ def save_weights(model: Mask2Anomaly, path: Path, extra: Mapping[str, Any] | Non
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(descriptor)
-        save_file(state, temporary, {"m2a": json.dumps(manifest)})
+        write_tensors(state, Path(temporary), {"m2a": json.dumps(manifest)})
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
