@@ -131,7 +131,7 @@ def verify_batches(runtime: OnnxRuntime, frames: Sequence[np.ndarray], max_batch
     entries: list[list[Agreement]] = []
     for size in range(2, max_batch + 1):
         # The last images, so that the order within the batch differs from size to size.
-        together = runtime.infer_batch(np.stack(images[-size:]), raw=True)
+        together = runtime.submit(np.stack(images[-size:]), raw=True).result()
         entries += [_agreements(want, have) for want, have in zip(alone[-size:], together, strict=True)]
     report = _worst(entries)
     if any(not entry.passes for entry in report):

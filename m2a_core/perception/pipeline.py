@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -11,8 +12,9 @@ from m2a_core.bundle.manifest import Manifest
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.head import OpenSetHead
+from m2a_core.perception.perceiving import Perceiving, Steps
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import Runtime
+from m2a_core.runtime.base import Runtime, infer_images
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output
 
@@ -74,25 +76,64 @@ class Perception:
         Raises:
             InferenceError: the network failed.
         """
-        return self.infer_raw(frame, wanted, raw=False)[0]
+        perceiving = self.begin(frame, wanted)
+        self.run([perceiving])
+        return self.finish(perceiving)
 
     def infer_raw(
         self, frame: Frame, wanted: frozenset[Output] = ALL_OUTPUTS, raw: bool = True
     ) -> tuple[OpenSetResult, NetworkOutput]:
         """Perceive one frame and also give the network's tensors, with the logits where ``raw``."""
+        perceiving = self.begin(frame, wanted)
+        self.run([perceiving], raw)
+        network = perceiving.outputs[0]
+        return self.finish(perceiving), network
+
+    def begin(self, frame: Frame, wanted: frozenset[Output]) -> Perceiving:
+        """Make a frame ready for the network: the first of the three steps of ``infer``."""
+        return Perceiving(self._steps(frame, wanted))
+
+    def run(self, frames: Sequence[Perceiving], raw: bool = False) -> None:
+        """Run the network on frames that are ready, together where it takes batches: the second step.
+
+        Raises:
+            InferenceError: the network failed.
+        """
         start = perf_counter()
+        images = [image for frame in frames for image in frame.images]
+        outputs = infer_images(self._runtime, images, raw)
+        network_ms = 1e3 * (perf_counter() - start)
+        for frame in frames:
+            frame.outputs = outputs[: len(frame.images)]
+            frame.laps_ms["network"] = frame.laps_ms.get("network", 0.0) + network_ms
+            outputs = outputs[len(frame.images) :]
+
+    def finish(self, frame: Perceiving) -> OpenSetResult:
+        """Make the result of the network's answer: the last step.
+
+        Raises:
+            InferenceError: the network was needed once more, and failed.
+        """
+        while not frame.advance():
+            self.run([frame])
+        assert frame.result is not None
+        return replace(frame.result, timings_ms=frame.laps_ms)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """See ``Runtime.batch_sizes``."""
+        return self._runtime.batch_sizes
+
+    @property
+    def is_accelerated(self) -> bool:
+        """Whether the network runs beside the processor; see ``Runtime.is_accelerator``."""
+        return self._runtime.is_accelerator
+
+    def _steps(self, frame: Frame, wanted: frozenset[Output]) -> Steps:
+        """Yields images for the network, takes its outputs, and returns the result."""
         image, geometry = self._letterbox.apply(frame.image)
-        prepared = perf_counter()
-        network = self._runtime.infer(image, raw)
-        inferred = perf_counter()
-        result = self._head.compute(network, geometry, wanted)
-        done = perf_counter()
-        timings = {
-            "preprocess": 1e3 * (prepared - start),
-            "network": 1e3 * (inferred - prepared),
-            "heads": 1e3 * (done - inferred),
-        }
-        return replace(result, timings_ms=timings), network
+        (network,) = yield [image]
+        return self._head.compute(network, geometry, wanted)
 
     def close(self) -> None:
         """Free the network."""

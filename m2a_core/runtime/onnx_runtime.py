@@ -11,6 +11,7 @@ from m2a_core.bundle.loading import ModelBundle
 from m2a_core.contract.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
 from m2a_core.contract.network_output import NetworkOutput, require_finite
 from m2a_core.errors import EngineError, InferenceError
+from m2a_core.runtime.base import Done
 from m2a_core.types import check_array
 
 _ORT_DTYPES = {
@@ -50,6 +51,9 @@ class OnnxRuntime:
             "Q": manifest.num_queries, "K+1": manifest.labels.num_classes + 1,
         }  # fmt: skip
         self.input_size = manifest.input_size
+        # Two images at once take a processor as long as one after the other.
+        self.batch_sizes: tuple[int, ...] = (1,)
+        self.is_accelerator = False
         self._check("input", (INPUT,), self._session.get_inputs(), sizes)
         self._check("output", OUTPUTS, self._session.get_outputs(), sizes)
         names = {o.name for o in self._session.get_outputs()}
@@ -63,19 +67,10 @@ class OnnxRuntime:
         check_array("network input", image, np.uint8, (*self.input_size, 3))
         return self._run(image[None], raw)[0]
 
-    def infer_batch(self, images: np.ndarray, raw: bool = False) -> list[NetworkOutput]:
-        """Run the network on several images at once, where the graph was exported for it.
-
-        Args:
-            images: uint8 [B, H, W, 3], RGB, at ``input_size``.
-            raw: as ``Runtime.infer``.
-
-        Raises:
-            DataError: the images are not uint8 [B, H, W, 3] at the input size.
-            InferenceError: the back end failed, also because the graph takes no such batch; or scores are not finite.
-        """
+    def submit(self, images: np.ndarray, raw: bool = False) -> Done:
+        """Run the network on a batch, where the graph was exported for it; see ``Runtime.submit``."""
         check_array("network input", images, np.uint8, (None, *self.input_size, 3))
-        return self._run(images, raw)
+        return Done(self._run(images, raw))
 
     def _run(self, images: np.ndarray, raw: bool) -> list[NetworkOutput]:
         if raw and not self._raw:

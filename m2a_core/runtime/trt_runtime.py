@@ -13,6 +13,7 @@ import numpy as np
 from m2a_core.bundle.loading import ModelBundle
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import EngineError
+from m2a_core.runtime.base import Pending
 from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import load_checked
 
@@ -20,7 +21,14 @@ _LOG = logging.getLogger("m2a.trt")
 
 
 class TensorRtRuntime:
-    """An engine of a bundle's graph. Each has a stream of its own: give every group of cameras one."""
+    """An engine of a bundle's graph.
+
+    Attributes:
+        input_size: H, W.
+        is_accelerator: True.
+    """
+
+    is_accelerator = True
 
     def __init__(self, bundle: ModelBundle, backend: str, engine: Path | None = None, device: int = 0) -> None:
         """Check, load and, on the first load on a device, compare with ONNX Runtime's results.
@@ -52,11 +60,16 @@ class TensorRtRuntime:
 
     def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
         """Run the network; see ``Runtime.infer``."""
-        return self._engine.infer(image[None], raw)[0]
+        return self._engine.submit(image[None], raw).result()[0]
 
-    def infer_batch(self, images: np.ndarray, raw: bool = False) -> list[NetworkOutput]:
-        """Run the network on several images at once; see ``TensorRtEngine.infer``."""
-        return self._engine.infer(images, raw)
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """See ``Runtime.batch_sizes``."""
+        return self._engine.manifest.key.batches
+
+    def submit(self, images: np.ndarray, raw: bool = False) -> Pending:
+        """Start the network on a batch; see ``TensorRtEngine.submit``."""
+        return self._engine.submit(images, raw)
 
     def close(self) -> None:
         """Free everything on the GPU."""

@@ -1,8 +1,8 @@
 """One camera's frames, one after the other: rectified, cropped, perceived, tracked and localized.
 
 The node, replayed bags, videos and the demo all process frames here, so that one recipe holds for all. The three
-steps are apart because they may run on different threads: ``prepare`` (CPU), ``infer`` (accelerator), ``track`` (CPU,
-in the order of the frames).
+steps are apart because they may run on different threads: ``prepare`` and ``begin`` (CPU), ``Perception.run`` (the
+network, maybe with frames of other cameras), ``finish`` and ``track`` (CPU, in the order of the frames).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from m2a_core.geometry.crop import Region, crop_to_aspect, place_back
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import Rectifier, rectified_info
 from m2a_core.perception import Perception
+from m2a_core.perception.perceiving import Perceiving
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.objects import ObjectLocator, TrackedObject, Unlocalized
 from m2a_core.stream.sensors import DepthBuffer, Sensors
@@ -97,7 +98,9 @@ class CameraStream:
     ) -> StreamResult:
         """All steps of one frame; arguments and errors as there."""
         prepared = self.prepare(frame, sensors, perception.manifest.input_size, config)
-        return self.track(prepared, self.infer(prepared, wanted, perception), perception)
+        perceiving = self.begin(prepared, wanted, perception)
+        perception.run([perceiving])
+        return self.track(prepared, self.finish(prepared, perceiving, perception), perception)
 
     def prepare(
         self, frame: Frame, sensors: Sensors, input_size: tuple[int, int], config: StreamConfig
@@ -124,17 +127,21 @@ class CameraStream:
             region = crop_to_aspect((height, width), input_size, config.crop_center)
         return PreparedFrame(frame, sensors, region, config)
 
-    def infer(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> OpenSetResult:
-        """The model's result at the frame's size.
+    def begin(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> Perceiving:
+        """Make the prepared frame ready for the network; ``Perception.run`` comes next."""
+        frame, region = prepared.frame, prepared.region
+        return perception.begin(frame if region is None else replace(frame, image=region.cut(frame.image)), wanted)
+
+    def finish(self, prepared: PreparedFrame, perceiving: Perceiving, perception: Perception) -> OpenSetResult:
+        """The model's result at the frame's size, after ``Perception.run``.
 
         Raises:
-            InferenceError: the network failed.
+            InferenceError: the network was needed once more, and failed.
         """
-        frame, region = prepared.frame, prepared.region
-        if region is None:
-            return perception.infer(frame, wanted)
-        result = perception.infer(replace(frame, image=region.cut(frame.image)), wanted)
-        return place_back(result, region, (frame.image.shape[0], frame.image.shape[1]))
+        result, image = perception.finish(perceiving), prepared.frame.image
+        if prepared.region is None:
+            return result
+        return place_back(result, prepared.region, (image.shape[0], image.shape[1]))
 
     def track(self, prepared: PreparedFrame, result: OpenSetResult, perception: Perception) -> StreamResult:
         """Localize the unknown instances of the next frame and give them the ids of their tracks.

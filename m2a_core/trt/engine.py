@@ -72,7 +72,13 @@ class TensorRtEngine:
         return self.manifest.key.input_size
 
     def infer(self, images: np.ndarray, raw: bool = False) -> list[NetworkOutput]:
-        """Run the network; a batch between the sizes the engine has is filled up to the next one.
+        """``submit`` and ``Pending.result`` in a row."""
+        return self.submit(images, raw).result()
+
+    def submit(self, images: np.ndarray, raw: bool = False) -> PendingBatch:
+        """Start the network on the GPU; the batch before must have been waited for.
+
+        A batch between the sizes that the engine has is filled up to the next one.
 
         Args:
             images: uint8 [B, H, W, 3], RGB.
@@ -100,6 +106,11 @@ class TensorRtEngine:
         for name in wanted:
             buffer = self._buffers[name]
             buffer.download(self._stream, buffer.bytes_of(count))
+        return PendingBatch(self, wanted, count)
+
+    def collect(self, wanted: list[str], count: int) -> list[NetworkOutput]:
+        """Wait for the batch that was submitted; see ``PendingBatch``."""
+        call("cudaSetDevice", self._device)
         call("cudaStreamSynchronize", self._stream)
         # Copies: the next frame overwrites the buffers.
         outputs = [NetworkOutput(**{n: self._buffers[n].host[i].copy() for n in wanted}) for i in range(count)]
@@ -165,6 +176,23 @@ class TensorRtEngine:
             "%s: on the GPU, beside the weights, %.1f MiB of scratch that batch sizes %s share, %.1f MiB of tensors",
             self.path, self.scratch_bytes / 2**20, ", ".join(map(str, key.batches)), tensors / 2**20,
         )  # fmt: skip
+
+
+class PendingBatch:
+    """A batch on the GPU; the host is free until ``result``."""
+
+    def __init__(self, engine: TensorRtEngine, wanted: list[str], count: int) -> None:
+        """Remember what was asked for: names of tensors, number of images."""
+        self._engine, self._wanted, self._count = engine, wanted, count
+
+    def result(self) -> list[NetworkOutput]:
+        """Wait for it.
+
+        Raises:
+            InferenceError: the GPU failed, or scores are not finite.
+            RestartNeededError: the process has lost the GPU.
+        """
+        return self._engine.collect(self._wanted, self._count)
 
 
 def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str, gpu: Gpu | NoGpuError) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from m2a_ros.camera.frame_slot import REPLACED, Arrival
+from m2a_ros.camera.frame_slot import REPLACED, Arrival, IsBusy, never
 from m2a_ros.parameters.camera_settings import BatchConfig
 
 OUTSIDE_WINDOW = "outside_window"
@@ -79,16 +79,23 @@ class BatchSlots:
             self._on_drop(camera, OUTSIDE_WINDOW)
         return full and camera in self._matched
 
-    def take(self) -> Arrival | None:
-        """Wait for the next message of a batch, the anchor's first. None once closed."""
+    def take(self, is_busy: IsBusy = never) -> list[Arrival]:
+        """Wait for the next batch, the anchor's message first, while no camera is busy. None once closed."""
         with self._condition:
             while not self._closed:
-                if self._batch:
-                    return self._batch.popleft()
-                delay = self._assemble(time.monotonic())
-                if not self._batch:
-                    self._condition.wait(delay)
-            return None
+                delay = None
+                if not any(is_busy(camera) for camera in self._order):
+                    delay = self._assemble(time.monotonic())
+                    if self._batch:
+                        batch, self._batch = list(self._batch), deque()
+                        return batch
+                self._condition.wait(delay)
+            return []
+
+    def wake(self) -> None:
+        """Look again which cameras are busy."""
+        with self._condition:
+            self._condition.notify()
 
     def close(self) -> None:
         """Drop what waits and release the worker."""

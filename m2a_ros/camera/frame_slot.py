@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,17 +13,32 @@ from m2a_ros.camera.stamps import stamp_to_ns
 REPLACED = "replaced_by_newer"
 
 
+IsBusy = Callable[[str], bool]
+
+
+def never(camera: str) -> bool:
+    """No camera is busy."""
+    return False
+
+
 class Slots(Protocol):
     """Where messages wait for the worker; safe between the executor's thread and the worker's."""
 
     def put(self, arrival: Arrival) -> bool:
         """Keep a message; whether it pushed out an older one of its camera."""
+        ...
 
-    def take(self) -> Arrival | None:
-        """Wait for the next message; None once closed."""
+    def take(self, is_busy: IsBusy = never) -> list[Arrival]:
+        """Wait for the next messages of one moment, of cameras that are not busy; none once closed."""
+        ...
+
+    def wake(self) -> None:
+        """Look again which cameras are busy."""
+        ...
 
     def close(self) -> None:
         """Drop what waits and release the worker."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,16 +83,25 @@ class FrameSlots:
             self._condition.notify()
         return replaced
 
-    def take(self) -> Arrival | None:
-        """Wait for a message; the camera served longest ago goes first. None once closed."""
+    def take(self, is_busy: IsBusy = never) -> list[Arrival]:
+        """Wait for a message of a camera that is not busy; the one served longest ago goes first. None once closed."""
+
+        def ready() -> str | None:
+            return next((name for name in self._turns if name in self._waiting and not is_busy(name)), None)
+
         with self._condition:
-            self._condition.wait_for(lambda: self._waiting or self._closed)
-            if self._closed:
-                return None
-            camera = next(name for name in self._turns if name in self._waiting)
+            self._condition.wait_for(lambda: self._closed or ready() is not None)
+            camera = ready()
+            if self._closed or camera is None:
+                return []
             self._turns.remove(camera)
             self._turns.append(camera)
-            return self._waiting.pop(camera)
+            return [self._waiting.pop(camera)]
+
+    def wake(self) -> None:
+        """Look again which cameras are busy."""
+        with self._condition:
+            self._condition.notify()
 
     def close(self) -> None:
         """Drop what waits and release the worker."""

@@ -29,10 +29,11 @@ from m2a_ros.node.diagnostics import (
     make_array,
     node_status,
 )
+from m2a_ros.node.frame_steps import FrameSteps
 from m2a_ros.node.model import LoadedModel
-from m2a_ros.node.pipeline import CameraPipeline, Tuning
+from m2a_ros.node.pipeline import CameraPipeline, FrameJob, Tuning
+from m2a_ros.node.stages import Stages
 from m2a_ros.node.surroundings import problems_around
-from m2a_ros.node.worker import Worker
 from m2a_ros.parameters.server import ParameterServer
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.qos import ignored_overrides
@@ -60,7 +61,7 @@ class M2aNode(LifecycleNode):
         self._model: LoadedModel | None = None
         self._extrinsics: Extrinsics | None = None
         self._tuning: Tuning | None = None
-        self._worker: Worker | None = None
+        self._stages: Stages[FrameJob] | None = None
         self._batches: BatchSlots | None = None
         self._pipelines: dict[str, CameraPipeline] = {}
         self._inputs: dict[str, CameraInput] = {}
@@ -163,13 +164,19 @@ class M2aNode(LifecycleNode):
         self._notes = ignored_overrides(self)
         for note in self._notes:
             self.get_logger().warning(note)
-        self._worker = Worker(slots, self._process, self._report_crash)
+        perception = self._tuning.perception
+        steps = FrameSteps(self._pipelines, self._inputs, self._present_tuning, self._report_crash)
+        self._stages = Stages(slots, steps, perception.batch_sizes[-1], perception.is_accelerated)
         self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
 
     def _stop(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        if self._stages is not None:
+            if hanging := self._stages.stop():
+                self.get_logger().error(
+                    f"stage {', '.join(hanging)} did not end: the back end hangs; what it was doing is given up, and "
+                    "its memory is not freed before the process ends"
+                )
+            self._stages = None
             if self.context.ok():
                 for pipeline in self._pipelines.values():
                     pipeline.reset()
@@ -193,9 +200,9 @@ class M2aNode(LifecycleNode):
             self._model.close()
             self._model = None
 
-    def _process(self, arrival: Arrival) -> None:
+    def _present_tuning(self) -> Tuning:
         assert self._tuning is not None
-        self._pipelines[arrival.camera].process(arrival, self._tuning, self._inputs[arrival.camera])
+        return self._tuning
 
     def _count_drop(self, camera: str, reason: str) -> None:
         self._statistics[camera].dropped(reason)

@@ -1,4 +1,4 @@
-"""One camera's frames on the worker thread: decode, run the stream, publish."""
+"""One camera's frames between message and publication: decode, run the stream, publish."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from m2a_core.errors import DataError, InferenceError
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import NotRectifiable
 from m2a_core.perception import Perception
-from m2a_core.stream.camera_stream import CameraStream, StreamResult
+from m2a_core.perception.perceiving import Perceiving
+from m2a_core.stream.camera_stream import CameraStream, PreparedFrame, StreamResult
 from m2a_core.stream.objects import Unlocalized
 from m2a_core.stream.sensors import Sensors
 from m2a_core.types import Frame
@@ -48,6 +49,32 @@ class Tuning:
     settings: Settings
 
 
+@dataclass(frozen=True)
+class FrameJob:
+    """A frame on its way through the stages.
+
+    Attributes:
+        arrival: the message.
+        tuning: what it is processed by, to its end.
+        prepared: the image and what is known beside it.
+        perceiving: what the network is to see, and has answered.
+        start: ``time.perf_counter()`` when work on it began.
+        decode_ms: milliseconds that decoding, rectifying and cropping took.
+    """
+
+    arrival: Arrival
+    tuning: Tuning
+    prepared: PreparedFrame
+    perceiving: Perceiving
+    start: float
+    decode_ms: float
+
+    @property
+    def image_count(self) -> int:
+        """Images for the network."""
+        return len(self.perceiving.images)
+
+
 class CameraPipeline:
     """Processes the frames of one camera."""
 
@@ -73,16 +100,16 @@ class CameraPipeline:
         self._limiter = RateLimiter()
         self._last_published: float | None = None
 
-    def process(self, arrival: Arrival, tuning: Tuning, camera: CameraInput) -> None:
-        """Process one message; a bad one is counted and reported, and nothing is published for it."""
+    def prepare(self, arrival: Arrival, tuning: Tuning, camera: CameraInput) -> FrameJob | None:
+        """Decode a message and make it ready for the network; None for one that is dropped, which is counted."""
         wanted = self.outputs.wanted()
         settings, perception = tuning.settings, tuning.perception
         if not wanted:
             self._statistics.dropped(NO_SUBSCRIBER)
-            return
+            return None
         if not self._limiter.accepts(arrival.received, settings.camera[self._camera].max_rate):
             self._statistics.dropped(RATE_LIMIT)
-            return
+            return None
         start = time.perf_counter()
         try:
             frame = self._decode(arrival, settings.max_image_pixels)
@@ -90,25 +117,36 @@ class CameraPipeline:
             prepared = self._stream.prepare(
                 frame, sensors, perception.manifest.input_size, settings.stream(self._camera)
             )
-            decoded = time.perf_counter()
-            inferred = self._stream.infer(prepared, wanted, perception)
         except ImageError as error:
-            self._report(BAD_FRAME_PREFIX + error.reason, error)
-            return
+            self.drop(BAD_FRAME_PREFIX + error.reason, error)
+            return None
         except NotRectifiable as error:
-            self._report(NOT_RECTIFIED_PREFIX + error.reason, error)
-            return
+            self.drop(NOT_RECTIFIED_PREFIX + error.reason, error)
+            return None
+        decode_ms = 1e3 * (time.perf_counter() - start)
+        return FrameJob(arrival, tuning, prepared, self._stream.begin(prepared, wanted, perception), start, decode_ms)
+
+    def finish(self, job: FrameJob) -> None:
+        """Make the result of the network's answer, and publish it; a frame that fails is counted and reported."""
+        perception, settings = job.tuning.perception, job.tuning.settings
+        try:
+            inferred = self._stream.finish(job.prepared, job.perceiving, perception)
         except InferenceError as error:
-            self._report(INFERENCE_ERROR, error)
+            self.drop(INFERENCE_ERROR, error)
             return
-        timings = {"decode": 1e3 * (decoded - start), **inferred.timings_ms}
+        timings = {"decode": job.decode_ms, **inferred.timings_ms}
         answered = time.perf_counter()
-        result = self._stream.track(prepared, inferred, perception)
+        result = self._stream.track(job.prepared, inferred, perception)
         self._count_unlocalized(result)
-        header = arrival.message.header
+        header = job.arrival.message.header
         self.outputs.publish(header, result, settings)
         timings["publish"] = 1e3 * (time.perf_counter() - answered)
-        self._finish(header, timings, start)
+        self._finish(header, timings, job.start)
+
+    def drop(self, reason: str, error: DataError | InferenceError) -> None:
+        """Count and report a frame for which nothing is published."""
+        self._statistics.dropped(reason, str(error))
+        self._log.warn(error)
 
     def reset(self) -> None:
         """Delete the markers that are shown, and forget: frames after a pause are a beginning."""
@@ -149,7 +187,3 @@ class CameraPipeline:
         self._last_published = now
         self.outputs.publish_timings({**stages, **topics})
         self._statistics.published({**stages, **topics})
-
-    def _report(self, reason: str, error: DataError | InferenceError) -> None:
-        self._statistics.dropped(reason, str(error))
-        self._log.warn(error)

@@ -73,7 +73,9 @@ def replay_offline(
                 stream, config = streams[content.camera], configs[content.camera]
                 try:
                     prepared = stream.prepare(content, _sensors(loaded), perception.manifest.input_size, config)
-                    behind.call(write, loaded, prepared, stream.infer(prepared, _WANTED, perception))
+                    perceiving = stream.begin(prepared, _WANTED, perception)
+                    perception.run([perceiving])
+                    behind.call(write, loaded, prepared, stream.finish(prepared, perceiving, perception))
                 except NotRectifiable as error:
                     content = Problem(NOT_RECTIFIED_PREFIX + error.reason, str(error))
                 except InferenceError as error:

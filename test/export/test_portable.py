@@ -118,7 +118,7 @@ def test_every_batch_gives_what_its_images_give_alone(batched, bundle, tmp_path)
     report = verify_batches(runtime, pictures(3), BATCH)
     assert {entry.name for entry in report} == {spec.name for spec in (*OUTPUTS, *RAW_OUTPUTS, FULL_MASKS)}
     images = np.zeros((BATCH, *SIZE, 3), np.uint8)
-    assert len(runtime.infer_batch(images)) == BATCH
+    assert len(runtime.submit(images).result()) == BATCH
 
 
 def test_batch_that_leaks_from_image_to_image_is_refused(batched, bundle, tmp_path):
@@ -137,7 +137,7 @@ def test_batch_that_leaks_from_image_to_image_is_refused(batched, bundle, tmp_pa
 
 def test_graph_for_one_image_refuses_two(bundle):
     with pytest.raises(InferenceError, match="ONNX Runtime failed"):
-        OnnxRuntime(bundle, threads=1).infer_batch(np.zeros((2, *SIZE, 3), np.uint8))
+        OnnxRuntime(bundle, threads=1).submit(np.zeros((2, *SIZE, 3), np.uint8))
 
 
 def test_full_masks_are_the_upsampled_masks(batched, bundle, tmp_path):

@@ -32,12 +32,7 @@ class Rig:
 
     def batch(self) -> list[str]:
         """The cameras of the next batch."""
-        names: list[str] = []
-        while (arrival := self.slots.take()) is not None:
-            names.append(arrival.camera)
-            if len(names) == self.slots.facts.cameras:
-                return names
-        return names
+        return [arrival.camera for arrival in self.slots.take()]
 
     def batch_ends(self, seconds: float) -> bool:
         """Whether a batch comes within seconds; closes the slots otherwise."""
@@ -165,9 +160,7 @@ def test_while_the_anchor_is_silent_another_camera_sets_the_pace() -> None:
 def test_the_latest_frame_wins_while_nobody_takes() -> None:
     rig = Rig()
     assert [rig.put("front", n) for n in (1.0, 2.0, 3.0)] == [False, True, True]
-    taken = rig.slots.take()
-    assert taken is not None
-    assert taken.stamp_ns == 3 * 10**9
+    assert [arrival.stamp_ns for arrival in rig.slots.take()] == [3 * 10**9]
 
 
 def test_an_anchor_faster_than_the_wait_does_not_put_its_batch_off() -> None:
@@ -194,4 +187,4 @@ def test_closing_releases_a_waiting_taker() -> None:
     rig = Rig()
     rig.put("left", 1.0)
     assert not rig.batch_ends(0.1)
-    assert rig.slots.take() is None
+    assert rig.slots.take() == []

@@ -179,7 +179,7 @@ def test_transitions_can_be_repeated_and_leave_nothing_behind(make_node: MakeNod
         assert node.trigger_configure() == node.trigger_activate() == SUCCESS
         assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
     assert (len(list(node.publishers)), len(list(node.subscriptions))) == (publishers, subscriptions)
-    assert node._worker is None
+    assert node._stages is None
 
 
 def test_other_model_is_taken_after_cleanup(make_node: MakeNode, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_only_what_is_listened_to_is_wanted(make_node: MakeNode) -> None:
     outputs = node._pipelines["front"].outputs
     assert outputs.wanted() == frozenset()
     for topic, kind, needs in (
-        ("output/front/anomaly_map", Image, {Output.ANOMALY}),
+        ("output/front/anomaly_map", Image, {Output.SCORE}),
         ("output/front/unknown_markers", MarkerArray, {Output.UNKNOWN_INSTANCES}),
         ("debug/front/overlay", Image, {Output.OPEN_SET, Output.UNKNOWN_INSTANCES}),
     ):

@@ -137,7 +137,7 @@ def test_graphs_replay_with_the_images_of_the_frame(load, images, reference, cou
     chosen = [i % 3 for i in range(count)]
     for shift in range(2):
         order = np.roll(chosen, shift)
-        for got, i in zip(runtime.infer_batch(images[order]), order, strict=True):
+        for got, i in zip(runtime.submit(images[order]).result(), order, strict=True):
             for spec in OUTPUTS:
                 assert np.array_equal(getattr(got, spec.name), getattr(reference[i], spec.name))
     runtime.close()
@@ -184,7 +184,7 @@ def test_engine_with_a_batch_size_that_was_never_compared_is_verified(load, bund
 def test_more_images_than_the_engine_takes_are_refused(load, images):
     runtime = load()
     with pytest.raises(InferenceError, match="5 images at once, built for at most 4"):
-        runtime.infer_batch(images[[0, 1, 2, 0, 1]])
+        runtime.submit(images[[0, 1, 2, 0, 1]])
     runtime.close()
 
 

@@ -13,6 +13,7 @@ from m2a_core.errors import DataError
 from m2a_core.geometry.projection import Mounting
 from m2a_core.geometry.rectification import NotRectifiable
 from m2a_core.openset.panoptic import draw_unknown
+from m2a_core.perception.perceiving import Perceiving, Steps
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import DepthBuffer, NoTransform, Sensors
@@ -58,8 +59,20 @@ class Perception:
         self.next = OpenSetResult()
         self.seen: list[np.ndarray] = []
 
-    def infer(self, frame: Frame, wanted: object) -> OpenSetResult:
+    def begin(self, frame: Frame, wanted: object) -> Perceiving:
         self.seen.append(frame.image)
+        return Perceiving(self._steps())
+
+    def run(self, frames: object) -> None:
+        """The answer is known before."""
+
+    def finish(self, perceiving: Perceiving) -> OpenSetResult:
+        assert perceiving.advance()
+        assert perceiving.result is not None
+        return perceiving.result
+
+    def _steps(self) -> Steps:
+        yield []
         return self.next
 
 

@@ -1,0 +1,195 @@
+"""The node in real time with an accelerator of a given speed: answers, latency, processor time, what holds it back.
+
+The accelerator is a stand-in that is named so (benchmarks/stand_in.py): it sleeps, and gives the shipped network's
+answer of one image. Everything else is real: the node, its heads and outputs, cameras and listener as processes of
+their own over DDS.
+
+    python benchmarks/real_time.py --stand-in-ms 20 --cameras 1 --rate 30 --size 1920x1080 --outputs all \
+        --resolution network --seconds 10 --json out.json
+    python benchmarks/real_time.py --stand-in-ms 20 --stand-in-batch-ms 30,50 --cameras 4 --rate 15 --size 1280x720
+    python benchmarks/real_time.py --stand-in-ms 20 --side usual        # a node written the usual way
+
+Keys of the JSON: ``sent``, ``received`` (frames that reached the node), ``answered`` (frames of which every output
+came), ``published_hz``, ``latency_ms`` (from the image's stamp to the last of its outputs; p50, p95, p99),
+``cpu_ms_per_frame`` (the node's process, all threads), ``accelerator_busy_share`` (of the measured time),
+``batch_size`` (mean) and ``dropped`` (by reason, from the node's diagnostics).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
+
+from benchmarks.ros_overhead import cpu_seconds, resident_mib
+from benchmarks.stand_in import BusyTime
+from m2a_ros.process.dds import local_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+MAPS = ("anomaly_map", "open_set_mask", "panoptic", "unknown_instances")
+OUTPUTS = (*MAPS, "unknown_markers", "overlay", "overlay_compressed")
+_READY_S = 90.0
+_WARM_UP_S = 2.0
+
+
+class Role:
+    """A process of the benchmark that answers lines of JSON; see benchmarks/real_time_roles.py."""
+
+    def __init__(self, name: str, settings: dict[str, Any], folder: Path) -> None:
+        """Start it, its messages going to a log."""
+        self.log = folder / f"{name}.log"
+        environment = {**os.environ, **local_environment({}), "ROS_DOMAIN_ID": str(settings["domain"])}
+        with self.log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.real_time_roles", name, json.dumps(settings)],
+                cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """Send an order and wait for its answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a process of the benchmark ended:\n{self.log.read_text()[-3000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def measure(side: str, settings: dict[str, Any], seconds: float, folder: Path) -> dict[str, Any]:
+    """Run one side."""
+    busy_file = folder / "busy"
+    settings = {**settings, "busy_file": str(busy_file)}
+    roles: list[Role] = []
+    try:
+        node = Role(side, settings, folder)
+        roles.append(node)
+        listener = Role("listener", settings, folder)
+        roles.append(listener)
+        camera = Role("camera", settings, folder)
+        roles.append(camera)
+        deadline = time.monotonic() + _READY_S
+        while True:
+            camera.ask(seconds=1.0)
+            if listener.ask(report=True)["answered"]:
+                break
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no answer; the node says:\n{node.log.read_text()[-3000:]}")
+        camera.ask(seconds=_WARM_UP_S)
+        listener.ask(settle=1.0)
+        busy = BusyTime(busy_file, create=False)
+        listener.ask(reset=True)
+        cpu, memory, work, start = (
+            cpu_seconds(node.process.pid),
+            resident_mib(node.process.pid),
+            busy.read(),
+            time.monotonic(),
+        )
+        sent = camera.ask(seconds=seconds)
+        elapsed, after = time.monotonic() - start, busy.read()
+        found = listener.ask(settle=1.5)
+        used = cpu_seconds(node.process.pid) - cpu
+        latencies = np.array(found["latencies_ms"] or [np.nan])
+        images, batches = after[1] - work[1], after[2] - work[2]
+        return {
+            "side": side,
+            "sent": sent["sent"],
+            "received": found["received"],
+            "answered": found["answered"],
+            "answered_share": round(found["answered"] / max(1, sent["sent"]), 4),
+            "published_hz": round(found["answered"] / elapsed, 2),
+            "latency_ms": {f"p{p}": _number(np.nanpercentile(latencies, p)) for p in (50, 95, 99)},
+            "cpu_ms_per_frame": round(1e3 * used / max(1, found["answered"]), 2),
+            "accelerator_busy_share": round((after[0] - work[0]) / elapsed, 4),
+            "batch_size": round(images / batches, 2) if batches else None,
+            "dropped": found["dropped"],
+            "rss_mib": [round(memory, 1), round(resident_mib(node.process.pid), 1)],
+            "stages_ms": found["stages_ms"],
+        }
+    finally:
+        for role in reversed(roles):
+            role.stop()
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 2)
+
+
+def parse_outputs(text: str) -> list[str]:
+    """``all``, ``maps``, or names with commas between them."""
+    names = {"all": list(OUTPUTS), "maps": list(MAPS)}.get(text) or [name.strip() for name in text.split(",")]
+    if unknown := sorted(set(names) - set(OUTPUTS)):
+        raise SystemExit(f"--outputs {text}: {unknown} not among {', '.join(OUTPUTS)}, all, maps")
+    return names
+
+
+def parse_times(single_ms: float, batches: str) -> dict[int, float]:
+    """Milliseconds by batch size: 1, then 2, 4, 8 ... as listed."""
+    times = [single_ms, *(float(part) for part in batches.split(",") if part)]
+    return {2**power: value for power, value in enumerate(times)}
+
+
+def main() -> None:
+    """Run the sides and print their figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stand-in-ms", type=float, default=20.0, help="the stand-in's time for one image")
+    parser.add_argument(
+        "--stand-in-batch-ms", default="", metavar="A,B,C", help="its time for 2, 4, 8 ... images at once"
+    )
+    parser.add_argument("--cameras", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=30.0, help="frames a second and camera")
+    parser.add_argument("--size", default="1920x1080", metavar="WIDTHxHEIGHT")
+    parser.add_argument("--outputs", default="all", help=f"all, maps, or some of {', '.join(OUTPUTS)}")
+    parser.add_argument("--resolution", default="image", help="output.resolution: image, network or WIDTHxHEIGHT")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--side", choices=("node", "usual", "both"), default="node")
+    parser.add_argument("--horizon", choices=("auto", "off"), default="off", help="horizon.window of the node")
+    parser.add_argument("--domain", type=int, default=96, help="ROS domain to be alone in")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
+    args = parser.parse_args()
+    width, height = (int(part) for part in args.size.lower().split("x"))
+    settings = {
+        "cameras": [f"camera{number}" for number in range(args.cameras)],
+        "rate": args.rate,
+        "size": [height, width],
+        "outputs": parse_outputs(args.outputs),
+        "resolution": args.resolution,
+        "horizon": args.horizon,
+        "milliseconds": parse_times(args.stand_in_ms, args.stand_in_batch_ms),
+        "domain": args.domain,
+    }
+    results = []
+    for side in ("node", "usual") if args.side == "both" else (args.side,):
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(measure(side, settings, args.seconds, Path(folder)))
+        print(json.dumps(results[-1]), flush=True)
+    record = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "settings": settings}
+    if args.json:
+        flat = results[0] if len(results) == 1 else {side["side"]: side for side in results}
+        args.json.write_text(json.dumps({**record, **flat}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

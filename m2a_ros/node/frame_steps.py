@@ -1,0 +1,56 @@
+"""The steps of the stages, for the frames of all cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from m2a_core.errors import InferenceError
+from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.camera.subscriptions import CameraInput
+from m2a_ros.node.pipeline import INFERENCE_ERROR, CameraPipeline, FrameJob, Tuning
+
+
+class FrameSteps:
+    """Hands each frame to its camera's pipeline, and frames of several cameras to the network together."""
+
+    def __init__(
+        self,
+        pipelines: Mapping[str, CameraPipeline],
+        inputs: Mapping[str, CameraInput],
+        tuning: Callable[[], Tuning],
+        on_crash: Callable[[Arrival, str], None],
+    ) -> None:
+        """Set up.
+
+        Args:
+            pipelines: by camera.
+            inputs: by camera.
+            tuning: gives what frames are processed by now.
+            on_crash: told of a frame that failed by a defect of ours, with the traceback.
+        """
+        self._pipelines, self._inputs = dict(pipelines), dict(inputs)
+        self._tuning = tuning
+        self._on_crash = on_crash
+
+    def prepare(self, arrival: Arrival) -> FrameJob | None:
+        """See ``Steps.prepare``."""
+        return self._pipelines[arrival.camera].prepare(arrival, self._tuning(), self._inputs[arrival.camera])
+
+    def infer(self, jobs: Sequence[FrameJob]) -> Sequence[FrameJob]:
+        """See ``Steps.infer``; where a batch fails, each of its frames is tried alone."""
+        try:
+            jobs[0].tuning.perception.run([job.perceiving for job in jobs])
+        except InferenceError as error:
+            if len(jobs) > 1:
+                return [answered for job in jobs for answered in self.infer([job])]
+            self._pipelines[jobs[0].arrival.camera].drop(INFERENCE_ERROR, error)
+            return []
+        return jobs
+
+    def finish(self, job: FrameJob) -> None:
+        """See ``Steps.finish``."""
+        self._pipelines[job.arrival.camera].finish(job)
+
+    def crashed(self, arrival: Arrival, trace: str) -> None:
+        """See ``Steps.crashed``."""
+        self._on_crash(arrival, trace)

@@ -1,0 +1,215 @@
+"""The threads that do the work, so that the executor stays free for messages, services and timers.
+
+With an accelerator, three stages overlap: while it works on frame n, the processor prepares n+1 and answers n-1. On a
+processor that also runs the network, overlapping stages would only take cores from each other: one thread does all.
+
+Every hand-over is bounded: a camera has at most one frame in it, so that frames are never queued. Frames of one camera
+leave in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from m2a_ros.camera.frame_slot import Arrival, Slots
+
+STOP_S = 1.0
+"""How long ``Stages.stop`` waits for frames in work."""
+
+
+class Job(Protocol):
+    """A frame on its way through the stages."""
+
+    @property
+    def arrival(self) -> Arrival:
+        """The message that it came with."""
+        ...
+
+    @property
+    def image_count(self) -> int:
+        """How many images it has for the network."""
+        ...
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+_Value = TypeVar("_Value")
+
+
+class Steps(Protocol[AnyJob]):
+    """What is done with frames; each step is called by one thread at a time."""
+
+    def prepare(self, arrival: Arrival) -> AnyJob | None:
+        """Make a frame ready for the network; None where it is dropped, which the step has counted."""
+        ...
+
+    def infer(self, jobs: Sequence[AnyJob]) -> Sequence[AnyJob]:
+        """Run the network on frames of different cameras; returns those that have an answer."""
+        ...
+
+    def finish(self, job: AnyJob) -> None:
+        """Make the answer of it and publish."""
+        ...
+
+    def crashed(self, arrival: Arrival, trace: str) -> None:
+        """Told of a frame that a step failed on by a defect of ours."""
+        ...
+
+
+class HandOver(Generic[AnyJob]):
+    """Jobs on their way from one stage to the next: at most one of each camera."""
+
+    def __init__(self, on_room: Callable[[], None] = lambda: None) -> None:
+        """Start empty; ``on_room`` is called whenever jobs were taken."""
+        self._units: deque[list[AnyJob]] = deque()
+        self._cameras: set[str] = set()
+        self._condition = threading.Condition()
+        self._closed = False
+        self._on_room = on_room
+
+    def holds(self, camera: str) -> bool:
+        """Whether a job of the camera waits."""
+        return camera in self._cameras
+
+    def put(self, jobs: list[AnyJob]) -> None:
+        """Hand jobs over that belong together; waits while one of their cameras has a job waiting."""
+        cameras = {job.arrival.camera for job in jobs}
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or not cameras & self._cameras)
+            if self._closed:
+                return
+            self._units.append(jobs)
+            self._cameras |= cameras
+            self._condition.notify_all()
+
+    def take(self, limit: int) -> list[AnyJob]:
+        """Wait for jobs: those that belong together, and more up to ``limit`` images. Empty once closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or self._units)
+            if self._closed:
+                return []
+            jobs = self._units.popleft()
+            while self._units and _images(jobs) + _images(self._units[0]) <= limit:
+                jobs = jobs + self._units.popleft()
+            self._cameras -= {job.arrival.camera for job in jobs}
+            self._condition.notify_all()
+        self._on_room()
+        return jobs
+
+    def close(self) -> None:
+        """Drop what waits and release both stages."""
+        with self._condition:
+            self._closed = True
+            self._units.clear()
+            self._condition.notify_all()
+
+
+class Stages(Generic[AnyJob]):
+    """Takes frames out of the slots and processes them."""
+
+    def __init__(self, slots: Slots, steps: Steps[AnyJob], max_batch: int, overlap: bool) -> None:
+        """Start the threads.
+
+        Args:
+            slots: where frames come from.
+            steps: what is done with them.
+            max_batch: images that the network takes at once.
+            overlap: whether stages run beside each other.
+        """
+        self._slots = slots
+        self._steps = steps
+        self._max_batch = max_batch
+        self._prepared = HandOver[AnyJob](slots.wake)
+        self._inferred = HandOver[AnyJob]()
+        self._closed = False
+        self._busy: dict[str, float] = {}
+        runs = (
+            {"prepare": self._prepare, "infer": self._infer, "finish": self._finish} if overlap else {"all": self._all}
+        )
+        self._threads = {
+            name: threading.Thread(target=run, name=f"m2a_{name}", daemon=True) for name, run in runs.items()
+        }
+        for thread in self._threads.values():
+            thread.start()
+
+    def stop(self) -> list[str]:
+        """Drop what waits, and wait for frames in work, at most ``STOP_S``.
+
+        Returns:
+            The stages that did not end in time; nothing of theirs is published any more.
+        """
+        self._closed = True
+        self._slots.close()
+        self._prepared.close()
+        self._inferred.close()
+        deadline = time.monotonic() + STOP_S
+        for thread in self._threads.values():
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return [name for name, thread in self._threads.items() if thread.is_alive()]
+
+    def stalled_s(self) -> float:
+        """How long the step that has run longest is running, seconds; 0 where none is."""
+        started = min(list(self._busy.values()), default=None)
+        return 0.0 if started is None else time.monotonic() - started
+
+    def _all(self) -> None:
+        while arrivals := self._slots.take():
+            for arrival in arrivals:
+                for job in self._guarded_infer(self._guarded_prepare([arrival])):
+                    self._guarded_finish(job)
+
+    def _prepare(self) -> None:
+        while arrivals := self._slots.take(self._prepared.holds):
+            if jobs := self._guarded_prepare(arrivals):
+                self._prepared.put(jobs)
+
+    def _infer(self) -> None:
+        while jobs := self._prepared.take(self._max_batch):
+            if answered := self._guarded_infer(jobs):
+                self._inferred.put(answered)
+
+    def _finish(self) -> None:
+        while jobs := self._inferred.take(1):
+            for job in jobs:
+                self._guarded_finish(job)
+
+    def _guarded_prepare(self, arrivals: Sequence[Arrival]) -> list[AnyJob]:
+        jobs = []
+        for arrival in arrivals:
+            job = self._guard("prepare", [arrival], partial(self._steps.prepare, arrival))
+            if job is not None:
+                jobs.append(job)
+        return jobs
+
+    def _guarded_infer(self, jobs: list[AnyJob]) -> list[AnyJob]:
+        if not jobs or self._closed:
+            return []
+        return list(self._guard("infer", [job.arrival for job in jobs], partial(self._steps.infer, jobs)) or [])
+
+    def _guarded_finish(self, job: AnyJob) -> None:
+        # A network that came back after the node was told to stop: its answer is nobody's any more.
+        if not self._closed:
+            self._guard("finish", [job.arrival], partial(self._steps.finish, job))
+
+    def _guard(self, stage: str, arrivals: Sequence[Arrival], step: Callable[[], _Value]) -> _Value | None:
+        """Run a step; a defect costs its frames, and is reported in full: a silent end of the thread would hide it."""
+        self._busy[stage] = time.monotonic()
+        try:
+            return step()
+        except Exception:  # noqa: BLE001
+            if not self._closed:
+                for arrival in arrivals:
+                    self._steps.crashed(arrival, traceback.format_exc())
+            return None
+        finally:
+            self._busy.pop(stage, None)
+
+
+def _images(jobs: Sequence[Job]) -> int:
+    return sum(job.image_count for job in jobs)
