@@ -7,6 +7,8 @@ imports what is heavy inside ``run``.
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -28,6 +30,8 @@ COMMANDS: Mapping[str, str] = {
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""128 + SIGPIPE, as shells have it for programs that nobody reads any more."""
 
 _EXTRAS = {
     "accelerate": "train", "torch": "train", "onnx": "export", "onnx_ir": "trt", "onnxslim": "export",
@@ -44,8 +48,31 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, str] = COMMAN
 
     Returns:
         The exit code: the command's own, 2 for a bad input or call, another where the error has one (``M2aError``),
-        130 when interrupted.
+        130 when interrupted, 141 where the reader of the output went away (``| head``).
     """
+    try:
+        try:
+            return _run(argv, commands)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return EXIT_BROKEN_PIPE
+
+
+def _nobody_reads() -> bool:
+    """Whether it is the output's pipe that is broken; what is still buffered then goes nowhere."""
+    poll = select.poll()
+    poll.register(sys.stdout, select.POLLOUT)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return True
+
+
+def _run(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
     args_list = list(sys.argv[1:] if argv is None else argv)
     chosen = args_list[0] if args_list and args_list[0] in commands else None
     try:

@@ -9,20 +9,12 @@ from dataclasses import dataclass
 from rosbags.interfaces import Connection
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_ros.bag.reader import COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
-from m2a_ros.images.conversions import image_to_rgb
-from m2a_ros.images.encodings import ImageError
-from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.bag.reader import IMAGE_TYPES, Bag
+from m2a_ros.bag.suitability import TRUTH, why_no_camera
+from m2a_ros.bag.transports import UNREAD_TYPES, base_topic, preference
 
-TRUTH_NAMES = ("anomaly_labels", "instance_ids")
-"""Last part of the topics of labels and instance ids that ``m2a bag make`` writes: ``/m2a/truth/<camera>/...``."""
-
-_COMPRESSED_END = "/compressed"
 _IMAGE_NAMES = ("image", "image_raw", "image_color", "image_mono", "image_rect", "image_rect_color")
-_OWN_OUTPUTS = {spec.topic for spec in MAPS} | {"overlay"}
-_TRUTH = "ground truth"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NO_COLOUR = ("unknown_encoding", "unconvertible")
 
 
 class NoCamera(DataError):
@@ -45,7 +37,7 @@ class CameraTopic:
     Attributes:
         topic: its name.
         camera: name of the camera.
-        connections: its entries in the bag; more than one where its publishers differed in their QoS.
+        connections: its entries in the bag; more than one where its publishers differed in their QoS or type.
     """
 
     topic: str
@@ -56,6 +48,11 @@ class CameraTopic:
     def count(self) -> int:
         """Messages on it."""
         return sum(connection.msgcount for connection in self.connections)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Types of its messages; a node's topic has one, a bag's may change."""
+        return tuple(dict.fromkeys(c.msgtype for c in self.connections if c.msgcount))
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def parse_topics(arguments: Sequence[str]) -> dict[str, str]:
 
 def camera_name(topic: str) -> str:
     """Name of a camera after its topic: ``/car/front/image_raw/compressed`` gives ``car_front``."""
-    parts = [part for part in topic.removesuffix(_COMPRESSED_END).split("/") if part]
+    parts = [part for part in base_topic(topic).split("/") if part]
     if len(parts) > 1 and parts[-1] in _IMAGE_NAMES:
         parts.pop()
     name = re.sub(r"[^A-Za-z0-9_]", "_", "_".join(parts))
@@ -103,8 +100,8 @@ def choose(bag: Bag, wanted: Mapping[str, str], labels: Collection[str] = ()) ->
 
     Args:
         bag: the bag.
-        wanted: topic -> camera, or empty for every image topic that holds colour or grey images. Of a camera that is
-            there both raw and compressed, raw is taken, as the node does.
+        wanted: topic -> camera, or empty for every camera with colour or grey images. Of the transports of a camera
+            the first that can be read is taken: raw, as the node does, then compressed.
         labels: topics that hold ground truth.
 
     Raises:
@@ -117,22 +114,29 @@ def choose(bag: Bag, wanted: Mapping[str, str], labels: Collection[str] = ()) ->
         missing = sorted(wanted.keys() - images.keys())
         if missing:
             raise DataError(f"bag {bag.path}: no images on {', '.join(missing)}; {_found(bag, images)}")
-        for topic in wanted:
-            bag.check_definition(images[topic][0])
+        for connection in (c for topic in wanted for c in images[topic]):
+            bag.check_definition(connection)
         skipped = dict.fromkeys(sorted(images.keys() - wanted.keys()), "not named by --topic")
         return Choice(tuple(CameraTopic(topic, name, images[topic]) for topic, name in wanted.items()), skipped)
-    reasons = {topic: _TRUTH if topic in labels else _why_not(bag, topic, images) for topic in sorted(images)}
-    used: dict[str, CameraTopic] = {}
-    for topic, reason in reasons.items():
+    skipped = _unread(bag)
+    usable: dict[str, list[str]] = {}
+    for topic in sorted(images):
+        reason = TRUTH if topic in labels else why_no_camera(bag, topic, images[topic])
         if reason is None:
-            camera = camera_name(topic)
-            if camera in used:
-                raise ConfigError(
-                    f"bag {bag.path}: {used[camera].topic} and {topic} would both be camera '{camera}'; "
-                    "name them with --topic /TOPIC=CAMERA"
-                )
-            used[camera] = CameraTopic(topic, camera, images[topic])
-    skipped = {topic: reason for topic, reason in reasons.items() if reason is not None}
+            usable.setdefault(base_topic(topic), []).append(topic)
+        else:
+            skipped[topic] = reason
+    used: dict[str, CameraTopic] = {}
+    for topics in usable.values():
+        topic, *others = sorted(topics, key=preference)
+        skipped |= dict.fromkeys(others, f"the same camera is on {topic}")
+        camera = camera_name(topic)
+        if camera in used:
+            raise ConfigError(
+                f"bag {bag.path}: {used[camera].topic} and {topic} would both be camera '{camera}'; "
+                "name them with --topic /TOPIC=CAMERA"
+            )
+        used[camera] = CameraTopic(topic, camera, images[topic])
     if not used:
         raise NoCamera(f"bag {bag.path}: no topic with camera images; {_found(bag, skipped)}", skipped)
     return Choice(tuple(used.values()), skipped)
@@ -140,7 +144,7 @@ def choose(bag: Bag, wanted: Mapping[str, str], labels: Collection[str] = ()) ->
 
 def camera_info_topic(topic: str) -> str:
     """Where the calibration of an image topic's camera is by convention: ``camera_info`` beside the images."""
-    return topic.removesuffix(_COMPRESSED_END).rpartition("/")[0] + "/camera_info"
+    return base_topic(topic).rpartition("/")[0] + "/camera_info"
 
 
 def image_topics(bag: Bag) -> dict[str, tuple[Connection, ...]]:
@@ -152,32 +156,10 @@ def image_topics(bag: Bag) -> dict[str, tuple[Connection, ...]]:
     return found
 
 
-def _why_not(bag: Bag, topic: str, images: Mapping[str, Sequence[Connection]]) -> str | None:
-    """Why an image topic holds no camera images, or None."""
-    plain = topic.removesuffix(_COMPRESSED_END)
-    filled = next((connection for connection in images[topic] if connection.msgcount), None)
-    if filled is None:
-        return "no messages"
-    if plain.rpartition("/")[2] in _OWN_OUTPUTS:
-        return "an output of m2a"
-    if plain.rpartition("/")[2] in TRUTH_NAMES:
-        return _TRUTH
-    bag.check_definition(filled)
-    try:
-        message = bag.first(filled)
-        if filled.msgtype == COMPRESSED:
-            if "compressedDepth" in message.format:
-                return "depth images"
-            raw = images.get(plain, ()) if plain != topic else ()
-            return f"the same camera is on {plain}" if any(c.msgcount for c in raw) else None
-        image_to_rgb(message)
-    except ImageError as error:
-        if error.reason in _NO_COLOUR:
-            return f"no camera image: encoding '{message.encoding}'"
-    except UndecodableMessage:
-        # The replay counts and reports it, as it does any message that cannot be decoded.
-        return None
-    return None
+def _unread(bag: Bag) -> dict[str, str]:
+    """Topics of images of types that are not read, with the reason."""
+    return {c.topic: f"{UNREAD_TYPES[c.msgtype]}, which is not read" for c in bag.connections
+            if c.msgtype in UNREAD_TYPES and c.msgcount}  # fmt: skip
 
 
 def _found(bag: Bag, images: Mapping[str, object]) -> str:

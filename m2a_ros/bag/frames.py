@@ -10,6 +10,7 @@ from typing import Any
 from m2a_core.errors import DataError
 from m2a_core.types import Frame
 from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
+from m2a_ros.bag.cdr_header import stamp_or_recorded
 from m2a_ros.bag.reader import CAMERA_INFO, Bag, decode
 from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
@@ -42,6 +43,7 @@ class Recorded:
         recorded_ns: when it was recorded, nanoseconds.
         data: the message, serialised.
         camera_info: the ``camera_info`` that holds for it, serialised; empty where there is none or nobody asked.
+        restamped: whether its stamp was zero; it then is the time of recording.
     """
 
     camera: str
@@ -50,6 +52,7 @@ class Recorded:
     recorded_ns: int
     data: bytes
     camera_info: bytes = b""
+    restamped: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Loaded:
 def image_messages(
     bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0, calibrated: bool = False
 ) -> Iterator[Recorded]:
-    """The image messages of a bag, by time of recording.
+    """The image messages of a bag, by time of recording; stamps that are zero are replaced by that time.
 
     Args:
         bag: the bag.
@@ -97,7 +100,9 @@ def image_messages(
             skip -= 1
         else:
             camera = names[connection.topic]
-            yield Recorded(camera, connection.topic, connection.msgtype, recorded, data, latest.get(camera, b""))
+            data, restamped = stamp_or_recorded(data, recorded)
+            info = latest.get(camera, b"")
+            yield Recorded(camera, connection.topic, connection.msgtype, recorded, data, info, restamped)
 
 
 def _camera_info_topics(bag: Bag, cameras: Sequence[CameraTopic]) -> dict[str, list[str]]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from m2a_core.errors import ConfigError
 from m2a_ros.bag.calibration import FIX, ODOMETRY, read_intrinsics, read_mounting
-from m2a_ros.bag.cameras import TRUTH_NAMES, CameraTopic, Choice, NoCamera, camera_info_topic, choose
+from m2a_ros.bag.cameras import CameraTopic, Choice, NoCamera, camera_info_topic, choose
 from m2a_ros.bag.reader import CAMERA_INFO, COMPRESSED, IMAGE_TYPES, Bag, UndecodableMessage
+from m2a_ros.bag.suitability import TRUTH_NAMES
+from m2a_ros.bag.timing import Timing, read_timing
 from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
 
 CALIBRATED = "calibrated"
-_JUMP_S = 1.0
-_GAP = 3.0
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -43,15 +40,17 @@ def describe(path: Path) -> dict[str, Any]:
             missing.append(str(error))
             choice = Choice((), error.skipped if isinstance(error, NoCamera) else {})
         infos = {c.topic for c in bag.connections if c.msgtype == CAMERA_INFO and c.msgcount}
-        cameras = {topic.topic: _camera(bag, topic, infos) for topic in choice.used}
+        timings = {topic.topic: read_timing(bag, topic) for topic in choice.used}
+        cameras = {topic.topic: _camera(bag, topic, timings[topic.topic], infos) for topic in choice.used}
         positions = _of_type(bag, (ODOMETRY, FIX))
         truth = {t: kind for t, kind in _of_type(bag, IMAGE_TYPES).items() if t.rpartition("/")[2] in TRUTH_NAMES}
         if not positions:
             missing.append(
                 f"no {ODOMETRY} and no {FIX}, so events are on no map and composed objects follow the texture"
             )
+        for used in choice.used:
+            missing += [f"{used.topic}: {said}" for said in (*timings[used.topic].sentences(), *_types(used))]
         for topic, camera in cameras.items():
-            missing += [f"{topic}: {sentence}" for sentence in _clock(camera["stamps"])]
             if camera["camera_info"] and camera["calibration"] != CALIBRATED:
                 missing.append(f"{topic}: {camera['calibration']}")
             if camera["camera_info"] and not camera["mounting"]:
@@ -109,7 +108,7 @@ def in_words(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _camera(bag: Bag, topic: CameraTopic, infos: set[str]) -> dict[str, Any]:
+def _camera(bag: Bag, topic: CameraTopic, timing: Timing, infos: set[str]) -> dict[str, Any]:
     connection = next(c for c in topic.connections if c.msgcount)
     size = encoding = problem = ""
     try:
@@ -131,47 +130,22 @@ def _camera(bag: Bag, topic: CameraTopic, infos: set[str]) -> dict[str, Any]:
         "camera": topic.camera,
         "type": connection.msgtype,
         "messages": topic.count,
-        "rate_hz": round((topic.count - 1) / bag.duration_s, 3) if bag.duration_s else 0.0,
+        "rate_hz": round(timing.rate_hz, 3),
         "size": size,
         "encoding": encoding,
         "camera_info": info if info in infos else None,
         "calibration": calibration,
         "mounting": mounting,
-        "stamps": _stamps(bag, topic),
+        "stamps": dict(timing.odd),
         "problem": problem or None,
     }
 
 
+def _types(topic: CameraTopic) -> list[str]:
+    """What there is to say on the types of an image topic."""
+    kinds = [kind.rpartition("/")[2] for kind in topic.types]
+    return [f"the topic holds {' and '.join(kinds)} messages; only mode offline reads both"] if len(kinds) > 1 else []
+
+
 def _of_type(bag: Bag, kinds: Sequence[str]) -> dict[str, str]:
     return {c.topic: c.msgtype for c in bag.connections if c.msgtype in kinds and c.msgcount}
-
-
-def _stamps(bag: Bag, topic: CameraTopic) -> dict[str, int]:
-    """What is odd about the stamps of a camera's images: all of them are read, none is decoded."""
-    stamps, recorded = [], []
-    for _, time, data in bag.messages(list(topic.connections)):
-        if len(data) >= 12:
-            # CDR: four bytes, of which the second says little endian, then the header's stamp.
-            sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-            stamps.append(sec * 1_000_000_000 + nanosec)
-            recorded.append(time)
-    steps = [after - before for before, after in pairwise(stamps)]
-    forward = [step for step in steps if step > 0]
-    usual = median(forward) if forward else 0
-    offsets = [time - stamp for time, stamp in zip(recorded, stamps, strict=True)]
-    return {
-        "going_back": sum(step < 0 for step in steps),
-        "repeated": len(stamps) - len(set(stamps)),
-        "gaps": sum(step > _GAP * usual for step in forward),
-        "jumps": sum(abs(after - before) > _JUMP_S * 1e9 for before, after in pairwise(offsets)),
-    }
-
-
-def _clock(stamps: Mapping[str, int]) -> list[str]:
-    words = {
-        "going_back": "stamps go back in time",
-        "repeated": "stamps are there more than once",
-        "gaps": f"steps of more than {_GAP:g} times the usual one: images are missing",
-        "jumps": f"jumps of more than {_JUMP_S:g} s between the stamps and the recorder's clock",
-    }
-    return [f"{stamps[key]} {text}" for key, text in words.items() if stamps[key]]

@@ -21,8 +21,8 @@ from m2a_core.compose.composer import ANOMALY, Sighting
 from m2a_core.compose.ground import GroundCamera
 from m2a_core.errors import ConfigError
 from m2a_ros.bag.calibration import TF
-from m2a_ros.bag.cameras import TRUTH_NAMES
 from m2a_ros.bag.reader import CAMERA_INFO, COMPRESSED, IMAGE, TYPESTORE
+from m2a_ros.bag.suitability import TRUTH_NAMES
 from m2a_ros.images.conversions import fill_image, fill_jpeg
 
 FRAME_ID = "front_camera_optical"

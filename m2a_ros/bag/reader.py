@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ TYPESTORE = get_typestore(Stores.ROS2_KILTED)
 
 _HASH_BLOCK = 1 << 22
 _ENDS = 1 << 16
+# Beyond the first day and before the second year there is neither a clock that began at zero nor one of this century.
+_NO_CLOCK_NS, _CLOCK_NS = 86_400 * 10**9, 365 * 86_400 * 10**9
 _Value = TypeVar("_Value")
 
 
@@ -72,13 +75,23 @@ class Bag:
 
     @property
     def start_ns(self) -> int:
-        """When the first message was recorded, nanoseconds."""
-        return int(self._reader.start_time)
+        """When the first message was recorded, nanoseconds; times near zero amid those of a clock do not count."""
+        return self._span[0]
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first message to the last."""
-        return max(0, self._reader.duration - 1) / 1e9
+        """Seconds from the first message to the last, as ``start_ns`` counts."""
+        return max(0, self._span[1] - self._span[0]) / 1e9
+
+    @cached_property
+    def _span(self) -> tuple[int, int]:
+        """Times of recording of the first message and the last, nanoseconds."""
+        start, end = int(self._reader.start_time), int(self._reader.end_time) - 1
+        if start >= _NO_CLOCK_NS or end < _CLOCK_NS:
+            return start, end
+        # Converters write static transforms at zero.
+        times = [time for _, time, _ in self.messages(self.connections) if time >= _NO_CLOCK_NS]
+        return min(times), max(times)
 
     @property
     def distribution(self) -> str:

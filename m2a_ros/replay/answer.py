@@ -34,6 +34,8 @@ class Answer:
         overlay: the published overlay, a JPEG stream, or None where it was not asked for.
         latencies_ms: milliseconds by stage.
         detections: in mode offline, what the tracker was given, for a replay that goes on here.
+        restamped: whether the image's stamp was zero; ``stamp_ns`` then is the time of recording.
+        oddity: what is wrong with the image's stream although it was decoded, as in ``decoding.Decoded``.
     """
 
     camera: str
@@ -44,6 +46,8 @@ class Answer:
     overlay: np.ndarray | None
     latencies_ms: Mapping[str, float]
     detections: Detections | None = None
+    restamped: bool = False
+    oddity: str | None = None
 
     @property
     def size(self) -> str:
@@ -62,6 +66,8 @@ class Answer:
             "latencies_ms": {stage: round(value, 3) for stage, value in self.latencies_ms.items()},
             # Every instance has a pixel of its own.
             "unknown_instances": len(np.unique(numbers[numbers > 0])),
+            **({"stamp_was_zero": True} if self.restamped else {}),
+            **({"oddity": self.oddity} if self.oddity else {}),
         }
 
 
@@ -91,6 +97,8 @@ def answer_of(loaded: Loaded, result: StreamResult, labels: LabelSet, settings: 
         overlay=np.frombuffer(jpeg.data, np.uint8),
         latencies_ms={"decode": loaded.decode_ms, **result.result.timings_ms},
         detections=result.detections,
+        restamped=loaded.recorded.restamped,
+        oddity=loaded.oddity,
     )
 
 

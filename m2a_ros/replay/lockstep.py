@@ -120,6 +120,7 @@ class Lockstep:
                 arrays={name: self._outputs.arrays[name] for name in MAP_NAMES},
                 overlay=self._outputs.overlay,
                 latencies_ms={"round_trip": (self._outputs.arrived_ns - sent) / 1e6},
+                restamped=recorded.restamped,
             )
         if drops := self._new_drops(camera):
             self._counts[camera] = self._session.counts(camera)

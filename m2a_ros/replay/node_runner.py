@@ -80,7 +80,7 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
 def input_topic(camera: CameraTopic) -> tuple[type, str]:
     """Type and name of the node's topic for a camera's images."""
     topic = f"{NODE}/input/{camera.camera}/image"
-    if camera.connections[0].msgtype == COMPRESSED:
+    if COMPRESSED in camera.types:
         return CompressedImage, f"{topic}/compressed"
     return Image, topic
 

@@ -18,7 +18,7 @@ from m2a_ros.review.layout import FRAMES, PROBLEMS
 _PERCENTILES = (50, 95, 99)
 
 
-def join_records(folders: Sequence[Path], out: Path) -> tuple[dict[str, Any], str]:
+def join_records(folders: Sequence[Path], out: Path) -> tuple[dict[str, Any], str | None]:
     """Write ``frames.jsonl`` and ``problems.jsonl`` of all bags, in the order of the bags.
 
     Args:
@@ -26,10 +26,11 @@ def join_records(folders: Sequence[Path], out: Path) -> tuple[dict[str, Any], st
         out: the output folder.
 
     Returns:
-        Latencies by stage in milliseconds, and the SHA-256 over all frames' hashes.
+        Latencies by stage in milliseconds, and the SHA-256 over all frames' hashes; None where there is no frame, as
+        in mode peak: the hash of nothing looks like one.
     """
     latencies: dict[str, array[float]] = defaultdict(lambda: array("d"))
-    digest = hashlib.sha256()
+    digest, frames = hashlib.sha256(), 0
     for name in (FRAMES, PROBLEMS):
         with replaced(out / name) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as joined:
             for folder in folders:
@@ -39,9 +40,10 @@ def join_records(folders: Sequence[Path], out: Path) -> tuple[dict[str, Any], st
                         if name == FRAMES:
                             record = json.loads(line)
                             digest.update(record["hash"].encode())
+                            frames += 1
                             for stage, value in record["latencies_ms"].items():
                                 latencies[stage].append(value)
-    return {stage: spread(values) for stage, values in latencies.items()}, digest.hexdigest()
+    return {stage: spread(values) for stage, values in latencies.items()}, digest.hexdigest() if frames else None
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -6,8 +6,10 @@ Orders come on stdin, one JSON object a line, and each is answered by one on std
 - ``{"play": FILE}`` plays the bag at its own pace times ``rate``, with ``/clock``, and writes what was sent to FILE;
 - ``{"rate": HZ, "count": N, "file": FILE}`` sends N of the loaded images at a fixed rate, stamped on sending.
 
-A line of FILE is ``camera,stamp_ns,recorded_ns,due_ns,sent_ns,frame_id``. ``due_ns`` (when it was to be sent) and
-``sent_ns`` are ``time.monotonic_ns()``; ``sent_ns`` is 0 for a message that cannot be decoded: nobody would send it.
+A line of FILE is ``camera,stamp_ns,recorded_ns,due_ns,sent_ns,restamped,frame_id``. ``restamped`` is 1 where the stamp
+was zero and is the time of recording; ``due_ns`` (when it was to be sent) and ``sent_ns`` are ``time.monotonic_ns()``;
+``sent_ns`` is 0 for a message that cannot be decoded: nobody would send it. ``frame_id`` is JSON: it may hold
+anything.
 """
 
 from __future__ import annotations
@@ -57,11 +59,13 @@ class Sent:
     recorded_ns: int
     due_ns: int
     sent_ns: int
+    restamped: bool
     frame_id: str
 
     def line(self) -> str:
         """As a CSV line; a comma in the frame id does no harm as it comes last."""
-        return f"{self.camera},{self.stamp_ns},{self.recorded_ns},{self.due_ns},{self.sent_ns},{self.frame_id}\n"
+        times = f"{self.stamp_ns},{self.recorded_ns},{self.due_ns},{self.sent_ns}"
+        return f"{self.camera},{times},{int(self.restamped)},{json.dumps(self.frame_id)}\n"
 
 
 class SentLog:
@@ -83,8 +87,9 @@ class SentLog:
         self._read += len(data)
         records = []
         for line in data.decode().splitlines():
-            camera, stamp, recorded, due, sent, frame_id = line.split(",", 5)
-            records.append(Sent(camera, int(stamp), int(recorded), int(due), int(sent), frame_id))
+            camera, stamp, recorded, due, sent, restamped, frame_id = line.split(",", 6)
+            times = (int(stamp), int(recorded), int(due), int(sent))
+            records.append(Sent(camera, *times, restamped == "1", json.loads(frame_id)))
         return records
 
 
@@ -171,7 +176,7 @@ class Player:
                 try:
                     message = decode(recorded.data, recorded.msgtype)
                 except UndecodableMessage:
-                    _note(log, Sent(recorded.camera, 0, recorded.recorded_ns, 0, 0, ""))
+                    _note(log, Sent(recorded.camera, 0, recorded.recorded_ns, 0, 0, False, ""))
                     continue
                 if due is None or bag_time is None:
                     due = time.monotonic_ns()
@@ -187,7 +192,8 @@ class Player:
                         self._set_clock(recorded.recorded_ns)
                 bag_time = recorded.recorded_ns
                 stamp, frame_id = stamp_of(message), message.header.frame_id
-                _note(log, Sent(recorded.camera, stamp, bag_time, due, time.monotonic_ns(), frame_id))
+                sent = Sent(recorded.camera, stamp, bag_time, due, time.monotonic_ns(), recorded.restamped, frame_id)
+                _note(log, sent)
                 if recorded.camera_info:
                     self._infos[recorded.camera].publish(recorded.camera_info)
                 self._publishers[recorded.camera].publish(recorded.data)
@@ -203,7 +209,7 @@ class Player:
             sec, nanosec = divmod(stamp, 1_000_000_000)
             data[_STAMP] = sec.to_bytes(4, "little") + nanosec.to_bytes(4, "little")
             message = bytes(data)
-            _note(log, Sent(camera, stamp, 0, due, time.monotonic_ns(), frame_id))
+            _note(log, Sent(camera, stamp, 0, due, time.monotonic_ns(), False, frame_id))
             self._publishers[camera].publish(message)
         return {"images": len(self._loaded), "seconds": max(1, time.monotonic_ns() - start) / 1e9}
 

@@ -15,6 +15,7 @@ from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded
 from m2a_ros.process.memory import MemoryWatch
 from m2a_ros.replay.answer import Answer
+from m2a_ros.replay.matching import SentImages
 from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, NodeSettings, Outputs, Setup, put
 from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.play import playing
@@ -87,10 +88,11 @@ class Listener:
         """Start with nothing sent."""
         self._log = log
         self._recorder, self._behind, self._progress = recorder, behind, progress
-        self._sent: dict[Key, list[Sent]] = {}
+        self._sent = SentImages()
         self._unsent: list[Sent] = []
         self._waiting: dict[Key, Outputs] = {}
-        self._answers: Counter[Key] = Counter()
+        self._answered = 0
+        self._ambiguous = 0
         self._newest: dict[str, int] = {}
         self._latencies: list[float] = []
         self._ages: list[float] = []
@@ -99,19 +101,23 @@ class Listener:
     def take(self, key: Key, name: str, message: Any, arrived_ns: int) -> None:
         """Keep an output; an image's answer is complete with the last of its maps."""
         outputs = self._waiting.setdefault(key, Outputs())
+        if name in outputs.arrays:
+            # A map of the image before was lost, and this is the next one of its stamp.
+            outputs = self._waiting[key] = Outputs()
         put(outputs, name, message, arrived_ns)
         if not outputs.has(MAP_NAMES):
             return
         del self._waiting[key]
-        if key not in self._sent:
-            self._read()
-        if key in self._sent:  # else it answers a black image of the warm-up
-            self._answer(key, outputs)
+        # The player writes an image down before it sends it: now all are there that this may answer.
+        self._read()
+        match = self._sent.match(key, outputs.arrived_ns)
+        if match is not None:  # else it answers a black image of the warm-up
+            self._answer(*match, outputs)
 
     def sent(self) -> int:
         """Images that were sent so far."""
         self._read()
-        return sum(len(images) for images in self._sent.values())
+        return len(self._sent)
 
     def finish(self, counts: dict[str, Counts], topics: dict[str, str]) -> dict[str, Any]:
         """Note down what was not answered, and sum up.
@@ -121,51 +127,52 @@ class Listener:
             topics: the images' topics by camera.
         """
         self._read()
-        sent = [image for images in self._sent.values() for image in images]
-        for key, images in self._sent.items():
-            for image in images[self._answers[key] :]:
-                text = "no answer came; realtime.lost in result.json counts the reasons"
-                self._problem(image, image.stamp_ns, Problem(NOT_ANSWERED, text), topics)
+        for image in self._sent.unanswered():
+            text = "no answer came; realtime.lost in result.json counts the reasons"
+            self._problem(image, image.stamp_ns, Problem(NOT_ANSWERED, text), topics)
         for image in self._unsent:
             self._problem(image, None, Problem(UNDECODABLE_MESSAGE, "the bytes are no image message"), topics)
-        answered = sum(self._answers.values())
-        lost = Counter({"on_the_way": len(sent) - sum(c.received for c in counts.values())})
+        answered, sent = self._answered, len(self._sent)
+        lost = Counter({"on_the_way": sent - sum(c.received for c in counts.values())})
         for figures in counts.values():
             lost.update(figures.dropped)
         lost["on_the_way_back"] = sum(c.published for c in counts.values()) - answered
         return {
-            "sent": len(sent),
+            "sent": sent,
             "answered": answered,
             "lost": {reason: count for reason, count in sorted(lost.items()) if count},
             "latency_ms": spread(self._latencies) if self._latencies else None,
             "age_ms": spread(self._ages) if self._ages else None,
-            "player_late_ms": spread([(image.sent_ns - image.due_ns) / 1e6 for image in sent]) if sent else None,
-            "stamps_ambiguous": sum(len(images) for images in self._sent.values() if len(images) > 1),
+            "player_late_ms": spread([(i.sent_ns - i.due_ns) / 1e6 for i in self._sent]) if sent else None,
+            "stamps_ambiguous": self._sent.sharing_a_stamp(),
+            "answers_ambiguous": self._ambiguous,
             "recording_stalled_ms": round(1e3 * self._stalled_s, 1),
         }
 
     def _read(self) -> None:
         for image in self._log.new():
             if image.sent_ns:
-                self._sent.setdefault((image.camera, image.stamp_ns, image.frame_id), []).append(image)
+                self._sent.add(image)
             else:
                 self._unsent.append(image)
 
-    def _answer(self, key: Key, outputs: Outputs) -> None:
-        camera, stamp, frame_id = key
-        image = self._sent[key][min(self._answers[key], len(self._sent[key]) - 1)]
-        self._answers[key] += 1
+    def _answer(self, image: Sent, sure: bool, outputs: Outputs) -> None:
+        self._answered += 1
         latencies = {}
-        # Which of several images of one stamp this answers cannot be told.
-        if len(self._sent[key]) == 1:
+        if sure:
             latencies["latency"] = (outputs.arrived_ns - image.sent_ns) / 1e6
             self._latencies.append(latencies["latency"])
-            if camera in self._newest:
-                latencies["age"] = (outputs.arrived_ns - self._newest[camera]) / 1e6
+            if image.camera in self._newest:
+                latencies["age"] = (outputs.arrived_ns - self._newest[image.camera]) / 1e6
                 self._ages.append(latencies["age"])
-            self._newest[camera] = image.due_ns
+            self._newest[image.camera] = image.due_ns
+        else:
+            self._ambiguous += 1
         arrays = {name: outputs.arrays[name] for name in MAP_NAMES}
-        answer = Answer(camera, image.recorded_ns, stamp, frame_id, arrays, None, latencies)
+        answer = Answer(
+            image.camera, image.recorded_ns, image.stamp_ns, image.frame_id, arrays, None, latencies,
+            restamped=image.restamped,
+        )  # fmt: skip
         before = time.monotonic()
         self._behind.call(self._recorder.add_frame, answer)
         self._stalled_s += time.monotonic() - before

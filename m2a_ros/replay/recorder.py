@@ -163,6 +163,9 @@ def _camera(records: list[dict[str, Any]], sizes: Counter[str]) -> dict[str, Any
         "last_stamp_ns": max(stamps, default=None),
         "stamps_going_back": sum(after < before for before, after in pairwise(stamps)),
         "stamps_repeated": len(stamps) - len(set(stamps)),
+        "stamps_zero": sum("stamp_was_zero" in record for record in records),
+        "frame_ids": sorted({record["frame_id"] for record in records}),
+        "odd_images": dict(sorted(Counter(record["oddity"] for record in records if "oddity" in record).items())),
         "frames_with_unknown_instances": sum(count > 0 for count in unknown),
         "unknown_instances": sum(unknown),
     }

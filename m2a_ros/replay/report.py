@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m2a_ros.images.decoding import BYTES_AFTER_END, WITHOUT_END
 from m2a_ros.review.measured import MODE_REPORTS
+
+_ODDITIES = {
+    BYTES_AFTER_END: "have bytes after the end of their JPEG or PNG",
+    WITHOUT_END: "lack the end of their JPEG",
+}
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,7 @@ def outcome_of(summary: Mapping[str, Any], out: Path) -> Outcome:
     network = summary["latencies_ms"].get("network")
     if network:
         lines.append(f"network: {network['p50']:.1f} ms median, {network['p99']:.1f} ms at the 99th percentile")
-    if summary["mode"] != "peak":
-        # Peak keeps no maps, and a hash of nothing looks like one.
+    if summary["hash"] is not None:
         lines.append(f"hash of all frames: {summary['hash']}")
     lines.append(f"written to {out}; report: {out / 'report.html'}")
     return Outcome(complete, "\n".join(lines))
@@ -67,6 +72,12 @@ def _camera(name: str, camera: Mapping[str, Any]) -> list[str]:
     for key, what in (("stamps_going_back", "go back in time"), ("stamps_repeated", "are there more than once")):
         if camera[key]:
             lines.append(f"{name}: {camera[key]} stamps {what}")
+    if camera["stamps_zero"]:
+        lines.append(f"{name}: {camera['stamps_zero']} stamps were zero; the time of recording stands in for them")
+    if len(camera["frame_ids"]) > 1:
+        lines.append(f"{name}: images of several frames are on one topic: {', '.join(camera['frame_ids'])}")
+    for oddity, count in camera["odd_images"].items():
+        lines.append(f"{name}: {count} images {_ODDITIES[oddity]}, and were decoded all the same")
     return lines
 
 

@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any
 
 from m2a_core.bundle.loading import load_bundle
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import read_json, write_json
 from m2a_ros.bag.cameras import Choice, choose
 from m2a_ros.bag.locations import is_remote
@@ -138,6 +138,12 @@ def _replay(
 
 def _through_node(task: BagTask, bag: Bag, choice: Choice, recorder: BagRecorder, progress: Progress) -> dict[str, Any]:
     """Replay through the real node; what was measured, by the mode's name."""
+    for topic in choice.used:
+        if len(topic.types) > 1:
+            raise DataError(
+                f"bag {task.path}: {topic.topic} holds messages of {' and '.join(topic.types)}, and the node reads one "
+                "type on a topic; replay it in mode offline, or name other topics with --topic"
+            )
     # Only now: these import rclpy, which mode offline does without.
     from m2a_ros.replay.lockstep import replay_lockstep
     from m2a_ros.replay.node_session import NodeSettings

@@ -29,7 +29,7 @@ def blank_image(camera: CameraTopic, stamp_ns: int, size: tuple[int, int] = BLAN
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
     header = TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=_FRAME_ID)
-    if camera.connections[0].msgtype == COMPRESSED:
+    if COMPRESSED in camera.types:
         fields: dict[str, Any] = {"format": "png", "data": cv2.imencode(".png", pixels)[1]}
         kind = COMPRESSED
     else:

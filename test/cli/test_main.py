@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from types import ModuleType
 
@@ -48,6 +50,32 @@ def test_wrong_call_ends_with_code_2_and_the_usage(argv, capsys):
         main(argv)
     assert stop.value.code == 2
     assert "usage: m2a" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_an_output_that_nobody_reads_ends_without_a_traceback(flush):
+    code = (
+        "import sys, types; from m2a_core.cli.main import main; module = types.ModuleType('act'); module.HELP = ''\n"
+        "module.add_arguments = lambda parser: None\n"
+        f"module.run = lambda args: [print('line' * 9, flush={flush}) for _ in range(10_000)] and 0\n"
+        "sys.modules['act'] = module; sys.exit(main(['act'], {'act': 'act'}))"
+    )
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    os.close(read)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (141, "")
+
+
+def test_another_pipe_that_breaks_is_no_silent_end(monkeypatch, tmp_path):
+    def run(args):
+        raise BrokenPipeError("a worker's")
+
+    output = (tmp_path / "output").open("w")
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(BrokenPipeError, match="worker"):
+        main(["act"], command(monkeypatch, run))
 
 
 def test_own_error_becomes_one_line_and_code_2(monkeypatch, capsys):

@@ -57,6 +57,7 @@ def test_peak_finds_a_rate_that_the_node_bears(replay, tmp_path):
     report = (done.out / "report.html").read_text()
     assert report.count(" of 21</td>") == len(repeat["trials"])
     assert "No unknown object" not in report
+    assert done.summary["hash"] is None, "there are no frames, and a hash of nothing looks like one"
 
 
 @pytest.mark.parametrize("guess", [3.0, 30.0, 300.0])
