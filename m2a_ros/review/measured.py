@@ -35,8 +35,10 @@ def realtime_lines(figures: Mapping[str, Any]) -> list[str]:
         grown = f"{memory['first_mib']} to {memory['last_mib']} MiB in {figures['seconds']:.0f} s"
         lines.append(f"memory of the node {grown}, {text}")
     if figures["stamps_ambiguous"]:
-        shared, unsure = count(figures["stamps_ambiguous"], "image"), count(figures["answers_ambiguous"], "answer")
-        lines.append(f"{shared} with a stamp that another has, too; {unsure} left out of the latencies for that")
+        lines.append(f"{count(figures['stamps_ambiguous'], 'image')} with a stamp that another has, too")
+    if figures["answers_ambiguous"]:
+        unsure = count(figures["answers_ambiguous"], "answer")
+        lines.append(f"{unsure} that may be of any of several images of one stamp: left out of the latencies")
     if figures["gaps_shortened"]:
         lines.append(f"{count(figures['gaps_shortened'], 'pause')} in the bag shortened to 5 s")
     if figures["recording_stalled_ms"] >= _STALLED_MS:
