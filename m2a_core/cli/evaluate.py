@@ -13,7 +13,8 @@ OUT.html beside it is the report. The frames are pooled. Pixel figures are exact
 the SMIYC data sets, they are those of the SMIYC code, which bins scores. OUT.json always holds both.
 
 A killed run goes on where it stopped: its partial results are in OUT.work, which is removed at the end. A frame that
-cannot be scored is named, left out, and makes the exit code 2; mend it and run again.
+cannot be scored is named, left out, and makes the exit code 2; mend it and run again. A set that a figure cannot be
+taken from (no anomalous pixel, no labelled one, a class that occurs nowhere) is named with exit code 2, too.
 
 examples:
   m2a evaluate --pred out/scores --gt dataset_AnomalyTrack/labels_masks --track anomaly --json ra21.json
@@ -25,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import math
 import os
 import sys
@@ -34,13 +34,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import json_text
 
 if TYPE_CHECKING:
     from m2a_core.evaluation.evaluator import Evaluation
 
 HELP = "score a model on a benchmark, or score maps against ground truth"
 
-_EXIT_FAILED_FRAMES = 2
+_EXIT_FAILED = 2
 _COMPARED = ("auprc", "fpr95", "auroc", "f1_star", "siou", "ppv", "threshold")
 
 
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_folder(args: argparse.Namespace) -> int:
     from m2a_core.data.files import pair_folders
+    from m2a_core.evaluation import unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
     from m2a_core.evaluation.pictures import folder_pictures
     from m2a_core.evaluation.report import write_report
@@ -120,7 +122,8 @@ def _run_folder(args: argparse.Namespace) -> int:
     evaluation = evaluate_pairs(
         pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark
     )  # fmt: skip
-    figures = {**evaluation.to_json(), "pred": str(args.pred), "gt": str(args.gt)}
+    undefined = unmeasured.of_anomalies(evaluation, args.threshold is not None)
+    figures = {**evaluation.to_json(), "undefined": undefined, "pred": str(args.pred), "gt": str(args.gt)}
     _write_json(out, figures)
     write_report(out.with_suffix(".html"), str(args.pred), evaluation, figures, folder_pictures(pairs, args.images))
     return _conclude(out, work, figures, evaluation, finish)
@@ -129,7 +132,7 @@ def _run_folder(args: argparse.Namespace) -> int:
 def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
     from m2a_core.data.catalog import open_dataset
-    from m2a_core.evaluation import classes
+    from m2a_core.evaluation import classes, unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
     from m2a_core.evaluation.pictures import ClassPictures, model_pictures
     from m2a_core.evaluation.predict import Outputs, Scorer, model_ids, parse_scores, predict_dataset
@@ -153,7 +156,7 @@ def _run_model(args: argparse.Namespace) -> int:
     failed = predict_dataset(dataset, scorer, outputs)
 
     figures: dict[str, Any] = {"dataset": dataset.name, "model": bundle.manifest.name, "score": scores[0]}
-    evaluation = None
+    evaluation, undefined = None, []
     if dataset.anomaly is not None:
         score_all = partial(
             evaluate_pairs, work=work / "pixels", track=Track(args.track or dataset.track), workers=args.workers,
@@ -161,6 +164,7 @@ def _run_model(args: argparse.Namespace) -> int:
         )  # fmt: skip
         evaluation = score_all(outputs.pairs(dataset.samples), threshold=args.threshold)
         figures |= evaluation.to_json()
+        undefined += unmeasured.of_anomalies(evaluation, args.threshold is not None)
         figures["model_threshold"] = getattr(bundle.manifest.thresholds, scores[0], None)
         if len(scores) > 1:
             # A threshold belongs to one score's scale: the others take theirs by the rule.
@@ -171,13 +175,16 @@ def _run_model(args: argparse.Namespace) -> int:
     if dataset.suits(labels):
         class_pictures = ClassPictures(dataset, labels, outputs)
         figures |= classes.semantic_figures(dataset, labels, outputs, failed)
+        undefined += unmeasured.of_classes(figures, dataset, labels)
         if dataset.anomaly is not None:
             figures |= classes.open_iou_figures(dataset, labels, outputs, failed)
     if dataset.panoptic is not None:
         figures |= classes.panoptic_figures(dataset, labels, outputs, failed)
+        undefined += unmeasured.of_segments(figures, dataset)
     if failed.keys() >= {sample.name for sample in dataset.samples}:
         raise DataError(f"none of {len(failed)} frames could be scored; the first: {next(iter(failed.values()))}")
     figures["failed"] = figures.get("failed", {}) | failed
+    figures["undefined"] = undefined
     figures.setdefault("n_frames", len(dataset.samples) - len(failed))
     _write_json(out, figures)
     pictures = model_pictures(dataset, outputs, perception, scores[0])
@@ -216,19 +223,12 @@ def _output(args: argparse.Namespace) -> tuple[Path, Path]:
 
 def _write_json(out: Path, figures: dict[str, Any]) -> None:
     unfinished = out.with_suffix(".part")
-    unfinished.write_text(json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    unfinished.write_text(json_text(figures, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(out)
 
 
 def _fraction(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN: an undefined figure is null."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and value != value else value
+    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evaluation | None, finish: Any) -> int:
@@ -239,13 +239,15 @@ def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evalua
         print(f"{name:16s} " + "  ".join(f"{key} {_fraction(values[key])}" for key in _COMPARED[:-1]))
     for key in ("miou", "open_iou"):
         if key in figures:
-            print(f"{key:8s} {figures[key]:.4f}")
+            print(f"{key:8s} {_fraction(figures[key])}")
     for group, quality in figures.get("panoptic", {}).items():
-        print(f"PQ {group:8s} {quality['pq']:.4f}")
+        print(f"PQ {group:8s} {_fraction(quality['pq'])}")
     print(f"{figures['n_frames']} frames; figures in {out}, report in {out.with_suffix('.html')}")
+    for reason in figures["undefined"]:
+        print(f"m2a: error: {reason}", file=sys.stderr)
     if not figures["failed"]:
         finish(work)
-        return 0
+        return _EXIT_FAILED if figures["undefined"] else 0
     for name, reason in figures["failed"].items():
         print(f"m2a: error: frame '{name}' is left out: {reason}", file=sys.stderr)
     print(
@@ -253,4 +255,4 @@ def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evalua
         f"(finished work is kept in {work})",
         file=sys.stderr,
     )
-    return _EXIT_FAILED_FRAMES
+    return _EXIT_FAILED

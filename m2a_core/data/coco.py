@@ -10,7 +10,6 @@ from typing import Any
 
 from m2a_core.data.base import Segment
 from m2a_core.errors import DataError
-from m2a_core.labels.coco import COCO_PANOPTIC133
 
 PANOPTIC_LAYOUT = """\
 ROOT/{train,val}2017/NAME.jpg
@@ -88,8 +87,8 @@ def panoptic_frames(root: Path, split: str) -> list[PanopticFrame]:
         split: ``train2017`` or ``val2017``.
 
     Raises:
-        DataError: annotations or masks are missing, a field is, an id refers to nothing, a category is none of COCO's
-            133, or two annotations share a file.
+        DataError: annotations or masks are missing, a field is, an id refers to nothing, or two annotations share an
+            image or a file.
     """
     path = root / "annotations" / f"panoptic_{split}.json"
     masks = next((m for m in (path.with_suffix(""), root / path.stem) if m.is_dir()), None)
@@ -121,8 +120,6 @@ def panoptic_frames(root: Path, split: str) -> list[PanopticFrame]:
 def _segment(part: Any, names: Mapping[str, str], where: str) -> Segment:
     number = _integer(field(part, "id", f"{where}: segments_info"), f"{where}: a segment's id")
     name = looked_up(names, field(part, "category_id", where), f"{where}: segment {number} is of category")
-    if name not in COCO_PANOPTIC133.names:
-        raise DataError(f"{where}: segment {number} is of category '{name}', which is none of COCO's 133 panoptic ones")
     return Segment(number, name, bool(part.get("iscrowd", 0)))
 
 

@@ -25,7 +25,7 @@ from m2a_core.metrics.pixel import PixelMetrics, split_scores
 from m2a_core.metrics.runs import RunFile, SortedRun
 from m2a_core.metrics.smiyc_curve import FrameBins
 
-_FORMAT = "m2a-evaluate-2"
+_FORMAT = "m2a-evaluate-3"
 _SHARD_VALUES = 1 << 24
 _SHARD_FRAMES = 8
 
@@ -38,6 +38,7 @@ class FrameRecord:
         name: the frame.
         error: why it could not be scored; the fields below are then 0 or None.
         n_anomaly, n_known: counted pixels.
+        n_void: pixels that do not count.
         auprc: of this frame alone; None without anomalous or without known pixels.
         top_known: the highest score of a known pixel; None without known pixels.
     """
@@ -46,6 +47,7 @@ class FrameRecord:
     error: str | None = None
     n_anomaly: int = 0
     n_known: int = 0
+    n_void: int = 0
     auprc: float | None = None
     top_known: float | None = None
 
@@ -127,6 +129,7 @@ def process_pixels(shard: Shard) -> int:
                 pair.name,
                 n_anomaly=len(anomaly),
                 n_known=len(known),
+                n_void=truth.size - len(anomaly) - len(known),
                 auprc=None if np.isnan(auprc) else auprc,
                 top_known=float(known[-1]) if len(known) else None,
             )

@@ -23,6 +23,7 @@ from m2a_core.data.coco import (
 )
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
+from m2a_core.labels.coco import COCO_PANOPTIC133
 from m2a_core.labels.coco_masks import segmentation_mask
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.labels.panoptic_png import read_segment_ids
@@ -45,9 +46,14 @@ def coco_panoptic_sources(root: Path, split: str, labels: LabelSet) -> list[Fram
         DataError: annotations, masks or images are missing or malformed.
     """
     ids = {name: i for i, name in enumerate(labels.names)}
-    return [
-        FrameSource(f.mask.stem, functools.partial(_panoptic, f, ids, labels)) for f in panoptic_frames(root, split)
-    ]
+    frames = panoptic_frames(root, split)
+    strange = sorted({s.class_name for f in frames for s in f.segments} - {*ids, *COCO_PANOPTIC133.names})
+    if strange:
+        raise DataError(
+            f"{root}: categories {', '.join(strange[:8])} are none of COCO's 133 panoptic ones by name, and none of "
+            f"the network's '{labels.name}'; they would be trained as void"
+        )
+    return [FrameSource(f.mask.stem, functools.partial(_panoptic, f, ids, labels)) for f in frames]
 
 
 def _panoptic(frame: PanopticFrame, ids: Mapping[str, int], labels: LabelSet) -> LabelledImage:

@@ -257,14 +257,45 @@ def test_truth_of_every_form_gives_the_same_figures(data: Path, kind: str) -> No
     assert evaluate(data) == (0, expected)
 
 
-def test_only_normal_frames_have_no_rank_figures_but_false_components(data: Path) -> None:
+def test_only_normal_frames_have_no_rank_figures_but_false_components(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for path in (data / "gt").iterdir():
         cv2.imwrite(str(path), np.zeros((120, 160), np.uint8))
     code, figures = evaluate(data)
-    assert code == 0
+    assert code == 2
+    assert "no anomalous pixel (1) in 3 frames: nothing is measured" in capsys.readouterr().err
     assert [figures[k] for k in ("auprc", "fpr95", "auroc", "f1_star", "threshold")] == [None] * 5
     code, figures = evaluate(data, "--threshold", "0.5", "--track", "obstacle")
     assert (code, figures["f1_star"], figures["ppv"], figures["siou"]) == (0, 0.0, 0.0, None)
+
+
+@pytest.mark.parametrize("options", [(), ("--threshold", "0.5")])
+def test_masks_of_0_and_255_measure_nothing_and_say_why(
+    data: Path, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, (_, truth) in enumerate(frames()):
+        cv2.imwrite(str(data / "gt" / f"frame{i}_labels_semantic.png"), np.uint8(255) * (truth == 1))
+    code, figures = evaluate(data, *options)
+    assert code == 2
+    assert figures["auprc"] is None
+    said = capsys.readouterr().err
+    void = sum(int((truth == 1).sum()) for _, truth in frames())
+    assert f"no anomalous pixel (1) in 3 frames, but {void} void ones (255)" in said
+    assert "store 1 instead" in said
+
+
+def test_truth_without_a_known_pixel_measures_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (data / "gt").iterdir():
+        cv2.imwrite(str(path), np.ones((120, 160), np.uint8))
+    assert evaluate(data)[0] == 2
+    assert "no known pixel (0) in 3 frames" in capsys.readouterr().err
+
+
+def test_frames_without_anomalies_within_a_set_are_legal(data: Path) -> None:
+    cv2.imwrite(str(data / "gt" / "frame1_labels_semantic.png"), np.zeros((120, 160), np.uint8))
+    code, figures = evaluate(data)
+    assert (code, figures["n_frames"], figures["undefined"]) == (0, 3, [])
 
 
 def test_a_changed_file_is_scored_anew(data: Path) -> None:

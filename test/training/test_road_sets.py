@@ -120,6 +120,14 @@ def test_a_panoptic_mask_with_unannotated_segments_is_named(tmp_path):
         coco_panoptic_sources(tmp_path, "train2017", COCO_PANOPTIC133)[0].read()
 
 
+def test_category_names_that_nothing_knows_are_named(tmp_path):
+    write_coco_panoptic(tmp_path, {"train2017": 1})
+    path = tmp_path / "annotations" / "panoptic_train2017.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"person"', '"Person"'), encoding="utf-8")
+    with pytest.raises(DataError, match="categories Person are none of COCO's 133 panoptic ones"):
+        coco_panoptic_sources(tmp_path, "train2017", COCO_PANOPTIC133)
+
+
 def cutouts(root, **changes):
     arguments = {"count": 10, "exclude": ["person", "car"], "seed": 0} | changes
     return load_coco_cutouts(root / "train2017", root / "annotations" / "instances_train2017.json", **arguments)

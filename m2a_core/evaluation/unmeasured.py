@@ -1,0 +1,72 @@
+"""What a data set was too poor to measure, in words: such a figure is undefined, and the run is no success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from m2a_core.data.base import Dataset
+from m2a_core.evaluation.evaluator import Evaluation
+from m2a_core.labels.label_set import LabelSet
+
+
+def of_anomalies(evaluation: Evaluation, threshold_given: bool) -> list[str]:
+    """Reasons why anomaly figures are undefined: no anomalous or no known pixel in the whole set.
+
+    Normal frames within a set are legal. A set of nothing else measures false alarms, at a given threshold and where no
+    void pixel may be meant as an anomaly.
+    """
+    scored = [record for record in evaluation.records if record.error is None]
+    void = sum(record.n_void for record in scored)
+    where = f"in {len(scored)} frames"
+    if evaluation.pixel.n_known == 0:
+        return [f"no known pixel (0) {where}: AuPRC, FPR95 and AUROC are undefined"]
+    if evaluation.pixel.n_anomaly > 0:
+        return []
+    if void:
+        return [
+            f"no anomalous pixel (1) {where}, but {void} void ones (255): nothing is measured. If 255 marks the "
+            "anomalies in these masks, store 1 instead"
+        ]
+    if threshold_given:
+        return []
+    return [f"no anomalous pixel (1) {where}: nothing is measured; to count false alarms, give --threshold"]
+
+
+def of_classes(figures: Mapping[str, Any], dataset: Dataset, labels: LabelSet) -> list[str]:
+    """Reasons why class figures are undefined: no labelled pixel, or a class of the data set that has none.
+
+    Args:
+        figures: with ``confusion``, as ``classes.semantic_figures`` gives it.
+        dataset: the data set.
+        labels: the model's classes.
+    """
+    pixels = np.array(figures["confusion"]["counts"]).sum(axis=1)
+    if not pixels.sum():
+        return ["no pixel has a class: mIoU is undefined"]
+    expected = set((dataset.classes or {}).values())
+    absent = [name for name, count in zip(labels.names, pixels, strict=True) if not count and name in expected]
+    if not absent:
+        return []
+    known = sum(name in expected for name in labels.names)
+    return [
+        f"{len(absent)} of {known} classes occur in no labelled pixel, so that mIoU is of the others (and of the "
+        f"absent ones that were found): {', '.join(absent)}"
+    ]
+
+
+def of_segments(figures: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """Reasons why panoptic figures are undefined: no segment at all, or none of an unknown object.
+
+    Args:
+        figures: with ``panoptic``, as ``classes.panoptic_figures`` gives it.
+        dataset: the data set.
+    """
+    groups = {name: quality["n_classes"] for name, quality in figures["panoptic"].items()}
+    if not any(groups.values()):
+        return ["no segment in the truth: PQ is undefined"]
+    if dataset.unknown and not groups.get("unknown"):
+        return [f"no segment of an unknown class ({', '.join(sorted(dataset.unknown))}): their PQ is undefined"]
+    return []
