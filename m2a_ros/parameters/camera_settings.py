@@ -73,7 +73,7 @@ def camera_parameters(camera: str) -> tuple[ParameterSpec, ...]:
         ParameterSpec(
             f"{prefix}.max_rate", AS_ALL_RATE,
             f"{who}frames a second to process at most; 0 for no limit, -1 for 'max_rate'.",
-            (AS_ALL_RATE, 1000.0), live=True,
+            (0.0, 1000.0), special=AS_ALL_RATE, live=True,
         ),
         ParameterSpec(
             f"{prefix}.rectify", False,

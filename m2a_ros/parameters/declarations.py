@@ -78,7 +78,7 @@ NODE_PARAMETERS = (
     ParameterSpec("batch.wait", 0.03, "Seconds after the anchor's frame that the other cameras have.", (0.0, 10.0)),
     ParameterSpec(
         "overlay.max_width", OVERLAY_WIDTH, "Pixels; wider images get an overlay of this width; 0 for the image's own.",
-        (0, 16384), live=True,
+        (64, 16384), special=0, live=True,
     ),
     ParameterSpec("overlay.jpeg_quality", 90, "Quality of the compressed overlay.", (1, 100), live=True),
     ParameterSpec(
@@ -152,7 +152,7 @@ THRESHOLD_PARAMETERS = tuple(
     ParameterSpec(
         f"thresholds.{field.name}", MODELS_OWN,
         f"{_THRESHOLD_MEANINGS[field.name]} 0..1, or -1 for the model's own value.",
-        (MODELS_OWN, 1.0), live=True,
+        (0.0, 1.0), special=MODELS_OWN, live=True,
     )
     for field in fields(Thresholds)
 )  # fmt: skip

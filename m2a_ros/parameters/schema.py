@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from m2a_ros.parameters.declarations import MODELS_OWN, THRESHOLD_PARAMETERS, TOPIC_TOKEN, all_parameters
+from m2a_ros.parameters.declarations import TOPIC_TOKEN, all_parameters
 from m2a_ros.parameters.spec import ParameterSpec
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
@@ -69,10 +69,10 @@ def _leaf(spec: ParameterSpec) -> dict[str, Any]:
     }
     if spec.choices:
         leaf["enum"] = list(spec.choices)
-    if spec in THRESHOLD_PARAMETERS:
-        leaf["anyOf"] = [{"const": MODELS_OWN}, {"minimum": 0.0, "maximum": 1.0}]
-    elif spec.limits:
-        leaf["minimum"], leaf["maximum"] = spec.limits
+    if spec.limits:
+        low, high = spec.limits
+        limits = {"minimum": low, "maximum": high}
+        leaf |= limits if spec.special is None else {"anyOf": [{"const": spec.special}, limits]}
     if spec.required:
         leaf["minLength"] = 1
     if isinstance(spec.default, list):

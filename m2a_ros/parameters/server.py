@@ -67,15 +67,16 @@ class ParameterServer:
         descriptor = ParameterDescriptor(name=spec.name, description=spec.description)
         if spec.choices:
             descriptor.additional_constraints = f"one of: {', '.join(spec.choices)}"
-        if spec.limits and isinstance(spec.default, float):
-            low, high = spec.limits
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        elif spec.limits:
-            low, high = map(int, spec.limits)
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        if spec.limits:
+            numbers = [*spec.limits, *([] if spec.special is None else [spec.special])]
+            low, high = min(numbers), max(numbers)
+            if isinstance(spec.default, float):
+                descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+            else:
+                descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
         try:
             self._node.declare_parameter(spec.name, spec.default, descriptor)
-            bad = spec.choices and self.value(spec.name) not in spec.choices
+            bad = not spec.allows(self.value(spec.name))
         except (InvalidParameterTypeException, InvalidParameterValueException):
             self._node.declare_parameter(spec.name, spec.default, descriptor, ignore_override=True)
             bad = True
@@ -121,18 +122,18 @@ class ParameterServer:
         ours = [change for change in changes if change.name in self._specs]
         for change in ours:
             spec = self._specs[change.name]
-            if not spec.live and self._is_configured():
+            if not spec.live and self._is_configured() and change.value != self.value(spec.name):
                 return _refuse(f"'{spec.name}' is fixed while the node is configured: deactivate and clean up first")
-            if spec.choices and change.value not in spec.choices:
+            if change.type_ == Parameter.Type.NOT_SET or not spec.allows(change.value):
                 return _refuse(f"'{spec.name}' is {change.value!r}, expected {spec.expected}")
             values[change.name] = change.value
         if not ours:
             return SetParametersResult(successful=True)
         try:
-            if "cameras" in {change.name for change in ours}:
-                check_cameras(values["cameras"])
-            elif self._is_configured():
+            if self._is_configured():
                 self._on_change(Settings.from_values(values))
+            elif "cameras" in {change.name for change in ours}:
+                check_cameras(values["cameras"])
         except ConfigError as error:
             return _refuse(str(error))
         for change in ours:

@@ -16,9 +16,9 @@ from m2a_ros.parameters.declarations import (
     MODELS_OWN,
     MOUNTING_MEANINGS,
     NO_FALLBACK,
-    NODE_PARAMETERS,
     THRESHOLD_PARAMETERS,
     TOPIC_TOKEN,
+    all_parameters,
 )
 
 
@@ -84,16 +84,17 @@ class Settings:
             ConfigError: a value that no range can catch is wrong.
         """
         cameras = check_cameras(values["cameras"])
-        for spec in NODE_PARAMETERS:
-            if spec.required and not values[spec.name]:
-                raise ConfigError(f"parameter '{spec.name}' is empty, expected {spec.expected}: {spec.description}")
-        thresholds = {}
-        for spec in THRESHOLD_PARAMETERS:
+        for spec in all_parameters(cameras):
             value = values[spec.name]
-            if value != MODELS_OWN:
-                if value < 0:
-                    raise ConfigError(f"parameter '{spec.name}' is {value}; expected 0..1, or -1 for the model's own")
-                thresholds[spec.name.removeprefix("thresholds.")] = value
+            if spec.required and not value:
+                raise ConfigError(f"parameter '{spec.name}' is empty, expected {spec.expected}: {spec.description}")
+            if not spec.allows(value):
+                raise ConfigError(f"parameter '{spec.name}' is {value!r}, expected {spec.expected}: {spec.description}")
+        thresholds = {
+            spec.name.removeprefix("thresholds."): values[spec.name]
+            for spec in THRESHOLD_PARAMETERS
+            if values[spec.name] != MODELS_OWN
+        }
         camera = {name: CameraSettings.from_values(name, values) for name in cameras}
         anchor = (*_known_cameras("batch.anchor", [values["batch.anchor"]], cameras), "")[0]
         rectified = _known_cameras("rectified_cameras", values["rectified_cameras"], cameras)
@@ -149,9 +150,15 @@ class Settings:
         """The model's thresholds with those replaced that the parameters set.
 
         Raises:
-            ConfigError: a value is outside its range.
+            ConfigError: a value is outside its range, or instances would not reach as far as their own seeds.
         """
-        return replace(own, **self.thresholds)
+        used = replace(own, **self.thresholds)
+        if self.thresholds.keys() & {"extent", "refined"} and used.extent > used.refined:
+            raise ConfigError(
+                f"parameter 'thresholds.extent' is {used.extent} and 'thresholds.refined' is {used.refined}: an "
+                "instance must reach down to a score no higher than its seed's; lower the first or raise the second"
+            )
+        return used
 
 
 def _known_cameras(parameter: str, names: Iterable[str], cameras: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ class ParameterSpec:
         default: default value; its type is the parameter's.
         description: what it means, with its unit.
         limits: smallest and largest value, for numbers.
+        special: a number outside the limits that has a meaning of its own, or None.
         choices: allowed values, for strings.
         live: may change while the node is configured; all others need the node unconfigured.
         required: must not be empty, for strings.
@@ -28,6 +30,7 @@ class ParameterSpec:
     default: Any
     description: str
     limits: tuple[float, float] | None = None
+    special: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
     required: bool = False
@@ -38,4 +41,13 @@ class ParameterSpec:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         kind = "a list of strings" if isinstance(self.default, list) else _KINDS[type(self.default)]
-        return kind + (f" from {self.limits[0]} to {self.limits[1]}" if self.limits else "")
+        limits = f" from {self.limits[0]} to {self.limits[1]}" if self.limits else ""
+        return kind + limits + ("" if self.special is None else f", or {self.special}")
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value of the right type is one of the choices, or a number within the limits."""
+        if self.choices:
+            return value in self.choices
+        if self.limits is None or value == self.special:
+            return True
+        return math.isfinite(value) and self.limits[0] <= value <= self.limits[1]

@@ -79,6 +79,13 @@ BAD_PARAMETERS = {
     ),
     "transport of a camera": ({"camera__front__transport": "theora"}, ["camera.front.transport", "default, auto"]),
     "settings of no camera": ({"camera__rear__crop": True}, ["camera.rear.crop", "cameras"]),
+    "rate between": ({"camera__front__max_rate": -0.5}, ["camera.front.max_rate", "-0.5", "0.0 to 1000.0, or -1.0"]),
+    "overlay of a pixel": ({"overlay__max_width": 1}, ["overlay.max_width", "64 to 16384, or 0"]),
+    "not a number": ({"mounting__front__height": float("nan")}, ["mounting.front.height", "nan", "0.05 to 100.0"]),
+    "extent above the seed": (
+        {"thresholds__extent": 0.9, "thresholds__refined": 0.8},
+        ["thresholds.extent", "0.9", "thresholds.refined"],
+    ),
     "threshold between": ({"thresholds__overlap": -0.5}, ["thresholds.overlap", "-0.5"]),
     "empty frame": ({"base_frame": ""}, ["base_frame", "empty"]),
     "no such model": ({"model": "no-such-model"}, ["no-such-model"]),
@@ -227,6 +234,29 @@ def test_live_parameters_change_while_running(make_node: MakeNode, name: str, go
         "mounting.front.pitch": tuning.settings.mounting["front"].pitch,
     }
     assert used[name] == good
+
+
+def test_a_fixed_parameter_may_be_set_to_what_it_is(make_node: MakeNode, tiny: Path) -> None:
+    node = make_node()
+    node.start()
+    same = [Parameter("model", value=str(tiny)), Parameter("cameras", value=["front"])]
+    together = node.set_parameters_atomically([*same, Parameter("max_rate", value=3.0)])
+    assert together.successful, together.reason
+    assert node._tuning is not None
+    assert node._tuning.settings.camera["front"].max_rate == 3.0
+    refused = node.set_parameters([Parameter("cameras", value=["front", "rear"])])[0]
+    assert "fixed" in refused.reason
+
+
+def test_contradictions_are_refused_while_running(make_node: MakeNode) -> None:
+    node = make_node()
+    node.start()
+    assert node._tuning is not None
+    seed = node._tuning.perception.manifest.thresholds.refined
+    for name, value in (("thresholds.extent", min(1.0, seed + 0.01)), ("camera.front.max_rate", -0.5)):
+        refused = node.set_parameters([Parameter(name, value=value)])[0]
+        assert not refused.successful
+        assert name in refused.reason
 
 
 def test_undeclared_parameter_cannot_be_set(make_node: MakeNode) -> None:
