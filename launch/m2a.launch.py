@@ -14,17 +14,18 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity  # type: ignore[attr-defined]
+from m2a_ros.parameters.file import read_parameters
 from m2a_ros.parameters.launch_support import (
     cameras_from_arguments,
     cameras_from_file,
     cameras_of_parameters,
-    rviz_view,
+    check_executable,
+    truth,
 )
 from m2a_ros.process.dds import profile_environment
+from m2a_ros.view.rviz import rviz_config
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
-VIEWS = {"m2a.rviz": ("front",), "m2a_four_cameras.rviz": ("front", "left", "right", "rear")}
-TRUTH: dict[str, Any] = {"choices": ["true", "false", ""]}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "params_file": {"default_value": str(CONFIG / "m2a.param.yaml"), "description": "Parameters."},
     "namespace": {"default_value": "", "description": "Namespace of the node."},
@@ -52,22 +53,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "autostart": {
         "default_value": "",
-        "description": "Configure and activate at start; false leaves it to a lifecycle manager; '': as the parameter "
-        "file says.",
-        **TRUTH,
+        "description": "true: configure and activate at start; false leaves it to a lifecycle manager; '': as the "
+        "parameter file says.",
     },
     "use_sim_time": {
         "default_value": "",
-        "description": "Read the time from /clock; '': as the parameter file says.",
-        **TRUTH,
+        "description": "true: read the time from /clock; false: not; '': as the parameter file says.",
     },
     "log_level": {"default_value": "info", "description": "debug, info, warn, error or fatal."},
-    "rviz": {
-        "default_value": "false",
-        "description": "Also start RViz with a view of the cameras.",
-        "choices": ["true", "false"],
+    "rviz": {"default_value": "false", "description": "true: also start RViz with a view of the cameras."},
+    "rviz_frame": {
+        "default_value": "",
+        "description": "RViz's fixed frame; '': the base_frame of the parameter file.",
     },
-    "rviz_frame": {"default_value": "base_link", "description": "RViz's fixed frame: the node's base_frame."},
 }
 
 
@@ -82,8 +80,15 @@ def generate_launch_description() -> LaunchDescription:
 def launch_setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes, once the arguments are known."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    truths = {name: given[name] == "true" for name in ("autostart", "use_sim_time") if given[name]}
-    given["cameras"] = given["cameras"] or ",".join(cameras_of_parameters(given["params_file"]))
+    truths = {name: truth(name, given[name]) for name in ("autostart", "use_sim_time") if given[name]}
+    with_rviz = truth("rviz", given["rviz"])
+    if with_rviz:
+        check_executable("rviz2", "rviz2", os.environ.get("AMENT_PREFIX_PATH", ""))
+    spaces = (context.launch_configurations.get("ros_namespace", ""), given["namespace"], "m2a")
+    name = "/" + "/".join(space.strip("/") for space in spaces if space.strip("/"))
+    values = read_parameters(given["params_file"], name)
+    if not given["cameras"] and not given["cameras_file"]:
+        given["cameras"] = ",".join(cameras_of_parameters(given["params_file"], values))
     topics = ("cameras", "image_topic", "camera_info_topic", "depth_topic")
     cameras = (
         cameras_from_file(given["cameras_file"])
@@ -104,11 +109,9 @@ def launch_setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
     )
-    if given["rviz"] == "false":
+    if not with_rviz:
         return [node]
-    sim_time = {"use_sim_time": truths.get("use_sim_time", False)}
-    view = "m2a.rviz" if len(names) == 1 else "m2a_four_cameras.rviz"
-    template = (CONFIG / view).read_text(encoding="utf-8")
-    with tempfile.NamedTemporaryFile("w", prefix="m2a_", suffix=".rviz", delete=False) as file:
-        file.write(rviz_view(template, VIEWS[view], names, given["namespace"], given["rviz_frame"]))
-    return [node, Node(package="rviz2", executable="rviz2", arguments=["-d", file.name], parameters=[sim_time])]
+    sim_time = {"use_sim_time": truths.get("use_sim_time", values.get("use_sim_time") is True)}
+    with tempfile.NamedTemporaryFile("w", prefix="m2a_", suffix=".rviz", delete=False) as view:
+        view.write(rviz_config(name, names, given["rviz_frame"] or values.get("base_frame", "base_link")))
+    return [node, Node(package="rviz2", executable="rviz2", arguments=["-d", view.name], parameters=[sim_time])]

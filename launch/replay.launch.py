@@ -20,11 +20,12 @@ from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity  # type: ignore[attr-defined]
+from m2a_ros.parameters.launch_support import truth
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "bag": {"description": "The bag: a folder with metadata.yaml, or an .mcap or .db3 file."},
     "rate": {"default_value": "1.0", "description": "Speed of playing; below 1 where the node cannot keep up."},
-    "loop": {"default_value": "false", "description": "Start over at the end.", "choices": ["true", "false"]},
+    "loop": {"default_value": "false", "description": "true: start over at the end."},
     "delay": {"default_value": "5.0", "description": "Seconds to wait before playing, for the node to load its model."},
 }
 
@@ -43,7 +44,12 @@ def launch_player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The player, and the end with it."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
     command = ["ros2", "bag", "play", given["bag"], "--clock", "--rate", given["rate"], "--delay", given["delay"]]
-    loop = ["--loop"] if given["loop"] == "true" else []
+    loop = ["--loop"] if truth("loop", given["loop"]) else []
     player = ExecuteProcess(cmd=[*command, *loop], output="screen")
-    end = OnProcessExit(target_action=player, on_exit=[EmitEvent(event=Shutdown(reason="the bag has ended"))])
-    return [player, RegisterEventHandler(end)]
+    return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=_end))]
+
+
+def _end(event: Any, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """End the node with its player, and say which end it was."""
+    reason = f"the player failed with exit code {event.returncode}" if event.returncode else "the bag has ended"
+    return [EmitEvent(event=Shutdown(reason=reason))]

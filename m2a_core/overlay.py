@@ -63,10 +63,21 @@ def _blend_classes(image: np.ndarray, ids: np.ndarray, labels: LabelSet) -> np.n
     return cv2.add(cv2.multiply(image, keep, scale=1 / 255), paint)
 
 
+def draw_scores(scores: np.ndarray) -> np.ndarray:
+    """A score map in colours, dark for 0 and bright for 1.
+
+    Args:
+        scores: float32 [H, W]; below 0 and above 1 count as these.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+    """
+    levels = np.rint(255 * np.clip(scores, 0, 1)).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+
+
 def _blend_heat(image: np.ndarray, anomaly: np.ndarray) -> np.ndarray:
-    levels = np.rint(255 * np.clip(anomaly, 0, 1)).astype(np.uint8)
-    heat = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    return cv2.addWeighted(image, 0.4, heat, 0.6, 0)
+    return cv2.addWeighted(image, 0.4, draw_scores(anomaly), 0.6, 0)
 
 
 def _draw_instances(canvas: np.ndarray, result: OpenSetResult) -> None:
@@ -99,14 +110,27 @@ def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np
         other maps.
     """
     height, width = image.shape[:2]
-    if max_width <= 0 or width <= max_width:
+    size = _size(width, height, max_width)
+    if size == (width, height):
         return image, result
-    size = (max_width, max(1, round(height * max_width / width)))
     ids = result.open_set
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), OpenSetResult(
         open_set=None if ids is None else cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST),
         instances=tuple(_scaled(instance, size[0] / width, size[1] / height) for instance in result.instances),
     )
+
+
+def shrink_scores(scores: np.ndarray, max_width: int) -> np.ndarray:
+    """A score map, float32 [H, W], averaged to the size that `shrink` gives its image."""
+    height, width = scores.shape
+    size = _size(width, height, max_width)
+    return scores if size == (width, height) else cv2.resize(scores, size, interpolation=cv2.INTER_AREA)
+
+
+def _size(width: int, height: int, max_width: int) -> tuple[int, int]:
+    if max_width <= 0 or width <= max_width:
+        return width, height
+    return max_width, max(1, round(height * max_width / width))
 
 
 def _scaled(instance: UnknownInstance, x: float, y: float) -> UnknownInstance:

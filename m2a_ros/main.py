@@ -14,6 +14,7 @@ COMMANDS = {
     "bag": "m2a_ros.bag.command",
     "health": "m2a_ros.node.health",
     "view": "m2a_ros.view.command",
+    "layout": "m2a_ros.view.layout",
 }
 
 

@@ -9,7 +9,7 @@ from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
 from m2a_core.bundle.manifest import Manifest
-from m2a_core.overlay import draw_overlay, shrink
+from m2a_core.overlay import draw_overlay, draw_scores, shrink, shrink_scores
 from m2a_core.stream.camera_stream import StreamResult
 from m2a_core.types import OpenSetResult, Output
 from m2a_ros.images.conversions import fill_image, fill_jpeg
@@ -70,6 +70,7 @@ class CameraOutputs:
         self._detections = Detection2DArray and self._create(Detection2DArray, f"{output}/unknown_detections")
         self._overlay = self._create(Image, f"{debug}/overlay")
         self._overlay_jpeg = self._create(CompressedImage, f"{debug}/overlay/compressed")
+        self._anomaly_color = self._create(Image, f"{debug}/anomaly_color")
         self._timings = {name: self._create(Float64, f"{debug}/{name}") for name in TIMING_TOPICS}
         self._label_info = self._create(info_type, f"{output}/label_info", latched=True)
 
@@ -85,6 +86,8 @@ class CameraOutputs:
             wanted.add(Output.UNKNOWN_INSTANCES)
         if _is_heard(self._overlay) or _is_heard(self._overlay_jpeg):
             wanted |= _OVERLAY_NEEDS
+        if _is_heard(self._anomaly_color):
+            wanted.add(Output.ANOMALY)
         return frozenset(wanted)
 
     def wants_places(self) -> bool:
@@ -96,6 +99,7 @@ class CameraOutputs:
         self._publish_maps(header, result.result)
         self._publish_objects(header, result)
         self._publish_overlay(header, result, settings)
+        self._publish_anomaly_color(header, result.result, settings)
 
     def clear_markers(self) -> None:
         """Delete the markers that are shown."""
@@ -132,6 +136,13 @@ class CameraOutputs:
             compressed = CompressedImage(header=header)
             fill_jpeg(compressed, overlay, settings.overlay_quality)
             self._overlay_jpeg.publish(compressed)
+
+    def _publish_anomaly_color(self, header: Header, result: OpenSetResult, settings: Settings) -> None:
+        if result.anomaly is None or not _is_heard(self._anomaly_color):
+            return
+        message = Image(header=header)
+        fill_image(message, draw_scores(shrink_scores(result.anomaly, settings.overlay_width)), "rgb8")
+        self._anomaly_color.publish(message)
 
     def publish_timings(self, values: dict[str, float]) -> None:
         """Publish milliseconds by name (``TIMING_TOPICS``)."""

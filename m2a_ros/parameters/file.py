@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,23 @@ from m2a_ros.parameters.declarations import all_parameters
 from m2a_ros.parameters.settings import Settings, check_cameras
 from m2a_ros.parameters.spec import ParameterSpec
 
-NODE_NAME = "m2a"
-_WILDCARDS = ("*", "**")
+NODE = "/m2a"
+"""Full name of the node where nobody gives it a namespace."""
+
 _OF_A_CAMERA = ("camera", "mounting")
 _ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
-def read_parameters(path: str | Path, node: str = NODE_NAME) -> dict[str, Any]:
-    """Read what a ROS 2 parameter file says to a node: ``NODE: {ros__parameters: ...}``, in any namespace, or ``/**``.
+def read_parameters(path: str | Path, node: str = NODE) -> dict[str, Any]:
+    """Read what a ROS 2 parameter file says to a node, by the rules of rcl_yaml_param_parser.
 
     Args:
         path: the file.
-        node: name of the node, without namespace.
+        node: full name of the node. Where the file has nothing for it, what it has for a node of this name in another
+            namespace counts.
 
     Returns:
-        Values by full name, such as ``camera.front.crop``; the node's own come over those of ``/**``.
+        Values by full name, such as ``camera.front.crop``; of two sections for the node the later one counts.
 
     Raises:
         ConfigError: the file cannot be read or is no parameter file.
@@ -39,12 +42,12 @@ def read_parameters(path: str | Path, node: str = NODE_NAME) -> dict[str, Any]:
         raise ConfigError(f"parameter file {path}: cannot be read ({error})") from error
     if not isinstance(data, dict):
         raise ConfigError(f"parameter file {path}: expected '/**: {{ros__parameters: ...}}', got {data!r:.80}")
-    found = sorted(_sections(data, ()), key=lambda section: section[0] != _WILDCARDS[1])
-    values: dict[str, Any] = {}
-    for name, section in found:
-        if name in (node, *_WILDCARDS):
-            values.update(_flat(section))
-    return values
+    sections = list(_sections(data, ()))
+    name = node.rpartition("/")[2]
+    fitting = [own for pattern, own in sections if _matches(pattern, node)] or [
+        own for pattern, own in sections if pattern[-1:] == (name,)
+    ]
+    return {key: value for own in fitting for key, value in _flat(own).items()}
 
 
 def settings_of(values: Mapping[str, Any], cameras: Sequence[str], source: str) -> Settings:
@@ -95,9 +98,7 @@ def _is_of_another(name: str, cameras: Sequence[str]) -> bool:
 
 def _checked(spec: ParameterSpec, value: Any, source: str) -> Any:
     """The value, if it is of the parameter's type and range: as strictly as ROS takes it."""
-    fits = type(value) is type(spec.default) and (not spec.choices or value in spec.choices)
-    if fits and spec.limits and not spec.limits[0] <= value <= spec.limits[1]:
-        fits = False
+    fits = type(value) is type(spec.default) and spec.allows(value)
     if fits and isinstance(value, list):
         fits = all(isinstance(item, str) for item in value)
     if not fits:
@@ -105,15 +106,22 @@ def _checked(spec: ParameterSpec, value: Any, source: str) -> Any:
     return value
 
 
-def _sections(data: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every ``ros__parameters`` with the last part of the name of the node it is for."""
+def _sections(data: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Every ``ros__parameters`` with the parts of the name of the node it is for; they may be nested."""
     for key, value in data.items():
         if not isinstance(value, dict):
             continue
         if key == "ros__parameters":
-            yield (path[-1] if path else _WILDCARDS[1]), value
+            yield path, value
         else:
             yield from _sections(value, (*path, *(part for part in str(key).split("/") if part)))
+
+
+def _matches(pattern: tuple[str, ...], node: str) -> bool:
+    """Whether a name means a node: ``*`` stands for one part of it, ``**`` for any number of parts."""
+    wildcards = {"*": "/[^/]+", "**": "(/[^/]+)*"}
+    parts = (wildcards.get(part, f"/{re.escape(part)}") for part in pattern)
+    return re.fullmatch("".join(parts), node) is not None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

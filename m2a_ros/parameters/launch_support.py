@@ -1,9 +1,9 @@
-"""What the launch files compute: topics of the cameras and RViz views. Plain Python, without the launch packages."""
+"""What the launch files compute: truth values and topics of the cameras. Plain Python, without the launch packages."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from m2a_core.errors import ConfigError
-from m2a_ros.parameters.file import read_parameters
 from m2a_ros.parameters.settings import check_cameras
 
 PLACEHOLDER = "{camera}"
@@ -70,13 +69,22 @@ def cameras_from_arguments(cameras: str, image: str, camera_info: str, depth: st
             for name in names]  # fmt: skip
 
 
-def cameras_of_parameters(path: str | Path) -> list[str]:
+def cameras_of_parameters(path: str | Path, values: Mapping[str, Any]) -> list[str]:
     """The cameras that a parameter file lists for the node, or the node's own default.
 
+    Args:
+        path: the file, for messages.
+        values: what it says to the node.
+
     Raises:
-        ConfigError: the file cannot be read, or its list of cameras is wrong.
+        ConfigError: its list of cameras is wrong.
     """
-    return list(check_cameras(read_parameters(path).get("cameras", ["front"])))
+    names = values.get("cameras", ["front"])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"parameter file {path}: 'cameras' is {names!r}, expected a list of names such as [front, rear]"
+        )
+    return list(check_cameras(names))
 
 
 def cameras_from_file(path: str | Path) -> list[CameraTopics]:
@@ -105,18 +113,32 @@ def cameras_from_file(path: str | Path) -> list[CameraTopics]:
     return found
 
 
-def rviz_view(template: str, shown: Sequence[str], cameras: Sequence[str], namespace: str, base_frame: str) -> str:
-    """An RViz configuration for other cameras and another namespace.
+def truth(argument: str, text: str) -> bool:
+    """A launch argument that is true or false, in the forms that launch's own conditions take.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    word = text.strip().lower()
+    if word not in ("true", "1", "false", "0"):
+        raise ConfigError(f"launch argument '{argument}' is '{text}', expected true or false")
+    return word in ("true", "1")
+
+
+def check_executable(package: str, executable: str, prefixes: str) -> None:
+    """Make sure that a program can be started, before anything else is: launch would leave the rest running.
 
     Args:
-        template: text of one of ``config/*.rviz``.
-        shown: the cameras it shows.
-        cameras: the cameras to show in their place, in order; of more than there are places the first ones.
-        namespace: of the node, or empty.
-        base_frame: the fixed frame.
+        package: its ROS package.
+        executable: its name.
+        prefixes: ``AMENT_PREFIX_PATH``.
+
+    Raises:
+        ConfigError: it is not installed.
     """
-    names = dict(zip(shown, cameras, strict=False))
-    prefix = f"/{namespace.strip('/')}/m2a/" if namespace.strip("/") else "/m2a/"
-    pattern = re.compile(rf"/m2a/(output|debug)/({'|'.join(map(re.escape, shown))})/")
-    text = pattern.sub(lambda m: f"{prefix}{m[1]}/{names.get(m[2], m[2])}/", template)
-    return re.sub(r"Fixed Frame: base_link\b", f"Fixed Frame: {base_frame}", text)
+    places = [Path(prefix) / "lib" / package / executable for prefix in prefixes.split(os.pathsep) if prefix]
+    if not any(os.access(place, os.X_OK) for place in places):
+        raise ConfigError(
+            f"'{package}' is not installed: sudo apt install ros-$ROS_DISTRO-{package.replace('_', '-')}, or start "
+            "without it"
+        )

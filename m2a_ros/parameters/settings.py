@@ -176,7 +176,7 @@ def check_cameras(cameras: Iterable[str]) -> tuple[str, ...]:
         ConfigError: there is none, one repeats, or one cannot be a part of a topic name.
     """
     names = tuple(cameras)
-    bad = [name for name in names if not TOPIC_TOKEN.fullmatch(name)]
+    bad = [name for name in names if not (isinstance(name, str) and TOPIC_TOKEN.fullmatch(name))]
     if not names or bad or len(set(names)) != len(names):
         raise ConfigError(
             f"parameter 'cameras' is {list(names)}; expected at least one name, all different, of letters, digits and "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import rerun as rr
 
+from m2a_core.overlay import draw_scores
 from m2a_ros.camera.stamps import stamp_to_ns
 from m2a_ros.images.conversions import image_to_array
 from m2a_ros.view.topics import ShownTopic
@@ -46,9 +46,7 @@ class RerunSink:
             media = "image/png" if "png" in message.format else "image/jpeg"
             self._stream.log(entity, rr.EncodedImage(contents=bytes(message.data), media_type=media))
         elif topic.what == "anomaly_map":
-            levels = np.rint(255 * np.clip(image_to_array(message), 0, 1)).astype(np.uint8)
-            heat = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-            self._stream.log(entity, rr.Image(heat))
+            self._stream.log(entity, rr.Image(draw_scores(image_to_array(message))))
         else:
             self._stream.log(entity, rr.SegmentationImage(image_to_array(message)))
 

@@ -18,11 +18,14 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import rclpy
 import yaml
+from rclpy.context import Context
 from sensor_msgs.msg import Image
 
 from m2a_core.errors import ConfigError
 from m2a_ros.parameters.declarations import all_parameters
+from m2a_ros.parameters.file import read_parameters
 from m2a_ros.parameters.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters
 from m2a_ros.process.dds import PROFILE_VARIABLES
 from m2a_ros.process.shared_files import shared_file
@@ -187,13 +190,76 @@ def test_what_the_launch_was_not_told_is_left_to_the_parameter_file(node_file: D
     )
     assert node.kwargs["parameters"] == [str(file), {"cameras": ["left", "right"]}]
     assert ("~/input/right/image", "/right/image") in node.kwargs["remappings"]
-    file.write_text("/**: {ros__parameters: {autostart: false}}")
-    assert cameras_of_parameters(file) == ["front"]
-    file.write_text("/**: {ros__parameters: {cameras: [2nd]}}")
-    with pytest.raises(ConfigError, match="2nd"):
-        cameras_of_parameters(file)
+
+
+def cameras_of(text: str, path: Path, node: str = "/m2a") -> list[str]:
+    path.write_text(text)
+    return cameras_of_parameters(path, read_parameters(path, node))
+
+
+PARAMETER_FILES = {
+    "none": "/**: {ros__parameters: {autostart: false}}",
+    "another node's": "m2a: {ros__parameters: {cameras: [a, b]}}\nlidar: {ros__parameters: {cameras: [up, down]}}",
+    "another node's before": "lidar: {ros__parameters: {cameras: [up, down]}}\n/**: {ros__parameters: {cameras: [a]}}",
+    "another node's alone": "/perception/lidar: {ros__parameters: {cameras: [up, down]}}",
+    "two vehicles": "/car1/m2a: {ros__parameters: {cameras: [a]}}\n/car2/m2a: {ros__parameters: {cameras: [b]}}",
+    "nested": "car2: {m2a: {ros__parameters: {cameras: [nested]}}, lidar: {ros__parameters: {cameras: [up]}}}",
+    "of any namespace": "/**/m2a: {ros__parameters: {cameras: [w]}}",
+    "of one level": "/*/m2a: {ros__parameters: {cameras: [one]}}\n/**: {ros__parameters: {autostart: true}}",
+    "later of two": "/car2/m2a: {ros__parameters: {cameras: [b]}}\n/**: {ros__parameters: {cameras: [last]}}",
+}
+
+
+@pytest.mark.parametrize("text", PARAMETER_FILES.values(), ids=PARAMETER_FILES.keys())
+@pytest.mark.parametrize("namespace", ["", "/car2", "/fleet/car2"])
+def test_cameras_are_those_that_the_node_itself_reads_from_the_file(
+    text: str, namespace: str, tmp_path: Path, domain: int
+) -> None:
+    found = cameras_of(text, tmp_path / "mine.yaml", f"{namespace}/m2a")
+    context = Context()
+    rclpy.init(
+        args=["x", "--ros-args", "--params-file", str(tmp_path / "mine.yaml")], context=context, domain_id=domain
+    )
+    node = rclpy.create_node("m2a", namespace=namespace, context=context)
+    given = node._parameter_overrides
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+    if given or "m2a" not in text:
+        assert found == (list(given["cameras"].value) if "cameras" in given else ["front"])
+
+
+def test_a_file_for_the_node_in_another_namespace_counts_where_none_is_for_its_own(tmp_path: Path) -> None:
+    assert cameras_of(PARAMETER_FILES["nested"], tmp_path / "mine.yaml") == ["nested"]
+
+
+@pytest.mark.parametrize("value", ["[2nd]", "[1, 2]", "front", "3", "[]", "{front: 1}", "[front, front]", "[[a]]"])
+def test_a_list_of_cameras_that_is_none_is_refused_by_file_and_value(value: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'cameras' is"):
+        cameras_of(f"/**: {{ros__parameters: {{cameras: {value}}}}}", tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ["m2a:", "m2a: {ros__parameters: }", "m2a: {ros__parameters: [1]}"])
+def test_a_parameter_file_that_says_nothing_leaves_the_defaults(text: str, tmp_path: Path) -> None:
+    assert cameras_of(text, tmp_path / "mine.yaml") == ["front"]
+
+
+def test_a_parameter_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.yaml"):
-        cameras_of_parameters(tmp_path / "no.yaml")
+        read_parameters(tmp_path / "no.yaml")
+
+
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("False", False), ("1", True), ("0", False)])
+def test_truth_is_taken_in_every_form_that_launch_takes(node_file: Described, text: str, value: bool) -> None:
+    (node,) = node_file.processes(autostart=text, use_sim_time=text, rviz="False")
+    assert node.kwargs["parameters"][1] == {"cameras": ["front"], "autostart": value, "use_sim_time": value}
+    with pytest.raises(ConfigError, match="'autostart' is 'maybe'"):
+        node_file.processes(autostart="maybe")
+
+
+def test_without_rviz_nothing_is_started(node_file: Described, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="'rviz2' is not installed: sudo apt install"):
+        node_file.processes(rviz="true")
 
 
 def test_fast_dds_profile_is_set_for_everything_launched(node_file: Described) -> None:
@@ -203,7 +269,13 @@ def test_fast_dds_profile_is_set_for_everything_launched(node_file: Described) -
 
 
 @pytest.mark.parametrize("cameras", ["eye", "a,b,c"])
-def test_rviz_shows_the_cameras_that_were_asked_for(node_file: Described, cameras: str) -> None:
+def test_rviz_shows_the_cameras_that_were_asked_for(
+    node_file: Described, cameras: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "lib/rviz2/rviz2"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path / 'other'}:{tmp_path}")
     _, rviz = node_file.processes(
         cameras=cameras, image_topic="/{camera}/image", camera_info_topic="/{camera}/info", namespace="car",
         rviz="true", rviz_frame="ground", use_sim_time="true",
@@ -211,8 +283,9 @@ def test_rviz_shows_the_cameras_that_were_asked_for(node_file: Described, camera
     assert rviz.kwargs["package"] == "rviz2"
     assert rviz.kwargs["parameters"] == [{"use_sim_time": True}]
     file = Path(rviz.kwargs["arguments"][1])
-    manager = yaml.safe_load(file.read_text())["Visualization Manager"]
+    content = yaml.safe_load(file.read_text())
     file.unlink()
+    manager = content["Visualization Manager"]
     topics = {display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display}
     for camera in cameras.split(","):
         assert {f"/car/m2a/debug/{camera}/overlay", f"/car/m2a/output/{camera}/unknown_markers"} <= topics
@@ -229,7 +302,11 @@ def test_replay_plays_the_bag_with_its_clock_and_ends_with_it(recorders: None) -
     assert player.kwargs["cmd"] == [
         "ros2", "bag", "play", "/bags/one", "--clock", "--rate", "0.5", "--delay", "5.0", "--loop",
     ]  # fmt: skip
-    assert ending.args[0].kwargs["target_action"] is player
+    handler = ending.args[0].kwargs
+    assert handler["target_action"] is player
+    for code, reason in ((0, "the bag has ended"), (2, "the player failed with exit code 2")):
+        (end,) = handler["on_exit"](SimpleNamespace(returncode=code), None)
+        assert end.kwargs["event"].kwargs["reason"] == reason
 
 
 @pytest.fixture

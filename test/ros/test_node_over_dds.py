@@ -13,7 +13,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, String
 
-from m2a_core.overlay import draw_overlay
+from m2a_core.overlay import draw_overlay, draw_scores
 from m2a_ros.outputs.label_info import LabelInfo
 from test.ros.bench import CAMERA, DEBUG, IN, OUT, RED_BOX, Bench, pixels
 from test.ros.harness import Listener, NodeProcess
@@ -81,6 +81,17 @@ def test_compressed_overlay_is_a_jpeg_of_it(bench: Bench, listening: str) -> Non
     decoded = cv2.imdecode(np.frombuffer(bytes(message.data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     want = draw_overlay(rgb, bench.expected(rgb), bench.perception.labels)
     assert np.abs(decoded.astype(int) - want).mean() < 6
+
+
+@pytest.mark.parametrize("listening", [(f"{DEBUG}/anomaly_color", Image)], indirect=True)
+def test_anomaly_map_comes_in_colours_for_viewers_that_have_none(bench: Bench, listening: str) -> None:
+    rgb = scene(RED_BOX)
+    message = bench.answer(listening, image(rgb, bench.stamp()))
+    assert message.encoding == "rgb8"
+    anomaly = bench.expected(rgb).anomaly
+    assert anomaly is not None
+    colors = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+    np.testing.assert_array_equal(colors, draw_scores(anomaly))
 
 
 @pytest.mark.parametrize("listening", [(f"{DEBUG}/pipeline_latency_ms", Float64)], indirect=True)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 from xml.etree import ElementTree
 
 import pytest
-import yaml
 
 from m2a_core.errors import ConfigError
-from m2a_ros.outputs.publishers import MAPS, TIMING_TOPICS
 from m2a_ros.parameters.declarations import NODE_PARAMETERS
 from m2a_ros.process.dds import PROFILE_VARIABLES, profile_environment
 from m2a_ros.process.shared_files import shared_file
@@ -45,29 +41,3 @@ def test_profile_has_room_for_a_4k_image_and_replaces_the_built_in_transports() 
 def test_missing_file_says_where_it_was_looked_for() -> None:
     with pytest.raises(ConfigError, match=r"no_such\.yaml.*share"):
         shared_file("config/no_such.yaml")
-
-
-@pytest.mark.parametrize(
-    ("view", "cameras"), [("m2a.rviz", ["front"]), ("m2a_four_cameras.rviz", ["front", "left", "right", "rear"])]
-)
-def test_rviz_shows_topics_that_the_node_publishes(view: str, cameras: list[str]) -> None:
-    manager = yaml.safe_load(shared_file(f"config/{view}").read_text())["Visualization Manager"]
-    shown = {d["Topic"]["Value"]: d["Class"] for d in manager["Displays"] if "Topic" in d and d["Enabled"]}
-    wanted = {f"/m2a/debug/{camera}/overlay": "rviz_default_plugins/Image" for camera in cameras}
-    wanted |= {f"/m2a/output/{camera}/unknown_markers": "rviz_default_plugins/MarkerArray" for camera in cameras}
-    assert shown == wanted
-    published = {f"/m2a/output/{camera}/{spec.topic}" for spec in MAPS for camera in cameras} | set(wanted)
-    assert {d["Topic"]["Value"] for d in manager["Displays"] if "Topic" in d} <= published
-    assert manager["Global Options"]["Fixed Frame"] == DEFAULTS["base_frame"]
-
-
-def test_foxglove_shows_topics_that_the_node_publishes() -> None:
-    layout = json.loads(shared_file("config/m2a.foxglove.json").read_text())
-    text = json.dumps(layout["configById"])
-    topics = set(re.findall(r"/m2a/[\w/]+", text))
-    published = {f"/m2a/output/front/{name}" for name in (*(spec.topic for spec in MAPS), "unknown_markers")}
-    published |= {f"/m2a/debug/front/{name}" for name in ("overlay/compressed", *TIMING_TOPICS)}
-    assert topics
-    assert topics <= published
-    panels = set(re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"])))
-    assert panels == set(layout["configById"])
