@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from m2a_core.errors import ConfigError
+from m2a_ros.process.signals import interrupt_once
 
 USAGE = """usage: m2a_node [--ros-args ...]
 
@@ -23,6 +24,14 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit code: 0 after a requested end, 2 for a wrong command line or a missing ROS.
     """
+    interrupt_once()
+    try:
+        return _main(sys.argv[1:] if args is None else args)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _main(args: list[str]) -> int:
     try:
         from m2a_ros.node.process import command_line_rest, run
     except ModuleNotFoundError as error:
@@ -34,7 +43,7 @@ def main(args: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    argv = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
+    argv = [sys.argv[0], *args]
     try:
         rest = command_line_rest(argv)
     except ConfigError as error:

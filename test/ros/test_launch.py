@@ -232,7 +232,7 @@ def test_a_file_for_the_node_in_another_namespace_counts_where_none_is_for_its_o
     assert cameras_of(PARAMETER_FILES["nested"], tmp_path / "mine.yaml") == ["nested"]
 
 
-@pytest.mark.parametrize("value", ["[2nd]", "[1, 2]", "front", "3", "[]", "{front: 1}", "[front, front]", "[[a]]"])
+@pytest.mark.parametrize("value", ["[2nd]", "[1, 2]", "front", "3", "[]", "[front, front]", "[[a]]"])
 def test_a_list_of_cameras_that_is_none_is_refused_by_file_and_value(value: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'cameras' is"):
         cameras_of(f"/**: {{ros__parameters: {{cameras: {value}}}}}", tmp_path / "mine.yaml")

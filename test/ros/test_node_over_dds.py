@@ -16,7 +16,7 @@ from std_msgs.msg import Float64, String
 from m2a_core.overlay import draw_overlay, draw_scores
 from m2a_ros.outputs.label_info import LabelInfo
 from test.ros.bench import CAMERA, DEBUG, IN, OUT, RED_BOX, Bench, pixels
-from test.ros.harness import Listener, NodeProcess
+from test.ros.harness import PATIENCE_S, Listener, NodeProcess
 from test.ros.messages import header, image, scene
 
 
@@ -179,4 +179,19 @@ def test_signal_ends_a_working_node_with_code_0(domain: int, tmp_path: Path, tin
         assert "Traceback" not in node.log
     finally:
         listener.close()
+        node.stop(signal.SIGKILL)
+
+
+def test_signals_after_the_first_do_not_disturb_the_end(domain: int, tmp_path: Path, tiny: Path) -> None:
+    node = NodeProcess(domain, tmp_path, {"model": str(tiny), "threads": 1})
+    try:
+        while "active: reading" not in node.log:
+            assert node.process.poll() is None, node.log
+            time.sleep(0.05)
+        for how in 40 * [signal.SIGINT, signal.SIGINT, signal.SIGTERM]:
+            node.process.send_signal(how)
+            time.sleep(0.01)
+        assert node.process.wait(PATIENCE_S) == 0, node.log
+        assert "Traceback" not in node.log
+    finally:
         node.stop(signal.SIGKILL)

@@ -1,0 +1,26 @@
+"""Signals that end a process: the first one does, in order, and those that follow do not disturb it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def interrupt_once() -> None:
+    """Let the first SIGINT or SIGTERM raise ``KeyboardInterrupt``, and ignore all after it.
+
+    A supervisor and a user's second Ctrl-C would else end the process in the middle of its clean-up, or of Python's.
+    Call it in the main thread, before ROS sets handlers of its own.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for each in ENDING:
+            signal.signal(each, end)
