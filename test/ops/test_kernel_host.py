@@ -201,6 +201,17 @@ def test_views_that_begin_anywhere_are_moved_to_where_vectors_can_be_loaded(host
     np.testing.assert_array_equal(host.forward(*shifted, shapes, POINTS).numpy(), want)
 
 
+def test_lanes_of_the_gpu_benchmark_get_every_image_through(host):
+    pytest.importorskip("cuda.bindings", reason="needs cuda-python")
+    from benchmarks.gpu.lane_steps import run_lanes
+    from benchmarks.gpu.timing import Device
+
+    rows = list(run_lanes(host, Device("cpu")))
+    assert rows[0] == {"lanes": [1, 2, 4], "captured": [True, True, True]}
+    assert [row["images"] for row in rows[1:-1]] == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert all(row["ok"] for row in rows[1:])
+
+
 def test_supported_names_exactly_what_the_library_takes():
     value = torch.zeros(1, 4, 2, 32)
     assert supported(value, [2, 2], 4)
