@@ -135,7 +135,7 @@ def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.evaluation import classes, unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
     from m2a_core.evaluation.pictures import ClassPictures, model_pictures
-    from m2a_core.evaluation.predict import Outputs, Scorer, model_ids, parse_scores, predict_dataset
+    from m2a_core.evaluation.predict import Outputs, Scorer, class_view, parse_scores, predict_dataset
     from m2a_core.evaluation.report import write_report
     from m2a_core.metrics.component import Track
     from m2a_core.perception import Perception
@@ -146,7 +146,7 @@ def _run_model(args: argparse.Namespace) -> int:
     name = args.model or DEFAULT_MODEL
     bundle = load_bundle(name)
     if dataset.classes is not None and dataset.anomaly is None:
-        model_ids(bundle.manifest.labels, dataset)
+        class_view(bundle.manifest.labels, dataset)
     manifest = bundle.manifest
     model_key = f"{manifest.onnx_sha256}|{manifest.decision.value}|{manifest.thresholds}"
     key = f"{model_key}|{scores}|{dataset.name}|{args.root.resolve()}"
@@ -172,7 +172,7 @@ def _run_model(args: argparse.Namespace) -> int:
             figures["scores"] = {s: {k: of[k] for k in _COMPARED} for s, of in {scores[0]: figures, **further}.items()}
     labels = bundle.manifest.labels
     class_pictures = None
-    if dataset.suits(labels):
+    if dataset.view(labels) is not None:
         class_pictures = ClassPictures(dataset, labels, outputs)
         figures |= classes.semantic_figures(dataset, labels, outputs, failed)
         undefined += unmeasured.of_classes(figures, dataset, labels)

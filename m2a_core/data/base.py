@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.files import read_array
 from m2a_core.images import SUFFIXES, read_image
-from m2a_core.labels.label_map import VOID, LabelValues, read_label_map
+from m2a_core.labels.label_map import VOID, LabelValues, read_stored_values
 from m2a_core.labels.label_set import LabelSet
 
 
@@ -25,6 +26,7 @@ class Sample:
         labels: its ground truth; None where the benchmark keeps it.
         group: subset that is scored by itself (StreetHazards' towns), else "".
         overlay: .npz whose array ``rgb``, integer [H, W, 3], is added to the picture; None where it is whole.
+        size: H, W that picture and truth are brought to, where they are stored stretched; None = as they are.
     """
 
     name: str
@@ -32,6 +34,11 @@ class Sample:
     labels: Path | None
     group: str = ""
     overlay: Path | None = None
+    size: tuple[int, int] | None = None
+
+    def fitted(self, ids: np.ndarray) -> np.ndarray:
+        """Ids [h, w] at the sample's size, by the nearest pixel: [H, W]."""
+        return ids if self.size is None else nearest(ids, self.size)
 
     def picture(self) -> np.ndarray:
         """Read the frame: uint8 [H, W, 3], RGB.
@@ -40,6 +47,8 @@ class Sample:
             DataError: a file is missing or damaged, or the overlay does not fit the picture.
         """
         image = read_image(self.image)
+        if self.size is not None and self.size != image.shape[:2]:
+            image = cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_LINEAR)
         if self.overlay is None:
             return image
         added = read_array(self.overlay, "rgb")
@@ -69,6 +78,24 @@ class PanopticTruth:
 
 
 @dataclass(frozen=True)
+class ClassView:
+    """Classes to measure in.
+
+    Attributes:
+        names: the classes; id = position.
+        table: the model's class id -> that id: uint8 [256].
+    """
+
+    names: tuple[str, ...]
+    table: np.ndarray
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """Class name -> id."""
+        return {name: i for i, name in enumerate(self.names)}
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A benchmark on disk.
 
@@ -83,6 +110,9 @@ class Dataset:
         unknown: names of classes that count as unknown objects.
         optional: names of classes that a model need not know; to such a model they are void.
         by_benchmark: the benchmark's published pixel figures are those of the SMIYC code.
+        coarse: class of a label set with finer classes -> the class of this data set that it is a part of, so that
+            models of that set can be measured in the classes of this one.
+        stored: reads the values of a label file: int [H, W].
     """
 
     name: str
@@ -95,10 +125,21 @@ class Dataset:
     unknown: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     by_benchmark: bool = False
+    coarse: Mapping[str, str] = field(default_factory=dict)
+    stored: Callable[[Path], np.ndarray] = read_stored_values
 
-    def suits(self, labels: LabelSet) -> bool:
-        """Whether mIoU can be computed for a model of these classes."""
-        return self.classes is not None and set(self.classes.values()) - self.optional <= set(labels.names)
+    def view(self, labels: LabelSet) -> ClassView | None:
+        """The classes that a model of these labels is measured in; None where none can be."""
+        names = tuple(dict.fromkeys((self.classes or {}).values()))
+        if self.classes is None:
+            return None
+        if set(names) - self.optional <= set(labels.names):
+            return ClassView(labels.names, np.arange(256, dtype=np.uint8))
+        if not set(labels.names) <= self.coarse.keys():
+            return None
+        table = np.full(256, VOID, np.uint8)
+        table[: labels.num_classes] = [names.index(self.coarse[name]) for name in labels.names]
+        return ClassView(names, table)
 
     def anomaly_truth(self, sample: Sample) -> np.ndarray:
         """Ground truth uint8 [H, W]: 0 known, 1 anomaly, 255 void.
@@ -131,7 +172,16 @@ class Dataset:
         if sample.labels is None:
             raise DataError(f"{sample.image}: its ground truth is not public")
         allowed = {*(self.anomaly or ()), *(self.classes or ()), *self.void}
-        return read_label_map(sample.labels, LabelValues(ids, frozenset(allowed - ids.keys())))
+        values = LabelValues(ids, frozenset(allowed - ids.keys()))
+        return sample.fitted(values.decode(self.stored(sample.labels), str(sample.labels)))
+
+
+def nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Ids [h, w] at another size, by the nearest pixel: [H, W]."""
+    if size == ids.shape:
+        return ids
+    rows, cols = (np.arange(new) * old // new for new, old in zip(size, ids.shape, strict=True))
+    return ids[rows][:, cols]
 
 
 def require(folder: Path, layout: str, what: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from m2a_core.data import anomaly, classes
 from m2a_core.data.base import Dataset
+from m2a_core.data.packed_cityscapes import packed_cityscapes
 from m2a_core.errors import ConfigError, DataError
 
 DATASETS: dict[str, Callable[[Path], Dataset]] = {
@@ -19,6 +20,7 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "smiyc_obstacle": partial(anomaly.smiyc, track="obstacle"),
     "streethazards": classes.streethazards,
     "cityscapes": classes.cityscapes,
+    "cityscapes_640": packed_cityscapes,
     "camvid": classes.camvid,
     "coco_panoptic": classes.coco_panoptic,
     "coco_panoptic_k5": partial(classes.coco_panoptic, percent_unknown=5),

@@ -41,7 +41,7 @@ CAMVID_VOID = 11
 CITYSCAPES_VALUES = frozenset({-1, *range(34), 255})
 """Values of ``labelIds`` files; -1, the licence plate, is stored as 255 in 8 bits."""
 
-_CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
 def streethazards(root: Path) -> Dataset:
@@ -74,8 +74,17 @@ def cityscapes(root: Path, split: str = "val") -> Dataset:
         lambda p: root / "gtFine" / split / p.parent.name / f"{p.stem.removesuffix(suffix)}_gtFine_labelIds.png",
         lambda p: p.stem.removesuffix(suffix),
     )  # fmt: skip
-    classes = dict(zip(_CITYSCAPES_IDS, CITYSCAPES19.names, strict=True))
+    classes = dict(zip(CITYSCAPES_IDS, CITYSCAPES19.names, strict=True))
     return Dataset("cityscapes", samples, classes=classes, void=CITYSCAPES_VALUES - classes.keys())
+
+
+CAMVID_OF = {
+    "road": "road", "sidewalk": "pavement", "building": "building", "wall": "building", "fence": "fence",
+    "pole": "pole", "traffic light": "signsymbol", "traffic sign": "signsymbol", "vegetation": "tree",
+    "terrain": "tree", "sky": "sky", "person": "pedestrian", "rider": "bicyclist", "car": "car", "truck": "car",
+    "bus": "car", "train": "car", "motorcycle": "bicyclist", "bicycle": "bicyclist",
+}  # fmt: skip
+"""CamVid's class of each class of Cityscapes."""
 
 
 def camvid(root: Path, split: str = "test") -> Dataset:
@@ -88,7 +97,9 @@ def camvid(root: Path, split: str = "test") -> Dataset:
         "CamVid", CAMVID, pictures(require(images, CAMVID, "CamVid")), lambda p: labels / f"{p.stem}.png",
         lambda p: p.stem,
     )  # fmt: skip
-    return Dataset("camvid", samples, classes=dict(enumerate(CAMVID11.names)), void=frozenset({CAMVID_VOID}))
+    return Dataset(
+        "camvid", samples, classes=dict(enumerate(CAMVID11.names)), void=frozenset({CAMVID_VOID}), coarse=CAMVID_OF
+    )
 
 
 def coco_panoptic(root: Path, percent_unknown: int = 0) -> Dataset:

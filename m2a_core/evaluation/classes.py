@@ -13,7 +13,7 @@ import numpy as np
 
 from m2a_core.data.base import Dataset, PanopticTruth, Sample
 from m2a_core.errors import DataError
-from m2a_core.evaluation.predict import Outputs, model_ids
+from m2a_core.evaluation.predict import Outputs, class_view
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 from m2a_core.metrics.pixel import PixelMetrics
@@ -27,12 +27,12 @@ def semantic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, faile
         ``miou``, ``iou`` per class, ``confusion`` (``classes``, and ``counts`` [K][K+1] of pixels by true and found
         class, the last column for none) and ``class_frames`` (frame -> its own ``miou`` and ``accuracy``).
     """
-    ids = model_ids(labels, dataset)
-    confusion, frames = Confusion(labels.num_classes), {}
+    view = class_view(labels, dataset)
+    confusion, frames = Confusion(len(view.names)), {}
     for sample in _done(dataset, outputs):
         with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
-            alone = Confusion(labels.num_classes)
-            alone.update(maps["semantic"], dataset.class_truth(sample, ids))
+            alone = Confusion(len(view.names))
+            alone.update(view.table[maps["semantic"]], dataset.class_truth(sample, view.ids))
             confusion.counts += alone.counts
             if pixels := int(alone.counts.sum()):
                 right = float(np.trace(alone.counts)) / pixels
@@ -40,8 +40,8 @@ def semantic_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, faile
     iou = confusion.iou()
     return {
         "miou": mean_iou(iou),
-        "iou": dict(zip(labels.names, iou.tolist(), strict=True)),
-        "confusion": {"classes": list(labels.names), "counts": confusion.counts.tolist()},
+        "iou": dict(zip(view.names, iou.tolist(), strict=True)),
+        "confusion": {"classes": list(view.names), "counts": confusion.counts.tolist()},
         "class_frames": frames,
     }
 
@@ -52,7 +52,8 @@ def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, faile
     The anomaly threshold of a group is the one at 95 % true-positive rate on all other groups; a pixel at or above it
     is unknown. Of a data set with one group, the threshold is its own.
     """
-    ids = model_ids(labels, dataset)
+    view = class_view(labels, dataset)
+    unknown = len(view.names)
     groups = sorted({sample.group for sample in dataset.samples})
     result = {}
     thresholds = {}
@@ -64,14 +65,14 @@ def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, faile
                 with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
                     metrics.update(maps["anomaly"], dataset.anomaly_truth(sample))
         thresholds[group] = metrics.compute().tpr95_threshold
-        confusion, images = Confusion(labels.num_classes + 1), 0
+        confusion, images = Confusion(unknown + 1), 0
         for sample in _done(dataset, outputs):
             if sample.group != group:
                 continue
             with _named(sample, failed), np.load(outputs.prediction(sample), allow_pickle=False) as maps:
-                predicted = np.where(maps["anomaly"] >= thresholds[group], labels.unknown_id, maps["semantic"])
-                truth = dataset.class_truth(sample, ids)
-                truth[dataset.anomaly_truth(sample) == 1] = labels.unknown_id
+                predicted = np.where(maps["anomaly"] >= thresholds[group], unknown, view.table[maps["semantic"]])
+                truth = dataset.class_truth(sample, view.ids)
+                truth[dataset.anomaly_truth(sample) == 1] = unknown
                 confusion.update(predicted.astype(np.uint8), truth)
                 images += 1
         result[group] = (open_iou(confusion), images)

@@ -12,7 +12,7 @@ import numpy as np
 from m2a_core.data.base import Dataset
 from m2a_core.data.files import Pair, frame_name, read_score, read_truth
 from m2a_core.errors import DataError
-from m2a_core.evaluation.predict import OWN_SCORES, Outputs
+from m2a_core.evaluation.predict import OWN_SCORES, Outputs, class_view
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
@@ -125,10 +125,13 @@ class ClassPictures:
     def __init__(self, dataset: Dataset, labels: LabelSet, outputs: Outputs) -> None:
         """Take the data set, the model's classes and where its outputs are."""
         self._samples = {sample.name: sample for sample in dataset.samples}
-        self._dataset, self._labels, self._outputs = dataset, labels, outputs
+        self._dataset, self._view, self._outputs = dataset, class_view(labels, dataset), outputs
         self._colors = np.full((256, 3), VOID, np.uint8)
-        self._colors[: labels.num_classes] = labels.colors
-        self.legend = [("fill", f"rgb{color}", name) for name, color in zip(labels.names, labels.colors, strict=True)]
+        # Of model classes that are one class here, the first gives its colour.
+        ids = self._view.table[: labels.num_classes]
+        self._colors[ids[::-1]] = labels.colors[::-1]
+        colors = (tuple(map(int, self._colors[i])) for i in range(len(self._view.names)))
+        self.legend = [("fill", f"rgb{color}", name) for name, color in zip(self._view.names, colors, strict=True)]
         self.legend += [("fill", f"rgb{VOID}", "no class"), ("fill", f"rgb{MISSED}", "wrong pixels: another class")]
 
     def of(self, name: str) -> dict[str, np.ndarray]:
@@ -137,10 +140,10 @@ class ClassPictures:
         Raises:
             DataError: a file cannot be read.
         """
-        sample, ids = self._samples[name], {name: i for i, name in enumerate(self._labels.names)}
-        image, truth = sample.picture(), self._dataset.class_truth(sample, ids)
+        sample = self._samples[name]
+        image, truth = sample.picture(), self._dataset.class_truth(sample, self._view.ids)
         with np.load(self._outputs.prediction(sample), allow_pickle=False) as maps:
-            found = maps["semantic"]
+            found = self._view.table[maps["semantic"]]
         wrong = _greyed(image, truth.shape)
         wrong[(truth != 255) & (found != truth)] = MISSED
         return {"input": image, "truth": self._colors[truth], "found": self._colors[found], "wrong pixels": wrong}

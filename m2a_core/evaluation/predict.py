@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.data.base import Dataset, Sample
+from m2a_core.data.base import ClassView, Dataset, Sample
 from m2a_core.data.files import SCORE_KEY, Pair
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
@@ -177,20 +177,20 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
     return failed
 
 
-def model_ids(labels: LabelSet, dataset: Dataset) -> Mapping[str, int]:
-    """Class name -> id of the model.
+def class_view(labels: LabelSet, dataset: Dataset) -> ClassView:
+    """The classes that a model is measured in: its own, or those of a data set with coarser ones.
 
     Raises:
         DataError: the model lacks a class of the data set, so its IoU would mean something else.
     """
-    ids = {name: i for i, name in enumerate(labels.names)}
-    absent = sorted(set((dataset.classes or {}).values()) - dataset.optional - ids.keys())
-    if absent:
+    view = dataset.view(labels)
+    if view is None:
+        absent = sorted(set((dataset.classes or {}).values()) - dataset.optional - set(labels.names))
         raise DataError(
             f"data set '{dataset.name}' has classes that the model's label set '{labels.name}' lacks: "
             f"{', '.join(absent[:8])}"
         )
-    return ids
+    return view
 
 
 def _write_png(path: Path, mask: np.ndarray) -> None:

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from m2a_core.data.packed_cityscapes import STORED_VOID
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import CITYSCAPES19
-from m2a_core.training.cityscapes_frames import VOID, own_car, packed_cityscapes_sources
+from m2a_core.training.cityscapes_frames import own_car, packed_cityscapes_sources
 from m2a_core.training.targets import CHOICES, IGNORE, OWN_CAR, SURE_CHOICES, make_target
 from test.training.trees import write_packed_cityscapes
 
@@ -64,7 +65,7 @@ def test_the_own_car_may_be_any_class_and_is_none_of_the_unknown():
     [
         (np.zeros((64, 64), np.uint8), r"aachen_0\.png: expected a 16-bit map .*, got uint8"),
         (np.full((64, 64), 19000, np.uint16), r"aachen_0\.png: value 19000 is outside"),
-        (np.full((64, 64), VOID - 1, np.uint16), r"value 65534 is outside"),
+        (np.full((64, 64), STORED_VOID - 1, np.uint16), r"value 65534 is outside"),
         (np.zeros((32, 64), np.uint16), r"label is \[32, 64\], its image \[64, 64\]"),
     ],
 )
