@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from m2a_core.encoded_image import MAX_PIXELS
 from m2a_core.errors import DataError
 from m2a_core.types import Frame
 from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
@@ -113,7 +114,9 @@ def _camera_info_topics(bag: Bag, cameras: Sequence[CameraTopic]) -> dict[str, l
     return found
 
 
-def load_frames(bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0, calibrated: bool = False) -> Iterator[Loaded]:
+def load_frames(
+    bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0, calibrated: bool = False, max_pixels: int = MAX_PIXELS
+) -> Iterator[Loaded]:
     """Decode the images of a bag, by time of recording.
 
     Args:
@@ -121,11 +124,12 @@ def load_frames(bag: Bag, cameras: Sequence[CameraTopic], skip: int = 0, calibra
         cameras: the topics to read.
         skip: messages at the beginning to leave out.
         calibrated: see ``image_messages``.
+        max_pixels: a compressed image that claims more is a ``Problem``, too.
 
     Raises:
         DataError: the bag is damaged or cut short. A damaged image is no error but a ``Problem``.
     """
-    return map(load_frame, image_messages(bag, cameras, skip, calibrated))
+    return (load_frame(message, max_pixels) for message in image_messages(bag, cameras, skip, calibrated))
 
 
 def stamp_of(message: Any) -> int:
@@ -133,7 +137,7 @@ def stamp_of(message: Any) -> int:
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
-def load_frame(recorded: Recorded) -> Loaded:
+def load_frame(recorded: Recorded, max_pixels: int = MAX_PIXELS) -> Loaded:
     """Decode one image message; a damaged one is no error but a ``Problem``."""
     start = perf_counter()
     stamp: int | None = None
@@ -142,7 +146,7 @@ def load_frame(recorded: Recorded) -> Loaded:
     try:
         message = decode(recorded.data, recorded.msgtype)
         stamp = stamp_of(message)
-        decoded = decode_image_message(message)
+        decoded = decode_image_message(message, max_pixels)
         oddity = decoded.oddity
         content = Frame(decoded.rgb, stamp, message.header.frame_id, recorded.camera)
     except ImageError as error:

@@ -65,7 +65,7 @@ def replay_offline(
         result = streams[prepared.frame.camera].track(prepared, inferred, perception)
         recorder.add_frame(answer_of(loaded, result, perception.labels, settings))
 
-    frames = load_frames(bag, cameras, recorder.done, calibrated)
+    frames = load_frames(bag, cameras, recorder.done, calibrated, settings.max_image_pixels)
     with Ahead(frames, _READ_AHEAD) as items, Behind(_UNWRITTEN) as behind:
         for loaded in items:
             content = loaded.content

@@ -187,6 +187,15 @@ def test_an_image_that_claims_too_many_pixels_is_counted(replay, tmp_path) -> No
     assert [problem["reason"] for problem in done.problems] == ["bad_image.too_large"]
 
 
+def test_the_limit_on_pixels_is_the_node_s_parameter(replay, tmp_path) -> None:
+    parameters = tmp_path / "m2a.param.yaml"
+    parameters.write_text("/**: {ros__parameters: {max_image_pixels: 12287}}\n")
+    bag = write_bag(tmp_path / "a", [packed("/cam/compressed", stream(RGB), "png")])
+    done = replay(bag, "--params-file", parameters, out="limited")
+    assert [problem["reason"] for problem in done.problems] == ["bad_image.too_large"]
+    assert len(replay(bag).frames) == 1
+
+
 def mixed(path: Path) -> Path:
     """A topic whose type changes after two images."""
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Float64
@@ -143,17 +145,22 @@ def bad_raw() -> dict[str, tuple[str, dict[str, Any]]]:
     }
 
 
-def bad_compressed() -> dict[str, tuple[str, bytes]]:
+def bad_compressed() -> dict[str, tuple[str, bytes, str]]:
+    """Reason, data and format."""
     jpeg, png = (bytes(compressed(scene(RED_BOX), 1, kind).data) for kind in (".jpg", ".png"))
+    depth = cv2.imencode(".png", np.full((96, 128), 2000, np.uint16))[1].tobytes()
+    bitmap = cv2.imencode(".bmp", scene(RED_BOX))[1].tobytes()
     return {
-        "no data": ("empty", b""),
-        "text": ("undecodable", b"no camera today"),
-        "zeros": ("undecodable", bytes(1000)),
-        "half a jpeg": ("undecodable", jpeg[: len(jpeg) // 2]),
-        "half a png": ("undecodable", png[: len(png) // 2]),
-        "a jpeg's two ends": ("undecodable", jpeg[:4] + jpeg[-2:]),
-        "a png of nothing": ("undecodable", png[:8] + png[-12:]),
-        "a png of four thousand million pixels": ("too_large", png[:16] + b"\0\0\xff\xff" * 2 + png[24:]),
+        "no data": ("empty", b"", "jpeg"),
+        "text": ("undecodable", b"no camera today", "jpeg"),
+        "zeros": ("undecodable", bytes(1000), "jpeg"),
+        "half a jpeg": ("undecodable", jpeg[: len(jpeg) // 2], "jpeg"),
+        "half a png": ("undecodable", png[: len(png) // 2], "jpeg"),
+        "a jpeg's two ends": ("undecodable", jpeg[:4] + jpeg[-2:], "jpeg"),
+        "a png of nothing": ("undecodable", png[:8] + png[-12:], "jpeg"),
+        "a png of four thousand million pixels": ("too_large", png[:16] + b"\0\0\xff\xff" * 2 + png[24:], "jpeg"),
+        "depth as png": ("unconvertible", depth, "16UC1; png compressed "),
+        "another codec": ("undecodable", bitmap, "bmp"),
     }
 
 
@@ -167,12 +174,12 @@ def test_no_malformed_image_gives_anything_on_any_output(site: Site, camera: str
     site.settle()
     before = {topic: len(site.listener.received[topic]) for topic in [*site.topics[camera], site.times(camera)]}
     cases = bad_raw() if camera == "front" else bad_compressed()
-    for name, (reason, change) in cases.items():
+    for name, (reason, change, *form) in cases.items():
         stamp = site.stamp()
         if isinstance(change, dict):
             bad: Image | CompressedImage = raw(stamp, **change)
         else:
-            bad = CompressedImage(header=raw(stamp).header, format="jpeg", data=change)
+            bad = CompressedImage(header=raw(stamp).header, format=form[0], data=change)
         counted = drops(site.status(camera), reason)
 
         def play_and_count(status: dict[str, str], bad: Any = bad, reason: str = reason, so_far: int = counted) -> bool:
@@ -186,6 +193,22 @@ def test_no_malformed_image_gives_anything_on_any_output(site: Site, camera: str
     assert after == before
     assert site.node.process.poll() is None
     site.ask(camera)
+
+
+def test_a_jpeg_without_its_end_is_answered_and_counted(site: Site) -> None:
+    counted = int(site.status("rear").get("images.without_end", 0))
+    sent: list[Any] = []
+
+    def play_and_see(status: dict[str, str]) -> bool:
+        message = compressed(scene(RED_BOX), site.stamp(), ".jpg")
+        message.data = message.data[:-2]
+        site.player.play(INPUTS["rear"], [message])
+        sent.append(message.header.stamp)
+        return int(status.get("images.without_end", 0)) > counted
+
+    site.until("rear", play_and_see)
+    mask = "/m2a/output/rear/open_set_mask"
+    assert site.listener.spin_until(lambda: any(site.seen(mask, stamp) for stamp in sent))
 
 
 INFOS = {
