@@ -195,6 +195,17 @@ def test_library_is_the_same_byte_by_byte_wherever_its_sources_lie(tensorrt_head
     assert identity_of(build / LIBRARY) != identity_of(library)
 
 
+def test_default_build_has_code_for_every_gpu_that_the_documents_name(tensorrt_headers, tmp_path):
+    if find_nvcc() is None or shutil.which("cmake") is None:
+        pytest.skip("no nvcc or no cmake: the plugin cannot be built")
+    command = ["cmake", "-S", SOURCE, "-B", tmp_path, f"-DTENSORRT_INCLUDE_DIR={tensorrt_headers}"]
+    command.append(f"-DCMAKE_CUDA_COMPILER={find_nvcc()}")
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    built = {int(number) for number in re.findall(r"\d+", re.search("GPU architectures: (.*)", said)[1])}
+    documented = {int(number) for number in re.findall(r"sm_(\d+)", (ROOT / "docs" / "kernel.md").read_text())}
+    assert documented >= built >= {75, 80, 86, 87, 89, 90}
+
+
 def test_folder_without_headers_is_named(tmp_path):
     with pytest.raises(EngineError, match=r"expected TensorRT's headers there, found no NvInferRuntime.h"):
         ensure_plugin(tmp_path, tmp_path)
