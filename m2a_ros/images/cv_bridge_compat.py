@@ -3,6 +3,9 @@
 Messages are always read and written here. That part of cv_bridge is Python and has four defects that are errors, or
 read right, here: padding that is no multiple of the pixel, a step below a row, data that is too long, big-endian images
 under NumPy 2.
+
+Floats become integers rounded and saturated, NaN becomes 0, where cv_bridge is not installed; OpenCV, which cv_bridge
+converts with, saturates below 2^31 alone and gives the smallest integer for NaN and what is larger.
 """
 
 from __future__ import annotations

@@ -165,6 +165,7 @@ def _convert_depth(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return flat.reshape(array.shape)
     scale = {(1, 2): 257.0, (2, 1): 1 / 257.0}.get((array.dtype.itemsize, dtype.itemsize), 1.0)
     limits = np.iinfo(dtype)
-    # What is not a number becomes 0, as in OpenCV.
+    # Beyond the target's range values saturate, and what is not a number becomes 0. OpenCV, and with it ROS's
+    # cv_bridge, saturates below 2^31 alone: larger floats and NaN wrap to the smallest integer (1e10 is 0 in uint8).
     rounded = np.nan_to_num(np.rint(array * np.float64(scale)), nan=0.0, posinf=np.inf, neginf=-np.inf)
     return np.clip(rounded, limits.min, limits.max).astype(dtype)

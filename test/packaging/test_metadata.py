@@ -17,9 +17,10 @@ from test.packaging.conftest import ROOT
 OWN = {"m2a_core", "m2a_ros"}
 DEBIAN_NAMES = {
     "cv2": "python3-opencv", "PIL": "python3-pil", "jinja2": "python3-jinja2", "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip", "rosbags": "python3-rosbags-pip",
     "tf2_ros": "tf2_ros_py", "tqdm": "python3-tqdm", "yaml": "python3-yaml",
 }  # fmt: skip
-PIP_ONLY = {"onnxruntime", "ray", "rerun", "rosbags", "upath"}
+PIP_ONLY = {"ray", "rerun", "upath"}
 """No ROS distribution packages them; package.xml says so, setup.cfg holds their versions."""
 MAIL = re.compile(r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9._-]+\.[a-zA-Z]{2,}")
 
@@ -70,6 +71,12 @@ def test_every_third_party_import_of_the_ros_side_is_a_declared_dependency(descr
         if name not in OWN | PIP_ONLY | set(sys.stdlib_module_names) and DEBIAN_NAMES.get(name, name) not in declared
     }
     assert missing == set()
+
+
+def test_programs_that_the_launch_files_start_are_declared_dependencies(description):
+    declared = {depend.name for depend in description.exec_depends}
+    assert {"ros2launch", "ros2bag", "rviz2"} <= declared
+    assert [url.type for url in description.urls] == ["website"]
 
 
 def test_groups_that_bring_torch_agree_on_one_exact_version(setup_cfg):

@@ -209,6 +209,16 @@ def test_not_a_number_becomes_zero_and_infinity_saturates() -> None:
     assert BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(array), "8UC1").tolist() == [[0, 255, 0, 1]]
 
 
+@pytest.mark.parametrize("target", ["8UC1", "8SC1", "16UC1", "16SC1", "32SC1"])
+def test_floats_beyond_an_integer_s_range_saturate_where_opencv_s_do_only_below_two_to_the_31(target: str) -> None:
+    small, large = np.array([[300.0, -300.0, 7e4, -7e4]], np.float32), np.array([[1e10, -1e10]], np.float32)
+    code = {"8UC1": cv2.CV_8U, "8SC1": cv2.CV_8S, "16UC1": cv2.CV_16U, "16SC1": cv2.CV_16S, "32SC1": cv2.CV_32S}[target]
+    ours = BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(small), target)
+    np.testing.assert_array_equal(ours, cv2.add(small, 0, dtype=code))
+    limits = np.iinfo(ours.dtype)
+    assert BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(large), target).tolist() == [[limits.max, limits.min]]
+
+
 def test_conversions_of_a_ros_installation_are_used_and_its_errors_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
