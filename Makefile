@@ -56,7 +56,7 @@ $(CREATED):
 
 $(RUNNING): $(CREATED) $(METADATA)
 	@echo "Installing what running needs into $(VENV) (about 0.5 GB, once) ..."
-	$(PIP) install -qq -e '.[ros]'
+	$(PIP) install -qq -e '.[ros,replay]'
 	@touch $@
 
 # One pip call, so that the resolver sees torch's exact version together with everything that depends on it.

@@ -7,7 +7,10 @@ import os
 import shutil
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +19,7 @@ import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from m2a_core.compose.clip import load_clip
+from m2a_core.compose.clip import Clip, load_clip, ping_pong
 from m2a_core.compose.composer import ANOMALY, Sighting
 from m2a_core.compose.ground import GroundCamera
 from m2a_core.errors import ConfigError
@@ -31,6 +34,10 @@ INFO_TOPIC = "/camera/front/camera_info"
 TRUTH_TOPIC = "/m2a/truth/{camera}/{name}"
 CAMERA = "camera_front"
 FIRST_STAMP_NS = 1_700_000_000_000_000_000
+ROUNDS_WITH_TRUTH = 2
+"""Scoring takes longer than playing: a looped bag has masks of so many times forth and back."""
+
+_LABELLED = -1
 STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
 
@@ -56,42 +63,90 @@ def make_bag(clip_folder: Path, out: Path, storage: str, transport: str, frames:
     count = len(clip) if frames is None else frames
     if not 1 <= count <= len(clip):
         raise ConfigError(f"--frames {count}: expected 1 to {len(clip)}, the frames of the clip")
-    for name in ("bag", "truth"):
+    with _whole(out, "truth", "bag") as unfinished:
+        _write(clip, unfinished, storage, transport, clip.frame_rate, range(count), _LABELLED)
+    return count
+
+
+def make_looped_bag(clip_folder: Path, out: Path, seconds: float, rate: float) -> int:
+    """Write ``out/bag``, the clip forth and back as JPEG, and ``out/truth`` and ``out/instances`` of its beginning.
+
+    Args:
+        clip_folder: a composed clip.
+        out: where to write.
+        seconds: how long it lasts.
+        rate: frames per second.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ConfigError: ``out`` holds a bag.
+        DataError: the clip is damaged.
+        OSError: it cannot be written.
+    """
+    clip = load_clip(clip_folder)
+    indices = [ping_pong(len(clip), step) for step in range(max(1, round(seconds * rate)))]
+    with _whole(out, "truth", "instances", "bag") as unfinished:
+        _write(clip, unfinished, "mcap", "compressed", rate, indices, ROUNDS_WITH_TRUTH * (2 * len(clip) - 2))
+    return len(indices)
+
+
+@contextmanager
+def _whole(out: Path, *names: str) -> Iterator[Path]:
+    """A folder for what appears in ``out`` under these names when the block ends well."""
+    for name in names:
         if (out / name).exists():
             raise ConfigError(f"--out {out}: there is a {name} already; give another --out or delete it")
     unfinished = out / ".partial"
     shutil.rmtree(unfinished, ignore_errors=True)
-    (unfinished / "truth").mkdir(parents=True)
-    with Writer(unfinished / "bag", version=9, storage_plugin=STORAGE[storage]) as writer:
-        compressed = transport == "compressed"
-        kind = COMPRESSED if compressed else IMAGE
-        images = writer.add_connection(IMAGE_TOPIC + "/compressed" * compressed, kind, typestore=TYPESTORE)
-        infos = writer.add_connection(INFO_TOPIC, CAMERA_INFO, typestore=TYPESTORE)
-        masks, ids = (
-            writer.add_connection(TRUTH_TOPIC.format(camera=CAMERA, name=name), IMAGE, typestore=TYPESTORE)
-            for name in TRUTH_NAMES
-        )
-        mounting = writer.add_connection("/tf_static", TF, typestore=TYPESTORE)
-        writer.write(mounting, FIRST_STAMP_NS, TYPESTORE.serialize_cdr(_mounting(clip.camera), TF))
-        for i in range(count):
-            stamp = FIRST_STAMP_NS + round(i * 1e9 / clip.frame_rate)
-            header = _header(stamp)
-            info, image = _info(clip.camera, header), _image(clip.image(i), header, kind)
-            writer.write(infos, stamp, TYPESTORE.serialize_cdr(info, CAMERA_INFO))
-            writer.write(images, stamp, TYPESTORE.serialize_cdr(image, kind))
-            truth = clip.truth(i)
-            for target, values, encoding in (
-                (masks, truth, "mono8"), (ids, _instances(truth, clip.sightings[i]), "16UC1"),
-            ):  # fmt: skip
-                message = raw_image(header, values, encoding)
-                writer.write(target, stamp, TYPESTORE.serialize_cdr(message, IMAGE))
-            done, png = cv2.imencode(".png", truth)
-            assert done
-            (unfinished / "truth" / f"{stamp}.png").write_bytes(png.tobytes())
-    for name in ("truth", "bag"):
+    for name in names[:-1]:
+        (unfinished / name).mkdir(parents=True)
+    yield unfinished
+    for name in names:
         os.replace(unfinished / name, out / name)
     unfinished.rmdir()
-    return count
+
+
+def _write(
+    clip: Clip, out: Path, storage: str, transport: str, rate: float, indices: Sequence[int], masks: int
+) -> None:
+    """Write the clip's frames ``indices``.
+
+    The first ``masks`` of them get masks as files; with ``_LABELLED`` all, and labels and ids on topics.
+    """
+    kind = COMPRESSED if transport == "compressed" else IMAGE
+    labelled = masks == _LABELLED
+
+    @lru_cache(len(clip) if kind == COMPRESSED else 1)
+    def picture(index: int) -> Any:
+        return _image(clip.image(index), _header(0), kind)
+
+    with Writer(out / "bag", version=9, storage_plugin=STORAGE[storage]) as writer:
+        images = writer.add_connection(IMAGE_TOPIC + "/compressed" * (kind == COMPRESSED), kind, typestore=TYPESTORE)
+        infos = writer.add_connection(INFO_TOPIC, CAMERA_INFO, typestore=TYPESTORE)
+        labels = [
+            writer.add_connection(TRUTH_TOPIC.format(camera=CAMERA, name=name), IMAGE, typestore=TYPESTORE)
+            for name in TRUTH_NAMES
+            if labelled
+        ]
+        mounting = writer.add_connection("/tf_static", TF, typestore=TYPESTORE)
+        writer.write(mounting, FIRST_STAMP_NS, TYPESTORE.serialize_cdr(_mounting(clip.camera), TF))
+        for step, index in enumerate(indices):
+            stamp = FIRST_STAMP_NS + round(step * 1e9 / rate)
+            header = _header(stamp)
+            image = replace(picture(index), header=header)
+            writer.write(infos, stamp, TYPESTORE.serialize_cdr(_info(clip.camera, header), CAMERA_INFO))
+            writer.write(images, stamp, TYPESTORE.serialize_cdr(image, kind))
+            if not labelled and step >= masks:
+                continue
+            truth = clip.truth(index)
+            maps = ((truth, "mono8"), (_instances(truth, clip.sightings[index]), "16UC1"))
+            for topic, (values, encoding) in zip(labels, maps, strict=False):
+                message = raw_image(header, values, encoding)
+                writer.write(topic, stamp, TYPESTORE.serialize_cdr(message, IMAGE))
+            for folder, (values, _) in zip(("truth",) if labelled else ("truth", "instances"), maps, strict=False):
+                (out / folder / f"{stamp}.png").write_bytes(cv2.imencode(".png", values)[1].tobytes())
 
 
 def _header(stamp_ns: int, frame_id: str = FRAME_ID) -> Any:

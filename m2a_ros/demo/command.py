@@ -1,11 +1,11 @@
 """Play a real driving clip through the ROS 2 node and show what it finds.
 
-Three processes talk over DDS: a player publishes the clip forth and back at its own rate, the node answers as fast as
-it can (the latest frame wins), a recorder subscribes to its outputs. Cut-out objects were composed into the clip, so
-that there is ground truth; see NOTICE.md beside it.
+Makes a bag of the clip, played forth and back (`m2a bag make`), replays it at its own pace through the node over DDS
+(`m2a replay --mode realtime`: the node answers as fast as it can, the latest frame wins), and shows the report. Objects
+were composed into the clip, so that there is ground truth; see NOTICE.md beside it.
 
-DIR then holds overlay.mp4, contact_sheet.png, report.html (plots) and figures.json. The exit code is 0 only if at least
-one map came and every output carries the stamp and frame of an image that was sent, 1 if not.
+DIR then holds overlay.webm, contact_sheet.png, report.html (plots) and figures.json. The exit code is 0 only if at
+least one frame was answered and every output carries the stamp and frame of an image that was sent, 1 if not.
 
 For example:
   m2a demo
@@ -15,14 +15,13 @@ For example:
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from importlib import import_module
 from pathlib import Path
 
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import load_clip
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, DataError
 
 HELP = "play a driving clip through the ROS 2 node and show what it finds"
 
@@ -41,37 +40,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--duration", type=float, default=20.0, metavar="SECONDS", help="how long to play (default: %(default)g)"
+        "--duration", type=float, default=15.0, metavar="SECONDS", help="how long to play (default: %(default)g)"
     )
     parser.add_argument("--rate", type=float, metavar="HZ", help="frames per second (default: the clip's own, 25)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play, score, draw and print."""
-    import_module("rclpy")  # Its absence is said here, not in the log of a child process.
-    from m2a_ros.demo.orchestrate import Playback, play_live
-    from m2a_ros.demo.report import write_report
-    from m2a_ros.process.children import terminate_as_interrupt
-    from m2a_ros.process.domain import free_domain
+    """Make the bag, replay it, sum up and print."""
+    for package in ("rclpy", "rosbags"):
+        import_module(package)  # Its absence is said here, not in the log of a child process.
+    from m2a_ros.demo.drive import replay_drive
+    from m2a_ros.demo.summary import summarize
     from m2a_ros.process.shared_files import shared_file
 
-    folder = shared_file("config/demo/clip.yaml").parent
-    clip = load_clip(folder)
+    clip = load_clip(shared_file("config/demo/clip.yaml").parent)
     rate = clip.frame_rate if args.rate is None else args.rate
     _check_range("--rate", rate, _RATES)
     _check_range("--duration", args.duration, _DURATIONS)
     bundle = load_bundle(args.model)
     out = args.out.resolve()
-    work = out / "live"
-    work.mkdir(parents=True, exist_ok=True)
-    playback = Playback(folder, str(bundle.directory), rate, args.duration, work, free_domain())
-    with terminate_as_interrupt():
-        recording = play_live(playback, os.environ)
-        outcome = write_report(recording, clip, bundle, out)
-    for recorded in (recording.maps, recording.overlays):
-        shutil.rmtree(recorded)
-    print(f"\n{outcome.text}")
-    return 0 if outcome.is_sound else _UNSOUND
+    try:
+        drive = replay_drive(clip, bundle, rate, args.duration, out / "live")
+        found = summarize(drive, clip, bundle, out)
+        shutil.rmtree(drive.work)
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
+    print(f"\n{found.text}")
+    return 0 if found.is_sound else _UNSOUND
 
 
 def _check_range(name: str, value: float, limits: tuple[float, float]) -> None:

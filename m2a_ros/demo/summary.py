@@ -1,103 +1,111 @@
-"""Figures of one live run: rates, latency, drops, and whether every output belongs to a frame that was sent."""
+"""From a replayed drive to the files and the text that the demo leaves behind."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import cv2
 
-from m2a_ros.demo.records import ANOMALY, FRAME_ID, MARKERS, Received, Sent
+from m2a_core.bundle.loading import ModelBundle
+from m2a_core.compose.clip import Clip
+from m2a_core.files import write_json
+from m2a_core.reporting.page import count, percent
+from m2a_ros.demo.contact_sheet import contact_sheet
+from m2a_ros.demo.drive import CAMERA, Drive
+from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.review.layout import film_path
+from m2a_ros.review.session import REPORT
 
-PERCENTILES = (50, 95, 99)
+VIDEO, SHEET, FIGURES = "overlay.webm", "contact_sheet.png", "figures.json"
 
 
 @dataclass(frozen=True)
-class LiveFigures:
-    """What the live part came to.
+class Outcome:
+    """How the demo ended.
 
     Attributes:
-        sent: frames sent.
-        sent_rate: frames sent per second.
-        maps: anomaly maps received.
-        map_rate: anomaly maps received per second, over the time from the first to the last.
-        dropped: frames sent for which no anomaly map came.
-        latency_ms: float64 [maps], from the camera's stamp to the map's arrival; of maps of sent frames only.
-        percentiles_ms: latency by percentile; empty without maps.
-        per_second: int64 [S, 2], frames sent in each second since the first, and those of them a map came for.
-        outputs: messages by output.
-        markers: markers in all marker arrays.
+        text: one screen of text.
+        is_sound: at least one frame was answered, and every output belongs to a frame that was sent.
     """
 
-    sent: int
-    sent_rate: float
-    maps: int
-    map_rate: float
-    dropped: int
-    latency_ms: np.ndarray
-    percentiles_ms: dict[int, float]
-    per_second: np.ndarray
-    outputs: dict[str, int]
-    markers: int
+    text: str
+    is_sound: bool
 
 
-def live_figures(sent: Sequence[Sent], received: Sequence[Received]) -> LiveFigures:
-    """Compute the figures.
+def summarize(drive: Drive, clip: Clip, bundle: ModelBundle, out: Path) -> Outcome:
+    """Write the files into ``out``.
 
-    Args:
-        sent: frames in the order they were sent; at least one.
-        received: outputs in the order they came.
+    Raises:
+        DataError: the replay's results are damaged.
+        OSError: ``out`` cannot be written.
     """
-    stamps = np.array([s.stamp for s in sent], np.int64)
-    maps = [r for r in received if r.output == ANOMALY]
-    known = set(stamps.tolist())
-    latency = np.array([(r.received - r.stamp) / 1e6 for r in maps if r.stamp in known], np.float64)
-    answered = {r.stamp for r in maps}
-    seconds = (stamps - stamps[0]) // 1_000_000_000
-    has_map = np.array([s in answered for s in stamps.tolist()])
-    length = int(seconds[-1]) + 1
-    per_second = np.stack([np.bincount(seconds, minlength=length), np.bincount(seconds[has_map], minlength=length)], 1)
-    return LiveFigures(
-        sent=len(sent),
-        sent_rate=_rate(stamps),
-        maps=len(maps),
-        map_rate=_rate(np.array([r.received for r in maps], np.int64)),
-        dropped=int((~has_map).sum()),
-        latency_ms=latency,
-        percentiles_ms={p: float(np.percentile(latency, p)) for p in PERCENTILES} if len(latency) else {},
-        per_second=per_second,
-        outputs=dict(Counter(r.output for r in received)),
-        markers=sum(r.items for r in received),
-    )
+    figures = _figures(drive, bundle)
+    names = [SHEET, REPORT, FIGURES]
+    film = film_path(drive.results / drive.source.name, CAMERA)
+    if film.is_file():
+        shutil.copy(film, out / VIDEO)
+        names.insert(0, VIDEO)
+    sheet = contact_sheet(drive, clip, bundle.manifest.labels)
+    if sheet is None:
+        names.remove(SHEET)
+    else:
+        cv2.imwrite(str(out / SHEET), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    shutil.copy(drive.results / REPORT, out / REPORT)
+    write_json(out / FIGURES, figures)
+    return Outcome(_text(figures, bundle.manifest.name, out, names), not figures["problems"])
 
 
-def mismatches(sent: Sequence[Sent], received: Sequence[Received]) -> list[str]:
-    """What is wrong with the outputs, one line per message.
+def _figures(drive: Drive, bundle: ModelBundle) -> dict[str, Any]:
+    bag, truth = drive.summary["bags"][0], drive.summary["truth"]
+    live = bag["realtime"]
+    problems = list(live["outputs_of_no_image"]["first"])
+    if not live["answered"]:
+        problems.append("no frame was answered")
+    softmax = truth["scores"]["msp"]
+    return {
+        "sent": live["sent"],
+        "sent_per_second": drive.rate,
+        "maps": live["answered"],
+        "maps_per_second": live["answered"] / live["seconds"],
+        "dropped": live["sent"] - live["answered"],
+        "lost": live["lost"],
+        "latency_ms": live["latency_ms"] or {},
+        "outputs": {spec.topic: live["answered"] for spec in MAPS},
+        "frames_scored": truth["frames_scored"],
+        "published": {key: truth["pixel"][key] for key in ("auprc", "fpr95")},
+        "maximum_softmax_of": bundle.manifest.name,
+        "maximum_softmax": {key: softmax[key] for key in ("auprc", "fpr95")},
+        "problems": problems,
+    }
 
-    Image outputs must carry a sent frame's stamp and the camera's frame id, marker arrays a sent frame's stamp; no
-    frame may be answered twice on a topic.
 
-    Args:
-        sent: frames sent.
-        received: outputs received.
-    """
-    known = {s.stamp for s in sent}
-    problems = []
-    for (output, stamp), count in Counter(
-        (r.output, r.stamp) for r in received if r.items or r.output != MARKERS
-    ).items():
-        if stamp not in known:
-            problems.append(f"{output}: stamp {stamp} was never sent")
-        elif count > 1:
-            problems.append(f"{output}: stamp {stamp} came {count} times")
-    for record in received:
-        if record.output != MARKERS and record.frame_id != FRAME_ID:
-            problems.append(f"{record.output}: frame_id '{record.frame_id}' of stamp {record.stamp}, sent '{FRAME_ID}'")
-    return problems
+def _text(figures: Mapping[str, Any], model: str, out: Path, names: list[str]) -> str:
+    lost = ", ".join(f"{number} {reason}" for reason, number in figures["lost"].items())
+    lines = [
+        f"model       {model}",
+        f"sent        {count(figures['sent'], 'frame')}, {figures['sent_per_second']:.1f} per second",
+        f"published   {count(figures['maps'], 'anomaly map')}, {figures['maps_per_second']:.1f} per second",
+        f"dropped     {count(figures['dropped'], 'frame')}{f' ({lost})' if lost else ''}: a newer one came first",
+    ]
+    if figures["latency_ms"]:
+        values = ", ".join(f"{p} {figures['latency_ms'][p]:.0f}" for p in ("p50", "p95", "p99"))
+        lines.append(f"latency     {values} ms, from sending a frame to the last of its maps")
+    if figures["frames_scored"]:
+        scored = count(figures["frames_scored"], "frame")
+        lines.append(
+            f"accuracy    {_accuracy(figures['published'])}: published anomaly maps, {scored} of the first rounds"
+        )
+        lines.append(f"            {_accuracy(figures['maximum_softmax'])}: plain maximum softmax of the same network")
+    if figures["problems"]:
+        lines.append(f"checks      FAILED: {'; '.join(figures['problems'])}")
+    else:
+        lines.append("checks      every output has the stamp and frame of an image that was sent")
+    return "\n".join([*lines, f"files       {out}/: {', '.join(names)}"])
 
 
-def _rate(times: np.ndarray) -> float:
-    """Events per second between the first and the last; 0 for fewer than two."""
-    span = float(times[-1] - times[0]) / 1e9 if len(times) > 1 else 0.0
-    return (len(times) - 1) / span if span > 0 else 0.0
+def _accuracy(of: Mapping[str, float | None]) -> str:
+    return f"AuPRC {percent(of['auprc'])}, FPR95 {percent(of['fpr95'])}"

@@ -21,6 +21,7 @@ from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.play import playing
 from m2a_ros.replay.player import Sent, SentLog
 from m2a_ros.replay.recorder import BagRecorder
+from m2a_ros.replay.strangers import Strangers
 from m2a_ros.replay.threads import Behind
 
 NOT_ANSWERED = "not_answered"
@@ -97,9 +98,11 @@ class Listener:
         self._latencies: list[float] = []
         self._ages: list[float] = []
         self._stalled_s = 0.0
+        self._strangers = Strangers()
 
     def take(self, key: Key, name: str, message: Any, arrived_ns: int) -> None:
         """Keep an output; an image's answer is complete with the last of its maps."""
+        self._strangers.came(key, name)
         outputs = self._waiting.setdefault(key, Outputs())
         if name in outputs.arrays:
             # A map of the image before was lost, and this is the next one of its stamp.
@@ -147,11 +150,13 @@ class Listener:
             "stamps_ambiguous": self._sent.sharing_a_stamp(),
             "answers_ambiguous": self._ambiguous,
             "recording_stalled_ms": round(1e3 * self._stalled_s, 1),
+            "outputs_of_no_image": self._strangers.figures(),
         }
 
     def _read(self) -> None:
         for image in self._log.new():
             if image.sent_ns:
+                self._strangers.sent((image.camera, image.stamp_ns, image.frame_id))
                 self._sent.add(image)
             else:
                 self._unsent.append(image)

@@ -11,7 +11,6 @@ from typing import Any
 
 from m2a_core.files import write_json, write_text
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.reporting.film import SUFFIX
 from m2a_core.stream.camera_stream import Detections
 from m2a_ros.bag.frames import Problem, Recorded, stamp_of
 from m2a_ros.bag.reader import Bag, decode
@@ -20,7 +19,7 @@ from m2a_ros.replay.answer import Answer
 from m2a_ros.replay.join_bags import join_bags
 from m2a_ros.replay.part import OUTPUT, PartWriter, finished_parts, read_info, read_records, read_tracks
 from m2a_ros.replay.video import OverlayVideo
-from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS
+from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS, film_path
 
 PART_MESSAGES = 200
 """Messages in a part: what a kill costs at most."""
@@ -64,7 +63,7 @@ class BagRecorder:
 
     def __enter__(self) -> BagRecorder:
         """Take up the videos where an earlier replay stopped."""
-        self._videos = {camera: OverlayVideo(self._folder / f"overlay_{camera}{SUFFIX}") for camera in self._cameras}
+        self._videos = {camera: OverlayVideo(film_path(self._folder, camera)) for camera in self._cameras}
         for part in finished_parts(self._parts):
             self._show(part)
         return self

@@ -41,6 +41,7 @@ def outcome_of(summary: Mapping[str, Any], out: Path) -> Outcome:
         measured = MODE_REPORTS.get(summary["mode"])
         if measured:
             lines += [f"{bag['path']}: {line}" for line in measured(bag[summary["mode"]])]
+            complete &= not bag[summary["mode"]].get("outputs_of_no_image", {}).get("count")
             continue
         lines.append(f"{bag['path']}: {bag['evaluated']} of {bag['messages']} images evaluated")
         for reason, count in bag["not_evaluated"].items():
@@ -53,7 +54,9 @@ def outcome_of(summary: Mapping[str, Any], out: Path) -> Outcome:
         lines.append(f"NOT evaluated: {bag['error']}")
     truth = summary["truth"]
     if truth is not None:
-        complete &= not truth["failed"]["count"] and not truth["masks_without_frame"]["count"]
+        # In mode realtime frames without an answer, and so masks without a frame, are what is measured.
+        unused = summary["mode"] != "realtime" and truth["masks_without_frame"]["count"]
+        complete &= not truth["failed"]["count"] and not unused
         lines += _truth(truth)
     network = summary["latencies_ms"].get("network")
     if network:

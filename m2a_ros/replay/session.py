@@ -32,11 +32,12 @@ from m2a_ros.replay.outcome import join_records
 from m2a_ros.replay.recorder import RESULT
 from m2a_ros.replay.report import Outcome, outcome_of
 from m2a_ros.replay.task import WORK, BagTask, evaluate, finished
+from m2a_ros.review.layout import RUN
 from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.session import Review
 
 FORMAT = 1
-_RUN, _SUMMARY = "run.json", "summary.json"
+_SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def replay(request: Request) -> Outcome:
     truth = review.score(request.out, node.apply_thresholds(bundle.manifest.thresholds).anomaly)
     if truth is not None and request.review.scores:
         perception = Perception(bundle.manifest, create_runtime(bundle, node.backend, node.threads))
-        truth["scores"] = review.compare_scores(perception)
+        truth["scores"] = review.compare_scores(request.out, perception)
         perception.close()
     summary = {
         "format": FORMAT,
@@ -262,7 +263,7 @@ def _identity(request: Request, bundle: ModelBundle, node: Settings) -> dict[str
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
     """Note down what the folder is for, or check that it is for this."""
-    path = out / _RUN
+    path = out / RUN
     if not path.is_file():
         write_json(path, identity)
         return

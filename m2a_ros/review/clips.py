@@ -13,6 +13,7 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.metrics.pixel import ANOMALY
 from m2a_core.reporting.film import SUFFIX, WIDTH, Film, frame_rate
 from m2a_ros.review.events import Times
+from m2a_ros.review.layout import film_path
 from m2a_ros.review.overlays import overlays
 from m2a_ros.review.request import Source
 from m2a_ros.review.truth import GroundTruth
@@ -94,6 +95,25 @@ def shoot(
         for moment in moments
         if moment.name in stills
     ]
+
+
+def write_films(out: Path, source: Source, times: Times, labels: LabelSet) -> None:
+    """Make ``out/BAG/overlay_CAMERA.webm`` of the cameras that have none: modes that publish no overlays.
+
+    Raises:
+        DataError: a bag is damaged or a film cannot be written.
+    """
+    cameras = dict.fromkeys(camera for camera, _ in times.seconds)
+    films = {
+        camera: Film(path, frame_rate(times.of(camera)))
+        for camera in cameras
+        if not (path := film_path(out / source.name, camera)).is_file()
+    }
+    wanted = {key for key in times.seconds if key[0] in films}
+    for camera, _, _, picture in overlays(out, source, wanted, labels) if wanted else ():
+        films[camera].add(picture)
+    for film in films.values():
+        film.finish()
 
 
 def _moves(films: Mapping[str, Film], moment: Moment) -> bool:

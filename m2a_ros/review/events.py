@@ -51,6 +51,7 @@ class Event:
         first: number of its first frame, of the camera's.
         last: number of its last frame.
         frames: frames in it with unknown objects.
+        runs: first and last number of each run of such frames without a gap.
         most: the most unknown objects in one frame.
         peak: number of the middle one of the frames that show the most.
     """
@@ -60,8 +61,20 @@ class Event:
     first: int
     last: int
     frames: int
+    runs: tuple[tuple[int, int], ...]
     most: int
     peak: int
+
+
+def runs_of(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of ascending numbers without a gap."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs
 
 
 def numbered(frames: Frames) -> list[tuple[str, int]]:
@@ -118,19 +131,21 @@ def find_events(records: Mapping[str, Frames], times: Mapping[str, Times]) -> li
     """
     events = []
     for bag, frames in records.items():
-        runs: dict[str, list[list[tuple[int, int]]]] = {}
+        cameras: dict[str, list[list[tuple[int, int]]]] = {}
         for (camera, number), frame in zip(numbered(frames), frames, strict=True):
             if not frame["unknown_instances"]:
                 continue
-            of = runs.setdefault(camera, [])
+            of = cameras.setdefault(camera, [])
             seconds = times[bag].seconds
             if of and 0 <= seconds[camera, number] - seconds[camera, of[-1][-1][0]] <= MAX_GAP_S:
                 of[-1].append((number, frame["unknown_instances"]))
             else:
                 of.append([(number, frame["unknown_instances"])])
-        for camera, stretches in runs.items():
+        for camera, stretches in cameras.items():
             for run in stretches:
                 most = max(count for _, count in run)
                 peaks = [number for number, count in run if count == most]
-                events.append(Event(bag, camera, run[0][0], run[-1][0], len(run), most, peaks[len(peaks) // 2]))
+                shown = tuple(runs_of([number for number, _ in run]))
+                first, last = run[0][0], run[-1][0]
+                events.append(Event(bag, camera, first, last, len(run), shown, most, peaks[len(peaks) // 2]))
     return events

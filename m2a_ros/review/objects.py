@@ -17,6 +17,7 @@ import numpy as np
 
 from m2a_core.geometry.projection import GroundProjector
 from m2a_core.metrics.pixel import ANOMALY, KNOWN
+from m2a_ros.review.events import runs_of
 
 SHARE = 0.25
 """Least share of the object that is covered, and of an instance that is on anomalies or void."""
@@ -75,8 +76,8 @@ class TrueObject:
             "first_found_stamp_ns": found.stamp_ns if found else None,
             "first_found_distance_m": found.distance if found else None,
             "delay_frames": hit,
-            "visible_frames": _runs([sight.frame for sight in self.sights]),
-            "found_frames": _runs([sight.frame for sight in self.sights if sight.found]),
+            "visible_frames": runs_of([sight.frame for sight in self.sights]),
+            "found_frames": runs_of([sight.frame for sight in self.sights if sight.found]),
             # Jumping clocks must not add up to a negative delay.
             "delay_s": sum(max(0.0, step) for step in seconds) if found else None,
         }
@@ -160,17 +161,6 @@ class ObjectTracker:
         masks = {names[i]: ids == i for i in wanted}
         self._components = old | {names[i]: (self._frame, centers[i], masks[names[i]]) for i in wanted}
         return masks
-
-
-def _runs(numbers: list[int]) -> list[list[int]]:
-    """Stretches [first, last] of ascending numbers without a gap."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return runs
 
 
 def _by_id(ids: np.ndarray, labels: np.ndarray, min_pixels: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -54,40 +55,48 @@ def overlays(out: Path, source: Source, wanted: Collection[tuple[str, int]], lab
 
 
 def _drawn(out: Path, source: Source, wanted: Collection[tuple[str, int]], labels: LabelSet) -> Iterator[Overlay]:
-    with Bag(out / source.name / OUTPUT_BAG) as bag:
-        results = _small_results(bag, out / source.name / OUTPUT_BAG, wanted)
-    with Bag(source.path) as bag:
+    """Both bags are in order of recording, so only the results that wait for their image are held."""
+    waiting: dict[tuple[str, int], _Result] = {}
+    with Bag(out / source.name / OUTPUT_BAG) as answers, Bag(source.path) as bag:
+        results = _small_results(answers, out / source.name / OUTPUT_BAG, wanted)
+        following = next(results, None)
         for recorded in image_messages(bag, source.cameras):
-            if (recorded.camera, recorded.recorded_ns) not in results:
-                continue
-            number, stamp, result = results.pop((recorded.camera, recorded.recorded_ns))
-            frame = load_frame(recorded).content
-            if not isinstance(frame, Frame):
+            while following is not None and following.recorded_ns <= recorded.recorded_ns:
+                waiting[following.camera, following.recorded_ns] = following
+                following = next(results, None)
+            result = waiting.pop((recorded.camera, recorded.recorded_ns), None)
+            frame = load_frame(recorded).content if result is not None else None
+            if result is None or not isinstance(frame, Frame):
                 continue
             small = shrink(frame.image, OpenSetResult(), WIDTH)[0]
+            shown = result.shown.open_set
             # A node that crops to another size answers for what the image does not show.
-            if result.open_set is not None and result.open_set.shape == small.shape[:2]:
-                picture = draw_overlay(small, result, labels)
-                yield recorded.camera, number, stamp, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+            if shown is not None and shown.shape == small.shape[:2]:
+                picture = cv2.cvtColor(draw_overlay(small, result.shown, labels), cv2.COLOR_RGB2BGR)
+                yield result.camera, result.number, result.stamp_ns, picture
 
 
-def _small_results(
-    bag: Bag, path: Path, wanted: Collection[tuple[str, int]]
-) -> dict[tuple[str, int], tuple[int, int, OpenSetResult]]:
-    """Camera and time of recording -> number, stamp, and what an overlay shows, at most ``WIDTH`` pixels wide."""
+@dataclass(frozen=True)
+class _Result:
+    """What an overlay shows of a frame, at most ``WIDTH`` pixels wide."""
+
+    camera: str
+    recorded_ns: int
+    number: int
+    stamp_ns: int
+    shown: OpenSetResult
+
+
+def _small_results(bag: Bag, path: Path, wanted: Collection[tuple[str, int]]) -> Iterator[_Result]:
     cameras = list(dict.fromkeys(camera for camera, _ in wanted))
-    results = {}
     masks = {map_topic(camera, "open_set_mask") for camera in cameras}
-    both = zip(
-        frame_results(path, cameras), bag.messages([c for c in bag.connections if c.topic in masks]), strict=False
-    )
-    for found, (connection, _, data) in both:
+    messages = bag.messages([c for c in bag.connections if c.topic in masks])
+    for found, (connection, _, data) in zip(frame_results(path, cameras), messages, strict=False):
         if (found.camera, found.number) in wanted:
             mask = image_to_array(decode(data, connection.msgtype))
             whole = OpenSetResult(open_set=mask, instances=instances_of(found.instances, found.anomaly))
-            small = shrink(np.zeros((*mask.shape, 3), np.uint8), whole, WIDTH)[1]
-            results[found.camera, found.recorded_ns] = (found.number, found.stamp_ns, small)
-    return results
+            shown = shrink(np.zeros((*mask.shape, 3), np.uint8), whole, WIDTH)[1]
+            yield _Result(found.camera, found.recorded_ns, found.number, found.stamp_ns, shown)
 
 
 def instances_of(ids: np.ndarray, anomaly: np.ndarray) -> tuple[UnknownInstance, ...]:

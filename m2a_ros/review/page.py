@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Found:
         events: stretches with unknown objects.
         shots: pictures and films, named ``event_N`` by the event's number from 1, or ``worst_N``.
         places: the maps.
+        films: what they show, and the films of whole drives.
         labels: the classes of the model.
     """
 
@@ -48,6 +49,7 @@ class Found:
     events: Sequence[Event]
     shots: Sequence[Shot]
     places: Sequence[Place]
+    films: Sequence[tuple[str, Path]]
     labels: LabelSet
 
 
@@ -79,7 +81,8 @@ def render_replay(summary: Mapping[str, Any], found: Found) -> str:
         titles=titles,
         pictures=pictures,
         worst=[name for name in titles if name.startswith("worst")],
-        embedded=_embedded(found.shots),
+        embedded=_embedded([shot.film for shot in found.shots] + [path for _, path in found.films]),
+        films=found.films,
         when={name: _when(shot, names, found.times) for name, shot in pictures.items()},
         legend=overlay_legend(found.labels, truth is not None),
         maps=_maps(found.places, names),
@@ -149,7 +152,7 @@ def _left_out(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[str]
                     lines.append(f"{name}, camera {camera}: {count(of[key], 'stamp')} {what}")
     lines += [f"Bag {bag['path']} is in no figure: {bag['error']}" for bag in summary.get("failed_bags", [])]
     if truth := summary.get("truth"):
-        for key, what in (("masks_without_frame", "without a frame of that stamp"), ("failed", "not scored")):
+        for key, what in (("masks_without_frame", "without an evaluated frame"), ("failed", "not scored")):
             if truth[key]["count"]:
                 lines.append(
                     f"Ground truth: {count(truth[key]['count'], 'mask')} {what}, such as {truth[key]['first'][0]}"
@@ -178,15 +181,15 @@ def _when(shot: Shot, names: Mapping[str, str], times: Mapping[str, Times]) -> s
     return f"{names[moment.bag]}, {moment.camera}, {times[moment.bag].seconds[moment.camera, moment.number]:.1f} s"
 
 
-def _embedded(shots: Sequence[Shot]) -> set[str]:
-    """Names of the films that the page has room for."""
-    room, names = MAX_FILM_BYTES, set()
-    for shot in shots:
-        size = shot.film.stat().st_size if shot.film else room + 1
-        if size <= room:
+def _embedded(films: Sequence[Path | None]) -> set[Path]:
+    """The films that the page has room for."""
+    room, chosen = MAX_FILM_BYTES, set()
+    for film in films:
+        size = room + 1 if film is None else film.stat().st_size
+        if film is not None and size <= room:
             room -= size
-            names.add(shot.moment.name)
-    return names
+            chosen.add(film)
+    return chosen
 
 
 def _maps(places: Sequence[Place], names: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,23 @@ from m2a_ros.review.request import Source
 from m2a_ros.review.scoring import pixel_figures, plain
 from m2a_ros.review.truth import GroundTruth
 
+Scored = tuple[str, str, int]
+"""Bag, camera and stamp of a frame."""
+
 _BUFFER = 1 << 22
 """Scores held in memory for each kind of pixel and score; more go to temporary files, 4 bytes each."""
 
 
 def compare_scores(
-    sources: Sequence[Source], truth: GroundTruth, perception: Perception, scores: str
+    sources: Sequence[Source], scored: Collection[Scored], truth: GroundTruth, perception: Perception, scores: str
 ) -> dict[str, dict[str, Any]]:
-    """Run the network once more over the frames with ground truth, with its logits.
+    """Run the network once more over the frames that were scored, with its logits.
 
     Unlike the published anomaly map these scores are not clipped to [0, 1].
 
     Args:
         sources: the bags.
+        scored: the frames whose published maps were scored: of others, which the node dropped, nothing is compared.
         truth: ground truth, open.
         perception: the model, of a back end that gives logits.
         scores: value of ``--scores``.
@@ -50,8 +54,9 @@ def compare_scores(
         with Bag(source.path) as bag, tqdm(total=total, desc="scores", unit="frame", disable=None) as progress:
             for loaded in load_frames(bag, source.cameras):
                 progress.update()
-                if isinstance(loaded.content, Frame):
-                    frames += _add(metrics, source.name, loaded.content, truth, perception)
+                frame = loaded.content
+                if isinstance(frame, Frame) and (source.name, frame.camera, frame.stamp_ns) in scored:
+                    frames += _add(metrics, source.name, frame, truth, perception)
     figures = {name: {**pixel_figures(of.compute()), "n_frames": frames} for name, of in metrics.items()}
     return {name: plain(values) for name, values in figures.items()}
 

@@ -12,9 +12,9 @@ from m2a_core.files import write_text
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
 from m2a_ros.bag.calibration import parse_mountings
-from m2a_ros.review.clips import Moment, Shot, shoot
+from m2a_ros.review.clips import Moment, Shot, shoot, write_films
 from m2a_ros.review.events import Event, find_events, stamps_tell, times_of
-from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS
+from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS, film_path
 from m2a_ros.review.page import Found, render_replay
 from m2a_ros.review.places import Place, find_places
 from m2a_ros.review.request import ReviewRequest, Source
@@ -65,17 +65,19 @@ class Review:
         }  # fmt: skip
         return {**origin, **score_replay(out, self._sources, self._request, self._truth, threshold)}
 
-    def compare_scores(self, perception: Perception) -> dict[str, Any]:
+    def compare_scores(self, out: Path, perception: Perception) -> dict[str, Any]:
         """Pixel figures of every score of ``--scores``, by name; after ``score``.
 
         Args:
+            out: the output folder.
             perception: the model.
 
         Raises:
             DataError: a bag is damaged.
         """
         assert self._truth is not None
-        return compare_scores(self._sources, self._truth, perception, self._request.scores)
+        scored = {(frame["bag"], frame["camera"], frame["stamp_ns"]) for frame in read_lines(out / FRAMES_FILE)}
+        return compare_scores(self._sources, scored, self._truth, perception, self._request.scores)
 
     def keep(self, names: Collection[str]) -> None:
         """Go on with these bags only: the others could not be evaluated."""
@@ -105,9 +107,16 @@ class Review:
         mountings = parse_mountings(self._request.mountings)
         for source in self._sources:
             seen, bad = ([m for m in moments if m.bag == source.name] for moments in (_event_moments(events), worst))
+            write_films(out, source, times[source.name], labels)
             shots += shoot(out, source, times[source.name], [*seen, *bad], self._truth, labels)
             places.append(find_places(out, source, seen, mountings))
-        found = Found(records, read_lines(out / PROBLEMS), times, events, shots, places, labels)
+        films = [
+            (f"{source.name}, {camera.camera}", path)
+            for source in self._sources
+            for camera in source.cameras
+            if (path := film_path(out / source.name, camera.camera)).is_file()
+        ]
+        found = Found(records, read_lines(out / PROBLEMS), times, events, shots, places, films, labels)
         write_text(out / REPORT, render_replay(summary, found))
 
     def close(self) -> None:

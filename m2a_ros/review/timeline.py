@@ -46,12 +46,13 @@ def timelines(
 
 
 def _event_bars(bag: str, camera: str, events: Sequence[Event], times: Times) -> list[Bar]:
-    return [
-        Bar(*_span(times, camera, event.first, event.last), "event", event_title(number, event, times),
-            f"event_{number}")
-        for number, event in enumerate(events, start=1)
-        if (event.bag, event.camera) == (bag, camera)
-    ]  # fmt: skip
+    bars = []
+    for number, event in enumerate(events, start=1):
+        if (event.bag, event.camera) == (bag, camera):
+            title, link = event_title(number, event, times), f"event_{number}"
+            bars.append(Bar(*_span(times, camera, event.first, event.last), "event", title, link, thin=True))
+            bars += [Bar(*_span(times, camera, *run), "event", title, link) for run in event.runs]
+    return bars
 
 
 def _object_bars(found: Mapping[str, Any], times: Times) -> list[Bar]:

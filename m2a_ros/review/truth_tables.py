@@ -61,12 +61,14 @@ def _curves(lines: Mapping[str, list[float]]) -> list[Any]:
     if not lines["recall"]:
         return []
     recall, precision, fpr = (np.array(lines[key]) for key in ("recall", "precision", "fpr"))
+    # The curve's points end where everything is found; the rest of it is straight.
+    whole = Series("", np.concatenate(([0], fpr, [1])), np.concatenate(([0], recall, [1])))
     return [
-        line_chart("Precision over recall", [Series("", recall, precision)], Axis("recall", *_UNIT),
-                   Axis("precision", *_UNIT)),
-        line_chart("ROC", [Series("", fpr, recall)], Axis("false-positive rate", *_UNIT),
-                   Axis("true-positive rate", *_UNIT)),
-    ]  # fmt: skip
+        line_chart(
+            "Precision over recall", [Series("", recall, precision)], Axis("recall", *_UNIT), Axis("precision", *_UNIT)
+        ),
+        line_chart("ROC", [whole], Axis("false-positive rate", *_UNIT), Axis("true-positive rate", *_UNIT)),
+    ]
 
 
 def _object_row(found: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """See the node's outputs in the Rerun viewer: overlay, anomaly map, instances, and the markers in 3D.
 
-From a running node (needs ROS), or from a bag that holds its topics, such as the one `m2a replay` writes.
+From a running node (needs ROS), or from a bag that holds its topics: BAG is a bag, or what `m2a replay --out` wrote.
 
 For example:
   m2a view --node /m2a --camera front
-  m2a view --bag results/output
-  m2a view --bag results/output --save drive.rrd    # no window: for `rerun drive.rrd` on another machine
+  m2a view --bag results                           # all bags of a replay; one of them: results/drive_0/bag
+  m2a view --bag results --save drive.rrd          # no window: for `rerun drive.rrd` on another machine
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--node", default="/m2a", metavar="NAME", help="running node (default: %(default)s)")
-    source.add_argument("--bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    source.add_argument(
+        "--bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file, or the folder of a replay"
+    )
     parser.add_argument(
         "--camera", action="append", metavar="NAME", help="camera to show, several times for several (default: all)"
     )
@@ -41,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     cameras = tuple(args.camera or ())
     sink = RerunSink(args.save)
     if args.bag is not None:
-        from m2a_ros.view.from_bag import show_bag
+        from m2a_ros.view.from_bag import bags_of, show_bag
 
-        count = show_bag(args.bag, cameras, sink)
+        count = sum(show_bag(bag, cameras, sink) for bag in bags_of(args.bag))
     else:
         from m2a_ros.view.live import show_node
 

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_ros.view.rerun_sink import RerunSink
+from m2a_ros.review.layout import OUTPUT_BAG, RUN
 from m2a_ros.view.topics import shown_topic
+
+if TYPE_CHECKING:
+    from m2a_ros.view.rerun_sink import RerunSink
+
+
+def bags_of(path: Path) -> list[Path]:
+    """The bags to show: of the folder of a replay its output bags, else the path itself.
+
+    Raises:
+        DataError: the replay is not finished or kept no bag, as in mode peak.
+    """
+    if not (path / RUN).is_file():
+        return [path]
+    bags = sorted(bag for bag in path.glob(f"*/{OUTPUT_BAG}") if (bag / "metadata.yaml").is_file())
+    if not bags:
+        raise DataError(f"{path}: a replay without output bags; finish it, or replay in another mode than peak")
+    return bags
 
 
 def show_bag(path: Path, cameras: tuple[str, ...], sink: RerunSink) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -14,21 +13,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 import rclpy
 from rclpy.context import Context
 from sensor_msgs.msg import Image
 
+from m2a_core.bundle.loading import load_bundle
 from m2a_core.cli.main import EXIT_INTERRUPTED
-from m2a_ros.demo.orchestrate import Playback, play_live
-from m2a_ros.demo.records import FRAME_ID, TOPICS
+from m2a_core.compose.clip import load_clip
+from m2a_ros.bag.make import FRAME_ID
+from m2a_ros.demo import drive as drive_module
 from m2a_ros.main import main
-from m2a_ros.process import domain as domain_module
 from m2a_ros.process.children import ChildError, Children, interrupts_deferred
 from m2a_ros.process.domain import free_domain
+from m2a_ros.replay import node_runner
+from m2a_ros.replay.node_session import ReplayError
 from test.ros.harness import python_path
 from test.tiny_bundle import write_tiny_bundle
 
@@ -52,7 +54,7 @@ def intruder(domain: int) -> Iterator[None]:
     context, end = Context(), threading.Event()
     rclpy.init(context=context, domain_id=domain)
     node = rclpy.create_node("intruder", context=context)
-    publisher = node.create_publisher(Image, TOPICS["anomaly_map"], 1)
+    publisher = node.create_publisher(Image, "/m2a/output/front/anomaly_map", 1)
 
     def publish() -> None:
         message = Image(height=1, width=1, encoding="32FC1", step=4, data=[0, 0, 0, 0])
@@ -93,7 +95,8 @@ def test_the_demo_answers_frames_and_leaves_its_files(
     assert figures["sent"] == 15
     assert 1 <= figures["maps"] <= 15
     assert figures["dropped"] == 15 - figures["maps"]
-    assert set(figures["outputs"]) == {"anomaly_map", "open_set_mask", "unknown_instances", "unknown_markers"}
+    assert set(figures["outputs"]) == {"anomaly_map", "open_set_mask", "panoptic", "unknown_instances"}
+    assert figures["frames_scored"] == figures["maps"]
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"]
     for shown in (
         r"sent\s+15 frames",
@@ -103,29 +106,32 @@ def test_the_demo_answers_frames_and_leaves_its_files(
         r"files\s+/",
     ):
         assert re.search(shown, text), text
-    reader = cv2.VideoCapture(str(tmp_path / "overlay.mp4"))
-    assert reader.read()[1].shape == (720, 1280, 3)
+    reader, frames = cv2.VideoCapture(str(tmp_path / "overlay.webm")), 0
+    while reader.grab():
+        frames += 1
+    assert frames == figures["maps"]
     assert cv2.imread(str(tmp_path / "contact_sheet.png")) is not None
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") >= 4
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "https://" not in page
-    picture = re.search(r"data:image/jpeg;base64,([^\"]+)", page)
-    assert picture is not None
-    assert cv2.imdecode(np.frombuffer(base64.b64decode(picture[1]), np.uint8), cv2.IMREAD_COLOR) is not None
-    assert not list((tmp_path / "live").glob("**/*.npz")), "raw maps are large and not kept"
+    assert "data:video/webm;base64," in page
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "contact_sheet.png", "figures.json", "overlay.webm", "report.html"
+    ]  # fmt: skip
 
 
 def test_a_map_with_a_stamp_that_nobody_sent_fails_the_demo(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     domain = free_domain()
-    monkeypatch.setattr(domain_module, "free_domain", lambda: domain)
+    monkeypatch.setattr(node_runner, "free_domain", lambda: domain)
     with intruder(domain):
         code = main(["demo", "--model", str(model), "--duration", "1", "--rate", "3", "--out", str(tmp_path)])
     text = capfd.readouterr().out
     assert code == 1, text
-    assert "anomaly_map: stamp 7000000000 was never sent" in text
+    assert re.search(r"checks\s+FAILED: anomaly_map of front: stamp 7000000000 .* was never sent", text), text
+    assert json.loads((tmp_path / "figures.json").read_text())["problems"]
 
 
 def test_interrupting_the_demo_leaves_no_process_behind(model: Path, tmp_path: Path) -> None:
@@ -138,14 +144,21 @@ def test_interrupting_the_demo_leaves_no_process_behind(model: Path, tmp_path: P
         time.sleep(0.2)
     demo.send_signal(signal.SIGINT)
     assert demo.wait(120) == EXIT_INTERRUPTED
-    assert len(started) >= 2, "the node and the recorder had been started"
+    assert len(started) >= 2, "the node and the player had been started"
     assert not [pid for pid in started if is_running(pid)]
 
 
-def test_a_node_that_refuses_its_setup_ends_the_demo_with_its_reason(tmp_path: Path) -> None:
-    playback = Playback(CLIP, str(tmp_path / "no_model"), 10.0, 1.0, tmp_path / "work", free_domain())
-    with pytest.raises(ChildError, match="no_model"):
-        play_live(playback, os.environ)
+def test_a_node_that_refuses_its_setup_ends_the_demo_with_its_reason(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = drive_module.Request
+
+    def with_a_backend_that_is_not_there(**fields: Any) -> Any:
+        return request(**{**fields, "parameters": {**fields["parameters"], "backend": "tensorrt"}})
+
+    monkeypatch.setattr(drive_module, "Request", with_a_backend_that_is_not_there)
+    with pytest.raises(ReplayError, match="(?s)refuses to be configured.*engine"):
+        drive_module.replay_drive(load_clip(CLIP), load_bundle(model), 10.0, 1.0, tmp_path / "work")
 
 
 def test_an_interrupt_waits_until_a_child_is_in_the_books() -> None:

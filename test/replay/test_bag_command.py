@@ -10,9 +10,14 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from m2a_core.compose.clip import load_clip
+from m2a_ros.bag.frames import stamp_of
+from m2a_ros.bag.make import ROUNDS_WITH_TRUTH, make_looped_bag
+from m2a_ros.bag.reader import COMPRESSED, Bag, decode
 from m2a_ros.main import main
 from m2a_ros.process.shared_files import shared_file
 from test.replay.bags import TOPIC, compressed, drive, raw, scene, write_bag
+
+CLIP = shared_file("config/demo/clip.yaml").parent
 
 
 def test_info_says_what_is_usable_and_what_is_missing(tmp_path, capsys):
@@ -96,3 +101,20 @@ def test_made_bag_is_replayed_against_its_ground_truth(replay, tmp_path):
 def test_number_of_frames_outside_the_clip_is_an_error(tmp_path, capsys, frames):
     assert main(["bag", "make", "--out", str(tmp_path / "made"), "--frames", frames]) == 2
     assert f"--frames {frames}" in capsys.readouterr().err
+
+
+def test_a_looped_bag_plays_forth_and_back_with_ground_truth_of_its_beginning(tmp_path):
+    clip = load_clip(CLIP)
+    steps = ROUNDS_WITH_TRUTH * (2 * len(clip) - 2) + 3
+    assert make_looped_bag(CLIP, tmp_path, steps / 50, 50.0) == steps
+    with Bag(tmp_path / "bag") as bag:
+        (images,) = (c for c in bag.connections if c.msgtype == COMPRESSED)
+        messages = [decode(data, COMPRESSED) for _, _, data in bag.messages([images])]
+    assert len(messages) == steps
+    assert np.diff([stamp_of(message) for message in messages]).tolist() == [20_000_000] * (steps - 1)
+    assert np.array_equal(messages[1].data, messages[2 * len(clip) - 3].data)
+    assert not np.array_equal(messages[0].data, messages[1].data)
+    truth, ids = (sorted((tmp_path / name).iterdir()) for name in ("truth", "instances"))
+    assert [p.name for p in truth] == [p.name for p in ids] == [f"{stamp_of(m)}.png" for m in messages[: steps - 3]]
+    first = cv2.imread(str(ids[0]), cv2.IMREAD_UNCHANGED)
+    assert ((first > 0) == (clip.truth(0) == 1)).all()
