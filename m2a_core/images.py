@@ -13,18 +13,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m2a_core.encoded_image import JPEG, MAX_SCANS, inspect
+from m2a_core.encoded_image import MAX_SCANS, EncodedImage, inspect
 from m2a_core.errors import DataError
 from m2a_core.image_header import MAX_PIXELS, ImageHeader, is_cut_short, read_header
+from m2a_core.unended_jpeg import decode_unended
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 """Endings, in any case, that are taken for images when a directory is given."""
 
 _LOG = logging.getLogger(__name__)
 _TWELVE_BITS = 1 << 12
-_END_OF_JPEG = b"\xff\xd9"
-# Ways to go on where a JPEG's data end: decoders add zeros; a whole scan needs none of them.
-_FILLS = (b"", b"\x55" * 64, b"\xaa" * 64)
 # What np.rot90 and a flip do to show what EXIF's 1..8 mean: quarter turns against the clock, then left-right.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
@@ -121,19 +119,6 @@ def decode_stored(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> 
     return _decode(data, source, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def lacks_only_its_end(data: bytes) -> bool:
-    """Whether a JPEG is whole but for the end marker, as the MJPEG buffers of some USB cameras are.
-
-    A whole scan decodes to the same pixels whatever follows it. A progressive JPEG counts as cut: further scans would
-    refine pixels that are there.
-    """
-    stream = inspect(data)
-    if stream is None or stream.codec != JPEG or stream.end is not None or stream.progressive:
-        return False
-    first, *others = (_imdecode(data + fill + _END_OF_JPEG, cv2.IMREAD_UNCHANGED) for fill in _FILLS)
-    return first is not None and all(other is not None and np.array_equal(first, other) for other in others)
-
-
 def turned(image: np.ndarray, orientation: int) -> np.ndarray:
     """An image [H, W] or [H, W, C] as its EXIF orientation (1..8) says it is to be seen."""
     quarters, mirrored = _TURNS.get(orientation, (0, False))
@@ -146,13 +131,21 @@ def _decode(data: bytes, source: str, flags: int) -> np.ndarray:
     if stream is not None and stream.scans > MAX_SCANS:
         raise DataError(f"{source}: a JPEG of {stream.scans} scans, expected at most {MAX_SCANS}; each costs a pass")
     if is_cut_short(data):
-        if not lacks_only_its_end(data):
-            raise DataError(f"{source}: the image is cut short ({len(data)} bytes, no end); fetch or send it again")
-        data += _END_OF_JPEG
+        data = _ended(data, stream, source)
     image = _imdecode(data, flags)
     if image is None:
         raise DataError(f"{source}: damaged; OpenCV cannot decode the image ({len(data)} bytes)")
     return image
+
+
+def _ended(data: bytes, stream: EncodedImage | None, source: str) -> bytes:
+    """A JPEG that lacks nothing but its end marker, with one."""
+    try:
+        if stream is None:
+            raise DataError("cut short: it has no end")
+        return decode_unended(data, stream)[1]
+    except DataError as error:
+        raise DataError(f"{source}: the image is {error} ({len(data)} bytes); fetch or send it again") from error
 
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray | None:

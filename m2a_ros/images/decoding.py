@@ -8,20 +8,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from m2a_core.encoded_image import JPEG, MAX_PIXELS, MAX_SCANS, EncodedImage, inspect
+from m2a_core.encoded_image import MAX_PIXELS, MAX_SCANS, inspect
+from m2a_core.errors import DataError
+from m2a_core.unended_jpeg import decode_unended
 from m2a_ros.images.compressed_format import parse_format, stream_encoding
 from m2a_ros.images.conversions import image_to_rgb
 from m2a_ros.images.encodings import ImageError, convert
 
 BYTES_AFTER_END, WITHOUT_END = "bytes_after_end", "without_end"
-_EOI = b"\xff\xd9"
-# Coded data, and with every restart marker some more: whatever a decoder still waits for, it finds.
-_FILLING = b"".join(
-    bytes([*marker, *range(0x11, 0xF0, 7)]) for marker in (b"", *(bytes([0xFF, 0xD0 + i]) for i in range(8)))
-)
-_MISSING_GREY = 128
 _TOLERATED = 1 / 25
-_MCU_ROWS = 16
 _SIGNATURES = (
     (0, b"BM", "BMP"), (0, b"GIF8", "GIF"), (8, b"WEBP", "WebP"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"),
     (4, b"ftypavif", "AVIF"), (4, b"ftyp", "HEIF"), (0, b"\0\0\0\1", "H.264 or H.265"), (0, b"\xff\x0a", "JPEG XL"),
@@ -104,32 +99,17 @@ def decode_stream(msg: Any, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, s
     if found.end is not None:
         pixels = _imdecode(data[: found.end], what)
         return pixels, None if found.end == len(data) else BYTES_AFTER_END
-    return _without_end(data, found, what), WITHOUT_END
+    try:
+        return decode_unended(data, found, _TOLERATED)[0], WITHOUT_END
+    except DataError as error:
+        raise ImageError(
+            "undecodable", f"{what} is {error}: it was cut off on the way; check the driver and the transport"
+        ) from error
 
 
 def looks_like(data: bytes) -> str | None:
     """Name of the codec of a stream that is neither JPEG nor PNG, by its signature; None for an unknown one."""
     return next((name for at, sign, name in _SIGNATURES if data[at : at + len(sign)] == sign), None)
-
-
-def _without_end(data: bytes, found: EncodedImage, what: str) -> np.ndarray:
-    """A JPEG whose end marker is missing: USB cameras leave it out, and perhaps the last bytes with it."""
-    cut = f"{what} ends before its end marker: it was cut off on the way; check the driver and the transport"
-    if found.codec != JPEG or found.progressive or not found.scans:
-        raise ImageError("undecodable", cut)
-    data = data.rstrip(b"\xff")
-    pixels = _imdecode(data + _EOI, what)
-    rows = pixels.shape[0]
-    tolerated = int(rows * _TOLERATED)
-    # Decoders make missing blocks a flat grey. The last blocks tell, unless they are a large part of the image or grey.
-    column = pixels[:, -1].reshape(rows, -1)
-    if tolerated < _MCU_ROWS or (column[-tolerated - 1 :] == _MISSING_GREY).all():
-        # What follows the last block changes nothing, what follows a cut does.
-        changed = (_imdecode(data + _FILLING + _EOI, what) != pixels).reshape(rows, -1).any(axis=1)
-        missing = rows - int(changed.argmax()) if changed.any() else 0
-        if missing > tolerated:
-            raise ImageError("undecodable", f"{cut} ({rows - missing} of {rows} rows came)")
-    return pixels
 
 
 def _imdecode(data: bytes, what: str) -> np.ndarray:

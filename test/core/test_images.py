@@ -216,3 +216,10 @@ def test_a_cut_out_needs_alpha(tmp_path: Path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.jpg: cannot read the file"):
         read_image(tmp_path / "nowhere.jpg")
+
+
+def test_a_jpeg_cut_between_two_restart_intervals_is_refused():
+    data = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_RST_INTERVAL, 1])[1].tobytes()
+    for number in range(8):
+        with pytest.raises(DataError, match="cut short"):
+            decode_image(data[: data.index(bytes([0xFF, 0xD0 + number]))], "picture")
