@@ -14,6 +14,9 @@ from m2a_core.types import UNLABELLED, OpenSetResult, UnknownInstance, check_arr
 OVERLAY_WIDTH = 960
 """Pixels that an overlay is wide at most by default: drawn smaller it costs a fraction, and it is for people."""
 
+WINDOW_COLOR = (255, 255, 255)
+"""RGB of the corners of the window that was looked at more closely."""
+
 _KNOWN_OPACITY = 0.4
 _UNKNOWN_OPACITY = 0.75
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -44,6 +47,8 @@ def draw_overlay(image: np.ndarray, result: OpenSetResult, labels: LabelSet) -> 
         canvas = _blend_heat(image, result.anomaly)
     else:
         canvas = image.copy()
+    if result.horizon is not None:
+        _draw_window(canvas, result.horizon.box)
     _draw_instances(canvas, result)
     return canvas
 
@@ -80,10 +85,24 @@ def _blend_heat(image: np.ndarray, anomaly: np.ndarray) -> np.ndarray:
     return cv2.addWeighted(image, 0.4, draw_scores(anomaly), 0.6, 0)
 
 
+def _draw_window(canvas: np.ndarray, box: tuple[int, int, int, int]) -> None:
+    """The corners of the window that was looked at more closely, in place."""
+    x0, y0, x1, y1 = box
+    thick = _line_width(canvas)
+    arm = max(1, (x1 - x0) // 12)
+    for x, y, dx, dy in ((x0, y0, 1, 1), (x1 - 1, y0, -1, 1), (x0, y1 - 1, 1, -1), (x1 - 1, y1 - 1, -1, -1)):
+        corner = np.array([(x + dx * arm, y), (x, y), (x, y + dy * arm)], np.int32)
+        cv2.polylines(canvas, [corner], isClosed=False, color=WINDOW_COLOR, thickness=thick)
+
+
+def _line_width(canvas: np.ndarray) -> int:
+    return max(1, round(min(canvas.shape[:2]) / 300))
+
+
 def _draw_instances(canvas: np.ndarray, result: OpenSetResult) -> None:
     """Outline, box and score of every unknown instance, in place."""
     height, width = canvas.shape[:2]
-    thick = max(1, round(min(height, width) / 300))
+    thick = _line_width(canvas)
     scale = max(0.35, min(height, width) / 900)
     for instance in result.instances:
         x0, y0, x1, y1 = instance.bbox
@@ -102,7 +121,7 @@ def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np
 
     Args:
         image: uint8 [H, W, 3].
-        result: of this image; its ``open_set`` and instances are shown.
+        result: of this image; its ``open_set``, instances and window are shown.
         max_width: pixels; 0 for the image's own size.
 
     Returns:
@@ -113,10 +132,13 @@ def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np
     size = _size(width, height, max_width)
     if size == (width, height):
         return image, result
-    ids = result.open_set
+    ids, window = result.open_set, result.horizon
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), OpenSetResult(
         open_set=None if ids is None else cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST),
         instances=tuple(_scaled(instance, size[0] / width, size[1] / height) for instance in result.instances),
+        horizon=None
+        if window is None
+        else replace(window, box=_scaled_box(window.box, size[0] / width, size[1] / height)),
     )
 
 
@@ -134,7 +156,11 @@ def _size(width: int, height: int, max_width: int) -> tuple[int, int]:
 
 
 def _scaled(instance: UnknownInstance, x: float, y: float) -> UnknownInstance:
-    x0, y0, x1, y1 = instance.bbox
-    bbox = (int(x0 * x), int(y0 * y), max(int(x0 * x) + 1, round(x1 * x)), max(int(y0 * y) + 1, round(y1 * y)))
+    bbox = _scaled_box(instance.bbox, x, y)
     contour = (instance.contour * (x, y)).astype(instance.contour.dtype)
     return replace(instance, bbox=bbox, contour=contour, contact=(instance.contact[0] * x, instance.contact[1] * y))
+
+
+def _scaled_box(box: tuple[int, int, int, int], x: float, y: float) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = box
+    return int(x0 * x), int(y0 * y), max(int(x0 * x) + 1, round(x1 * x)), max(int(y0 * y) + 1, round(y1 * y))

@@ -107,13 +107,24 @@ class Letterbox:
         """
         check_array("image", image, np.uint8, (None, None, 3))
         geometry = self.geometry(image.shape[0], image.shape[1])
-        if geometry.valid != geometry.original:
-            shrinks = geometry.scale[0] < 1
-            resampling = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            image = cv2.resize(image, geometry.valid[::-1], interpolation=resampling)
-        if geometry.valid == self.input_size:
-            return np.ascontiguousarray(image), geometry
+        return self.fit(image, geometry.valid), geometry
+
+    def fit(self, image: np.ndarray, valid: tuple[int, int]) -> np.ndarray:
+        """Scale an image to a given height and width, and pad it.
+
+        Args:
+            image: uint8 [H0, W0, 3].
+            valid: height and width, at most the input size.
+
+        Returns:
+            uint8 [H, W, 3] at the input size, contiguous; the image itself where nothing is to be done.
+        """
+        if valid != image.shape[:2]:
+            resampling = cv2.INTER_AREA if valid[0] < image.shape[0] else cv2.INTER_LINEAR
+            image = cv2.resize(image, valid[::-1], interpolation=resampling)
+        if valid == self.input_size:
+            return np.ascontiguousarray(image)
         padded = np.empty((*self.input_size, 3), np.uint8)
-        height, width = geometry.valid
+        height, width = valid
         padded[:height, :width], padded[:height, width:], padded[height:] = image, PADDING_COLOR, PADDING_COLOR
-        return padded, geometry
+        return padded

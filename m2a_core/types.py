@@ -107,6 +107,34 @@ class UnknownInstance:
 
 
 @dataclass(frozen=True)
+class FarEnd:
+    """Where the road ends in a frame, steadied over frames: the next frame's window goes by it.
+
+    Attributes:
+        y: fraction of the image's height, from the top.
+        x: fraction of its width, from the left.
+        stamp_ns: of the frame; 0 for a picture that is no part of a stream.
+    """
+
+    y: float
+    x: float
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The window at the road's far end that the network looked at more closely.
+
+    Attributes:
+        box: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
+        far_end: for the frame that follows.
+    """
+
+    box: tuple[int, int, int, int]
+    far_end: FarEnd
+
+
+@dataclass(frozen=True)
 class OpenSetResult:
     """What m2a says of one frame, at the frame's own size; an output nobody asked for is None.
 
@@ -122,8 +150,7 @@ class OpenSetResult:
         instances: the unknown instances, by descending score.
         candidates: weaker ones, in no map: a caller who saw them before may hold on to them.
         candidate_map: uint16 [H, W], 0 none, else the id of a candidate; None where there is none.
-        horizon: x0, y0, x1, y1 in pixels, x1 and y1 exclusive, of the window at the road's far end that was looked at
-            more closely; None where there was none.
+        horizon: what was looked at more closely; None for nothing.
         timings_ms: milliseconds by stage (``preprocess``, ``network``, ``heads``).
     """
 
@@ -138,5 +165,5 @@ class OpenSetResult:
     instances: tuple[UnknownInstance, ...] = ()
     candidates: tuple[UnknownInstance, ...] = ()
     candidate_map: np.ndarray | None = None
-    horizon: tuple[int, int, int, int] | None = None
+    horizon: Horizon | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)

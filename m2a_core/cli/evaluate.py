@@ -66,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
     )  # fmt: skip
     model.add_argument(
+        "--horizon", choices=("on", "off"), default="on",
+        help="refined, anomaly and background with the second look at the road's far end, or of one look as all other "
+        "scores are (default: %(default)s)",
+    )  # fmt: skip
+    model.add_argument(
         "--submission", type=Path, metavar="DIR",
         help="only write the SMIYC submission files (HDF5, float16) of all of the benchmark's images into DIR",
     )  # fmt: skip
@@ -149,9 +154,9 @@ def _run_model(args: argparse.Namespace) -> int:
         class_view(bundle.manifest.labels, dataset)
     manifest = bundle.manifest
     model_key = f"{manifest.onnx_sha256}|{manifest.decision.value}|{manifest.thresholds}"
-    key = f"{model_key}|{scores}|{dataset.name}|{args.root.resolve()}"
+    key = f"{model_key}|{args.horizon}|{scores}|{dataset.name}|{args.root.resolve()}"
     outputs = Outputs(work / hashlib.sha256(key.encode()).hexdigest()[:16])
-    perception = Perception.load(name, spin=True)
+    perception = Perception.load(name, spin=True, horizon=args.horizon == "on")
     scorer = Scorer(perception, scores)
     failed = predict_dataset(dataset, scorer, outputs)
 
@@ -204,7 +209,7 @@ def _run_submission(args: argparse.Namespace) -> int:
     if args.dataset not in ("smiyc_anomaly", "smiyc_obstacle"):
         raise ConfigError(f"--submission: SMIYC's format is for smiyc_anomaly and smiyc_obstacle, not '{args.dataset}'")
     dataset = smiyc(args.root, args.dataset.removeprefix("smiyc_"), "all")
-    perception = Perception.load(args.model or DEFAULT_MODEL, spin=True)
+    perception = Perception.load(args.model or DEFAULT_MODEL, spin=True, horizon=args.horizon == "on")
     folder = write_submission(dataset, Scorer(perception, parse_scores(args.scores)[:1]), args.submission)
     perception.close()
     print(f"{len(dataset.samples)} files in {folder}")

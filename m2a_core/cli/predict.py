@@ -9,11 +9,12 @@ For every IMAGE, DIR/<stem>.npz holds, at the image's own size [H, W]:
   open_set           uint8    class id, or the id after the last class for unknown; 255 = unlabelled
   panoptic           int32    class id * 256 + instance; 65535 = no segment
   unknown_instances  uint16   0 = none, else the instance's id
-and with --raw also the network's own tensors, as it saw the image (scaled to fit, padded right and below):
+  horizon            int32    [4], x0, y0, x1, y1 of the window that was looked at more closely; only where one was
+and with --raw also the network's own tensors, as it saw the whole image (scaled to fit, padded right and below):
   class_logits       float32  [Q, K+1], last = "no object"
   mask_logits        float32  [Q, h, w], at a quarter of the network's input
 (the official code's pred_logits and pred_masks, as anomaly and refined are its score and refined score).
-DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image.
+DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image, and the window's corners.
 
 A video file, the index of a camera (0), or a URL that OpenCV opens (rtsp://...) gives DIR/<name>_overlay.webm and
 DIR/<name>.jsonl: one line per frame with the tracked unknown objects (id, score, bbox, and with --calibration their
@@ -77,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
+    parser.add_argument(
+        "--horizon", choices=("on", "off"), default="on",
+        help="look a second time at a window at the far end of the road, where images hold more detail than the "
+        "network's input; bundles only (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     predict_video.add_arguments(parser)
@@ -176,7 +182,7 @@ def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
         raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
     from m2a_core.perception import Perception
 
-    return Perception.load(args.model, args.backend, args.threads, spin=True)
+    return Perception.load(args.model, args.backend, args.threads, spin=True, horizon=args.horizon == "on")
 
 
 def _predict(perception: Perception | CheckpointPerception, path: Path, out: Path, raw: bool) -> None:
@@ -192,6 +198,8 @@ def _predict(perception: Perception | CheckpointPerception, path: Path, out: Pat
 
 def _arrays(result: OpenSetResult, network: NetworkOutput | None) -> dict[str, Any]:
     arrays: dict[str, Any] = {output.value: getattr(result, output.value) for output in _WRITTEN}
+    if result.horizon is not None:
+        arrays["horizon"] = np.array(result.horizon.box, np.int32)
     if network is not None:
         arrays |= {"class_logits": network.class_logits, "mask_logits": network.mask_logits}
     return arrays

@@ -78,14 +78,19 @@ def place_back(result: OpenSetResult, region: Region, size: tuple[int, int]) -> 
         instances=tuple(_moved(instance, region) for instance in result.instances),
         candidates=tuple(_moved(instance, region) for instance in result.candidates),
         candidate_map=embed(result.candidate_map, 0),
+        horizon=None if result.horizon is None else replace(result.horizon, box=_box(result.horizon.box, region)),
     )
 
 
 def _moved(instance: UnknownInstance, region: Region) -> UnknownInstance:
-    x0, y0, x1, y1 = instance.bbox
     return replace(
         instance,
-        bbox=(x0 + region.x, y0 + region.y, x1 + region.x, y1 + region.y),
+        bbox=_box(instance.bbox, region),
         contour=instance.contour + np.array([region.x, region.y], instance.contour.dtype),
         contact=(instance.contact[0] + region.x, instance.contact[1] + region.y),
     )
+
+
+def _box(box: tuple[int, int, int, int], region: Region) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = box
+    return x0 + region.x, y0 + region.y, x1 + region.x, y1 + region.y

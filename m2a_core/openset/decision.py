@@ -31,7 +31,7 @@ SUPPRESSED = np.float32(0.5)
 class View:
     """What the network says of one image, with the scores that decide.
 
-    Shape legend as ``NetworkOutput``; maps are ``stride`` times the size of masks.
+    Shape legend as ``NetworkOutput``; maps are about ``stride`` times the size of masks.
 
     Attributes:
         anomaly: float32 [H, W], f (Eq. 7).
@@ -42,6 +42,7 @@ class View:
         winning_query: int32 [h, w], the query that gives the maximum of Eq. 17.
         query_masks: bool [Q, h, w], sigmoid(M) >= 0.5.
         class_probs: float32 [Q, K+1], softmax(C), last = no object.
+        stride: pixels of the maps per entry of the masks and side.
         layers: of ``refined``, where several views of the scene were merged; else empty.
     """
 
@@ -53,12 +54,8 @@ class View:
     winning_query: np.ndarray
     query_masks: np.ndarray
     class_probs: np.ndarray
+    stride: int
     layers: tuple[Layer, ...] = ()
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the maps per entry of the masks and side."""
-        return self.anomaly.shape[0] // self.query_masks.shape[1]
 
 
 def decide(net: NetworkOutput, decision: Decision) -> View:
@@ -78,6 +75,7 @@ def decide(net: NetworkOutput, decision: Decision) -> View:
         winning_query=net.winning_query,
         query_masks=net.query_masks,
         class_probs=net.class_probs,
+        stride=net.anomaly.shape[0] // net.query_masks.shape[1],
     )
 
 

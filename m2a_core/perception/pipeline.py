@@ -1,4 +1,4 @@
-"""Image in, open-set result out: letterbox, network and heads in a row."""
+"""Image in, open-set result out: letterbox, network and heads in a row, with a second look at the road's far end."""
 
 from __future__ import annotations
 
@@ -7,32 +7,40 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.bundle.manifest import Manifest
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
+from m2a_core.openset.decision import decide
 from m2a_core.openset.head import OpenSetHead
+from m2a_core.perception import horizon as hz
+from m2a_core.perception.merge import merge_views
 from m2a_core.perception.perceiving import Perceiving, Steps
-from m2a_core.preprocess import Letterbox
+from m2a_core.preprocess import Geometry, Letterbox
 from m2a_core.runtime.base import Runtime, infer_images
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output
+from m2a_core.types import ALL_OUTPUTS, FarEnd, Frame, Horizon, OpenSetResult, Output
 
 
 class Perception:
     """A loaded model, ready for frames of any size."""
 
-    def __init__(self, manifest: Manifest, runtime: Runtime, hold: float | None = None) -> None:
+    def __init__(self, manifest: Manifest, runtime: Runtime, hold: float | None = None, horizon: bool = True) -> None:
         """Join a manifest and the runtime of its network.
 
         Args:
             manifest: says what the network is.
             runtime: runs it.
             hold: see ``OpenSetHead``.
+            horizon: look a second time at the road's far end, where the image holds more detail than the network sees
+                in the whole of it, and the model knows a road.
         """
         self.manifest = manifest
         self._runtime = runtime
         self._letterbox = Letterbox(runtime.input_size)
+        self._horizon = horizon and manifest.labels.road is not None
         self._head = OpenSetHead(manifest.labels, manifest.thresholds, hold=hold, decision=manifest.decision)
 
     @classmethod
@@ -42,6 +50,7 @@ class Perception:
         backend: str = "onnxruntime",
         threads: int | None = None,
         spin: bool = False,
+        horizon: bool = True,
     ) -> Perception:
         """Load a model bundle.
 
@@ -50,25 +59,27 @@ class Perception:
             backend: see ``create_runtime``.
             threads: CPU threads for one inference; None for all cores.
             spin: see ``create_runtime``; for batch work.
+            horizon: see ``__init__``.
 
         Raises:
             EngineError: the bundle is missing, corrupt or does not match its manifest.
             ConfigError: the back end is unknown or ``threads`` is below 1.
         """
         bundle = load_bundle(name_or_path)
-        return cls(bundle.manifest, create_runtime(bundle, backend, threads, spin=spin))
+        return cls(bundle.manifest, create_runtime(bundle, backend, threads, spin=spin), horizon=horizon)
 
     @property
     def labels(self) -> LabelSet:
         """The classes the model knows."""
         return self.manifest.labels
 
-    def infer(self, frame: Frame, wanted: frozenset[Output] = ALL_OUTPUTS) -> OpenSetResult:
+    def infer(self, frame: Frame, wanted: frozenset[Output] = ALL_OUTPUTS, last: FarEnd | None = None) -> OpenSetResult:
         """Perceive one frame.
 
         Args:
             frame: the image, any size.
             wanted: the outputs to compute.
+            last: of the result before, in a stream of frames: the window at the road's far end then keeps still.
 
         Returns:
             Maps at the image's own size, with ``timings_ms`` for ``preprocess``, ``network`` and ``heads``.
@@ -76,22 +87,22 @@ class Perception:
         Raises:
             InferenceError: the network failed.
         """
-        perceiving = self.begin(frame, wanted)
+        perceiving = self.begin(frame, wanted, last)
         self.run([perceiving])
         return self.finish(perceiving)
 
     def infer_raw(
         self, frame: Frame, wanted: frozenset[Output] = ALL_OUTPUTS, raw: bool = True
     ) -> tuple[OpenSetResult, NetworkOutput]:
-        """Perceive one frame and also give the network's tensors, with the logits where ``raw``."""
+        """Perceive one frame and also give the network's tensors of the whole image, with the logits where ``raw``."""
         perceiving = self.begin(frame, wanted)
         self.run([perceiving], raw)
         network = perceiving.outputs[0]
         return self.finish(perceiving), network
 
-    def begin(self, frame: Frame, wanted: frozenset[Output]) -> Perceiving:
+    def begin(self, frame: Frame, wanted: frozenset[Output], last: FarEnd | None = None) -> Perceiving:
         """Make a frame ready for the network: the first of the three steps of ``infer``."""
-        return Perceiving(self._steps(frame, wanted))
+        return Perceiving(self._steps(frame, wanted, last))
 
     def run(self, frames: Sequence[Perceiving], raw: bool = False) -> None:
         """Run the network on frames that are ready, together where it takes batches: the second step.
@@ -129,11 +140,40 @@ class Perception:
         """Whether the network runs beside the processor; see ``Runtime.is_accelerator``."""
         return self._runtime.is_accelerator
 
-    def _steps(self, frame: Frame, wanted: frozenset[Output]) -> Steps:
+    def _steps(self, frame: Frame, wanted: frozenset[Output], last: FarEnd | None) -> Steps:
         """Yields images for the network, takes its outputs, and returns the result."""
         image, geometry = self._letterbox.apply(frame.image)
-        (network,) = yield [image]
-        return self._head.compute(network, geometry, wanted)
+        if not (self._horizon and hz.has_detail(geometry)):
+            (network,) = yield [image]
+            return self._head.compute(network, geometry, wanted)
+        canvas = hz.canvas_of(geometry)
+        target = hz.held(last, frame.stamp_ns)
+        if target is None:
+            (whole,) = yield [image]
+            target = hz.steady(None, self._far_end(whole, geometry))
+            place, box, closer = self._window(frame, target, geometry)
+            (window,) = yield [closer]
+        else:
+            # Placed by the road as the frame before saw it, so that both views can go as one batch.
+            place, box, closer = self._window(frame, target, geometry)
+            whole, window = yield [image, closer]
+        decision = self.manifest.decision
+        view = merge_views(decide(whole, decision), decide(window, decision), place, geometry.valid)
+        y, x = hz.steady(target, self._far_end(whole, geometry))
+        horizon = Horizon(box, FarEnd(y, x, frame.stamp_ns))
+        return replace(self._head.compute_view(view, canvas, wanted), horizon=horizon)
+
+    def _window(
+        self, frame: Frame, target: tuple[float, float], geometry: Geometry
+    ) -> tuple[hz.Place, tuple[int, int, int, int], np.ndarray]:
+        """Where the window lies, on the canvas and in the image, and what the network is to see of it."""
+        place = hz.place_window(target, geometry, self._letterbox.input_size)
+        x0, y0, x1, y1 = box = hz.box_of(place, hz.canvas_of(geometry))
+        return place, box, self._letterbox.fit(frame.image[y0:y1, x0:x1], (place.height, place.width))
+
+    def _far_end(self, network: NetworkOutput, geometry: Geometry) -> tuple[float, float] | None:
+        height, width = geometry.valid
+        return hz.far_end(network.semantic[:height, :width] == self.manifest.labels.road)
 
     def close(self) -> None:
         """Free the network."""

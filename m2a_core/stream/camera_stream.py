@@ -22,7 +22,7 @@ from m2a_core.stream.objects import ObjectLocator, TrackedObject, Unlocalized
 from m2a_core.stream.sensors import DepthBuffer, Sensors
 from m2a_core.tracking.tracker import Box, Tracker
 from m2a_core.tracking.update import update_tracks
-from m2a_core.types import Frame, OpenSetResult, Output
+from m2a_core.types import FarEnd, Frame, OpenSetResult, Output
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,23 @@ class Detections:
         boxes: x0, y0, x1, y1 in pixels of the instances, then of the candidates.
         strong: how many of them are instances.
         ground: float64 [N, 2], metres, where each meets the ground in the base frame; NaN where unknown.
+        far_end: of the road; None where no window was looked at.
     """
 
     boxes: tuple[Box, ...]
     strong: int
     ground: np.ndarray
+    far_end: FarEnd | None = None
 
 
 class CameraStream:
-    """The state of one camera between frames: rectification tables and tracks."""
+    """The state of one camera between frames: rectification tables, the road's far end and tracks."""
 
     def __init__(self) -> None:
         """Start with nothing seen."""
         self._rectifier = Rectifier()
         self._tracker = Tracker()
+        self._far_end: FarEnd | None = None
 
     def process(
         self,
@@ -130,7 +133,8 @@ class CameraStream:
     def begin(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> Perceiving:
         """Make the prepared frame ready for the network; ``Perception.run`` comes next."""
         frame, region = prepared.frame, prepared.region
-        return perception.begin(frame if region is None else replace(frame, image=region.cut(frame.image)), wanted)
+        seen = frame if region is None else replace(frame, image=region.cut(frame.image))
+        return perception.begin(seen, wanted, self._far_end)
 
     def finish(self, prepared: PreparedFrame, perceiving: Perceiving, perception: Perception) -> OpenSetResult:
         """The model's result at the frame's size, after ``Perception.run``.
@@ -139,6 +143,7 @@ class CameraStream:
             InferenceError: the network was needed once more, and failed.
         """
         result, image = perception.finish(perceiving), prepared.frame.image
+        self._far_end = None if result.horizon is None else result.horizon.far_end
         if prepared.region is None:
             return result
         return place_back(result, prepared.region, (image.shape[0], image.shape[1]))
@@ -158,7 +163,8 @@ class CameraStream:
         locations = locator.locate(result)
         seen = (*result.instances, *result.candidates)
         ground = np.array([(np.nan, np.nan) if item is None else item.position[:2] for item in locations])
-        detections = Detections(tuple(item.bbox for item in seen), len(result.instances), ground)
+        far_end = None if result.horizon is None else result.horizon.far_end
+        detections = Detections(tuple(item.bbox for item in seen), len(result.instances), ground, far_end)
         updated = update_tracks(
             self._tracker, frame.stamp_ns, result, ground, config.tracking, perception.labels.unknown_id
         )
@@ -175,7 +181,9 @@ class CameraStream:
         """Take a frame of an earlier run up again, so that tracks go on where that run stopped."""
         strong = [number < detections.strong for number in range(len(detections.boxes))]
         self._tracker.update(stamp_ns, detections.boxes, detections.ground, config.tracking, strong)
+        self._far_end = detections.far_end
 
     def reset(self) -> None:
         """End all tracks: frames after a pause are a beginning."""
         self._tracker = Tracker()
+        self._far_end = None

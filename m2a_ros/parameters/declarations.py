@@ -82,6 +82,12 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec("overlay.jpeg_quality", 90, "Quality of the compressed overlay.", (1, 100), live=True),
     ParameterSpec(
+        "horizon.window", True,
+        "Look a second time, at twice the detail, at a window at the road's far end, where images hold more detail "
+        "than the network's input; takes twice the network's time.",
+        live=True,
+    ),
+    ParameterSpec(
         "rectified_cameras",
         [""],
         "Cameras whose images are rectified (image_rect): P of their camera_info holds, not K and D.",

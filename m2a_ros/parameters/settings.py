@@ -39,6 +39,7 @@ class Settings:
         batch: which frames are processed together.
         overlay_width: pixels, 0 for the image's own.
         overlay_quality: of the JPEG, 1..100.
+        horizon: whether to look a second time at the road's far end.
         rectified_cameras: cameras whose images are rectified.
         base_frame: frame of the markers.
         ground_z: metres, height of the ground in ``base_frame``.
@@ -64,6 +65,7 @@ class Settings:
     batch: BatchConfig
     overlay_width: int
     overlay_quality: int
+    horizon: bool
     rectified_cameras: tuple[str, ...]
     base_frame: str
     ground_z: float
@@ -113,6 +115,7 @@ class Settings:
             batch=BatchConfig(anchor, values["batch.max_spread"], values["batch.wait"]),
             overlay_width=values["overlay.max_width"],
             overlay_quality=values["overlay.jpeg_quality"],
+            horizon=values["horizon.window"],
             rectified_cameras=rectified,
             base_frame=values["base_frame"],
             ground_z=values["ground_z"],

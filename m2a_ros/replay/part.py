@@ -29,6 +29,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.stream.camera_stream import Detections
+from m2a_core.types import FarEnd
 from m2a_ros.bag.frames import Problem, Recorded
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.images.conversions import JPEG_FORMAT, image_fields
@@ -175,12 +176,17 @@ def read_tracks(part: Path) -> Iterator[tuple[str, int, Detections]]:
     for record in read_records(part, TRACKS):
         ground = np.array(record["ground"], np.float64).reshape(-1, 2)
         boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in record["boxes"])
-        yield record["camera"], record["stamp_ns"], Detections(boxes, record["strong"], ground)
+        stamp_ns, far_end = record["stamp_ns"], None
+        if record["far_end"] is not None:
+            y, x = record["far_end"]
+            far_end = FarEnd(y, x, stamp_ns)
+        yield record["camera"], stamp_ns, Detections(boxes, record["strong"], ground, far_end)
 
 
 def _as_json(detections: Detections) -> dict[str, Any]:
     ground = [[None if np.isnan(value) else value for value in place] for place in detections.ground.tolist()]
-    return {"boxes": detections.boxes, "strong": detections.strong, "ground": ground}
+    far_end = None if detections.far_end is None else (detections.far_end.y, detections.far_end.x)
+    return {"boxes": detections.boxes, "strong": detections.strong, "ground": ground, "far_end": far_end}
 
 
 def _header(answer: Answer) -> Any:

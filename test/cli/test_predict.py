@@ -44,8 +44,11 @@ def test_arrays_and_overlay_are_written_at_the_image_s_own_size(model, tmp_path)
     assert predict(model, tmp_path / "out", image) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["street.npz", "street_overlay.jpg"]
     with np.load(tmp_path / "out" / "street.npz") as arrays:
-        assert {key: arrays[key].dtype.name for key in arrays} == CONTRACT
-        assert {arrays[key].shape for key in arrays} == {(192, 320)}
+        assert {key: arrays[key].dtype.name for key in arrays} == CONTRACT | {"horizon": "int32"}
+        assert {arrays[key].shape for key in CONTRACT} == {(192, 320)}
+        x0, y0, x1, y1 = arrays["horizon"]
+        assert 0 <= x0 < x1 <= 320
+        assert 0 <= y0 < y1 <= 192
         centre, far = (72, 120), (170, 280)
         assert arrays["anomaly"][centre] > 0.98
         assert arrays["anomaly"][far] < 0.01
@@ -56,11 +59,18 @@ def test_arrays_and_overlay_are_written_at_the_image_s_own_size(model, tmp_path)
     assert cv2.imread(str(tmp_path / "out" / "street_overlay.jpg")).shape == (192, 320, 3)
 
 
+def test_with_horizon_off_the_image_is_looked_at_once(model, tmp_path):
+    image = write_scene(tmp_path / "street.png")
+    assert predict(model, tmp_path / "out", image, "--horizon", "off") == 0
+    with np.load(tmp_path / "out" / "street.npz") as arrays:
+        assert {key: arrays[key].dtype.name for key in arrays} == CONTRACT
+
+
 def test_raw_adds_the_network_s_own_tensors(model, tmp_path):
     image = write_scene(tmp_path / "street.png")
     assert predict(model, tmp_path / "out", image, "--raw") == 0
     with np.load(tmp_path / "out" / "street.npz") as arrays:
-        assert set(arrays) == {*CONTRACT, "class_logits", "mask_logits"}
+        assert set(arrays) == {*CONTRACT, "horizon", "class_logits", "mask_logits"}
         assert np.array_equal(arrays["class_logits"], class_logits())
         assert arrays["mask_logits"].shape == (12, 24, 32)
         assert arrays["mask_logits"].dtype == np.float32

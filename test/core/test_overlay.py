@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import CAMVID11, UNKNOWN_COLOR
-from m2a_core.overlay import draw_overlay
-from m2a_core.types import UNLABELLED, OpenSetResult, UnknownInstance
+from m2a_core.overlay import WINDOW_COLOR, draw_overlay, shrink
+from m2a_core.types import UNLABELLED, FarEnd, Horizon, OpenSetResult, UnknownInstance
 
 IMAGE = np.full((60, 80, 3), 100, np.uint8)
 
@@ -47,3 +49,13 @@ def test_unknown_instances_get_a_box_and_the_input_stays_untouched():
 def test_result_of_another_size_is_refused():
     with pytest.raises(DataError, match=r"image is \[60, 80\] but class ids are \[30, 80\]"):
         draw_overlay(IMAGE, OpenSetResult(open_set=np.zeros((30, 80), np.uint8)), CAMVID11)
+
+
+def test_corners_show_the_window_that_was_looked_at_more_closely():
+    result = OpenSetResult(horizon=Horizon((20, 5, 60, 25), FarEnd(0.5, 0.5, 0)))
+    black = np.zeros((40, 80, 3), np.uint8)
+    drawn = (draw_overlay(black, result, CAMVID11) == WINDOW_COLOR).all(-1)
+    assert all(drawn[y, x] for y in (5, 24) for x in (20, 59))
+    assert not drawn[12:18].any()
+    large = replace(result, horizon=Horizon((200, 50, 600, 250), result.horizon.far_end))
+    assert shrink(np.zeros((400, 800, 3), np.uint8), large, 80)[1].horizon == result.horizon
