@@ -2,8 +2,10 @@
 
 * ``fp32``: as traced.
 * ``fp16``: everything is half precision, but the outputs' types, which are those of ``io_spec``.
-* ``mixed``: the network's layers are half precision; normalisation of the image, norms, softmax and the open-set maps
-  (everything outside the network proper) stay in single precision.
+* ``mixed``: the network's layers are half precision. Normalisation of the image, layer norms, softmax and the open-set
+  maps compute in single precision; between the steps of the maps values are rounded to half, which halves what they
+  read and write. Group norms take and give half precision: TensorRT, as ONNX Runtime, computes them in single precision
+  inside, and fuses them where no cast is in between.
 
 In all of them the deformable attention places its samples in single precision, whatever type it reads and writes.
 """
@@ -22,7 +24,9 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 NETWORK_SCOPE = "model"
 """Attribute of the exported module that is the network; the names of its nodes begin so."""
 
-_SENSITIVE = ("Softmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization")
+_SENSITIVE = ("Softmax", "LayerNormalization")
+_MAPS_SCOPE = "heads"
+"""Attribute of the exported module that makes the open-set maps."""
 
 
 def convert(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
@@ -35,6 +39,7 @@ def convert(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     if precision == "fp32":
         return graph
     # The converter knows the type of a tensor by its name and looks at no function: both are put back afterwards.
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     functions = list(graph.functions)
@@ -50,9 +55,11 @@ def convert(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
         op_block_list=[] if precision == "fp16" else list(_SENSITIVE),
         node_block_list=blocked,
     )
+    _join_casts(half)
     # It appends its casts at the end.
     model = onnx_ir.from_proto(half)
     model.graph.sort()
+    RemoveUnusedNodesPass()(model)
     half = onnx_ir.to_proto(model)
     del half.functions[:], half.metadata_props[:]
     for function in functions:
@@ -65,6 +72,33 @@ def convert(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     for key, value in metadata:
         half.metadata_props.add(key=key, value=value)
     return half
+
+
+def _join_casts(graph: onnx.ModelProto) -> None:
+    """Take out casts to half and back, which the converter puts between two layers that it leaves alone.
+
+    They round: the image's values, up to 255, to eighths. Not between steps of the open-set maps; see the module.
+    """
+    made_by = {output: node for node in graph.graph.node for output in node.output}
+    for node in graph.graph.node:
+        for i, name in enumerate(node.input):
+            wide = made_by.get(name)
+            narrow = (
+                made_by.get(wide.input[0]) if wide is not None and _casts_to(wide, onnx.TensorProto.FLOAT) else None
+            )
+            if narrow is None or not _casts_to(narrow, onnx.TensorProto.FLOAT16):
+                continue
+            source = made_by.get(narrow.input[0])
+            if source is not None and not source.name.startswith(_MAPS_SCOPE) and narrow.name.endswith(_ADDED):
+                node.input[i] = narrow.input[0]
+
+
+_ADDED = "_cast_to_fp16_node"
+"""How the converter ends the name of a cast that it adds."""
+
+
+def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
+    return node.op_type == "Cast" and helper.get_node_attr_value(node, "to") == kind
 
 
 def _in_full_precision(function: onnx.FunctionProto) -> None:

@@ -13,6 +13,7 @@ from m2a_core.bundle.loading import require_whole
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
 from m2a_core.contract.plugin import DOMAIN, OP_TYPE
 from m2a_core.errors import ConfigError, EngineError
+from m2a_core.trt.lowering import lower_argmax
 from m2a_core.trt.precision import convert
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -116,10 +117,11 @@ def for_parser(model: onnx.ModelProto) -> bytes:
     """The graph as TensorRT's parser takes it; it computes the same.
 
     Local functions go: where a node has a body, the parser would take that and not the plugin. The image's bytes are
-    converted before anything else: TensorRT can do nothing but that with bytes.
+    converted before anything else: TensorRT can do nothing but that with bytes. For the rest see ``lowering``.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    # Before the functions go, which say what shapes their nodes have.
+    copy = onnx.shape_inference.infer_shapes(model)
+    lower_argmax(copy)
     del copy.functions[:]
     # In a graph for batches its shape is asked for, too.
     first = [node for node in copy.graph.node if INPUT.name in node.input and node.op_type != "Shape"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -16,6 +20,8 @@ from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import MODELS, ModelConfig, build_model
+from m2a_core.ops.compile import find_nvcc
+from m2a_core.trt.plugin_build import ensure_plugin
 
 LABELS = LabelSet(
     "three", ("road", "sky", "car"), frozenset({2}), ((128, 64, 128), (70, 130, 180), (0, 0, 142)), road=0
@@ -79,3 +85,15 @@ def exported(tmp_path_factory, weights) -> Path:
         ])  # fmt: skip
     assert code == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def plugin(tensorrt_headers: Path) -> Path:
+    """The plugin's library, for one architecture."""
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("no TensorRT for RTX: pip install 'm2a_ros[trt]'")
+    if find_nvcc() is None or shutil.which("cmake") is None:
+        pytest.skip("no nvcc or no cmake: the plugin cannot be built")
+    # Kept between runs: compiling takes longer than all tests here, and the folder's entries are named by contents.
+    cache = Path(tempfile.gettempdir(), f"m2a-test-plugin-{os.getuid()}")
+    return ensure_plugin(cache, tensorrt_headers, architectures=(89,))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import onnx
@@ -21,14 +19,13 @@ from m2a_core.export.onnx_export import build_onnx
 from m2a_core.images import read_image
 from m2a_core.metrics import parity
 from m2a_core.model import MODELS, build_model
-from m2a_core.ops.compile import find_nvcc
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.trt import builder, progress
 from m2a_core.trt.backend import BACKENDS, Backend, load_backend
 from m2a_core.trt.builder import BuildRequest, build_engine
 from m2a_core.trt.engine_manifest import NOT_VERIFIED, EngineManifest, manifest_path, reference_path
 from m2a_core.trt.gpu import Gpu, gpu_or_reason
-from m2a_core.trt.plugin_build import ensure_plugin, identity_of
+from m2a_core.trt.plugin_build import identity_of
 from m2a_core.trt.reference import load_reference
 from m2a_core.trt.source import read_source
 from test.export.conftest import SIZE, pictures
@@ -37,17 +34,6 @@ from test.export.conftest import SIZE, pictures
 def has_gpu(architecture: str | None = None) -> bool:
     gpu = gpu_or_reason(0)
     return isinstance(gpu, Gpu) and architecture in (None, gpu.architecture)
-
-
-@pytest.fixture(scope="module")
-def plugin(tensorrt_headers: Path) -> Path:
-    if importlib.util.find_spec("tensorrt_rtx") is None:
-        pytest.skip("no TensorRT for RTX: pip install 'm2a_ros[trt]'")
-    if find_nvcc() is None or shutil.which("cmake") is None:
-        pytest.skip("no nvcc or no cmake: the plugin cannot be built")
-    # Kept between runs: compiling takes longer than all tests here, and the folder's entries are named by contents.
-    cache = Path(tempfile.gettempdir(), f"m2a-test-plugin-{os.getuid()}")
-    return ensure_plugin(cache, tensorrt_headers, architectures=(89,))
 
 
 @pytest.fixture(scope="module")

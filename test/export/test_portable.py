@@ -87,6 +87,20 @@ def test_mixed_precision_keeps_softmax_norms_and_maps_single_and_the_rest_half(b
     assert kinds["network:Conv"] == kinds["network:MatMul"] == kinds["network:MSDeformAttn"] == {TensorProto.FLOAT16}
     assert kinds["network:Softmax"] == kinds["network:LayerNormalization"] == {TensorProto.FLOAT}
     assert kinds["around:Conv"] == kinds["around:MatMul"] == {TensorProto.FLOAT}
+    # TensorRT computes it in single precision inside, and fuses it with its neighbours where no cast is in between.
+    assert kinds["network:InstanceNormalization"] == {TensorProto.FLOAT16}
+
+
+def test_mixed_precision_normalises_the_image_without_rounding_in_between(bundle):
+    model = convert(onnx.load(bundle.onnx_path), "mixed")
+    users = {name: node for node in model.graph.node for name in node.input}
+    met, tensor = [], model.graph.input[0].name
+    while (node := users[tensor]).op_type != "Pad":
+        met.append(node)
+        tensor = node.output[0]
+    assert [node.op_type for node in met if node.op_type in ("Sub", "Mul")] == ["Sub", "Mul"]
+    halves = [node for node in met if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16]
+    assert all(node in met[-1:] for node in halves)
 
 
 def test_half_precision_is_half_everywhere_but_at_the_outputs(bundle):
