@@ -125,12 +125,12 @@ def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np
         max_width: pixels; 0 for the image's own size.
 
     Returns:
-        Both, untouched where the image is no wider; else the image averaged, class ids by the nearest pixel, and no
-        other maps.
+        Both, untouched where the image is no wider and the maps have its size; else the image averaged, class ids by
+        the nearest pixel, and no other maps.
     """
     height, width = image.shape[:2]
     size = _size(width, height, max_width)
-    if size == (width, height):
+    if size == (width, height) and result.image_size is None:
         return image, result
     ids, window = result.open_set, result.horizon
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), OpenSetResult(

@@ -37,6 +37,11 @@ class Geometry:
     valid: tuple[int, int]
     scale: tuple[float, float]
 
+    def at(self, size: tuple[int, int]) -> Geometry:
+        """The same view for maps of another height and width than the image's."""
+        height, width = size
+        return Geometry(size, self.valid, (self.valid[0] / height, self.valid[1] / width))
+
     def undo_continuous(self, values: np.ndarray) -> np.ndarray:
         """Bring a map at the network's input size back to the image: crop the padding, resize bilinearly.
 
@@ -51,22 +56,24 @@ class Geometry:
             return np.ascontiguousarray(valid)
         return cv2.resize(valid, self.original[::-1], interpolation=cv2.INTER_LINEAR)
 
-    def undo_labels(self, ids: np.ndarray, stride: int = 1) -> np.ndarray:
+    def undo_labels(self, ids: np.ndarray, stride: int = 1, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """Bring an id map back to the image: every pixel takes the id under its centre, no id is made up.
 
         Args:
             ids: any dtype [H / stride, W / stride].
             stride: input pixels per map pixel, e.g. 4 for the masks.
+            window: rows and columns of the image that are wanted; None for all.
 
         Returns:
-            The same dtype, [H0, W0].
+            The same dtype, [H0, W0], or the window of it.
         """
+        spans = window or (slice(0, self.original[0]), slice(0, self.original[1]))
         if stride == 1 and self.valid == self.original:
-            return np.ascontiguousarray(ids[: self.valid[0], : self.valid[1]])
+            return np.ascontiguousarray(ids[: self.valid[0], : self.valid[1]][spans])
         # In whole numbers: a centre on the border of two cells must not depend on rounding.
         rows, cols = (
-            np.minimum((2 * np.arange(n) + 1) * valid // (2 * n * stride), size - 1)
-            for n, valid, size in zip(self.original, self.valid, ids.shape, strict=True)
+            np.minimum((2 * np.arange(span.start, span.stop) + 1) * valid // (2 * n * stride), size - 1)
+            for span, n, valid, size in zip(spans, self.original, self.valid, ids.shape, strict=True)
         )
         # Columns first: they are gathered one by one, from the few rows that there are; rows are copied whole.
         return np.take(np.take(ids, cols, axis=1), rows, axis=0)

@@ -136,7 +136,10 @@ class Horizon:
 
 @dataclass(frozen=True)
 class OpenSetResult:
-    """What m2a says of one frame, at the frame's own size; an output nobody asked for is None.
+    """What m2a says of one frame; an output nobody asked for is None.
+
+    Maps are as large as the frame, or smaller (``image_size``); boxes, contours and contacts of instances are always in
+    the frame's own pixels.
 
     Attributes:
         anomaly: float32 [H, W], f of Eq. 7, higher = more anomalous (can leave [0, 1]: S sums over queries).
@@ -152,6 +155,7 @@ class OpenSetResult:
         candidate_map: uint16 [H, W], 0 none, else the id of a candidate; None where there is none.
         horizon: what was looked at more closely; None for nothing.
         timings_ms: milliseconds by stage (``preprocess``, ``network``, ``heads``).
+        image_size: height, width of the frame where maps have another size; None where they have the frame's.
     """
 
     anomaly: np.ndarray | None = None
@@ -167,3 +171,16 @@ class OpenSetResult:
     candidate_map: np.ndarray | None = None
     horizon: Horizon | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    image_size: tuple[int, int] | None = None
+
+    def window(self, instance: UnknownInstance, ids: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns of a map that are sure to hold an instance of this result; ``ids`` is the map."""
+        x0, y0, x1, y1 = instance.bbox
+        if self.image_size is None:
+            return slice(y0, y1), slice(x0, x1)
+        height, width = self.image_size
+        rows, columns = ids.shape
+        return (
+            slice(y0 * rows // height, min(rows, -(-y1 * rows // height) + 1)),
+            slice(x0 * columns // width, min(columns, -(-x1 * columns // width) + 1)),
+        )

@@ -25,6 +25,17 @@ class Region:
     width: int
     height: int
 
+    def scaled(self, size: tuple[int, int], to: tuple[int, int]) -> Region:
+        """The same part of an image of height and width ``to`` instead of ``size``."""
+        (x0, x1), (y0, y1) = (
+            (round(start * new / old), round(stop * new / old))
+            for start, stop, old, new in (
+                (self.x, self.x + self.width, size[1], to[1]),
+                (self.y, self.y + self.height, size[0], to[0]),
+            )
+        )
+        return Region(x0, y0, max(1, x1 - x0), max(1, y1 - y0))
+
     def cut(self, image: np.ndarray) -> np.ndarray:
         """View the part of an image [H, W, ...]."""
         return image[self.y : self.y + self.height, self.x : self.x + self.width]
@@ -44,25 +55,30 @@ def crop_to_aspect(size: tuple[int, int], aspect: tuple[int, int], center: float
     return Region(round(center * (width - new_w)), round(center * (height - new_h)), new_w, new_h)
 
 
-def place_back(result: OpenSetResult, region: Region, size: tuple[int, int]) -> OpenSetResult:
+def place_back(
+    result: OpenSetResult, region: Region, size: tuple[int, int], maps: tuple[int, int] | None = None
+) -> OpenSetResult:
     """Bring the result of a region to the size of its image.
 
     Args:
-        result: maps of the region's size.
-        region: where it lies.
+        result: maps of the region's size, or of its part of maps of the size ``maps``.
+        region: where it lies in the image.
         size: height, width of the image.
+        maps: of the maps of the whole image; None for ``size``.
 
     Returns:
-        Maps at the image's size. Outside the region: unlabelled, void, no instance, score 0.
+        Maps of the whole image. Outside the region: unlabelled, void, no instance, score 0.
     """
     if (region.height, region.width) == size:
         return result
+    whole_size = maps or size
+    part = region if maps is None else region.scaled(size, maps)
 
     def embed(values: np.ndarray | None, outside: int) -> np.ndarray | None:
         if values is None:
             return None
-        whole = np.full(size, outside, values.dtype)
-        region.cut(whole)[:] = values
+        whole = np.full(whole_size, outside, values.dtype)
+        part.cut(whole)[:] = values
         return whole
 
     return replace(
@@ -79,6 +95,7 @@ def place_back(result: OpenSetResult, region: Region, size: tuple[int, int]) -> 
         candidates=tuple(_moved(instance, region) for instance in result.candidates),
         candidate_map=embed(result.candidate_map, 0),
         horizon=None if result.horizon is None else replace(result.horizon, box=_box(result.horizon.box, region)),
+        image_size=None if whole_size == size else size,
     )
 
 

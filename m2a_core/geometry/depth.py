@@ -65,26 +65,31 @@ def depth_in_metres(message: Any) -> np.ndarray:
     return metres
 
 
-def object_depth(instance: UnknownInstance, instances: np.ndarray, depth: np.ndarray) -> DepthReading | None:
+def object_depth(
+    instance: UnknownInstance, instances: np.ndarray, depth: np.ndarray, window: tuple[slice, slice] | None = None
+) -> DepthReading | None:
     """The depth of an instance.
 
     Args:
         instance: the instance.
         instances: uint16 [H, W], holds ``instance.id`` where the instance is.
         depth: float32 [h, w], metres, NaN where nothing is known; of the same view.
+        window: rows and columns of ``instances`` that hold it; None for its box.
 
     Returns:
         None where too little of it is known.
     """
     x0, y0, x1, y1 = instance.bbox
-    scale_y, scale_x = depth.shape[0] / instances.shape[0], depth.shape[1] / instances.shape[1]
-    rows = slice(int(y0 * scale_y), max(int(np.ceil(y1 * scale_y)), int(y0 * scale_y) + 1))
-    cols = slice(int(x0 * scale_x), max(int(np.ceil(x1 * scale_x)), int(x0 * scale_x) + 1))
-    window = depth[rows, cols]
-    mask = (instances[y0:y1, x0:x1] == instance.id).astype(np.uint8)
-    if mask.shape != window.shape:
-        mask = cv2.resize(mask, (window.shape[1], window.shape[0]), interpolation=cv2.INTER_NEAREST)
-    values = window[(mask > 0) & np.isfinite(window)]
+    window = window or (slice(y0, y1), slice(x0, x1))
+    mask = (instances[window] == instance.id).astype(np.uint8)
+    rows, cols = (
+        slice(int(span.start * scale), max(int(np.ceil(span.stop * scale)), int(span.start * scale) + 1))
+        for span, scale in zip(window, np.array(depth.shape) / instances.shape, strict=True)
+    )
+    seen = depth[rows, cols]
+    if mask.shape != seen.shape:
+        mask = cv2.resize(mask, (seen.shape[1], seen.shape[0]), interpolation=cv2.INTER_NEAREST)
+    values = seen[(mask > 0) & np.isfinite(seen)]
     if len(values) < max(_MIN_PIXELS, _MIN_SHARE * np.count_nonzero(mask)):
         return None
     near, middle, far = (float(value) for value in np.quantile(values, _RANGE))

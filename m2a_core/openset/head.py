@@ -66,49 +66,55 @@ class OpenSetHead:
         self._hold = thresholds.refined if hold is None else max(hold, thresholds.extent)
         self._decision = decision
 
-    def compute(self, net: NetworkOutput, geometry: Geometry, wanted: frozenset[Output]) -> OpenSetResult:
+    def compute(
+        self, net: NetworkOutput, geometry: Geometry, wanted: frozenset[Output], size: tuple[int, int] | None = None
+    ) -> OpenSetResult:
         """Run the heads on the network's tensors of one image; see ``compute_view``."""
-        return self.compute_view(decide(net, self._decision), geometry, wanted)
+        return self.compute_view(decide(net, self._decision), geometry, wanted, size)
 
-    def compute_view(self, view: View, geometry: Geometry, wanted: frozenset[Output]) -> OpenSetResult:
+    def compute_view(
+        self, view: View, geometry: Geometry, wanted: frozenset[Output], size: tuple[int, int] | None = None
+    ) -> OpenSetResult:
         """Run the heads.
 
         Args:
             view: what the network says of an image, with the scores that decide.
             geometry: how the image lies in the view's maps.
             wanted: the outputs to compute.
+            size: height, width of the maps; None for the image's own.
 
         Returns:
-            The wanted maps at the image's own size; others None. ``instances`` come with ``unknown_instances``.
+            The wanted maps; others None. ``instances`` come with ``unknown_instances``.
             ``open_set`` is unknown exactly where ``score`` reaches its threshold.
         """
+        maps = geometry if size is None else geometry.at(size)
         score = refined = semantic = open_set = panoptic = unknown = None
         instances: tuple[UnknownInstance, ...] = ()
         candidates: tuple[UnknownInstance, ...] = ()
         candidate_map = None
         if wanted & {Output.SCORE, Output.OPEN_SET}:
-            score = geometry.undo_continuous(view.score)
+            score = maps.undo_continuous(view.score)
         if Output.REFINED in wanted:
             same = view.refined is view.score and score is not None
-            refined = score if same else geometry.undo_continuous(view.refined)
+            refined = score if same else maps.undo_continuous(view.refined)
         if wanted & {Output.SEMANTIC, Output.OPEN_SET}:
-            semantic = geometry.undo_labels(view.semantic)
+            semantic = maps.undo_labels(view.semantic)
         if Output.OPEN_SET in wanted:
             assert score is not None
             assert semantic is not None
             open_set = open_set_semantic(semantic, score, self._thresholds.anomaly, self._labels.unknown_id)
         if wanted & {Output.UNKNOWN_INSTANCES, Output.PANOPTIC}:
             strong, weak = self._split(self._mine(view, geometry), view, geometry)
-            unknown, instances = describe_instances(strong, view.score, geometry)
+            unknown, instances = describe_instances(strong, view.score, geometry, maps)
             if weak and Output.UNKNOWN_INSTANCES in wanted:
-                candidate_map, candidates = describe_instances(weak, view.score, geometry)
+                candidate_map, candidates = describe_instances(weak, view.score, geometry, maps)
         if Output.PANOPTIC in wanted:
             assert unknown is not None
-            panoptic = self._known_segments(view, geometry)
+            panoptic = self._known_segments(view, maps)
             draw_unknown(panoptic, unknown, self._labels.unknown_id)
         return OpenSetResult(
-            anomaly=geometry.undo_continuous(view.anomaly) if Output.ANOMALY in wanted else None,
-            background=geometry.undo_continuous(view.background) if Output.BACKGROUND in wanted else None,
+            anomaly=maps.undo_continuous(view.anomaly) if Output.ANOMALY in wanted else None,
+            background=maps.undo_continuous(view.background) if Output.BACKGROUND in wanted else None,
             score=score if Output.SCORE in wanted else None,
             refined=refined,
             semantic=semantic if Output.SEMANTIC in wanted else None,
@@ -118,6 +124,7 @@ class OpenSetHead:
             instances=instances if Output.UNKNOWN_INSTANCES in wanted else (),
             candidates=candidates,
             candidate_map=candidate_map,
+            image_size=None if maps.original == geometry.original else geometry.original,
         )
 
     def _mine(self, view: View, geometry: Geometry) -> list[Component]:

@@ -100,9 +100,26 @@ class Perception:
         network = perceiving.outputs[0]
         return self.finish(perceiving), network
 
-    def begin(self, frame: Frame, wanted: frozenset[Output], last: FarEnd | None = None) -> Perceiving:
-        """Make a frame ready for the network: the first of the three steps of ``infer``."""
-        return Perceiving(self._steps(frame, wanted, last))
+    def begin(
+        self,
+        frame: Frame,
+        wanted: frozenset[Output],
+        last: FarEnd | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Perceiving:
+        """Make a frame ready for the network: the first of the three steps of ``infer``.
+
+        Args:
+            frame: the image, any size.
+            wanted: the outputs to compute.
+            last: see ``infer``.
+            size: height, width of the maps; None for the image's own.
+        """
+        return Perceiving(self._steps(frame, wanted, last, size))
+
+    def seen_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in which the network sees an image of this height and width."""
+        return self._letterbox.geometry(height, width).valid
 
     def run(self, frames: Sequence[Perceiving], raw: bool = False) -> None:
         """Run the network on frames that are ready, together where it takes batches: the second step.
@@ -140,12 +157,14 @@ class Perception:
         """Whether the network runs beside the processor; see ``Runtime.is_accelerator``."""
         return self._runtime.is_accelerator
 
-    def _steps(self, frame: Frame, wanted: frozenset[Output], last: FarEnd | None) -> Steps:
+    def _steps(
+        self, frame: Frame, wanted: frozenset[Output], last: FarEnd | None, size: tuple[int, int] | None
+    ) -> Steps:
         """Yields images for the network, takes its outputs, and returns the result."""
         image, geometry = self._letterbox.apply(frame.image)
         if not (self._horizon and hz.has_detail(geometry)):
             (network,) = yield [image]
-            return self._head.compute(network, geometry, wanted)
+            return self._head.compute(network, geometry, wanted, size)
         canvas = hz.canvas_of(geometry)
         target = hz.held(last, frame.stamp_ns)
         if target is None:
@@ -161,7 +180,7 @@ class Perception:
         view = merge_views(decide(whole, decision), decide(window, decision), place, geometry.valid)
         y, x = hz.steady(target, self._far_end(whole, geometry))
         horizon = Horizon(box, FarEnd(y, x, frame.stamp_ns))
-        return replace(self._head.compute_view(view, canvas, wanted), horizon=horizon)
+        return replace(self._head.compute_view(view, canvas, wanted, size), horizon=horizon)
 
     def _window(
         self, frame: Frame, target: tuple[float, float], geometry: Geometry

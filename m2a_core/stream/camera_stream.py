@@ -17,7 +17,7 @@ from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import Rectifier, rectified_info
 from m2a_core.perception import Perception
 from m2a_core.perception.perceiving import Perceiving
-from m2a_core.stream.config import StreamConfig
+from m2a_core.stream.config import IMAGE, StreamConfig
 from m2a_core.stream.objects import ObjectLocator, TrackedObject, Unlocalized
 from m2a_core.stream.sensors import DepthBuffer, Sensors
 from m2a_core.tracking.tracker import Box, Tracker
@@ -133,8 +133,13 @@ class CameraStream:
     def begin(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> Perceiving:
         """Make the prepared frame ready for the network; ``Perception.run`` comes next."""
         frame, region = prepared.frame, prepared.region
-        seen = frame if region is None else replace(frame, image=region.cut(frame.image))
-        return perception.begin(seen, wanted, self._far_end)
+        if region is not None:
+            frame = replace(frame, image=region.cut(frame.image))
+        maps = _map_size(prepared, perception)
+        if maps is not None and region is not None:
+            part = region.scaled(_size(prepared.frame.image), maps)
+            maps = (part.height, part.width)
+        return perception.begin(frame, wanted, self._far_end, maps)
 
     def finish(self, prepared: PreparedFrame, perceiving: Perceiving, perception: Perception) -> OpenSetResult:
         """The model's result at the frame's size, after ``Perception.run``.
@@ -142,11 +147,11 @@ class CameraStream:
         Raises:
             InferenceError: the network was needed once more, and failed.
         """
-        result, image = perception.finish(perceiving), prepared.frame.image
+        result = perception.finish(perceiving)
         self._far_end = None if result.horizon is None else result.horizon.far_end
         if prepared.region is None:
             return result
-        return place_back(result, prepared.region, (image.shape[0], image.shape[1]))
+        return place_back(result, prepared.region, _size(prepared.frame.image), _map_size(prepared, perception))
 
     def track(self, prepared: PreparedFrame, result: OpenSetResult, perception: Perception) -> StreamResult:
         """Localize the unknown instances of the next frame and give them the ids of their tracks.
@@ -187,3 +192,22 @@ class CameraStream:
         """End all tracks: frames after a pause are a beginning."""
         self._tracker = Tracker()
         self._far_end = None
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _map_size(prepared: PreparedFrame, perception: Perception) -> tuple[int, int] | None:
+    """Height and width of the maps; None for the image's own."""
+    resolution, size = prepared.config.resolution, _size(prepared.frame.image)
+    if resolution == IMAGE:
+        return None
+    if isinstance(resolution, tuple):
+        width, height = resolution
+        return (height, width) if (height, width) != size else None
+    region = prepared.region
+    seen = size if region is None else (region.height, region.width)
+    height, width = perception.seen_size(*seen)
+    maps = (max(1, round(size[0] * height / seen[0])), max(1, round(size[1] * width / seen[1])))
+    return maps if maps != size else None

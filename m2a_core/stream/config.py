@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from m2a_core.geometry.projection import Mounting
 from m2a_core.tracking.tracker import TrackerConfig
 
+IMAGE, NETWORK = "image", "network"
+Resolution = str | tuple[int, int]
+"""Of the maps: the image's own, that in which the network saw it, or width and height in pixels."""
+
 
 @dataclass(frozen=True)
 class StreamConfig:
@@ -20,6 +24,7 @@ class StreamConfig:
         mounting: where the camera sits, for ``pitch_uncertainty`` and where nothing else tells its pose.
         ground_z: metres, height of the ground in the base frame.
         max_distance: metres from the camera beyond which an object has no place.
+        resolution: size of the maps: ``IMAGE``, ``NETWORK``, or width and height in pixels.
         depth_tolerance: seconds between an image and the depth image that belongs to it.
         tracking: when an object is confirmed and lost.
     """
@@ -31,5 +36,6 @@ class StreamConfig:
     mounting: Mounting = field(default_factory=Mounting)
     ground_z: float = 0.0
     max_distance: float = 60.0
+    resolution: Resolution = IMAGE
     depth_tolerance: float = 0.05
     tracking: TrackerConfig = field(default_factory=TrackerConfig)

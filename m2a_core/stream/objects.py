@@ -63,7 +63,7 @@ class ObjectLocator:
         if self._projector is None:
             return [None] * (len(result.instances) + len(result.candidates))
         assert result.unknown_instances is not None
-        height, width = result.unknown_instances.shape
+        height, width = self._frame.image.shape[:2]
         rows, columns = self._input_size
         # Outlines are known to a pixel of the network's input, then to one of the image.
         error_px = 0.5 + 0.5 * max(width / columns, height / rows)
@@ -71,7 +71,9 @@ class ObjectLocator:
         own, weak = result.unknown_instances, result.candidate_map
         located = []
         for instance, ids in [*((i, own) for i in result.instances), *((c, weak) for c in result.candidates)]:
-            reading = None if depth is None or ids is None else object_depth(instance, ids, depth)
+            reading = None
+            if depth is not None and ids is not None:
+                reading = object_depth(instance, ids, depth, result.window(instance, ids))
             located.append(localize(instance, self._projector, self._config.max_distance, error_px, reading))
         return located
 

@@ -64,8 +64,7 @@ def _drawn(
     drawn = result.unknown_instances.copy()
     panoptic = None if result.panoptic is None else result.panoptic.copy()
     for instance, old in zip(instances, own, strict=True):
-        x0, y0, x1, y1 = instance.bbox
-        window = slice(y0, y1), slice(x0, x1)
+        window = result.window(instance, source)
         mask = source[window] == old
         drawn[window][mask] = instance.id
         if panoptic is not None:

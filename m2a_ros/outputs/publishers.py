@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
 from m2a_core.bundle.manifest import Manifest
+from m2a_core.geometry.scaled_info import scaled_info
 from m2a_core.overlay import draw_overlay, draw_scores, shrink, shrink_scores
 from m2a_core.stream.camera_stream import StreamResult
 from m2a_core.types import OpenSetResult, Output
@@ -65,6 +66,7 @@ class CameraOutputs:
         output, debug = f"~/output/{camera}", f"~/debug/{camera}"
         self._maps = [(spec, self._create(Image, f"{output}/{spec.topic}")) for spec in MAPS]
         self._buffers = {spec.topic: ImageBuffer(spec.encoding) for spec in MAPS}
+        self._info = self._create(CameraInfo, f"{output}/camera_info")
         self._markers = self._create(MarkerArray, f"{output}/unknown_markers")
         # The type exists only where vision_msgs is installed.
         self._detections = Detection2DArray and self._create(Detection2DArray, f"{output}/unknown_detections")
@@ -97,6 +99,7 @@ class CameraOutputs:
     def publish(self, header: Header, result: StreamResult, settings: Settings) -> None:
         """Publish everything of a frame that is heard, with the frame's own header."""
         self._publish_maps(header, result.result)
+        self._publish_info(header, result)
         self._publish_objects(header, result)
         self._publish_overlay(header, result, settings)
         self._publish_anomaly_color(header, result.result, settings)
@@ -112,6 +115,16 @@ class CameraOutputs:
                 buffer = self._buffers[spec.topic]
                 spec.write(computed, buffer.begin(header, computed.shape))
                 publisher.publish(buffer.message)
+
+    def _publish_info(self, header: Header, result: StreamResult) -> None:
+        """The calibration that the maps follow: rectified and scaled as they are."""
+        if result.camera_info is None or not _is_heard(self._info):
+            return
+        image = result.frame.image.shape[:2]
+        shown = next((m for spec in MAPS if (m := getattr(result.result, spec.output.value)) is not None), None)
+        info = scaled_info(result.camera_info, image, image if shown is None else shown.shape)
+        info.header = header
+        self._info.publish(info)
 
     def _publish_objects(self, header: Header, result: StreamResult) -> None:
         if result.result.unknown_instances is None:

@@ -77,6 +77,12 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec("batch.wait", 0.03, "Seconds after the anchor's frame that the other cameras have.", (0.0, 10.0)),
     ParameterSpec(
+        "output.resolution", "image",
+        "Size of the maps: image (the camera's own, aligned with its camera_info), network (in which the network saw "
+        "the image: no upsampling, a fraction of the bandwidth), or WIDTHxHEIGHT; output camera_info follows.",
+        live=True,
+    ),
+    ParameterSpec(
         "overlay.max_width", OVERLAY_WIDTH, "Pixels; wider images get an overlay of this width; 0 for the image's own.",
         (64, 16384), special=0, live=True,
     ),

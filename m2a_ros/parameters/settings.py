@@ -11,7 +11,7 @@ from m2a_core.errors import ConfigError
 from m2a_core.geometry.projection import Mounting
 from m2a_core.stream.config import StreamConfig
 from m2a_core.tracking.tracker import TrackerConfig
-from m2a_ros.parameters.camera_settings import BatchConfig, CameraSettings
+from m2a_ros.parameters.camera_settings import BatchConfig, CameraSettings, parse_resolution
 from m2a_ros.parameters.declarations import (
     MODELS_OWN,
     MOUNTING_MEANINGS,
@@ -98,6 +98,9 @@ class Settings:
             if values[spec.name] != MODELS_OWN
         }
         camera = {name: CameraSettings.from_values(name, values) for name in cameras}
+        parse_resolution(values["output.resolution"], "output.resolution")
+        for name in cameras:
+            parse_resolution(camera[name].resolution, f"camera.{name}.resolution")
         anchor = (*_known_cameras("batch.anchor", [values["batch.anchor"]], cameras), "")[0]
         rectified = _known_cameras("rectified_cameras", values["rectified_cameras"], cameras)
         if twice := [name for name in rectified if camera[name].rectify]:
@@ -145,6 +148,7 @@ class Settings:
             mounting=self.mounting[camera],
             ground_z=self.ground_z,
             max_distance=self.marker_distance,
+            resolution=parse_resolution(own.resolution, f"camera.{camera}.resolution"),
             depth_tolerance=self.depth_tolerance,
             tracking=self.tracking,
         )

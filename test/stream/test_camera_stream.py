@@ -59,7 +59,7 @@ class Perception:
         self.next = OpenSetResult()
         self.seen: list[np.ndarray] = []
 
-    def begin(self, frame: Frame, wanted: object, last: object = None) -> Perceiving:
+    def begin(self, frame: Frame, wanted: object, last: object, size: object) -> Perceiving:
         self.seen.append(frame.image)
         return Perceiving(self._steps())
 

@@ -1,0 +1,152 @@
+"""Maps in other sizes than the image's: what they hold, where they lie, and that objects stay the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from m2a_core.geometry.scaled_info import scaled_info
+from m2a_core.overlay import shrink
+from m2a_core.perception import Perception
+from m2a_core.stream.camera_stream import CameraStream, StreamResult
+from m2a_core.stream.config import StreamConfig
+from m2a_core.stream.sensors import Sensors
+from m2a_core.types import ALL_OUTPUTS, Frame
+from test.tiny_bundle import write_tiny_bundle
+
+WIDTH, HEIGHT = 512, 288
+MAPS = ("anomaly", "refined", "semantic", "open_set", "panoptic", "unknown_instances")
+
+
+@pytest.fixture(scope="module")
+def perception(tmp_path_factory: pytest.TempPathFactory) -> Perception:
+    return Perception.load(write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny"), threads=1)
+
+
+def camera_info(width: int = WIDTH, height: int = HEIGHT) -> Any:
+    k = [400.0, 0.0, width / 2, 0.0, 410.0, height / 2, 0.0, 0.0, 1.0]
+    p = [400.0, 0.0, width / 2, 5.0, 0.0, 410.0, height / 2, 6.0, 0.0, 0.0, 1.0, 0.0]
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
+    return SimpleNamespace(
+        width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5, k=k, r=np.eye(3).ravel().tolist(), p=p,
+        binning_x=0, binning_y=0, roi=roi,
+    )  # fmt: skip
+
+
+def scene() -> np.ndarray:
+    """Sky over road with two red objects."""
+    rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    rgb[: HEIGHT // 2], rgb[HEIGHT // 2 :] = (0, 0, 255), (0, 255, 0)
+    rgb[160:240, 100:180] = rgb[168:216, 300:348] = (255, 0, 0)
+    return rgb
+
+
+def seen(perception: Perception, frames: int = 2, **config: Any) -> StreamResult:
+    stream, made = CameraStream(), StreamConfig(**config)
+    for number in range(frames):
+        frame = Frame(scene(), 10**18 + number * 10**8, "optical", "front")
+        result = stream.process(frame, Sensors(camera_info()), ALL_OUTPUTS, perception, made)
+    return result
+
+
+@pytest.mark.parametrize("crop", [False, True])
+@pytest.mark.parametrize("resolution", ["network", (256, 144), (400, 300), (640, 360)])
+def test_objects_are_the_same_at_any_resolution_and_maps_show_them_at_theirs(
+    perception: Perception, resolution: Any, crop: bool
+) -> None:
+    full, other = seen(perception, crop=crop), seen(perception, crop=crop, resolution=resolution)
+    assert len(full.objects) == 2
+    for ours, theirs in zip(other.objects, full.objects, strict=True):
+        assert (ours.instance.id, ours.instance.bbox) == (theirs.instance.id, theirs.instance.bbox)
+        np.testing.assert_array_equal(ours.instance.contour, theirs.instance.contour)
+        assert ours.location is not None
+        assert theirs.location is not None
+        np.testing.assert_array_equal(ours.location.position, theirs.location.position)
+    shapes = {getattr(other.result, name).shape for name in MAPS}
+    assert len(shapes) == 1
+    (shape,) = shapes
+    if isinstance(resolution, tuple):
+        assert shape == resolution[::-1]
+    else:
+        # The tiny network sees 96 x 128.
+        assert shape in {(72, 128), (96, 171)}
+        assert shape[1] / shape[0] == pytest.approx(WIDTH / HEIGHT, rel=0.01)
+    assert set(np.unique(other.result.unknown_instances)) == {0, 1, 2}
+    expected = cv2.resize(full.result.unknown_instances, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    assert np.mean(other.result.unknown_instances == expected) > 0.98
+    expected = cv2.resize(full.result.semantic, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    assert np.mean(other.result.semantic == expected) > 0.96
+
+
+def test_maps_at_the_image_s_own_size_are_as_they_were(perception: Perception) -> None:
+    full, same = seen(perception), seen(perception, resolution=(WIDTH, HEIGHT))
+    for name in MAPS:
+        np.testing.assert_array_equal(getattr(full.result, name), getattr(same.result, name))
+    assert same.result.image_size is None
+
+
+def test_an_overlay_of_small_maps_has_the_image_s_size_and_outlines(perception: Perception) -> None:
+    small = seen(perception, resolution="network")
+    image, result = shrink(small.frame.image, small.result, 0)
+    assert result.open_set is not None
+    assert image.shape[:2] == result.open_set.shape == (HEIGHT, WIDTH)
+    assert [i.bbox for i in result.instances] == [i.bbox for i in small.result.instances]
+
+
+def test_depth_finds_objects_in_small_maps(perception: Perception) -> None:
+    stream, config = CameraStream(), StreamConfig(resolution="network")
+    depth = np.full((HEIGHT, WIDTH), 30.0, np.float32)
+    depth[160:240, 100:180], depth[168:216, 300:348] = 8.0, 12.0
+    message = SimpleNamespace(
+        height=HEIGHT, width=WIDTH, encoding="32FC1", step=4 * WIDTH, is_bigendian=0, data=depth.tobytes()
+    )
+    sensors = Sensors(camera_info())
+    for number in range(2):
+        stamp = 10**18 + number * 10**8
+        sensors.depth.put(stamp, message)
+        result = stream.process(Frame(scene(), stamp, "optical", "front"), sensors, ALL_OUTPUTS, perception, config)
+    distances = sorted(item.location.position[0] for item in result.objects if item.location)
+    assert distances == pytest.approx([8.0, 12.0])
+
+
+@pytest.mark.parametrize("size", [(72, 128), (144, 256), (288, 512), (576, 1024)])
+def test_a_scaled_calibration_projects_to_the_scaled_pixel(size: tuple[int, int]) -> None:
+    info = camera_info()
+    made = scaled_info(info, (HEIGHT, WIDTH), size)
+    assert (made.height, made.width) == size
+    point = np.array([1.0, 0.5, 7.0, 1.0])
+    before, after = np.array(info.p).reshape(3, 4) @ point, np.array(made.p).reshape(3, 4) @ point
+    factors = np.array([size[1] / WIDTH, size[0] / HEIGHT])
+    np.testing.assert_allclose(after[:2] / after[2], before[:2] / before[2] * factors)
+    before, after = (np.array(i.k).reshape(3, 3) @ point[:3] for i in (info, made))
+    np.testing.assert_allclose(after[:2] / after[2], before[:2] / before[2] * factors)
+    assert info.width == WIDTH, "the camera's own is left alone"
+
+
+def test_binning_and_a_region_of_interest_are_scaled_with_the_sensor_s_k() -> None:
+    info = camera_info(1024, 576)
+    info.binning_x = info.binning_y = 2
+    info.roi = SimpleNamespace(x_offset=256, y_offset=144, width=512, height=288, do_rectify=False)
+    # The image: 512 x 288 of the sensor, every second pixel: 256 x 144. Wanted: half of that.
+    made = scaled_info(info, (144, 256), (72, 128))
+    assert (made.width, made.height) == (256, 144)
+    assert (made.roi.x_offset, made.roi.y_offset, made.roi.width, made.roi.height) == (64, 36, 128, 72)
+    assert made.k[0] == pytest.approx(400.0 / 4)
+    assert made.binning_x == 0
+
+
+def test_results_refer_to_the_image(perception: Perception, tmp_path: Path) -> None:
+    result = seen(perception, resolution="network").result
+    assert result.image_size == (HEIGHT, WIDTH)
+    for instance in result.instances:
+        assert result.unknown_instances is not None
+        window = result.window(instance, result.unknown_instances)
+        inside = result.unknown_instances[window] == instance.id
+        assert inside.sum() == (result.unknown_instances == instance.id).sum()
+    assert replace(result, image_size=None) != result
