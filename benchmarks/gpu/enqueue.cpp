@@ -21,7 +21,11 @@ namespace {
 
 using namespace nvinfer1;
 
-constexpr int kPoints = 4, kReplays = 200, kNoGpu = 3;
+#if !defined(REPLAYS)
+#define REPLAYS 200
+#endif
+
+constexpr int kPoints = 4, kReplays = REPLAYS, kNoGpu = 3;
 
 [[noreturn]] void fail(const std::string& what) {
     std::fprintf(stderr, "%s\n", what.c_str());

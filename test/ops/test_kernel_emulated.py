@@ -8,17 +8,10 @@ from pathlib import Path
 import pytest
 
 from m2a_core.ops.compile import CSRC
+from test.ops.emulation.build import compiled, emulated_kernel
 
-HERE = Path(__file__).parent / "emulation"
-ROOT = HERE.parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="no g++: the kernels cannot be built for the CPU")
-
-
-def compiled(source: Path, out: Path, *flags: object) -> Path:
-    command = ["g++", "-std=c++17", "-O1", "-shared", "-fPIC", *flags, source, "-o", out]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +20,7 @@ def host_build(tmp_path_factory):
 
 
 def check(folder: Path, sources: Path, host_build: Path) -> subprocess.CompletedProcess[str]:
-    # Fibers jump between stacks, which the fortified longjmp of some distributions takes for an attack.
-    flags = ["-Wall", "-Werror", "-U_FORTIFY_SOURCE", "-x", "c++", "-include", HERE / "cuda.h"]
-    emulated = compiled(sources / "deform_attn.cu", folder / "emulated.so", *flags)
+    emulated = emulated_kernel(folder / "emulated.so", sources)
     command = [sys.executable, "-m", "test.ops.emulation.check", emulated, host_build]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <initializer_list>
+#include <tuple>
 #include <ucontext.h>
 #include <utility>
 
@@ -181,9 +181,19 @@ T __shfl_xor_sync(unsigned mask, T given, int with) {
 
 inline void atomicAdd(float* to, float part) { *to += part; }
 
+// Of runtime.cpp, where that is loaded: runs a launch, or keeps it for later while its stream is captured.
+extern "C" __attribute__((weak)) void emulated_launch(cudaStream_t stream, const std::function<void()>& run);
+
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(
     const cudaLaunchConfig_t* launch, void (*kernel)(Parameters...), Arguments&&... arguments) {
-    emulated::run(*launch, [&] { kernel(arguments...); });
+    const auto run = [launch = *launch, kernel, given = std::tuple<Parameters...>(arguments...)] {
+        emulated::run(launch, [&] { std::apply(kernel, given); });
+    };
+    if (emulated_launch) {
+        emulated_launch(launch->stream, run);
+    } else {
+        run();
+    }
     return cudaSuccess;
 }
