@@ -44,6 +44,13 @@ class BagReader(Reader):
 
     STORAGE_PLUGINS: Any = {**Reader.STORAGE_PLUGINS, "dir": _FolderReader}
 
+    def open(self) -> None:
+        """Open; an MCAP file whose chunks have no index of messages is read from its beginning to its end."""
+        super().open()
+        for storage in getattr(self.storage, "storages", [self.storage]):
+            if isinstance(storage, McapReader) and not any(chunk.channel_count for chunk in storage.chunks):
+                storage.chunks.clear()
+
 
 def check_folder(reader: BagReader) -> None:
     """Make sure that the ``metadata.yaml`` of an open bag says what its files hold.

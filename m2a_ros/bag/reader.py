@@ -30,6 +30,7 @@ _HASH_BLOCK = 1 << 22
 _ENDS = 1 << 16
 # Beyond the first day and before the second year there is neither a clock that began at zero nor one of this century.
 _NO_CLOCK_NS, _CLOCK_NS = 86_400 * 10**9, 365 * 86_400 * 10**9
+_LAST_NS = 1 << 63
 _Value = TypeVar("_Value")
 
 
@@ -87,11 +88,11 @@ class Bag:
     def _span(self) -> tuple[int, int]:
         """Times of recording of the first message and the last, nanoseconds."""
         start, end = int(self._reader.start_time), int(self._reader.end_time) - 1
-        if start >= _NO_CLOCK_NS or end < _CLOCK_NS:
+        if end < _CLOCK_NS or (start >= _NO_CLOCK_NS and end < _LAST_NS):
             return start, end
-        # Converters write static transforms at zero.
-        times = [time for _, time, _ in self.messages(self.connections) if time >= _NO_CLOCK_NS]
-        return min(times), max(times)
+        # Converters write static transforms at zero, and clocks that overflow the largest numbers there are.
+        times = [time for _, time, _ in self.messages(self.connections) if _NO_CLOCK_NS <= time < _LAST_NS]
+        return (min(times), max(times)) if times else (start, end)
 
     @property
     def distribution(self) -> str:
@@ -117,7 +118,7 @@ class Bag:
         if count != expected:
             raise DataError(
                 f"bag {self.path}: holds {count} messages on {sorted({c.topic for c in connections})}, but its index "
-                f"says {expected}: it was cut short or mixed up, or its index is damaged; {explain(self.path)}"
+                f"says {expected}: {explain(self.path)}"
             )
 
     def first(self, connection: Connection) -> Any:

@@ -47,6 +47,7 @@ def check_files(path: Path) -> None:
     """
     if not path.exists():
         raise DataError(f"bag {path}: no such file or folder")
+    _check_closed(path)
     if path.is_dir():
         if not (path / METADATA).is_file():
             inside = sorted(p.name for p in path.iterdir() if p.suffix in STORAGE_SUFFIXES)
@@ -58,6 +59,10 @@ def check_files(path: Path) -> None:
             f"bag {path}: {what}" if what
             else f"bag {path}: expected a bag folder or a {' or '.join(STORAGE_SUFFIXES)} file"
         )  # fmt: skip
+
+
+def _check_closed(path: Path) -> None:
+    """Make sure that SQLite left nothing beside a file that belongs into it."""
     for file in storage_files(path):
         for ending, what in _SQLITE_LEFTOVERS.items():
             beside = file.with_name(file.name + ending)
@@ -78,11 +83,12 @@ def storage_files(path: Path) -> list[Path]:
 
 def explain(path: Path) -> str:
     """What a bag that cannot be parsed is, and what to do: the end of a sentence."""
-    found = [what for what in _findings(path) if what]
-    return found[0] if found else (
-        f"it is damaged; if the recorder was killed, try `mcap recover` or `sqlite3 FILE .recover`, and "
-        f"{_REINDEX.format(bag=path)}"
-    )  # fmt: skip
+    found = next((what for what in _findings(path) if what), None)
+    if found is not None:
+        return found
+    tools = "`mcap recover` or `sqlite3 FILE .recover`"
+    mend = f"save what is there with {tools}, then `ros2 bag reindex`" if path.is_dir() else f"try {tools}"
+    return f"it was cut short, damaged or mixed up; if the recorder was killed, {mend}"
 
 
 def _findings(path: Path) -> Iterator[str | None]:

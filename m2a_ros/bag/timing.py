@@ -14,6 +14,7 @@ from m2a_ros.bag.reader import Bag
 
 _JUMP_S = 1.0
 _GAP = 3.0
+_PAUSE, _PAUSE_NS = 10, 5_000_000_000
 _SHOWN = 4
 _WORDS = {
     "going_back": "stamps go back in time",
@@ -28,7 +29,7 @@ class Timing:
     """Times and headers of a camera's images.
 
     Attributes:
-        rate_hz: images a second between the camera's first and last image; 0 where there are not two.
+        rate_hz: images a second between the camera's first and last image, without pauses; 0 where there are not two.
         odd: how often stamps go back, repeat, leave gaps, or jump against the recorder's clock.
         zero_stamps: stamps that are zero; the time of recording stands in for them.
         frame_ids: the images' frames, sorted.
@@ -72,16 +73,23 @@ def read_timing(bag: Bag, topic: CameraTopic) -> Timing:
             stamps.append(stamp or time)
             recorded.append(time)
             frame_ids.add(frame_id)
-    # Recorders without a clock write zeros.
-    times = [time for time in recorded if time] or stamps
-    span = max(times, default=0) - min(times, default=0)
     return Timing(
-        (len(times) - 1) / span * 1e9 if span > 0 else 0.0,
+        # Recorders without a clock write zeros.
+        _rate(recorded) or _rate(stamps),
         _odd(stamps, recorded),
         zero,
         tuple(sorted(frame_ids)),
-        sum(_publishers(connection.ext) for connection in topic.connections if connection.msgcount),
+        max((_publishers(topic, kind) for kind in topic.types), default=0),
     )
+
+
+def _rate(times: Sequence[int]) -> float:
+    """Images a second while they came: pauses and jumps of the clock do not count."""
+    steps = [after - before for before, after in pairwise(sorted(times))]
+    forward = [step for step in steps if step > 0]
+    longest = max(_PAUSE_NS, _PAUSE * median(forward)) if forward else 0
+    kept = [step for step in steps if step <= longest]
+    return 1e9 * len(kept) / sum(kept) if any(kept) else 0.0
 
 
 def _odd(stamps: Sequence[int], recorded: Sequence[int]) -> dict[str, int]:
@@ -97,6 +105,7 @@ def _odd(stamps: Sequence[int], recorded: Sequence[int]) -> dict[str, int]:
     }
 
 
-def _publishers(extension: Any) -> int:
+def _publishers(topic: CameraTopic, kind: str) -> int:
     """One offered quality of service for each; nothing tells how many where there is none."""
-    return max(1, len(extension.offered_qos_profiles))
+    extensions: list[Any] = [c.ext for c in topic.connections if c.msgcount and c.msgtype == kind]
+    return sum(max(1, len(extension.offered_qos_profiles)) for extension in extensions)

@@ -76,6 +76,31 @@ def test_messages_in_a_write_ahead_log_are_not_left_out(tmp_path: Path, alone: b
     assert count(only(copy, ".db3")) == 20
 
 
+def test_the_log_is_named_first_where_the_folder_has_no_metadata_either(tmp_path: Path) -> None:
+    bag = drive(tmp_path / "drive", 2, StoragePlugin.SQLITE3)
+    (bag / "metadata.yaml").unlink()
+    only(bag, ".db3").with_name("drive.db3-wal").write_bytes(b"frames")
+    assert "drive.db3-wal" in refusal(bag)
+
+
+def test_a_file_without_an_index_of_messages_is_read_whole(tmp_path: Path) -> None:
+    file = drive(tmp_path / "drive", 9) / "drive.mcap"
+    data = bytearray(file.read_bytes())
+    (summary,) = struct.unpack_from("<Q", data, len(data) - 28)
+    position = summary
+    while data[position] != 0x02:
+        length = struct.unpack_from("<Q", data, position + 1)[0]
+        if data[position] == 0x08:  # the index of a chunk: its map of message indexes, emptied
+            at = position + 9 + 32
+            mapped = struct.unpack_from("<I", data, at)[0]
+            data[at : at + 4 + mapped] = struct.pack("<I", 0)
+            struct.pack_into("<Q", data, position + 1, length - mapped)
+            length -= mapped
+        position += 9 + length
+    file.write_bytes(bytes(data))
+    assert count(file) == count(file.parent) == 9
+
+
 def test_a_journal_of_interrupted_changes_is_not_ignored(tmp_path: Path) -> None:
     bag = drive(tmp_path / "drive", 2, StoragePlugin.SQLITE3)
     only(bag, ".db3").with_name(only(bag, ".db3").name + "-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")

@@ -55,6 +55,14 @@ def test_a_bag_of_simulated_time_begins_at_zero(tmp_path: Path, capsys: Any) -> 
     assert found["cameras"][TOPIC]["rate_hz"] == pytest.approx(1e9 / STEP)
 
 
+@pytest.mark.parametrize("jump", [100 * 10**9, 40 * 365 * 24 * HOUR, 2**64 - 1 - START - 10 * STEP])
+def test_a_pause_or_a_jump_of_the_clock_is_not_in_the_rate(tmp_path: Path, capsys: Any, jump: int) -> None:
+    messages = images(20)
+    late = [replace(m, time=m.time + jump) for m in messages[10:11]] + messages[11:]
+    bag = write_bag(tmp_path / "a", messages[:10] + late)
+    assert info(bag, capsys)["cameras"][TOPIC]["rate_hz"] == pytest.approx(1e9 / STEP, rel=0.2)
+
+
 def test_without_times_of_recording_the_stamps_give_the_rate(tmp_path: Path, capsys: Any) -> None:
     bag = write_bag(tmp_path / "a", [replace(m, time=0) for m in images(20)])
     assert info(bag, capsys)["cameras"][TOPIC]["rate_hz"] == pytest.approx(1e9 / STEP)
