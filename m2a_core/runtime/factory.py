@@ -9,7 +9,7 @@ from m2a_core.bundle.loading import ModelBundle
 from m2a_core.errors import ConfigError, EngineError, InferenceError
 from m2a_core.runtime.base import Runtime
 
-BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+BACKENDS = ("onnxruntime", "onnxruntime_cuda", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx")
 
 
 def create_runtime(
@@ -27,9 +27,9 @@ def create_runtime(
         backend: one of ``BACKENDS``.
         threads: CPU threads for one inference; None leaves it to the back end (all cores).
         engine: for TensorRT: the engine's file; None: beside the graph.
-        device: for TensorRT: index of the GPU.
-        spin: for ONNX Runtime: threads wait for each other busily within a frame. Some 10 % faster where nothing else
-            wants the cores, 20 % slower where something does: for batch work, not for a vehicle.
+        device: index of the GPU, for all but ``onnxruntime``.
+        spin: for ``onnxruntime``: threads wait for each other busily within a frame. Some 10 % faster where nothing
+            else wants the cores, 20 % slower where something does: for batch work, not for a vehicle.
 
     Raises:
         ConfigError: the back end is unknown or ``threads`` is below 1.
@@ -41,6 +41,10 @@ def create_runtime(
         from m2a_core.runtime.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(bundle, threads, spin)
+    if backend in ("onnxruntime_cuda", "onnxruntime_tensorrt"):
+        from m2a_core.runtime.onnx_gpu import OnnxGpuRuntime
+
+        return OnnxGpuRuntime(bundle, backend, threads, device)
     if backend in ("tensorrt", "tensorrt_rtx"):
         from m2a_core.runtime.trt_runtime import TensorRtRuntime
 

@@ -1,8 +1,9 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime: on the CPU, unless other execution providers are named."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime as ort
@@ -23,6 +24,9 @@ _ORT_DTYPES = {
 
 MASK_STRIDE = 4
 
+Providers = Sequence[tuple[str, dict[str, str]]]
+CPU: Providers = (("CPUExecutionProvider", {}),)
+
 
 class OnnxRuntime:
     """Runs a bundle's ONNX graph; results repeat bit for bit for a given number of threads.
@@ -31,12 +35,21 @@ class OnnxRuntime:
         EngineError: the file is no valid graph, or its tensors are not those of ``io_spec`` and the manifest.
     """
 
-    def __init__(self, bundle: ModelBundle, threads: int | None = None, spin: bool = False) -> None:
-        """Load the graph and check its tensors; arguments as ``create_runtime``."""
+    def __init__(
+        self, bundle: ModelBundle, threads: int | None = None, spin: bool = False, providers: Providers = CPU
+    ) -> None:
+        """Load the graph and check its tensors.
+
+        Args:
+            bundle: see ``create_runtime``.
+            threads: see ``create_runtime``.
+            spin: see ``create_runtime``.
+            providers: execution providers with their options, most wanted first.
+        """
         self._path = bundle.onnx_path
         try:
             self._session = ort.InferenceSession(
-                bundle.read_graph(), _session_options(threads, spin), providers=["CPUExecutionProvider"]
+                bundle.read_graph(), _session_options(threads, spin), providers=list(providers)
             )
         # ONNX Runtime's load errors share no base class narrower than these.
         except (RuntimeError, ValueError, NotImplementedError) + _ort_errors() as error:
@@ -61,6 +74,11 @@ class OnnxRuntime:
         if self._raw and FULL_MASKS.name in names:
             self._raw += (FULL_MASKS,)
         self._check("output", self._raw, self._session.get_outputs(), sizes)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Execution providers in use; ONNX Runtime leaves out those that do not load."""
+        return tuple(self._session.get_providers())
 
     def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
         """Run the network; see ``Runtime.infer``."""

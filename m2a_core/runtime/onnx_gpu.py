@@ -1,0 +1,141 @@
+"""ONNX Runtime on NVIDIA GPUs, through its CUDA or TensorRT execution provider: no engine to build, no plugin.
+
+The graph's portable body of the deformable attention is used, which is slower than the plugin's kernel.
+
+Not verified on hardware: no machine with a GPU has run this module yet; see docs/tensorrt.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from m2a_core.bundle.loading import ModelBundle, shipped_frames
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.errors import NoGpuError, ToleranceError
+from m2a_core.images import read_image
+from m2a_core.metrics.parity import TOLERANCES, compare
+from m2a_core.preprocess import Letterbox
+from m2a_core.runtime.base import Pending
+from m2a_core.runtime.onnx_runtime import CPU, OnnxRuntime, Providers
+
+CUDA, TENSORRT = "onnxruntime_cuda", "onnxruntime_tensorrt"
+_NAMES = {CUDA: "CUDAExecutionProvider", TENSORRT: "TensorrtExecutionProvider"}
+_CACHE = Path.home() / ".cache" / "m2a" / "onnxruntime"
+_COMPARED = 2
+_LOG = logging.getLogger("m2a.onnxruntime")
+
+
+class OnnxGpuRuntime:
+    """A bundle's graph on a GPU.
+
+    Attributes:
+        input_size: H, W.
+        batch_sizes: (1,).
+        is_accelerator: True.
+    """
+
+    batch_sizes: tuple[int, ...] = (1,)
+    is_accelerator = True
+
+    def __init__(self, bundle: ModelBundle, backend: str, threads: int | None = None, device: int = 0) -> None:
+        """Load, see that the GPU is used indeed, and compare with the CPU on frames that ship.
+
+        Args:
+            bundle: a checked bundle.
+            backend: ``CUDA`` or ``TENSORRT``.
+            threads: for what runs on the CPU.
+            device: index of the GPU.
+
+        Raises:
+            NoGpuError: this ONNX Runtime has no such provider, or it does not load.
+            EngineError: the graph cannot be loaded.
+            ToleranceError: results on the GPU are too far from those on the CPU.
+        """
+        name = _NAMES[backend]
+        available = ort.get_available_providers()
+        if name not in available:
+            raise NoGpuError(
+                f"back end {backend}: the installed onnxruntime {ort.__version__} has no {name} (it has "
+                f"{', '.join(available)}). Both packages are one Python module, so: pip uninstall onnxruntime, then "
+                "pip install onnxruntime-gpu"
+            )
+        self._runtime = OnnxRuntime(bundle, threads, providers=providers(backend, bundle, device))
+        self.input_size = self._runtime.input_size
+        self._thread = ThreadPoolExecutor(1, "m2a_onnxruntime")
+        try:
+            used = self._runtime.providers
+            if name not in used:
+                raise NoGpuError(
+                    f"back end {backend}: {name} does not load, ONNX Runtime would use {', '.join(used)}; what it "
+                    "printed names the missing library: it takes CUDA and cuDNN of the versions that this "
+                    "onnxruntime-gpu was made for, TensorRT's libraries for its provider, and a driver that fits"
+                )
+            _verify(self._runtime, OnnxRuntime(bundle, threads), f"{bundle.onnx_path}: on {name}")
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, images: np.ndarray, raw: bool = False) -> Pending:
+        """Start the network on a batch; see ``Runtime.submit``."""
+        return self._thread.submit(lambda: self._runtime.submit(images, raw).result())
+
+    def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
+        """Run the network on one image; see ``Runtime.infer``."""
+        return self._runtime.infer(image, raw)
+
+    def close(self) -> None:
+        """Free everything on the GPU."""
+        self._thread.shutdown()
+        self._runtime.close()
+
+
+def providers(backend: str, bundle: ModelBundle, device: int) -> Providers:
+    """Execution providers of a back end with their options; the CPU's takes what the others leave.
+
+    Args:
+        backend: ``CUDA`` or ``TENSORRT``.
+        bundle: the model, which caches are kept apart by.
+        device: index of the GPU.
+    """
+    cuda = {
+        "device_id": str(device),
+        # It grows by what is needed, not to the next power of two: boards share their memory with the processor.
+        "arena_extend_strategy": "kSameAsRequested",
+        # TensorFloat-32 keeps 10 bits: not what a single-precision graph gives elsewhere.
+        "use_tf32": "0",
+    }
+    found = [(_NAMES[CUDA], cuda), *CPU]
+    if backend == TENSORRT:
+        cache = _CACHE / bundle.manifest.onnx_sha256[:16]
+        tensorrt = {
+            "device_id": str(device),
+            # Building takes minutes; ONNX Runtime names its files after graph, GPU and TensorRT.
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(cache),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(cache),
+            # Some releases compile deformable attention made of it wrongly (NVIDIA/TensorRT issue 4813).
+            "trt_op_types_to_exclude": "GridSample",
+        }
+        found.insert(0, (_NAMES[TENSORRT], tensorrt))
+    return found
+
+
+def _verify(got: OnnxRuntime, reference: OnnxRuntime, what: str) -> None:
+    """The gate that every engine passes, on frames that ship."""
+    paths = sorted(shipped_frames().iterdir())
+    images = [Letterbox(got.input_size).apply(read_image(path))[0] for path in paths[:: len(paths) // _COMPARED]]
+    parity = compare([got.infer(image) for image in images], [reference.infer(image) for image in images])
+    reference.close()
+    # The limits of half precision: convolutions add up in another order, and masks gate the attention.
+    violations = parity.violations(TOLERANCES["mixed"])
+    if violations:
+        raise ToleranceError(
+            f"{what}, results are too far from the CPU's ({'; '.join(violations)}); use another back end"
+        )
+    _LOG.info("%s, %s", what, parity.describe())
