@@ -1,33 +1,55 @@
-"""Choose a model's anomaly thresholds on your own frames and store them in the model's manifest.
+"""Choose a model's thresholds on your own frames and store them in a model's manifest.
 
-With labelled frames: the threshold of the anomaly score (Eq. 7), from which the open-set mask calls a pixel unknown, at
-which 95 % (--tpr) of the anomalous pixels are found. The seeds of unknown instances stay as they are.
+With labelled frames: `anomaly`, the threshold from which the open-set mask calls a pixel unknown, such that it finds
+95 % (--tpr) of the anomalous pixels. The seeds of unknown instances (`refined`) stay as they are.
 
-With normal frames only (--frame-fpr RATE): the lowest threshold at which a normal frame raises an alarm with
-probability at most RATE, for the anomaly score and for the seeds of unknown instances (the refined score, Eq. 15).
-This holds for any distribution of scores as long as new frames are like the given ones: take frames from many drives,
-not neighbours of one video, and none that the model was trained on. RATE 0.01 needs at least 99 frames. An alarm is
---min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model reports.
+With normal frames: the lowest thresholds, of the mask and of the seeds, that raise false alarms at most at a rate:
+  --frame-fpr RATE          a normal frame raises one with probability at most RATE, whatever the distribution of
+                            scores, if new frames are like the given ones: take frames from many drives, not neighbours
+                            of one video. RATE 0.01 needs at least 99 frames
+  --alarms-per-minute RATE  the frames, in the order of their names and --fps a second, raise at most RATE a minute;
+                            frames in a row that raise one count as one alarm, each second anew
+An alarm is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model
+reports. None of the frames should be one that the model was trained on.
+
+With both (--gt and --normal): the mask's threshold from the labelled frames, the seeds' from the normal ones.
+
+The scores are those that the model decides by (`decision` in the manifest). For each threshold before and after, the
+output says what it finds and which false alarms it raises. What it says is what is stored: in the bundle itself, or
+with --out in a copy. A bundle that ships with m2a is changed with --in-place only.
 
 examples:
-  m2a calibrate --model engines/m2a-edge --images val/images --gt val/masks
-  m2a calibrate --model engines/m2a-edge --images normal_frames --frame-fpr 0.01
+  m2a calibrate --images val/images --gt val/masks --out engines/my-edge
+  m2a calibrate --images val/images --gt val/masks --normal drive --alarms-per-minute 1 --fps 10 --out engines/my-edge
+  m2a calibrate --model engines/my-edge --images normal_frames --frame-fpr 0.01
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from m2a_core.cli.calibration_frames import CalibrationFrame, check_readable, sources
 from m2a_core.errors import ConfigError, DataError, EngineError
 
-HELP = "choose the anomaly threshold on labelled or only-normal frames"
+if TYPE_CHECKING:
+    from m2a_core.bundle.loading import ModelBundle
+    from m2a_core.bundle.manifest import Manifest
+    from m2a_core.evaluation.threshold_costs import ScoredFrames
+    from m2a_core.perception import Perception
+
+HELP = "choose thresholds on labelled or only-normal frames, and see what they cost"
+
+_FOUND = {"anomaly": 0.5, "refined": 0.1}
+"""Thresholds, of the open-set mask and of the seeds of unknown instances, with the share of an object's pixels by which
+it is found: the mask shows half of it; a seed is somewhere in it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,147 +59,156 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gt", type=Path, metavar="DIR", help="their ground truth: 0 known, 1 anomaly, 255 void")
     parser.add_argument("--dataset", metavar="NAME", help="a labelled benchmark instead of --images and --gt")
     parser.add_argument("--root", type=Path, metavar="DIR", help="where it lies")
+    parser.add_argument("--normal", type=Path, metavar="DIR", help="normal images beside the labelled ones")
+    parser.add_argument("--tpr", type=float, default=0.95, metavar="P", help="true-positive rate (default: 0.95)")
     rule = parser.add_mutually_exclusive_group()
-    rule.add_argument("--tpr", type=float, default=0.95, metavar="P", help="true-positive rate (default: 0.95)")
     rule.add_argument("--frame-fpr", type=float, metavar="RATE", help="wanted false alarms per normal frame")
+    rule.add_argument("--alarms-per-minute", type=float, metavar="RATE", help="wanted false alarms a minute")
+    parser.add_argument("--fps", type=float, metavar="HZ", help="normal frames a second, for --alarms-per-minute")
     parser.add_argument("--min-pixels", type=int, metavar="N", help="pixels that make an alarm")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "--out", type=Path, metavar="DIR", help="write a copy of the bundle with the thresholds, named as DIR is"
+    )
+    place.add_argument("--in-place", action="store_true", help="change the bundle, also one that ships with m2a")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
-    from tqdm import tqdm
-
     from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
     from m2a_core.evaluation import calibration
-    from m2a_core.metrics.pixel import split_scores
     from m2a_core.perception import Perception
-    from m2a_core.types import Frame, Output
 
     if args.min_pixels is not None and args.min_pixels < 1:
         raise ConfigError(f"--min-pixels: expected at least 1, got {args.min_pixels}")
     calibration.check_tpr(args.tpr)
-    frames = list(_frames(args))
+    labelled, normal = sources(args)
     if args.frame_fpr is not None:
-        calibration.require_frames(len(frames), args.frame_fpr)
+        calibration.require_frames(len(normal), args.frame_fpr)
+    if args.alarms_per_minute is not None:
+        calibration.require_minutes(len(normal), args.fps, args.alarms_per_minute)
     bundle = load_bundle(args.model or DEFAULT_MODEL)
-    _check(frames, anomalies=args.frame_fpr is None)
+    _check_place(args, bundle)
+    check_readable([*labelled, *normal], anomalies=bool(labelled))
     perception = Perception.load(bundle.directory, spin=True)
-    normal = args.frame_fpr is not None
-    kept: dict[str, list[np.ndarray]] = {"anomaly": [], "refined": []}
-    decided_by = {"anomaly": Output.SCORE.value, "refined": Output.REFINED.value}
-    for path, read, truth in tqdm(frames, unit="frame"):
-        image = read()
-        result = perception.infer(Frame(image), frozenset({Output.SCORE, Output.REFINED}))
-        mask = np.zeros(image.shape[:2], np.uint8) if truth is None else truth()
-        pixels = args.min_pixels or max(1, round(bundle.manifest.thresholds.min_area * mask.size))
-        for name, parts in kept.items():
-            try:
-                anomaly, known = split_scores(getattr(result, decided_by[name]), mask)
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from error
-            parts.append(np.array([calibration.alarm_score(known, pixels)], np.float32) if normal else anomaly)
+    found, quiet = (_score(perception, frames, args.min_pixels) for frames in (labelled, normal))
     perception.close()
 
     chosen: dict[str, float] = {}
-    for name, parts in kept.items():
-        scores = np.concatenate(parts)
-        if normal:
-            guarantee = calibration.conformal_threshold(scores, args.frame_fpr)
-            chosen[name] = guarantee.threshold
-            print(
-                f"{name:8s} threshold {guarantee.threshold:.6g}: at most {100 * guarantee.rate:g} % of normal frames "
-                f"raise an alarm ({guarantee.alarms} of these {guarantee.frames} do; with 95 % confidence at most "
-                f"{100 * guarantee.bound():.2f} %)"
-            )
-        else:
-            threshold = calibration.threshold_at_tpr(scores, args.tpr)
-            print(f"{name:8s} threshold {threshold:.6g}: finds {100 * args.tpr:g} % of {len(scores)} anomalous pixels")
-            # A seed that 95 % of the pixels reach would make every segment border an instance.
-            if name == "anomaly":
-                chosen[name] = threshold
-    if normal:
+    for name in _FOUND:
+        if normal and (name == "refined" or not labelled):
+            chosen[name] = _by_rate(args, name, np.array(quiet[name].alarms, np.float32))
+        elif name == "anomaly":
+            chosen[name] = calibration.threshold_at_tpr(np.concatenate(found[name].anomalous), args.tpr)
+            print(f"{name:8s} threshold {chosen[name]:.6g}: finds {100 * args.tpr:g} % of the anomalous pixels")
+    if args.frame_fpr is not None:
         needed = calibration.frames_needed(args.frame_fpr)
-        print(f"this guarantee needs at least {needed} normal frames; {len(frames)} were given")
-    manifest = bundle.manifest
-    figures = {"calibration_frames": float(len(frames))}
-    figures |= {"calibration_frame_fpr": args.frame_fpr} if normal else {"calibration_tpr": args.tpr}
-    old = {k: v for k, v in manifest.metrics.items() if not k.startswith("calibration_")}
-    updated = replace(manifest, thresholds=replace(manifest.thresholds, **chosen), metrics={**old, **figures})
-    _store(bundle.directory, updated.to_json())
-    print(f"stored in {bundle.directory / 'manifest.json'}")
+        print(f"this guarantee needs at least {needed} normal frames; {len(normal)} were given")
+    old = bundle.manifest
+    for name in _FOUND:
+        before = getattr(old.thresholds, name)
+        values = {"before": before, "now": chosen[name]} if name in chosen else {"kept": before}
+        for when, value in values.items():
+            for kind, scored in (("labelled", found[name]), ("normal", quiet[name])):
+                if scored.alarms:
+                    print(f"{name:8s} {when:6s} {value:.6g}: {scored.at(value).describe(kind)}")
+    figures = {"calibration_frames": float(len(labelled) + len(normal))}
+    rates = {"tpr": args.tpr if labelled else None, "frame_fpr": args.frame_fpr}
+    for key, rate in (rates | {"alarms_per_minute": args.alarms_per_minute}).items():
+        figures |= {} if rate is None else {f"calibration_{key}": rate}
+    others = {key: value for key, value in old.metrics.items() if not key.startswith("calibration_")}
+    updated = replace(old, thresholds=replace(old.thresholds, **chosen), metrics={**others, **figures})
+    print(f"stored in {_store(bundle, updated, args.out)}")
     return 0
 
 
-_Reader = Callable[[], np.ndarray]
-_NAMED = 5
+def _by_rate(args: argparse.Namespace, name: str, alarms: np.ndarray) -> float:
+    """The threshold that keeps false alarms to the wanted rate."""
+    from m2a_core.evaluation import calibration
+
+    if args.frame_fpr is None:
+        found = calibration.minute_threshold(alarms, args.fps, args.alarms_per_minute)
+        print(
+            f"{name:8s} threshold {found.threshold:.6g}: {found.events} false alarms in {found.minutes:.2f} minutes, "
+            f"{found.events / found.minutes:.2f} a minute (with 95 % confidence at most {found.bound():.2f})"
+        )
+        return found.threshold
+    guarantee = calibration.conformal_threshold(alarms, args.frame_fpr)
+    print(
+        f"{name:8s} threshold {guarantee.threshold:.6g}: at most {100 * guarantee.rate:g} % of normal frames raise an "
+        f"alarm ({guarantee.alarms} of these {guarantee.frames} do; with 95 % confidence at most "
+        f"{100 * guarantee.bound():.2f} %)"
+    )
+    return guarantee.threshold
 
 
-def _check(frames: Sequence[tuple[Path, _Reader, _Reader | None]], anomalies: bool) -> None:
-    """Read every frame before the network runs: a bad one found at the end would cost all the work before it.
+def _score(
+    perception: Perception, frames: Sequence[CalibrationFrame], min_pixels: int | None
+) -> dict[str, ScoredFrames]:
+    """What the thresholds need of the scores of frames, by threshold."""
+    from tqdm import tqdm
 
-    Args:
-        frames: paths and readers.
-        anomalies: some pixel must be anomalous.
+    from m2a_core.evaluation.threshold_costs import ScoredFrames
+    from m2a_core.types import Frame, Output
+
+    scored = {name: ScoredFrames(share) for name, share in _FOUND.items()}
+    for path, read, truth in tqdm(frames, unit="frame", disable=None if frames else True):
+        image = read()
+        result = perception.infer(Frame(image), frozenset({Output.SCORE, Output.REFINED}))
+        mask = np.zeros(image.shape[:2], np.uint8) if truth is None else truth()
+        pixels = min_pixels or max(1, round(perception.manifest.thresholds.min_area * mask.size))
+        for name, score in (("anomaly", result.score), ("refined", result.refined)):
+            assert score is not None
+            try:
+                scored[name].add(score, mask, pixels)
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from error
+    return scored
+
+
+def _check_place(args: argparse.Namespace, bundle: ModelBundle) -> None:
+    """What would be written may be written; asked before the network runs.
 
     Raises:
-        DataError: naming the first few that cannot be read or do not fit their truth.
+        ConfigError: the bundle is m2a's own and nobody asked to change it, or --out holds something else.
     """
-    from m2a_core.evaluation.calibration import require_anomalies
-    from m2a_core.metrics.pixel import ANOMALY, VOID, split_scores
+    from m2a_core.bundle.loading import engine_directories
+    from m2a_core.bundle.manifest import FILE_NAME, Manifest
 
-    bad, pixels = [], np.zeros(256, np.int64)
-    for path, read, truth in frames:
-        try:
-            size = read().shape[:2]
-            if truth is not None:
-                mask = truth()
-                split_scores(np.zeros(size, np.float32), mask)
-                pixels += np.bincount(mask.ravel(), minlength=256)
-        except DataError as error:
-            bad.append(str(error) if str(path) in str(error) else f"{path}: {error}")
-    if bad:
-        more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        raise DataError(
-            f"{len(bad)} of {len(frames)} frames cannot be used; mend or remove them: {'; '.join(bad[:_NAMED])}{more}"
-        )
-    if anomalies:
-        require_anomalies(int(pixels[ANOMALY]), int(pixels[VOID]))
-
-
-def _frames(args: argparse.Namespace) -> Iterator[tuple[Path, _Reader, _Reader | None]]:
-    """Image paths, what reads them and what reads their truth; None for a frame that is all normal."""
-    from m2a_core.data.catalog import open_dataset
-    from m2a_core.data.files import files_by_frame, read_truth
-    from m2a_core.images import SUFFIXES, read_image
-    from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
-
-    if args.dataset and args.root and not args.images:
-        dataset = open_dataset(args.dataset, args.root)
-        for sample in dataset.samples:
-            yield sample.image, sample.picture, partial(dataset.anomaly_truth, sample)
+    if args.out is None:
+        shipped = any(bundle.directory.resolve().parent == place.resolve() for place in engine_directories())
+        if shipped and not args.in_place:
+            raise ConfigError(
+                f"{bundle.directory} ships with m2a: give --out DIR for a calibrated copy, or --in-place to change it"
+            )
         return
-    if not args.images or args.dataset or args.root:
-        raise ConfigError("give --images DIR [--gt DIR], or --dataset NAME --root DIR")
-    if args.gt is None and args.frame_fpr is None:
-        raise ConfigError("--images without --gt are taken for normal frames: give --frame-fpr RATE too")
-    images = files_by_frame(args.images, SUFFIXES, "images")
-    if args.gt is None:
-        yield from ((path, partial(read_image, path), None) for path in images.values())
-        return
-    truths = files_by_frame(args.gt, LABEL_SUFFIXES, "ground-truth masks")
-    for name, path in images.items():
-        if name not in truths:
-            raise DataError(f"{path}: no ground truth of that name in {args.gt}")
-        yield path, partial(read_image, path), partial(read_truth, truths[name])
+    if args.out.resolve() == bundle.directory.resolve():
+        raise ConfigError(f"--out {args.out}: is the bundle itself; give another folder, or --in-place to change it")
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out {args.out}: is a file; give a folder for the bundle")
+    if args.out.is_dir() and any(args.out.iterdir()):
+        own = args.out / FILE_NAME
+        if not own.is_file() or Manifest.load(own).onnx_sha256 != bundle.manifest.onnx_sha256:
+            raise ConfigError(f"--out {args.out}: holds something else; give a new or an empty folder")
 
 
-def _store(directory: Path, text: str) -> None:
-    path = directory / "manifest.json"
+def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
+    """Write the manifest, into a copy of the bundle where one is wanted; returns the manifest's path."""
+    from m2a_core.bundle.manifest import FILE_NAME
+
+    path = (out or bundle.directory) / FILE_NAME
     partial_path = path.with_name(f".manifest.{os.getpid()}.part")
     try:
-        partial_path.write_text(text, encoding="utf-8")
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            for file in bundle.directory.iterdir():
+                if file.is_file() and file.name != FILE_NAME:
+                    shutil.copyfile(file, out / file.name)
+            manifest = replace(manifest, name=out.resolve().name)
+        partial_path.write_text(manifest.to_json(), encoding="utf-8")
         partial_path.replace(path)
     except OSError as error:
         raise EngineError(
-            f"{path}: cannot be written ({error.strerror}); copy the bundle's directory and calibrate the copy"
+            f"{path}: cannot be written ({error.strerror}); give --out DIR for a calibrated copy elsewhere"
         ) from error
+    return path

@@ -157,3 +157,74 @@ def _beta_bound(n: int, rank: int, confidence: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if at_least(middle) <= 1 - confidence else (low, middle)
     return 1 - low
+
+
+@dataclass(frozen=True)
+class MinuteRate:
+    """A threshold by false alarms per minute of driving.
+
+    Attributes:
+        threshold: a pixel counts when its score is at least this.
+        events: alarms at it: frames in a row that raise one are one, each second anew.
+        minutes: how long the frames last.
+    """
+
+    threshold: float
+    events: int
+    minutes: float
+
+    def bound(self, confidence: float = 0.95) -> float:
+        """With this confidence, alarms per minute are at most this, if they come independently (Poisson)."""
+
+        def at_most_seen(mean: float) -> float:
+            terms = (i * math.log(mean) - math.lgamma(i + 1) - mean for i in range(self.events + 1))
+            return sum(math.exp(term) for term in terms)
+
+        low, high = 1e-9, 10.0 * (self.events + 10)
+        for _ in range(80):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_most_seen(middle) > 1 - confidence else (low, middle)
+        return high / self.minutes
+
+
+def require_minutes(count: int, fps: float, rate: float) -> None:
+    """Raise a DataError where so many frames do not last until one alarm is due, a ConfigError for impossible rates."""
+    if not (fps > 0 and math.isfinite(fps) and rate > 0 and math.isfinite(rate)):
+        raise ConfigError(f"{rate:g} false alarms a minute at {fps:g} frames a second: both must be above 0")
+    needed = math.ceil(60 * fps / rate - 1e-9)
+    if count < needed:
+        raise DataError(
+            f"{count} frames at {fps:g} a second are too few to tell {rate:g} false alarms a minute: at least {needed} "
+            "are needed"
+        )
+
+
+def minute_threshold(alarm_scores: np.ndarray, fps: float, rate: float) -> MinuteRate:
+    """The lowest threshold from which on alarms come at most at a rate.
+
+    Args:
+        alarm_scores: float32 [n], ``alarm_score`` of each normal frame, in the order in which they were taken.
+        fps: frames a second.
+        rate: alarms per minute.
+
+    Raises:
+        ConfigError: the rate or ``fps`` is out of range.
+        DataError: the frames are too few to tell, or one is too small to raise an alarm.
+    """
+    require_minutes(len(alarm_scores), fps, rate)
+    if not np.isfinite(alarm_scores).all():
+        raise DataError("some frames have fewer counted pixels than make an alarm: give a smaller --min-pixels")
+    minutes = len(alarm_scores) / fps / 60
+    allowed, events = math.floor(rate * minutes + 1e-9), 0
+    for score in np.unique(alarm_scores.astype(np.float32))[::-1]:
+        found = _events(alarm_scores >= score, fps)
+        if found > allowed:
+            return MinuteRate(float(np.nextafter(score, np.float32(np.inf))), events, minutes)
+        events = found
+    return MinuteRate(float(alarm_scores.min()), events, minutes)
+
+
+def _events(loud: np.ndarray, fps: float) -> int:
+    """Alarms in frames that raise one, bool [n]: each run of them is one, and one more with each second it goes on."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], loud, [False])).astype(np.int8)))
+    return sum(math.ceil(length / fps - 1e-9) for length in (edges[1::2] - edges[::2]).tolist())

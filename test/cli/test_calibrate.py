@@ -147,3 +147,90 @@ def test_an_alarm_larger_than_the_image_is_refused(
     options = ["--images", str(tmp_path / "normal"), "--frame-fpr", "0.1", "--min-pixels", "999999999"]
     assert main(["calibrate", "--model", str(bundle), *options]) == 2
     assert "smaller --min-pixels" in capsys.readouterr().err
+
+
+def labelled(tmp_path: Path) -> list[str]:
+    image, ids = scene(40)
+    write(tmp_path / "images" / "a.png", image)
+    write(tmp_path / "masks" / "a.png", (ids == 11).astype(np.uint8))
+    return ["--images", str(tmp_path / "images"), "--gt", str(tmp_path / "masks")]
+
+
+def test_out_is_a_calibrated_copy_and_the_bundle_stays(tmp_path: Path, bundle: Path) -> None:
+    before = (bundle / "manifest.json").read_bytes()
+    out = tmp_path / "mine"
+    assert main(["calibrate", "--model", str(bundle), *labelled(tmp_path), "--out", str(out)]) == 0
+    assert (bundle / "manifest.json").read_bytes() == before
+    copy = load_bundle(out).manifest
+    assert copy.name == "mine"
+    assert copy.thresholds.anomaly != load_bundle(bundle).manifest.thresholds.anomaly
+    # The same copy may be calibrated again.
+    assert main(["calibrate", "--model", str(bundle), *labelled(tmp_path), "--tpr", "0.5", "--out", str(out)]) == 0
+    assert load_bundle(out).manifest.thresholds.anomaly >= copy.thresholds.anomaly
+
+
+def test_a_bundle_that_ships_is_changed_only_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = tmp_path / "engines"
+    shipped = write_tiny_bundle(engines / "tiny", SIZE)
+    monkeypatch.setattr("m2a_core.bundle.loading.engine_directories", lambda: (engines,))
+    before = manifest(shipped)
+    assert main(["calibrate", "--model", "tiny", *labelled(tmp_path)]) == 2
+    assert "ships with m2a: give --out DIR" in capsys.readouterr().err
+    assert manifest(shipped) == before
+    assert main(["calibrate", "--model", "tiny", *labelled(tmp_path), "--in-place"]) == 0
+    assert manifest(shipped) != before
+
+
+def test_out_that_holds_something_else_is_refused(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep me")
+    options = labelled(tmp_path)
+    assert main(["calibrate", "--model", str(bundle), *options, "--out", str(tmp_path / "notes")]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert main(["calibrate", "--model", str(bundle), *options, "--out", str(bundle)]) == 2
+    assert "is the bundle itself" in capsys.readouterr().err
+
+
+def test_every_threshold_that_is_printed_is_stored_and_says_what_it_costs(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_normal(tmp_path / "normal", 12)
+    options = [*labelled(tmp_path), "--normal", str(tmp_path / "normal"), "--alarms-per-minute", "10", "--fps", "2"]
+    assert main(["calibrate", "--model", str(bundle), *options, "--min-pixels", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    stored = manifest(bundle)["thresholds"]
+    for name in ("anomaly", "refined"):
+        told = [line for line in lines if line.startswith(name)]
+        assert told[0].startswith(f"{name:8s} threshold {stored[name]:.6g}:")
+        now = [line for line in told if " now " in line]
+        assert all(f"now    {stored[name]:.6g}: " in line for line in now)
+        assert sum("before 0.5: " in line for line in told) == len(now) == 2
+        assert any("of 1 objects found" in line for line in now)
+    assert "false alarms in 0.10 minutes" in next(line for line in lines if line.startswith("refined"))
+    metrics = manifest(bundle)["metrics"]
+    assert (metrics["calibration_tpr"], metrics["calibration_alarms_per_minute"]) == (0.95, 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--alarms-per-minute", "1"], "--fps belong together"),
+        (["--fps", "10"], "--fps belong together"),
+        (["--alarms-per-minute", "1", "--fps", "10"], "at least 600 are needed"),
+        (["--alarms-per-minute", "0", "--fps", "10"], "must be above 0"),
+        (["--frame-fpr", "0.5", "--normal", "{normal}"], "--normal is for normal images beside labelled ones"),
+        (["--gt", "{masks}", "--normal", "{normal}"], "--normal: also give --frame-fpr RATE"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], options: list[str], named: str
+) -> None:
+    labelled(tmp_path)
+    write_normal(tmp_path / "normal", 3)
+    given = [option.format(masks=tmp_path / "masks", normal=tmp_path / "normal") for option in options]
+    assert main(["calibrate", "--model", str(bundle), "--images", str(tmp_path / "images"), *given]) == 2
+    assert named in capsys.readouterr().err

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.evaluation.calibration import alarm_score, conformal_threshold, frames_needed, threshold_at_tpr
+from m2a_core.evaluation.calibration import (
+    MinuteRate,
+    alarm_score,
+    conformal_threshold,
+    frames_needed,
+    minute_threshold,
+    threshold_at_tpr,
+)
 
 
 @pytest.mark.parametrize("tpr", [0.5, 0.95, 1.0])
@@ -73,3 +82,37 @@ def test_rates_outside_0_and_1_are_refused(rate: float) -> None:
 def test_no_anomalous_pixel_is_answered_with_the_other_way() -> None:
     with pytest.raises(DataError, match="--frame-fpr"):
         threshold_at_tpr(np.empty(0), 0.95)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1, width=32), min_size=60, max_size=120), st.integers(1, 8), st.integers(1, 4))
+def test_minute_threshold_is_the_lowest_that_keeps_the_rate(scores, rate, fps) -> None:
+    alarms = np.array(scores, np.float32)
+    minutes = len(alarms) / fps / 60
+    if minutes * rate < 1:
+        with pytest.raises(DataError, match="too few"):
+            minute_threshold(alarms, fps, rate)
+        return
+
+    def events(threshold: float) -> int:
+        """Counted frame by frame: a run begins an alarm, and another one whenever a second is over."""
+        count = length = 0
+        for score in alarms:
+            length = length + 1 if score >= threshold else 0
+            count += length > 0 and (length - 1) % fps == 0
+        return count
+
+    found = minute_threshold(alarms, fps, rate)
+    assert found.events == events(found.threshold) <= rate * minutes
+    for score in np.unique(alarms):
+        if score >= found.threshold:
+            assert events(score) <= rate * minutes
+    below = alarms[alarms < found.threshold]
+    if below.size:
+        assert events(below.max()) > rate * minutes
+
+
+def test_minute_bound_is_poisson_s() -> None:
+    # Rule of three: no event in a minute bounds the rate at -ln 0.05 with 95 % confidence.
+    assert MinuteRate(0.5, 0, 1.0).bound() == pytest.approx(-np.log(0.05), rel=1e-6)
+    assert MinuteRate(0.5, 2, 2.0).bound() == pytest.approx(6.2958 / 2, rel=1e-4)
