@@ -2,8 +2,8 @@
 //
 //   enqueue PLUGIN FOLDER DTYPE BATCH HEADS DIM HEIGHT WIDTH [HEIGHT WIDTH ...]
 //
-// Reads FOLDER/value.bin and FOLDER/projection.bin, writes FOLDER/out.bin, prints one line of JSON. Exit status: 0, 1 where
-// something is wrong, 3 where there is no GPU.
+// Reads FOLDER/value.bin and FOLDER/projection.bin, writes FOLDER/out.bin, prints one line of JSON. Exit status: 0, 1
+// where something is wrong, 3 where there is no GPU.
 #include <NvInferRuntime.h>
 #include <cuda_runtime.h>
 #include <dlfcn.h>

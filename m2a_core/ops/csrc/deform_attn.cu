@@ -1,7 +1,7 @@
 // The kernels on a GPU, behind the C interface; with M2A_FORWARD_ONLY, without those for training.
-#include "deform_attn.h"
+#include "deform_attn_backward.h"
 
-// Not in a namespace without a name: nvcc puts a hash of the source's path into names from there, and so into the library.
+// Not in a namespace without a name: nvcc puts a hash of the source's path into names from there.
 namespace m2a {
 
 // Eight threads, a quarter of a warp, read 128 neighbouring bytes: the rows of as many heads as fit into a cache line

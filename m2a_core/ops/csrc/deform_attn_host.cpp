@@ -1,6 +1,6 @@
 // The kernels on the host, behind the C interface: every query in the order of the GPU's blocks, and forward with the
 // GPU's share of channels a thread unless M2A_WHOLE_HEADS is defined.
-#include "deform_attn.h"
+#include "deform_attn_backward.h"
 
 namespace m2a {
 namespace {
