@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from tqdm import tqdm
 
 from benchmarks.ablation_report import Report
 from benchmarks.bundle_network import bundle_network
@@ -28,6 +27,7 @@ from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import mine_unknown
 from m2a_core.openset.refinement import RefinementRule, refinement_rule
 from m2a_core.preprocess import Letterbox
+from m2a_core.progress import ProgressBar
 from m2a_core.reference.scores import score_maps
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.training.build import build_trainer, load_related_weights
@@ -170,7 +170,7 @@ def measure(
     model.eval()
     rankings = {name: PixelMetrics() for name in rules}
     letterbox = Letterbox(size)
-    for item in tqdm(composed, desc="measuring", leave=False):
+    for item in ProgressBar(composed, desc="measuring", leave=False):
         boxed, geometry = letterbox.apply(item.image)
         output = model(normalise([boxed]))
         for name, rule in rules.items():
@@ -216,7 +216,7 @@ def mine(settings: Settings) -> list[Report]:
     runtime = create_runtime(bundle)
     letterbox = Letterbox(runtime.input_size)
     frames = []
-    for item in tqdm(composed, desc="network", leave=False):
+    for item in ProgressBar(composed, desc="network", leave=False):
         boxed, geometry = letterbox.apply(item.image)
         frames.append((item, runtime.infer(boxed), geometry))
 

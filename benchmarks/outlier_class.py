@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from tqdm import tqdm
 
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.preprocess import Letterbox
+from m2a_core.progress import ProgressBar
 from m2a_core.training.composed import ComposedImage
 from m2a_core.training.validation import normalise
 
@@ -36,7 +36,7 @@ def measure_outlier_class(
     """
     model.eval()
     ranking, letterbox = PixelMetrics(), Letterbox(size)
-    for item in tqdm(composed, desc="measuring", leave=False):
+    for item in ProgressBar(composed, desc="measuring", leave=False):
         boxed, geometry = letterbox.apply(item.image)
         output = model(normalise([boxed]))
         probabilities = output.class_logits[0].softmax(-1)

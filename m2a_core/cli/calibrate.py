@@ -146,13 +146,12 @@ def _score(
     perception: Perception, frames: Sequence[CalibrationFrame], min_pixels: int | None
 ) -> dict[str, ScoredFrames]:
     """What the thresholds need of the scores of frames, by threshold."""
-    from tqdm import tqdm
-
     from m2a_core.evaluation.threshold_costs import ScoredFrames
+    from m2a_core.progress import ProgressBar
     from m2a_core.types import Frame, Output
 
     scored = {name: ScoredFrames(share) for name, share in _FOUND.items()}
-    for path, read, truth in tqdm(frames, unit="frame", disable=None if frames else True):
+    for path, read, truth in ProgressBar(frames, unit="frame", disable=None if frames else True):
         image = read()
         result = perception.infer(Frame(image), frozenset({Output.SCORE, Output.REFINED}))
         mask = np.zeros(image.shape[:2], np.uint8) if truth is None else truth()

@@ -180,7 +180,7 @@ def _run_model(args: argparse.Namespace) -> int:
     if dataset.view(labels) is not None:
         class_pictures = ClassPictures(dataset, labels, outputs)
         figures |= classes.semantic_figures(dataset, labels, outputs, failed)
-        undefined += unmeasured.of_classes(figures, dataset, labels)
+        undefined += unmeasured.of_classes(figures, dataset)
         if dataset.anomaly is not None:
             figures |= classes.open_iou_figures(dataset, labels, outputs, failed)
     if dataset.panoptic is not None:

@@ -88,12 +88,15 @@ def run(args: argparse.Namespace) -> int:
     from m2a_core.export.weights import load_trained
     from m2a_core.metrics.parity import Parity
     from m2a_core.openset.refinement import Refinement
+    from m2a_core.progress import stages
 
     options = ExportOptions(args.precision, args.batch)
     frames = [read_image(path) for path in paths[:: max(1, len(paths) // _VERIFY_FRAMES)][:_VERIFY_FRAMES]]
-    model, trained = load_trained(args.weights, args.model)
-    network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement), args.full_masks)
-    report = export_bundle(network, args.weights, frames, args.out, notes, trained, options)
+    with stages("export") as say:
+        say("loading the weights")
+        model, trained = load_trained(args.weights, args.model)
+        network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement), args.full_masks)
+        report = export_bundle(network, args.weights, frames, args.out, notes, trained, options, say)
     print(f"verified on {len(frames)} frames:")
     if isinstance(report, Parity):
         print(f"  {report.describe()}")

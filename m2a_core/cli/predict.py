@@ -115,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every image; a bad one is named and skipped, and makes the exit code 2."""
-    from tqdm import tqdm
+    from m2a_core.progress import ProgressBar
 
     videos = [argument for argument in args.images if is_video(argument) and not Path(argument).is_dir()]
     images = [argument for argument in args.images if argument not in videos]
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise DataError(f"--out {args.out}: cannot make the directory ({error.strerror})") from error
     failures = 0
-    with tqdm(paths, unit="image", disable=None if paths else True) as progress:
+    with ProgressBar(paths, unit="image", disable=not paths) as progress:
         for path in progress:
             try:
                 _predict(perception, path, args.out, args.raw)

@@ -70,7 +70,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
     Raises:
         DataError: the source cannot be opened or holds no frame, or a file cannot be written.
     """
-    from tqdm import tqdm
+    from m2a_core.progress import ProgressBar
 
     info = None if args.calibration is None else read_calibration(args.calibration)
     mounting = parse_mounting(args.mounting) if args.mounting else StreamConfig().mounting
@@ -83,7 +83,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
         overlay = OverlayWriter(args.out, source.name, source.rate)
         count = 0
         try:
-            with records.open("w", encoding="utf-8") as lines, tqdm(total=total, unit="frame", disable=None) as bar:
+            with records.open("w", encoding="utf-8") as lines, ProgressBar(total=total, unit="frame") as bar:
                 for count, frame in enumerate(frames, start=1):
                     result = stream.process(frame, Sensors(info), _WANTED, perception, config)
                     lines.write(json_text(_record(count - 1, result)) + "\n")

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from m2a_core.data.base import nearest
 from m2a_core.data.classes import CITYSCAPES_IDS, cityscapes
@@ -24,6 +23,7 @@ from m2a_core.data.packed_cityscapes import STORED_VOID
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
 from m2a_core.labels.label_map import read_stored_values
+from m2a_core.progress import ProgressBar
 
 HELD = ("ulm", "weimar")
 QUALITY = 95
@@ -51,7 +51,7 @@ def pack(root: Path, out: Path, size: tuple[int, int], stride: int, held: tuple[
         ids = sample.labels.with_name(sample.labels.name.replace("_labelIds", "_instanceIds"))
         by_city.setdefault(sample.image.parent.name, []).append((sample.name, sample.image, ids))
     rows = []
-    for city, frames in tqdm(sorted(by_city.items()), desc="cities"):
+    for city, frames in ProgressBar(sorted(by_city.items()), desc="cities"):
         split = "val" if city in held else "train"
         for name, image, ids in frames[::stride]:
             _write(out / "images" / split / f"{name}.jpg", cv2.resize(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from m2a_core.data.files import Pair
 from m2a_core.errors import DataError
@@ -19,6 +18,7 @@ from m2a_core.evaluation.shards import FrameRecord, Shard, make_shards, process_
 from m2a_core.metrics.component import ComponentResult, Track, component_metrics
 from m2a_core.metrics.pixel import PixelMetrics, PixelResult
 from m2a_core.metrics.smiyc_curve import BinnedResult, pooled_curve
+from m2a_core.progress import ProgressBar
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _run(
     what: str, job: Callable[[Shard], int], todo: Sequence[Shard], total: int, workers: int, label: str | None
 ) -> None:
     done = total - sum(len(shard.pairs) for shard in todo)
-    with tqdm(total=total, initial=done, desc=f"{label}{what}", unit="frame", disable=label is None) as bar:
+    with ProgressBar(total=total, initial=done, desc=f"{label}{what}", unit="frame", disable=label is None) as bar:
         if workers == 1 or len(todo) < 2:
             for shard in todo:
                 bar.update(job(shard))

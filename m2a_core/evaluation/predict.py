@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.contract.network_output import NetworkOutput
@@ -26,6 +25,7 @@ from m2a_core.openset.baseline_scores import SCORES
 from m2a_core.openset.decision import decision_scores
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
+from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame, Output
 
 OWN_SCORES = ("refined", "anomaly", "background")
@@ -161,7 +161,7 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
         if not outputs.prediction(s).exists() or (s.name in has_truth and not outputs.truth(s).exists())
     ]  # fmt: skip
     panoptic = dataset.panoptic is not None
-    with tqdm(
+    with ProgressBar(
         total=len(dataset.samples), initial=len(dataset.samples) - len(todo), desc="model", unit="frame",
         disable=not progress,
     ) as bar:  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from m2a_core.data.base import Dataset
 from m2a_core.errors import DataError
 from m2a_core.evaluation.predict import Scorer
+from m2a_core.progress import ProgressBar
 
 _SOURCE = ".made_from"
 """Beside the sets' folders, outside of what is packed: which graph and score the files are of."""
@@ -31,7 +31,7 @@ def write_submission(dataset: Dataset, scorer: Scorer, out: Path) -> Path:
     folder = out / "anomaly_p" / manifest.name / _SETS[dataset.name]
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder.parent / _SOURCE, f"{scorer.scores[0]} of {manifest.onnx_sha256}\n")
-    for sample in tqdm(dataset.samples, desc="submission", unit="frame"):
+    for sample in ProgressBar(dataset.samples, desc="submission", unit="frame"):
         path = folder / f"{sample.name}.hdf5"
         if path.exists():
             continue

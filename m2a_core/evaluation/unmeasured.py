@@ -9,7 +9,6 @@ import numpy as np
 
 from m2a_core.data.base import Dataset
 from m2a_core.evaluation.evaluator import Evaluation
-from m2a_core.labels.label_set import LabelSet
 
 
 def of_anomalies(evaluation: Evaluation, threshold_given: bool) -> list[str]:
@@ -35,22 +34,22 @@ def of_anomalies(evaluation: Evaluation, threshold_given: bool) -> list[str]:
     return [f"no anomalous pixel (1) {where}: nothing is measured; to count false alarms, give --threshold"]
 
 
-def of_classes(figures: Mapping[str, Any], dataset: Dataset, labels: LabelSet) -> list[str]:
+def of_classes(figures: Mapping[str, Any], dataset: Dataset) -> list[str]:
     """Reasons why class figures are undefined: no labelled pixel, or a class of the data set that has none.
 
     Args:
         figures: with ``confusion``, as ``classes.semantic_figures`` gives it.
         dataset: the data set.
-        labels: the model's classes.
     """
+    names = figures["confusion"]["classes"]
     pixels = np.array(figures["confusion"]["counts"]).sum(axis=1)
     if not pixels.sum():
         return ["no pixel has a class: mIoU is undefined"]
     expected = set((dataset.classes or {}).values())
-    absent = [name for name, count in zip(labels.names, pixels, strict=True) if not count and name in expected]
+    absent = [name for name, count in zip(names, pixels, strict=True) if not count and name in expected]
     if not absent:
         return []
-    known = sum(name in expected for name in labels.names)
+    known = sum(name in expected for name in names)
     return [
         f"{len(absent)} of {known} classes occur in no labelled pixel, so that mIoU is of the others (and of the "
         f"absent ones that were found): {', '.join(absent)}"

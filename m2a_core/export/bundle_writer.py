@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,6 +31,7 @@ def export_bundle(
     notes: BundleNotes,
     trained: dict[str, str],
     options: ExportOptions = PLAIN,
+    say: Callable[[str], object] = lambda stage: None,
 ) -> list[Agreement] | Parity:
     """Write the bundle of a network.
 
@@ -45,6 +46,7 @@ def export_bundle(
         notes: for the manifest.
         trained: metadata of the weights; run and step go into the graph's.
         options: precision and batch of the graph.
+        say: told the name of each stage as it begins.
 
     Returns:
         How the graph agrees with PyTorch: output by output in single precision, else in the quantities that matter.
@@ -65,6 +67,7 @@ def export_bundle(
         "m2a.version": __version__,
         **{f"m2a.trained.{key}": trained[key] for key in ("run", "step") if key in trained},
     }
+    say("tracing the network into ONNX")
     graph = build_onnx(network, metadata, options)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +79,7 @@ def export_bundle(
             copy = staged / f"{name}.safetensors"
             shutil.copyfile(weights, copy)
             hash_file(copy).write_text(f"{weights_digest}  {copy.name}\n", encoding="utf-8")
+            say(f"running the graph and PyTorch on {len(frames)} frames")
             report = _verify(OnnxRuntime(load_bundle(staged)), network, frames, options)
             out.mkdir(exist_ok=True)
             # The manifest comes last: until then the old one's hash refuses the new graph.

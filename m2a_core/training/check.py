@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import UNKNOWN_COLOR, LabelSet
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from m2a_core.progress import ProgressBar
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import StageConfig
 from m2a_core.training.datasets import FrameSource, LabelledImage
@@ -62,7 +62,7 @@ def count_classes(frames: Sequence[LabelledImage], classes: int, void_class: boo
         void_class: the last class is that of void pixels.
     """
     found = np.zeros(classes, np.int64)
-    for frame in tqdm(frames, desc="classes", dynamic_ncols=True, leave=False):
+    for frame in ProgressBar(frames, desc="classes", dynamic_ncols=True, leave=False):
         found += np.bincount(_ids(frame.label, classes, void_class), minlength=256)[:classes] > 0
     return found
 
@@ -84,7 +84,7 @@ def check_frames(sources: Sequence[FrameSource], labels: LabelSet, what: str, vo
     """
     classes = labels.num_classes + 1
     report = FrameReport(len(sources), [], np.zeros(classes, np.int64), np.zeros(classes, np.int64))
-    for source in tqdm(sources, desc=what, dynamic_ncols=True, leave=False):
+    for source in ProgressBar(sources, desc=what, dynamic_ncols=True, leave=False):
         try:
             frame = source.read()
         except DataError as error:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from m2a_core.files import json_text
+from m2a_core.progress import ProgressBar
 from m2a_core.training.errors import TrainingError
 
 
@@ -68,4 +67,4 @@ class RunLog:
     def _give_up(self, error: OSError) -> None:
         # metrics.jsonl holds the same: no reason to lose a step, or the error that is under way.
         self.writer = None
-        tqdm.write(f"TensorBoard's log is given up ({error.strerror or error}); {self.path} goes on")
+        ProgressBar.write(f"TensorBoard's log is given up ({error.strerror or error}); {self.path} goes on")

@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from m2a_core.errors import CheckpointError, ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model.mask2anomaly import Mask2Anomaly
+from m2a_core.progress import ProgressBar
 from m2a_core.training.accelerator import Engine
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.config import StageConfig, TrainConfig
@@ -215,7 +215,7 @@ class Trainer:
             self.batches, stage, self.progress.stage, self.progress.step, self.engine.rank, self.engine.world,
             self.config.workers,
         )  # fmt: skip
-        with tqdm(
+        with ProgressBar(
             total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True,
             disable=not self.engine.is_main,
         ) as bar:  # fmt: skip
@@ -266,7 +266,7 @@ class Trainer:
             measured = self.validate(self.average)
             log.add("validation", {"stage": stage.name, "step": done, **measured}, offset + done)
             shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not k.startswith("iou_"))
-            tqdm.write(f"{stage.name} {done}: {shown}")
+            ProgressBar.write(f"{stage.name} {done}: {shown}")
         self.engine.wait()
 
     def _step(

@@ -10,8 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-LOG_INTERVAL = 10.0
-"""Seconds between two lines where the output is a file: the log of a container's build is not silent, nor full."""
+from m2a_core.progress import INTERVAL as LOG_INTERVAL
 
 
 class Bars:

@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Writer
-from tqdm import tqdm
 
 from m2a_core.compose.composer import compose_layers
 from m2a_core.compose.ground import GroundCamera, Pose
@@ -26,6 +25,7 @@ from m2a_core.compose.paste import Cutout, Look, load_cutout, make_cutout
 from m2a_core.compose.shapes import SHAPES
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.geometry.projection import Mounting
+from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame
 from m2a_ros.bag.calibration import find_mounting, parse_mountings, read_intrinsics, read_track
 from m2a_ros.bag.cameras import CameraTopic, choose, parse_topics
@@ -197,7 +197,7 @@ def _write(
     bonnet = np.zeros((camera.height, camera.width), bool)
     images = skipped = 0
     total = sum(connection.msgcount for connection in bag.connections)
-    for connection, recorded, data in tqdm(bag.messages(bag.connections), total=total, unit="message", disable=None):
+    for connection, recorded, data in ProgressBar(bag.messages(bag.connections), total=total, unit="message"):
         if connection.topic != topic.topic:
             writer.write(copies[connection.id], recorded, data)
             continue

@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import onnxruntime
-from tqdm import tqdm
 
 from m2a_core import __version__
 from m2a_core.bundle.loading import ModelBundle, load_bundle
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import read_json, write_json
 from m2a_core.perception import Perception
+from m2a_core.progress import ProgressBar
 from m2a_core.runtime.factory import create_runtime
 from m2a_ros.bag.cameras import Choice, choose, parse_topics
 from m2a_ros.bag.reader import Bag
@@ -196,13 +196,13 @@ def _evaluate_all(
             if finished(task) is None:
                 left.append(task)
     if request.engine == "local" and (request.workers or 1) == 1:
-        with tqdm(total=_images(tasks, choices), initial=_images(tasks, choices) - _images(left, choices), unit="frame",
-                  disable=None) as progress:  # fmt: skip
+        with ProgressBar(total=_images(tasks, choices), initial=_images(tasks, choices) - _images(left, choices),
+                         unit="frame") as progress:  # fmt: skip
             for task in left:
                 with failures.of(task.path):
                     evaluate(task, progress.update)
     elif left:
-        with tqdm(total=len(tasks), initial=len(tasks) - len(left), unit="bag", disable=None) as progress:
+        with ProgressBar(total=len(tasks), initial=len(tasks) - len(left), unit="bag") as progress:
             _run_fleet(request, left, failures, progress.update)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from m2a_core.metrics.component import FrameComponents, component_metrics, frame_components
 from m2a_core.metrics.pixel import PixelResult, split_scores
+from m2a_core.progress import ProgressBar
 from m2a_ros.review.layout import OUTPUT_BAG
 from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.results import FrameResult, frame_results
@@ -87,8 +87,8 @@ def progress_of(out: Path, source: Source, what: str) -> Iterator[FrameResult]:
     """The results of a bag, with a progress bar that says ``what`` is done."""
     names = [topic.camera for topic in source.cameras]
     return iter(
-        tqdm(
+        ProgressBar(
             frame_results(out / source.name / OUTPUT_BAG, names), desc=f"{what} {source.name}", unit="frame",
-            total=sum(topic.count for topic in source.cameras), disable=None,
+            total=sum(topic.count for topic in source.cameras),
         )
     )  # fmt: skip

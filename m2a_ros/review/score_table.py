@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from m2a_core.errors import DataError, InferenceError
 from m2a_core.evaluation.predict import OWN_SCORES, mask_scores, parse_scores
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.perception import Perception
+from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame, Output
 from m2a_ros.bag.frames import load_frames
 from m2a_ros.bag.reader import Bag
@@ -51,7 +51,7 @@ def compare_scores(
     frames = 0
     for source in sources:
         total = sum(topic.count for topic in source.cameras)
-        with Bag(source.path) as bag, tqdm(total=total, desc="scores", unit="frame", disable=None) as progress:
+        with Bag(source.path) as bag, ProgressBar(total=total, desc="scores", unit="frame") as progress:
             for loaded in load_frames(bag, source.cameras):
                 progress.update()
                 frame = loaded.content

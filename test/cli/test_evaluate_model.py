@@ -12,7 +12,7 @@ import pytest
 
 from m2a_core.cli.main import main
 from m2a_core.evaluation import predict
-from m2a_core.labels.label_set import CAMVID11, STREETHAZARDS12
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()
@@ -320,3 +320,17 @@ def test_streethazards_counts_the_classes_of_the_released_network(tmp_path: Path
 def test_score_maps_make_no_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--pred", "a", "--gt", "b", "--submission", str(tmp_path)]) == 2
     assert "--submission: written by a model" in capsys.readouterr().err
+
+
+def test_a_model_with_finer_classes_is_measured_in_those_of_camvid(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny", SIZE, CITYSCAPES19)
+    colors = tiny_colors(CITYSCAPES19)
+    image, ids = scene(40)
+    image[:], image[:40] = colors["road"], colors["sky"]
+    ids[0, :11] = range(11)
+    write(tmp_path / "data" / "test" / "a.png", image)
+    write(tmp_path / "data" / "testannot" / "a.png", ids)
+    code, figures = evaluate(tmp_path, "camvid", bundle)
+    assert code == 0
+    assert list(figures["iou"]) == list(CAMVID11.names)
+    assert figures["iou"]["road"] > 0.8
