@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from m2a_core.errors import EngineError, NoGpuError, OtherEngineError, ToleranceError
 from test.packaging.conftest import ROOT
 
 FOLDER = ROOT / "docker"
@@ -45,6 +47,98 @@ def test_hadolint_has_nothing_to_say(file: Path) -> None:
 
 def test_start_script_is_a_shell_script() -> None:
     subprocess.run(["bash", "-n", str(FOLDER / "start.sh")], check=True)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the start script with everything under a folder, and an `m2a` that ends with the codes it is given."""
+    tree = tmp_path / "opt"
+    (tree / "ros" / "jazzy").mkdir(parents=True)
+    (tree / "ros" / "jazzy" / "setup.bash").touch()
+    shipped = tree / "venv" / "share" / "m2a_ros" / "engines" / "m2a-edge"
+    shipped.mkdir(parents=True)
+    (shipped / "manifest.json").write_text("{}")
+    script = tmp_path / "start.sh"
+    script.write_text((FOLDER / "start.sh").read_text().replace("/opt/", f"{tree}/"))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    calls = tmp_path / "calls"
+    (tools / "m2a_node").write_text(f'#!/bin/bash\necho "node $*" >> {calls}\n')
+    (tools / "m2a").write_text(
+        f'#!/bin/bash\necho "build $*" >> {calls}\n[[ "$*" = *--rebuild* ]] && exit "$REBUILT"\nexit "$BUILT"\n'
+    )
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+
+    def run(built: int, rebuilt: int = 0) -> subprocess.CompletedProcess[str]:
+        calls.write_text("")
+        environment = {
+            "PATH": f"{tools}:/usr/bin:/bin", "ROS_DISTRO": "jazzy", "M2A_DATA": str(tmp_path), "M2A_BACKOFF": "0",
+            "BUILT": str(built), "REBUILT": str(rebuilt),
+        }  # fmt: skip
+        done = subprocess.run(
+            ["bash", str(script), "m2a_node"], env=environment, capture_output=True, text=True, check=False
+        )
+        done.stdout = calls.read_text()
+        return done
+
+    return run
+
+
+def test_start_builds_then_runs_the_node(start: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = start(0)
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["build", "node"]
+    assert "backend:=tensorrt" in done.stdout
+
+
+def test_start_rebuilds_only_an_engine_that_is_another(start: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = start(OtherEngineError.exit_code)
+    assert done.returncode == 0
+    assert done.stdout.count("build build-engine") == done.stdout.count("--rebuild") + 1 == 2
+
+
+@pytest.mark.parametrize(
+    ("built", "status", "why"),
+    [
+        (NoGpuError.exit_code, 78, "no GPU can be used"),
+        (ToleranceError.exit_code, 78, "out of tolerance"),
+        (EngineError.exit_code, 75, "cannot be built"),
+    ],
+)
+def test_start_that_fails_says_why_counts_and_builds_once(
+    start: Callable[..., subprocess.CompletedProcess[str]], built: int, status: int, why: str
+) -> None:
+    for attempt in (1, 2):
+        done = start(built)
+        assert done.returncode == status
+        assert done.stdout.count("build build-engine") == 1
+        assert "node --ros-args" not in done.stdout
+        assert re.search(rf"m2a_start: .*{why}.*Failure {attempt} in a row", done.stderr)
+    start(0)
+    assert "Failure 1 in a row" in start(built).stderr
+
+
+def test_a_rebuilt_engine_that_is_out_of_tolerance_is_not_built_again(
+    start: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = start(OtherEngineError.exit_code, ToleranceError.exit_code)
+    assert done.returncode == 78
+    assert done.stdout.count("build build-engine") == 2
+
+
+def test_compose_stops_trying_and_gives_the_node_the_groups_of_the_gpu() -> None:
+    node = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["node"]
+    assert re.fullmatch(r"on-failure:\d+", node["restart"])
+    assert all(re.fullmatch(r"\$\{M2A_(VIDEO|RENDER)_GID:-\d+\}", group) for group in node["group_add"])
+
+
+@pytest.mark.parametrize(("file", "pin"), [("jetson-jp6", "12.6.*"), ("jetson-jp7", "13.*"), ("x86", "13.*")])
+def test_binding_is_of_the_images_cuda(file: str, pin: str) -> None:
+    text = (FOLDER / f"Dockerfile.{file}").read_text()
+    default = re.search(r"^ARG CUDA_PYTHON=(.*)$", text, re.MULTILINE)
+    (found,) = re.findall(r"cuda-python==([^'\"]+)", text)
+    assert (default[1] if default else found) == pin
 
 
 def test_compose_names_files_that_exist_and_topics_of_the_node() -> None:
