@@ -27,6 +27,25 @@ def rotation_matrix(x: float, y: float, z: float, w: float) -> np.ndarray:
     )
 
 
+def quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """The unit quaternion x, y, z, w (w >= 0) of a rotation, float64 [3, 3].
+
+    It is the eigenvector of the largest eigenvalue of a symmetric matrix, at every angle (Bar-Itzhack, Journal of
+    Guidance, Control, and Dynamics, 2000).
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
+    lower = np.array(
+        [
+            [xx - yy - zz, 0, 0, 0],
+            [yx + xy, yy - xx - zz, 0, 0],
+            [zx + xz, zy + yz, zz - xx - yy, 0],
+            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
+        ]
+    )
+    x, y, z, w = (float(value) for value in np.linalg.eigh(lower)[1][:, -1])
+    return (x, y, z, w) if w >= 0 else (-x, -y, -z, -w)
+
+
 @dataclass(frozen=True)
 class CameraPose:
     """Where a camera is in the base frame.

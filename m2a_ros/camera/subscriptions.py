@@ -24,6 +24,7 @@ class CameraInput:
     Attributes:
         camera_info: the latest ``sensor_msgs/CameraInfo``, or None.
         depth: the latest depth images.
+        frame_id: of the latest image, or empty.
     """
 
     def __init__(self, node: Node, camera: str, transport: str, slots: Slots, statistics: CameraStatistics) -> None:
@@ -41,6 +42,7 @@ class CameraInput:
         """
         self.camera_info: CameraInfo | None = None
         self.depth = DepthBuffer()
+        self.frame_id = ""
         self._node = node
         self._subscriptions: list[Subscription] = []
         self._camera = camera
@@ -118,6 +120,7 @@ class CameraInput:
     def _keep_image(self, message: Image | CompressedImage) -> None:
         arrival = Arrival(self._camera, message)
         self._statistics.arrived(arrival.received)
+        self.frame_id = message.header.frame_id
         stamp_ns, now_ns = stamp_to_ns(message.header.stamp), self._node.get_clock().now().nanoseconds
         if reason := self._stamps.judge(stamp_ns, now_ns):
             self._statistics.odd_stamp(reason)

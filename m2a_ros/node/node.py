@@ -223,6 +223,9 @@ class M2aNode(LifecycleNode):
     def _follow_publishers(self) -> None:
         for camera in self._inputs.values():
             camera.follow_publishers()
+        if self._inputs and self._extrinsics is not None and self._tuning is not None:
+            frames = {name: camera.frame_id for name, camera in self._inputs.items()}
+            self._extrinsics.announce(frames, self._tuning.settings)
 
     def _publish_diagnostics(self) -> None:
         facts = {}

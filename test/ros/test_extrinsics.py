@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.time import Time as RosTime
+from std_msgs.msg import String
 
 from m2a_core.errors import ConfigError
-from m2a_core.geometry.projection import CameraPose, Mounting
+from m2a_core.geometry.projection import CameraPose, Mounting, quaternion, rotation_matrix
 from m2a_core.stream.sensors import NoTransform
 from m2a_ros.camera.extrinsics import ParameterExtrinsics, create_extrinsics
 from m2a_ros.parameters.declarations import all_parameters
@@ -61,6 +62,9 @@ class Buffer:
         header = SimpleNamespace(stamp=Time(sec=seconds, nanosec=nanoseconds))
         return SimpleNamespace(header=header, transform=self.known[target_frame, source_frame])
 
+    def get_latest_common_time(self, target_frame: str, source_frame: str) -> Any:
+        return RosTime(nanoseconds=self.newest_ns or 0)
+
     def clear(self) -> None:
         self.known.clear()
 
@@ -68,6 +72,7 @@ class Buffer:
 class TransformListener:
     def __init__(self, buffer: Buffer, node: Any) -> None:
         self.registered = True
+        self.tf_sub = node.create_subscription(String, "/tf", lambda message: None, 1)
 
     def unregister(self) -> None:
         self.registered = False
@@ -111,6 +116,14 @@ def test_parameters_place_the_camera_over_the_ground() -> None:
     np.testing.assert_allclose(pose.position, [1.0, 0.2, 1.15])
     # The optical axis points where the camera looks: 0.1 rad to the left.
     np.testing.assert_allclose(pose.rotation @ [0, 0, 1], [np.cos(0.1), np.sin(0.1), 0], atol=1e-12)
+
+
+@given(roll=st.floats(-3.15, 3.15), pitch=st.floats(-1.58, 1.58), yaw=st.floats(-3.15, 3.15))
+def test_a_mounting_s_quaternion_is_its_rotation(roll: float, pitch: float, yaw: float) -> None:
+    rotation = Mounting(roll=roll, pitch=pitch, yaw=yaw).pose().rotation
+    found = quaternion(rotation)
+    assert np.linalg.norm(found) == pytest.approx(1.0)
+    np.testing.assert_allclose(rotation_matrix(*found), rotation, atol=1e-9)
 
 
 @given(roll=st.floats(-0.5, 0.5), pitch=st.floats(-0.5, 0.5), yaw=st.floats(-1.0, 1.0))
@@ -158,6 +171,30 @@ def test_a_moving_camera_is_where_it_was_a_tenth_of_a_second_before_at_most(
     else:
         with pytest.raises(NoTransform, match="into the future"):
             extrinsics.pose("front", "front_optical", STAMP, SETTINGS)
+
+
+def listens_to_motion(node: Node) -> bool:
+    return any(subscription.topic_name == "/tf" for subscription in node.subscriptions)
+
+
+def test_moving_frames_are_listened_to_until_every_camera_is_fixed_and_again_when_one_is_lost(
+    tf: type[Buffer], node: Node
+) -> None:
+    two = Settings.from_values({s.name: s.default for s in all_parameters(["a", "b"])} | {"cameras": ["a", "b"]})
+    for frame in ("a_optical", "b_optical"):
+        tf.known["base_link", frame] = transform(Mounting().pose())
+    extrinsics = create_extrinsics(node, "tf")
+    tf.newest_ns = 7_000_000_005
+    extrinsics.pose("a", "a_optical", STAMP, two)
+    tf.newest_ns = None
+    extrinsics.pose("b", "b_optical", STAMP, two)
+    assert listens_to_motion(node)  # Camera a moves.
+    extrinsics.pose("a", "a_optical", STAMP, two)
+    assert not listens_to_motion(node)
+    with pytest.raises(NoTransform):
+        extrinsics.pose("a", "pan_tilt", STAMP, two)
+    assert listens_to_motion(node)
+    extrinsics.close()
 
 
 def test_when_time_jumps_back_what_tf_knew_is_forgotten_until_it_is_closed(tf: type[Buffer], node: Node) -> None:
