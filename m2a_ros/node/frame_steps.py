@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from m2a_core.errors import InferenceError
+from m2a_core.errors import InferenceError, RestartNeededError
 from m2a_ros.camera.frame_slot import Arrival
 from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.node.pipeline import INFERENCE_ERROR, CameraPipeline, FrameJob, Tuning
@@ -19,6 +19,7 @@ class FrameSteps:
         inputs: Mapping[str, CameraInput],
         tuning: Callable[[], Tuning],
         on_crash: Callable[[Arrival, str], None],
+        on_lost: Callable[[RestartNeededError], None],
     ) -> None:
         """Set up.
 
@@ -27,10 +28,12 @@ class FrameSteps:
             inputs: by camera.
             tuning: gives what frames are processed by now.
             on_crash: told of a frame that failed by a defect of ours, with the traceback.
+            on_lost: told that only a new process can go on.
         """
         self._pipelines, self._inputs = dict(pipelines), dict(inputs)
         self._tuning = tuning
         self._on_crash = on_crash
+        self._on_lost = on_lost
 
     def prepare(self, arrival: Arrival) -> FrameJob | None:
         """See ``Steps.prepare``."""
@@ -40,6 +43,11 @@ class FrameSteps:
         """See ``Steps.infer``; where a batch fails, each of its frames is tried alone."""
         try:
             jobs[0].tuning.perception.run([job.perceiving for job in jobs])
+        except RestartNeededError as error:
+            for job in jobs:
+                self._pipelines[job.arrival.camera].drop(INFERENCE_ERROR, error)
+            self._on_lost(error)
+            return []
         except InferenceError as error:
             if len(jobs) > 1:
                 return [answered for job in jobs for answered in self.infer([job])]

@@ -22,7 +22,8 @@ def main(args: list[str] | None = None) -> int:
         args: command line without the program's name; None for the process's own.
 
     Returns:
-        Exit code: 0 after a requested end, 2 for a wrong command line or a missing ROS.
+        Exit code: 0 after a requested end, 2 for a wrong command line or a missing ROS, 6 where only a new process can
+            go on.
     """
     interrupt_once()
     try:
@@ -55,8 +56,7 @@ def _main(args: list[str]) -> int:
     if rest:
         print(f"m2a_node: unknown argument {rest[0]}\n\n{USAGE}", file=sys.stderr)
         return 2
-    run(argv)
-    return 0
+    return run(argv)
 
 
 if __name__ == "__main__":

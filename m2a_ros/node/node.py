@@ -16,7 +16,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from m2a_core import __version__
-from m2a_core.errors import M2aError
+from m2a_core.errors import M2aError, RestartNeededError
 from m2a_ros.camera.batching import BatchSlots
 from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
 from m2a_ros.camera.frame_slot import Arrival, FrameSlots, Slots
@@ -49,7 +49,11 @@ SUCCESS, FAILURE, ERROR = (
 
 
 class M2aNode(LifecycleNode):
-    """Open-set perception of any number of cameras."""
+    """Open-set perception of any number of cameras.
+
+    Attributes:
+        exit_code: of the process; not 0 once only a new process can go on.
+    """
 
     def __init__(self, **options: Any) -> None:
         """Declare parameters and start diagnostics.
@@ -68,6 +72,7 @@ class M2aNode(LifecycleNode):
         self._statistics: dict[str, CameraStatistics] = {}
         self._camera_diagnostics: dict[str, CameraDiagnostics] = {}
         self._problem = ""
+        self.exit_code = 0
         self._notes: list[str] = []
         # Two nodes side by side differ in their namespace.
         self._label = self.get_fully_qualified_name().lstrip("/")
@@ -165,7 +170,7 @@ class M2aNode(LifecycleNode):
         for note in self._notes:
             self.get_logger().warning(note)
         perception = self._tuning.perception
-        steps = FrameSteps(self._pipelines, self._inputs, self._present_tuning, self._report_crash)
+        steps = FrameSteps(self._pipelines, self._inputs, self._present_tuning, self._report_crash, self._give_up)
         self._stages = Stages(slots, steps, perception.batch_sizes[-1], perception.is_accelerated)
         self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
 
@@ -212,6 +217,13 @@ class M2aNode(LifecycleNode):
             return  # Publishing fails once a signal has shut ROS down; that is the end, not a defect.
         self._statistics[arrival.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
         self.get_logger().error(f"camera '{arrival.camera}': a frame failed\n{trace}")
+
+    def _give_up(self, error: RestartNeededError) -> None:
+        """End the process: whoever supervises it starts a new one, which this one cannot become."""
+        if self.exit_code == 0:
+            self.get_logger().fatal(f"ending with code {error.exit_code}: {error}")
+            self.exit_code = error.exit_code
+        self.context.try_shutdown()
 
     def _retune(self, settings: Settings) -> None:
         """Use changed live parameters from the next frame on."""

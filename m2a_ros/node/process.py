@@ -27,13 +27,20 @@ def command_line_rest(argv: list[str]) -> list[str]:
     return rest
 
 
-def run(argv: list[str]) -> None:
-    """Run the node until SIGINT or SIGTERM, with the ROS arguments of ``argv``."""
+def run(argv: list[str]) -> int:
+    """Run the node until SIGINT or SIGTERM, or until only a new process can go on.
+
+    Args:
+        argv: the command line with ROS's arguments.
+
+    Returns:
+        Exit code: 0 after a requested end, that of ``RestartNeededError`` where a new process is needed.
+    """
     keep_freed_memory()
     os.environ.update(profile_environment(os.environ))
     rclpy.init(args=argv)
     try:
-        _spin()
+        return _spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
@@ -42,14 +49,19 @@ def run(argv: list[str]) -> None:
             raise
     finally:
         rclpy.try_shutdown()
+    return 0
 
 
-def _spin() -> None:
+def _spin() -> int:
     node = M2aNode()
     try:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         node.start()
         executor.spin()
+    except (ExternalShutdownException, RuntimeError):
+        if node.exit_code == 0:
+            raise
     finally:
         node.destroy_node()
+    return node.exit_code
