@@ -31,8 +31,6 @@ MODELS: dict[str, ModelConfig] = {
     for config in (
         _EDGE,
         replace(_EDGE, name="edge-camvid", labels=CAMVID11),
-        # A fuller sibling: one encoder layer more, masks of twice the channels, queries that also see stride 8.
-        replace(_EDGE, name="edge-plus", encoder_layers=3, fpn_dim=None, decoder_levels=3, mask_dim=128),
         ModelConfig(name="r50-cityscapes", labels=CITYSCAPES19),
         ModelConfig(name="r101-cityscapes", labels=CITYSCAPES19, backbone="resnet101"),
         ModelConfig(name="swint-cityscapes", labels=CITYSCAPES19, backbone="swin_tiny"),
