@@ -57,3 +57,11 @@ class RestartNeededError(InferenceError):
 
 class DataError(M2aError):
     """An image, label, data set or message is malformed."""
+
+
+def quoted(text: str, longest: int = 80) -> str:
+    """Text from outside as a message shows it: in quotes, control characters escaped, cut to a length.
+
+    A name of megabytes would fill logs and diagnostics, a line break would forge a line of them.
+    """
+    return repr(text if len(text) <= longest else f"{text[:longest]}...")

@@ -98,11 +98,13 @@ def compose_bag(
         shutil.rmtree(unfinished, ignore_errors=True)
         (unfinished / "truth").mkdir(parents=True)
         with Writer(unfinished / "bag", version=9, storage_plugin=STORAGE[storage]) as writer:
-            images, skipped = _write(bag, used[0], writer, unfinished / "truth", cutouts, camera, motion.poses, look)
+            images, skipped, odd = _write(
+                bag, used[0], writer, unfinished / "truth", cutouts, camera, motion.poses, look
+            )
     for name in ("truth", "bag"):
         os.replace(unfinished / name, out / name)
     unfinished.rmdir()
-    return Composed(images, skipped, len(cutouts), (*notes, f"motion from {motion.source}"))
+    return Composed(images, skipped, len(cutouts), (*notes, *odd, f"motion from {motion.source}"))
 
 
 def place_objects(poses: Sequence[Pose], every: float, look: Look, folder: Path | None) -> list[Cutout]:
@@ -186,8 +188,8 @@ def _look_through(
 def _write(
     bag: Bag, topic: CameraTopic, writer: Writer, truth: Path, cutouts: list[Cutout], camera: GroundCamera,
     poses: Sequence[Pose], look: Look,
-) -> tuple[int, int]:  # fmt: skip
-    """Copy the bag, its camera composed; how many images got ground truth, and how many were only copied."""
+) -> tuple[int, int, list[str]]:  # fmt: skip
+    """Copy the bag, its camera composed; how many images got ground truth, how many were only copied, and notes."""
     copies = {connection.id: _copy(writer, connection) for connection in bag.connections}
     labels, ids = (
         writer.add_connection(TRUTH_TOPIC.format(camera=topic.camera, name=name), IMAGE, typestore=TYPESTORE)
@@ -195,10 +197,11 @@ def _write(
     )
     frames = load_frames(bag, (topic,))
     bonnet = np.zeros((camera.height, camera.width), bool)
-    images = skipped = 0
+    images = skipped = restamped = 0
+    stamps: set[int] = set()
     total = sum(connection.msgcount for connection in bag.connections)
     for connection, recorded, data in ProgressBar(bag.messages(bag.connections), total=total, unit="message"):
-        if connection.topic != topic.topic:
+        if connection.topic != topic.topic or connection.msgtype not in topic.types:
             writer.write(copies[connection.id], recorded, data)
             continue
         loaded = next(frames)
@@ -216,7 +219,15 @@ def _write(
             writer.write(target, recorded, TYPESTORE.serialize_cdr(message, IMAGE))
         (truth / f"{loaded.content.stamp_ns}.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
         images += 1
-    return images, skipped
+        restamped += loaded.recorded.restamped
+        stamps.add(loaded.content.stamp_ns)
+    notes = []
+    if restamped:
+        notes.append(f"{restamped} stamps were zero; the composed images have the time of recording")
+    if images > len(stamps):
+        notes.append(f"{images - len(stamps)} stamps are there more than once: the folder of truth holds the last mask "
+                     "of each, the topics all")  # fmt: skip
+    return images, skipped, notes
 
 
 def _changed(loaded: Loaded, image: np.ndarray) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rosbags.interfaces import Connection
 
+from m2a_core.errors import quoted
 from m2a_ros.bag.reader import COMPRESSED, Bag, UndecodableMessage
 from m2a_ros.bag.transports import DEPTH_END, base_topic, transport_of
 from m2a_ros.images.compressed_format import COMPRESSED_DEPTH, parse_format
@@ -61,7 +62,7 @@ def _raw(topic: str, message: Any) -> str | None:
     try:
         decode_image_message(message)
     except ImageError as error:
-        return f"no camera image: encoding '{message.encoding}'" if error.reason in _NO_COLOUR else None
+        return f"no camera image: encoding {quoted(message.encoding)}" if error.reason in _NO_COLOUR else None
     return _DEPTH if message.encoding == "mono16" and _says_depth(topic) else None
 
 
@@ -74,7 +75,7 @@ def _compressed(topic: str, message: Any) -> str | None:
         pixels, encoding, _ = decode_compressed(message)
     except ImageError as error:
         if error.reason in _NO_COLOUR:
-            return f"no camera image: format '{message.format.strip()}'"
+            return f"no camera image: format {quoted(message.format.strip())}"
         codec = form.codec if not form.is_readable else looks_like(bytes(message.data))
         if codec or transport not in ("raw", "compressed"):
             return f"transport {transport if transport not in ('raw', 'compressed') else codec}, which is not read"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from m2a_core.encoded_image import MAX_PIXELS, MAX_SCANS, inspect
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, quoted
 from m2a_core.unended_jpeg import decode_unended
 from m2a_ros.images.compressed_format import parse_format, stream_encoding
 from m2a_ros.images.conversions import image_to_rgb
@@ -80,7 +80,7 @@ def decode_stream(msg: Any, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, s
         ImageError: ``empty``, ``too_large`` or ``undecodable``.
     """
     data = bytes(msg.data)
-    what = f"compressed image (format {_short(msg.format)}, {len(data)} bytes)"
+    what = f"compressed image (format {quoted(msg.format)}, {len(data)} bytes)"
     if not data:
         raise ImageError("empty", f"{what} has no data; check the camera driver")
     found = inspect(data)
@@ -125,7 +125,3 @@ def _imdecode(data: bytes, what: str) -> np.ndarray:
 def _looks_like(data: bytes) -> str:
     name = looks_like(data)
     return f": it looks like {name}" if name else ""
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:80]}...")

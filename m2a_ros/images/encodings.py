@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, quoted
 
-_GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)(?:C([1-9][0-9]*))?")
+_GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)(?:C([1-9][0-9]{0,2}))?")
 _GENERIC_DTYPES = {
     "8U": np.uint8, "8S": np.int8, "16U": np.uint16, "16S": np.int16,
     "32S": np.int32, "32F": np.float32, "64F": np.float64,
@@ -97,8 +97,8 @@ def pixel_format(encoding: str) -> PixelFormat:
     if match is None:
         raise ImageError(
             "unknown_encoding",
-            f"image encoding '{encoding}' is unknown; expected one of {', '.join(sorted(_NAMED))} or a type such as "
-            "8UC3 or 32FC1: set the camera driver to one of them",
+            f"image encoding {quoted(encoding)} is unknown; expected one of {', '.join(sorted(_NAMED))} or a type such "
+            "as 8UC3 or 32FC1: set the camera driver to one of them",
         )
     return PixelFormat(None, np.dtype(_GENERIC_DTYPES[match[1]]), int(match[2] or 1))
 

@@ -140,3 +140,17 @@ def test_mixed_resolutions_are_an_error(tmp_path, capsys):
     source = write_bag(tmp_path / "drive", [raw(road(), 0), raw(np.zeros((48, 64, 3), np.uint8), 1)])
     assert main(["bag", "make", "--from", str(source), "--out", str(tmp_path / "made")]) == 2
     assert "128x96 and 64x48" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stamps", "masks", "words"),
+    [([0] * 4, 4, "4 stamps were zero"), ([START, START, START + STEP, START], 2, "2 stamps are there more than once")],
+    ids=["zero", "repeated"],
+)
+def test_stamps_that_tell_no_images_apart_are_said(tmp_path, capsys, stamps, masks, words):
+    images = [raw(textured(), i, stamp=stamp, encoding="bgr8") for i, stamp in enumerate(stamps)]
+    source, out = write_bag(tmp_path / "drive", [camera_info(), *images]), tmp_path / "made"
+    assert main(["bag", "make", "--from", str(source), "--out", str(out)]) == 0
+    assert words in capsys.readouterr().out
+    assert len(list((out / "truth").iterdir())) == masks
+    assert len(read(out / "bag")[LABELS]) == 4

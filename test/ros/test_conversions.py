@@ -159,6 +159,8 @@ def test_contiguous_images_are_not_copied() -> None:
 
 BAD = {
     "unknown encoding": ({"encoding": "rgb9"}, "unknown_encoding", "rgb9"),
+    "encoding of a thousand digits": ({"encoding": "8UC" + "9" * 9999}, "unknown_encoding", "999...'"),
+    "encoding that forges a line": ({"encoding": "rgb8\n[INFO] all is well\x1b[2J"}, "unknown_encoding", r"\n[INFO]"),
     "empty encoding": ({"encoding": ""}, "unknown_encoding", "''"),
     "no rows": ({"height": 0, "data": b""}, "empty", "no pixels"),
     "no columns": ({"width": 0, "step": 0, "data": b""}, "empty", "no pixels"),

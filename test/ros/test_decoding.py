@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage
 
 from m2a_ros.images.decoding import BYTES_AFTER_END, WITHOUT_END, decode_image_message
@@ -191,3 +193,27 @@ def test_a_damaged_png_is_refused() -> None:
 def test_a_long_format_does_not_fill_the_log() -> None:
     assert len(str(refused(b"", "x" * 1_000_000 + "\n\x1b[31m"))) < 300
     assert "\n" not in str(refused(b"", "a\nb"))
+
+
+STREAMS = [jpeg(picture(32, 48)), jpeg(picture(32, 48), PROGRESSIVE), jpeg(picture(32, 48), RESTART),
+           bytes(compressed(picture(16, 16), 1, ".png").data)]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    stream=st.sampled_from(STREAMS), cut=st.integers(0, 3000), text=st.sampled_from(["jpeg", "bayer_gbrg8; png", "\0"]),
+    changes=st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=6)), max_size=6),
+)  # fmt: skip
+def test_any_damage_gives_a_picture_or_an_image_error(
+    stream: bytes, cut: int, text: str, changes: list[tuple[int, bytes]]
+) -> None:
+    data = bytearray(stream[: cut or None])
+    for at, change in changes:
+        data[at : at + len(change)] = change
+    try:
+        decoded = decode_image_message(message(bytes(data), text), max_pixels=100_000)
+    except ImageError:
+        return
+    assert decoded.rgb.dtype == np.uint8
+    assert decoded.rgb.shape[2] == 3
+    assert decoded.rgb.shape[0] * decoded.rgb.shape[1] <= 100_000
