@@ -60,8 +60,8 @@ def read_header(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> Image
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             (width, height), kind, mode = image.size, str(image.format), image.mode
-            # Where the header allows it only: Pillow looks for a PNG's behind the pixels, and would decode them.
-            orientation = image.getexif().get(_ORIENTATION, 1) if width * height <= max_pixels else 1
+            # Pillow looks for a PNG's EXIF behind the pixels, and would decode them first.
+            orientation = (_png_exif(data) if kind == "PNG" else image.getexif()).get(_ORIENTATION, 1)
     except Image.DecompressionBombError as error:
         raise DataError(f"{source}: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -101,6 +101,14 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         yield data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
         position += 12 + length
+
+
+def _png_exif(data: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    content = next((content for kind, content in _png_chunks(data) if kind == b"eXIf"), b"")
+    if content:
+        exif.load(b"Exif\0\0" + content)
+    return exif
 
 
 def _significant_bits(data: bytes) -> int | None:

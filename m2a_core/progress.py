@@ -29,6 +29,8 @@ class ProgressBar(tqdm):
         self._in_lines, self._interval = not sys.stderr.isatty(), INTERVAL
         self._last_line, self._printed = time.monotonic(), False
         self._ended = threading.Event()
+        # None means "only on a terminal" to tqdm.
+        kwargs["disable"] = bool(kwargs.get("disable"))
         if self._in_lines:
             # A delay keeps tqdm from drawing at once; miniters, from looking at the clock ever more rarely.
             kwargs = {"bar_format": _LINE, **kwargs, "mininterval": INTERVAL, "delay": 1e-9, "miniters": 1}

@@ -151,7 +151,7 @@ def _score(
     from m2a_core.types import Frame, Output
 
     scored = {name: ScoredFrames(share) for name, share in _FOUND.items()}
-    for path, read, truth in ProgressBar(frames, unit="frame", disable=None if frames else True):
+    for path, read, truth in ProgressBar(frames, unit="frame", disable=not frames):
         image = read()
         result = perception.infer(Frame(image), frozenset({Output.SCORE, Output.REFINED}))
         mask = np.zeros(image.shape[:2], np.uint8) if truth is None else truth()

@@ -35,7 +35,7 @@ EXIT_BROKEN_PIPE = 141
 
 _EXTRAS = {
     "accelerate": "train", "torch": "train", "onnx": "export", "onnx_ir": "trt", "onnxslim": "export",
-    "safetensors": "train", "rclpy": "ros", "rosbags": "replay",
+    "safetensors": "train", "pycocotools": "train", "h5py": "evaluate", "rclpy": "ros", "rosbags": "replay",
 }  # fmt: skip
 
 
@@ -87,6 +87,13 @@ def _run(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
             raise
         extra = f"pip install 'm2a_ros[{_EXTRAS[package]}]'" if package in _EXTRAS else f"pip install {package}"
         print(f"m2a: error: '{chosen}' needs the Python package '{package}': {extra}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = error.filename2 or error.filename
+        print(f"m2a: error: {f'{where}: ' if where else ''}{error.strerror or error}", file=sys.stderr)
+    except MemoryError as error:
+        print(f"m2a: error: not enough memory ({error or 'no details'})", file=sys.stderr)
     except KeyboardInterrupt:
         print("m2a: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -19,17 +19,17 @@ def of_anomalies(evaluation: Evaluation, threshold_given: bool) -> list[str]:
     """
     scored = [record for record in evaluation.records if record.error is None]
     void = sum(record.n_void for record in scored)
-    where = f"in {len(scored)} frames"
+    where = f"in {len(scored)} frames" + (" that could be scored" if evaluation.failed else "")
     if evaluation.pixel.n_known == 0:
         return [f"no known pixel (0) {where}: AuPRC, FPR95 and AUROC are undefined"]
     if evaluation.pixel.n_anomaly > 0:
         return []
-    if void:
+    if void and not evaluation.failed:
         return [
             f"no anomalous pixel (1) {where}, but {void} void ones (255): nothing is measured. If 255 marks the "
             "anomalies in these masks, store 1 instead"
         ]
-    if threshold_given:
+    if threshold_given and not void:
         return []
     return [f"no anomalous pixel (1) {where}: nothing is measured; to count false alarms, give --threshold"]
 

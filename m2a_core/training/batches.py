@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from m2a_core.errors import M2aError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.datasets import LabelledImage
@@ -119,19 +120,40 @@ def in_order(
     steps = _Steps(batches, stage, stage_index, rank, world)
     if workers == 0:
         return (steps[step] for step in range(first, stage.iterations))
-    return iter(
-        DataLoader(
-            steps,  # type: ignore[arg-type] # a dataset needs no more than __getitem__
-            batch_size=None,
-            sampler=range(first, stage.iterations),
-            num_workers=workers,
-            collate_fn=_as_it_is,  # type: ignore[arg-type]
-        )
+    loader: DataLoader[tuple[Tensor, list[Target]] | M2aError] = DataLoader(
+        _Answers(steps),  # type: ignore[arg-type] # a dataset needs no more than __getitem__
+        batch_size=None,
+        sampler=range(first, stage.iterations),
+        num_workers=workers,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
     )
+    return map(_raised, loader)
+
+
+class _Answers:
+    """Batches by step in a worker process, errors on purpose as values.
+
+    Raised there, `DataLoader` would give them the worker's whole traceback as message, the file in its last line.
+    """
+
+    def __init__(self, steps: _Steps) -> None:
+        self.steps = steps
+
+    def __getitem__(self, step: int) -> tuple[Tensor, list[Target]] | M2aError:
+        try:
+            return self.steps[step]
+        except M2aError as error:
+            return error
+
+
+def _raised(answer: tuple[Tensor, list[Target]] | M2aError) -> tuple[Tensor, list[Target]]:
+    if isinstance(answer, M2aError):
+        raise answer
+    return answer
 
 
 class _Steps:
-    """Batches by step, as `DataLoader` asks for them."""
+    """Batches by step."""
 
     def __init__(self, batches: Batches, stage: StageConfig, stage_index: int, rank: int, world: int) -> None:
         self.batches, self.stage, self.stage_index, self.rank, self.world = batches, stage, stage_index, rank, world

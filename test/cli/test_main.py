@@ -120,3 +120,19 @@ def test_interruption_ends_with_code_130(monkeypatch, capsys):
 
 def test_exit_code_of_the_command_is_passed_on(monkeypatch):
     assert main(["act"], command(monkeypatch, lambda args: 7)) == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/data/frame.png"), "/data/frame.png: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (MemoryError("Unable to allocate 9 GiB"), "not enough memory (Unable to allocate 9 GiB)"),
+    ],
+)
+def test_what_the_system_refuses_is_named_without_a_traceback(error, said, monkeypatch, capsys):
+    def refused(args):
+        raise error
+
+    assert main(["act"], command(monkeypatch, refused)) == 2
+    assert capsys.readouterr().err == f"m2a: error: {said}\n"

@@ -9,10 +9,10 @@ import torch
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_set import CAMVID11
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, PADDING_COLOR
-from m2a_core.training.batches import Batches
+from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.build import build_trainer
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig, load_config
-from m2a_core.training.datasets import LabelledImage, load_camvid, load_cutouts
+from m2a_core.training.datasets import FramesOnDisk, FrameSource, LabelledImage, load_camvid, load_cutouts
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.targets import IGNORE
 from m2a_core.training.transforms import augment
@@ -198,3 +198,15 @@ def test_colour_and_degradation_change_the_picture_alone():
     np.testing.assert_array_equal(ids, label)
     np.testing.assert_array_equal(other_ids, label)
     assert np.abs(other.astype(int) - image).mean() > 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_file_is_named_in_one_line_also_from_a_worker_process(workers):
+    def broken() -> LabelledImage:
+        raise DataError("a.png: cut short")
+
+    batches = make()
+    batches.frames = FramesOnDisk([FrameSource("a", broken)])
+    with pytest.raises(DataError) as caught:
+        next(in_order(batches, STAGE, 0, 0, 0, 1, workers))
+    assert str(caught.value) == "a.png: cut short"
