@@ -30,6 +30,7 @@ class Output(str, Enum):
     BACKGROUND = "background"
     SCORE = "score"
     REFINED = "refined"
+    REFINED_ROAD = "refined_road"
     SEMANTIC = "semantic"
     OPEN_SET = "open_set"
     PANOPTIC = "panoptic"
@@ -96,6 +97,7 @@ class UnknownInstance:
         bbox: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
         contour: int32 [N, 2], outline as x, y in pixels.
         contact: x, y of the lowest point, in pixels: where the object meets the ground.
+        on_road: whether that is on the road, or close to it; None where no road is seen.
     """
 
     id: int
@@ -104,6 +106,7 @@ class UnknownInstance:
     bbox: tuple[int, int, int, int]
     contour: np.ndarray
     contact: tuple[float, float]
+    on_road: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ class OpenSetResult:
         background: float32 [H, W], B of Eq. 17, in [0, 1].
         score: float32 [H, W], the score that decides what is unknown: f, or what the model's ``decision`` says.
         refined: float32 [H, W], the score in which unknown instances are looked for: f^r of Eq. 15, or ``score``.
+        refined_road: float32 [H, W], ``refined``, lowered away from the road.
         semantic: uint8 [H, W], closed-set class id (Eq. 5).
         open_set: uint8 [H, W], class id or the label set's unknown id (Eq. 16); 255 unlabelled.
         panoptic: int32 [H, W], class_id * 256 + instance; 65535 void.
@@ -162,6 +166,7 @@ class OpenSetResult:
     background: np.ndarray | None = None
     score: np.ndarray | None = None
     refined: np.ndarray | None = None
+    refined_road: np.ndarray | None = None
     semantic: np.ndarray | None = None
     open_set: np.ndarray | None = None
     panoptic: np.ndarray | None = None

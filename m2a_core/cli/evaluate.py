@@ -62,8 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--scores", "--score", default="refined", metavar="NAME,...",
         help="anomaly scores to compare on the same outputs, the first one in full: refined (what the model decides "
-        "by, default), anomaly (Eq. 7), background (Eq. 17), refined_anomaly, refined_background, msp, max_logit, "
-        "entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
+        "by, default), anomaly (Eq. 7), background (Eq. 17), refined_road, refined_anomaly, refined_background, "
+        "msp, max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
+    )  # fmt: skip
+    model.add_argument(
+        "--region", choices=("scene", "road"), default="scene",
+        help="where unknown objects count: road takes refined_road for refined, the score lowered away from the "
+        "model's own road surface, for obstacles on it (default: %(default)s)",
     )  # fmt: skip
     model.add_argument(
         "--horizon", choices=("on", "off"), default="on",
@@ -140,13 +145,13 @@ def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.evaluation import classes, unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
     from m2a_core.evaluation.pictures import ClassPictures, model_pictures
-    from m2a_core.evaluation.predict import Outputs, Scorer, class_view, parse_scores, predict_dataset
+    from m2a_core.evaluation.predict import Outputs, Scorer, class_view, predict_dataset
     from m2a_core.evaluation.report import write_report
     from m2a_core.metrics.component import Track
     from m2a_core.perception import Perception
 
     out, work = _output(args)
-    scores = parse_scores(args.scores)
+    scores = _scores(args)
     dataset = open_dataset(args.dataset, args.root)
     name = args.model or DEFAULT_MODEL
     bundle = load_bundle(name)
@@ -199,10 +204,20 @@ def _run_model(args: argparse.Namespace) -> int:
     return _conclude(out, work, figures, evaluation, finish)
 
 
+def _scores(args: argparse.Namespace) -> tuple[str, ...]:
+    """The wanted scores, in the wanted region."""
+    from m2a_core.evaluation.predict import parse_scores
+
+    names = parse_scores(args.scores)
+    if args.region == "road":
+        names = tuple(dict.fromkeys("refined_road" if name == "refined" else name for name in names))
+    return names
+
+
 def _run_submission(args: argparse.Namespace) -> int:
     from m2a_core.bundle.loading import DEFAULT_MODEL
     from m2a_core.data.anomaly import smiyc
-    from m2a_core.evaluation.predict import Scorer, parse_scores
+    from m2a_core.evaluation.predict import Scorer
     from m2a_core.evaluation.submission import write_submission
     from m2a_core.perception import Perception
 
@@ -210,7 +225,7 @@ def _run_submission(args: argparse.Namespace) -> int:
         raise ConfigError(f"--submission: SMIYC's format is for smiyc_anomaly and smiyc_obstacle, not '{args.dataset}'")
     dataset = smiyc(args.root, args.dataset.removeprefix("smiyc_"), "all")
     perception = Perception.load(args.model or DEFAULT_MODEL, spin=True, horizon=args.horizon == "on")
-    folder = write_submission(dataset, Scorer(perception, parse_scores(args.scores)[:1]), args.submission)
+    folder = write_submission(dataset, Scorer(perception, _scores(args)[:1]), args.submission)
     perception.close()
     print(f"{len(dataset.samples)} files in {folder}")
     return 0

@@ -3,6 +3,7 @@
 For every IMAGE, DIR/<stem>.npz holds, at the image's own size [H, W]:
   refined            float32  the score that decides, higher = more anomalous: f^r by the manifest's decision, which is
                               B, halved in confident stuff other than road (background), or R_M * f of Eq. 15 (anomaly)
+  refined_road       float32  refined, lowered away from the model's own road surface: for obstacles on the road
   anomaly            float32  f of Eq. 7, as the paper prints it
   background         float32  B of Eq. 17
   semantic           uint8    closed-set class id

@@ -28,13 +28,13 @@ from m2a_core.preprocess import Letterbox
 from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame, Output
 
-OWN_SCORES = ("refined", "anomaly", "background")
+OWN_SCORES = ("refined", "anomaly", "background", "refined_road")
 """Scores that a result holds."""
 
 REFINED_BY = {f"refined_{decision.value}": decision for decision in Decision}
 """f^r by either rule, whatever the model's own is; of the whole view alone."""
 
-SCORE_NAMES = ("refined", "anomaly", *SCORES, "background", *REFINED_BY)
+SCORE_NAMES = ("refined", "anomaly", *SCORES, "background", "refined_road", *REFINED_BY)
 """Every anomaly score that one run of the network gives, as ``--scores`` takes them."""
 
 
@@ -116,7 +116,8 @@ class Scorer:
     Args:
         perception: the model.
         scores: of ``SCORE_NAMES``: ``refined`` (what the model decides by), ``anomaly`` (Eq. 7), ``background``
-            (Eq. 17), f^r by either rule, or a name of ``openset.scores.SCORES``; the first is evaluated in full.
+            (Eq. 17), ``refined_road``, f^r by either rule, or a name of ``openset.scores.SCORES``; the first is
+            evaluated in full.
     """
 
     def __init__(self, perception: Perception, scores: Sequence[str]) -> None:

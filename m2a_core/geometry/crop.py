@@ -87,6 +87,7 @@ def place_back(
         background=embed(result.background, 0),
         score=embed(result.score, 0),
         refined=embed(result.refined, 0),
+        refined_road=embed(result.refined_road, 0),
         semantic=embed(result.semantic, UNLABELLED),
         open_set=embed(result.open_set, UNLABELLED),
         panoptic=embed(result.panoptic, PANOPTIC_VOID),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -16,6 +17,7 @@ from m2a_core.openset.decision import View, decide
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import PAPER_COMPONENTS, PAPER_ITERATIONS, mine_unknown
 from m2a_core.openset.panoptic import draw_unknown, merge_segments
+from m2a_core.openset.road import road_hull, road_prior, stands_on
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry
 from m2a_core.types import OpenSetResult, Output, UnknownInstance
@@ -108,6 +110,9 @@ class OpenSetHead:
             unknown, instances = describe_instances(strong, view.score, geometry, maps)
             if weak and Output.UNKNOWN_INSTANCES in wanted:
                 candidate_map, candidates = describe_instances(weak, view.score, geometry, maps)
+            if instances or candidates:
+                hull = self._hull(view, geometry)
+                instances, candidates = (_with_road(items, hull, geometry) for items in (instances, candidates))
         if Output.PANOPTIC in wanted:
             assert unknown is not None
             panoptic = self._known_segments(view, maps)
@@ -117,6 +122,7 @@ class OpenSetHead:
             background=maps.undo_continuous(view.background) if Output.BACKGROUND in wanted else None,
             score=score if Output.SCORE in wanted else None,
             refined=refined,
+            refined_road=self._on_road(view, geometry) if Output.REFINED_ROAD in wanted else None,
             semantic=semantic if Output.SEMANTIC in wanted else None,
             open_set=open_set,
             panoptic=panoptic,
@@ -125,6 +131,16 @@ class OpenSetHead:
             candidates=candidates,
             candidate_map=candidate_map,
             image_size=None if maps.original == geometry.original else geometry.original,
+        )
+
+    def _hull(self, view: View, geometry: Geometry) -> np.ndarray | None:
+        height, width = geometry.valid
+        return road_hull(view.semantic[:height, :width], self._labels.road)
+
+    def _on_road(self, view: View, geometry: Geometry) -> np.ndarray:
+        height, width = geometry.valid
+        return geometry.undo_continuous(
+            view.refined[:height, :width] * road_prior(self._hull(view, geometry), geometry.valid)
         )
 
     def _mine(self, view: View, geometry: Geometry) -> list[Component]:
@@ -176,6 +192,19 @@ class OpenSetHead:
             self._thresholds.overlap,
         )
         return geometry.undo_labels(segments, view.stride)
+
+
+def _with_road(
+    instances: tuple[UnknownInstance, ...], hull: np.ndarray | None, geometry: Geometry
+) -> tuple[UnknownInstance, ...]:
+    """The instances, each with whether it stands on the road."""
+    if hull is None:
+        return instances
+    (scale_y, scale_x), height = geometry.scale, geometry.valid[0]
+    return tuple(
+        replace(item, on_road=stands_on(hull, (item.contact[0] * scale_x, item.contact[1] * scale_y), height))
+        for item in instances
+    )
 
 
 def _layers(view: View, geometry: Geometry) -> tuple[Layer, ...]:

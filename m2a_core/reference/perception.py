@@ -21,6 +21,7 @@ from m2a_core.labels.label_set import CITYSCAPES19, LabelSet
 from m2a_core.openset.decision import decision_scores
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.refinement import Refinement, RefinementRule, refinement_rule
+from m2a_core.openset.road import road_hull, road_prior
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry, Letterbox
 from m2a_core.reference.network import TorchRuntime
@@ -122,12 +123,16 @@ class CheckpointPerception:
         anomaly, background, semantic = (at_image[name] for name in ("anomaly", "background", "semantic"))
         score, refined = decision_scores(anomaly, at_image["refined"], background, self._decision)
         limit, unknown = UNCALIBRATED.anomaly, self.labels.unknown_id
+        prior = None
+        if Output.REFINED_ROAD in wanted:
+            prior = road_prior(road_hull(semantic, self.labels.road), semantic.shape)
         exact = replace(
             result,
             anomaly=anomaly if Output.ANOMALY in wanted else None,
             background=background if Output.BACKGROUND in wanted else None,
             score=score if Output.SCORE in wanted else None,
             refined=refined if Output.REFINED in wanted else None,
+            refined_road=None if prior is None else refined * prior,
             semantic=semantic if Output.SEMANTIC in wanted else None,
             open_set=open_set_semantic(semantic, score, limit, unknown) if Output.OPEN_SET in wanted else None,
         )

@@ -7,7 +7,7 @@ x height).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,22 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from m2a_core.geometry.localization import LocalizedInstance
 from m2a_core.labels.label_set import UNKNOWN_COLOR
+from m2a_core.stream.objects import TrackedObject
 
 _LINE_WIDTH_M = 0.05
 _TEXT_HEIGHT_M = 0.4
+
+
+def locations_in(region: str, objects: Sequence[TrackedObject]) -> dict[int, LocalizedInstance]:
+    """The places of the objects that get markers, by the number of their track.
+
+    Args:
+        region: ``scene`` for all; ``road`` without those that stand off the road. Where no road is seen, nothing tells
+            that an object stands off it.
+        objects: of a frame.
+    """
+    shown = [item for item in objects if region == "scene" or item.instance.on_road is not False]
+    return {item.instance.id: item.location for item in shown if item.location is not None}
 
 
 class MarkerBuilder:

@@ -17,7 +17,7 @@ from m2a_ros.images.conversions import fill_image, fill_jpeg
 from m2a_ros.images.image_buffer import ImageBuffer
 from m2a_ros.outputs.detections import Detection2DArray, detections_message
 from m2a_ros.outputs.label_info import label_info_message
-from m2a_ros.outputs.markers import MarkerBuilder
+from m2a_ros.outputs.markers import MarkerBuilder, locations_in
 from m2a_ros.outputs.output_spec import MAPS
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.qos import OnMismatch, create_output_publisher
@@ -89,7 +89,7 @@ class CameraOutputs:
         if _is_heard(self._overlay) or _is_heard(self._overlay_jpeg):
             wanted |= _OVERLAY_NEEDS
         if _is_heard(self._anomaly_color):
-            wanted.add(Output.ANOMALY)
+            wanted.add(Output.SCORE)
         return frozenset(wanted)
 
     def wants_places(self) -> bool:
@@ -100,7 +100,7 @@ class CameraOutputs:
         """Publish everything of a frame that is heard, with the frame's own header."""
         self._publish_maps(header, result.result)
         self._publish_info(header, result)
-        self._publish_objects(header, result)
+        self._publish_objects(header, result, settings)
         self._publish_overlay(header, result, settings)
         self._publish_anomaly_color(header, result.result, settings)
 
@@ -126,11 +126,11 @@ class CameraOutputs:
         info.header = header
         self._info.publish(info)
 
-    def _publish_objects(self, header: Header, result: StreamResult) -> None:
+    def _publish_objects(self, header: Header, result: StreamResult, settings: Settings) -> None:
         if result.result.unknown_instances is None:
             return
         if _is_heard(self._markers):
-            located = {item.instance.id: item.location for item in result.objects if item.location is not None}
+            located = locations_in(settings.marker_region, result.objects)
             self._markers.publish(self._marker_builder.build(header.stamp, located))
         if self._detections is not None and _is_heard(self._detections):
             self._detections.publish(detections_message(header, result.objects, result.pose))
@@ -151,10 +151,10 @@ class CameraOutputs:
             self._overlay_jpeg.publish(compressed)
 
     def _publish_anomaly_color(self, header: Header, result: OpenSetResult, settings: Settings) -> None:
-        if result.anomaly is None or not _is_heard(self._anomaly_color):
+        if result.score is None or not _is_heard(self._anomaly_color):
             return
         message = Image(header=header)
-        fill_image(message, draw_scores(shrink_scores(result.anomaly, settings.overlay_width)), "rgb8")
+        fill_image(message, draw_scores(shrink_scores(result.score, settings.overlay_width)), "rgb8")
         self._anomaly_color.publish(message)
 
     def publish_timings(self, values: dict[str, float]) -> None:

@@ -26,6 +26,8 @@ EXTRINSICS = ("auto", "tf", "parameters")
 
 NO_FALLBACK = "none"
 
+REGIONS = ("scene", "road")
+
 TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a camera's name must match."""
 
@@ -117,6 +119,11 @@ NODE_PARAMETERS = (
     ParameterSpec(
         "markers.max_distance", 60.0, "Metres from the camera beyond which an unknown instance gets no marker.",
         (1.0, 1000.0), live=True,
+    ),
+    ParameterSpec(
+        "markers.region", REGIONS[0],
+        "Which unknown instances get markers: all of the scene, or those on or close to the road that the model sees.",
+        choices=REGIONS, live=True,
     ),
     ParameterSpec(
         "markers.lifetime", 1.0, "Seconds after which a viewer drops a marker that is not renewed; 0 for never.",

@@ -46,6 +46,7 @@ class Settings:
         extrinsics: ``auto``, ``tf`` or ``parameters``.
         depth_tolerance: seconds.
         marker_distance: metres.
+        marker_region: ``scene`` or ``road``.
         marker_lifetime: seconds, 0 for ever.
         tracking: when an unknown instance is confirmed and lost.
         hold: refined score down to which an object that was seen before is held.
@@ -72,6 +73,7 @@ class Settings:
     extrinsics: str
     depth_tolerance: float
     marker_distance: float
+    marker_region: str
     marker_lifetime: float
     tracking: TrackerConfig
     hold: float
@@ -125,6 +127,7 @@ class Settings:
             extrinsics=values["extrinsics"],
             depth_tolerance=values["depth_tolerance"],
             marker_distance=values["markers.max_distance"],
+            marker_region=values["markers.region"],
             marker_lifetime=values["markers.lifetime"],
             tracking=TrackerConfig(
                 values["tracking.confirm_frames"], values["temporal.support_frames"], values["tracking.keep_frames"]

@@ -334,3 +334,11 @@ def test_a_model_with_finer_classes_is_measured_in_those_of_camvid(tmp_path: Pat
     assert code == 0
     assert list(figures["iou"]) == list(CAMVID11.names)
     assert figures["iou"]["road"] > 0.8
+
+
+def test_with_region_road_the_score_lowered_off_the_road_is_evaluated(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    _, scene_wide = evaluate(folder, "folder", model)
+    _, on_road = evaluate(folder, "folder", model, "--region", "road")
+    assert (scene_wide["score"], on_road["score"]) == ("refined", "refined_road")

@@ -57,7 +57,7 @@ def test_image_at_the_input_size(two_objects):
     np.testing.assert_array_equal(result.open_set, np.where(unknown > 0, 11, ROAD))
     np.testing.assert_array_equal(result.panoptic, np.where(unknown > 0, 11 * 256 + unknown, ROAD * 256))
     dtypes = [getattr(result, o.value).dtype for o in Output]
-    assert dtypes == [np.float32] * 4 + [np.uint8, np.uint8, np.int32, np.uint16]
+    assert dtypes == [np.float32] * 5 + [np.uint8, np.uint8, np.int32, np.uint16]
     strong, weak = result.instances
     assert (strong.id, strong.area, strong.bbox, strong.contact) == (1, 128, (16, 8, 32, 16), (23.5, 15.0))
     assert (weak.id, weak.area, weak.bbox, weak.contact) == (2, 384, (40, 24, 64, 40), (51.5, 39.0))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
@@ -8,8 +10,9 @@ from visualization_msgs.msg import Marker
 from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.localization import LocalizedInstance, localize
 from m2a_core.geometry.projection import GroundProjector, Mounting
+from m2a_core.stream.objects import TrackedObject
 from m2a_core.types import UnknownInstance
-from m2a_ros.outputs.markers import MarkerBuilder
+from m2a_ros.outputs.markers import MarkerBuilder, locations_in
 from test.ros.messages import camera_info
 
 PROJECTOR = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
@@ -106,3 +109,13 @@ def test_what_is_gone_is_deleted_once() -> None:
     assert {m.id for m in third} == {2, 3}
     assert all(m.action == Marker.DELETE for m in third)
     assert builder.build(STAMP, {}).markers == []
+
+
+@pytest.mark.parametrize(("region", "shown"), [("scene", {1, 2, 3}), ("road", {1, 3})])
+def test_with_region_road_an_object_off_the_road_gets_no_marker(region: str, shown: set[int]) -> None:
+    instances = [
+        replace(box(300, 200, 340, 290), id=number, on_road=on_road)
+        for number, on_road in ((1, True), (2, False), (3, None))
+    ]
+    objects = [*(TrackedObject(item, placed()) for item in instances), TrackedObject(replace(instances[0], id=4), None)]
+    assert locations_in(region, objects).keys() == shown

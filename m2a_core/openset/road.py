@@ -1,0 +1,62 @@
+"""Where the road is: the hull of the model's own road surface, and what lies on it.
+
+What stands on the road hides a part of it; the hull closes such holes and notches. Most false alarms of a search for
+lost cargo lie beside the road; but so do true unknowns where they are looked for. Hence this is never used silently: it
+makes a score of its own (``refined_road``), and says of each instance whether it stands on the road.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+MARGIN = 0.03
+"""How far beyond the hull, as a share of the map's height, still counts as the road."""
+
+_FADE = 0.05
+"""Share of the height over which the prior falls beyond the margin."""
+
+_FLOOR = 0.2
+"""The prior far from the road: scores keep their order there."""
+
+
+def road_hull(semantic: np.ndarray, road: int | None) -> np.ndarray | None:
+    """Convex hull of the largest connected road surface.
+
+    Args:
+        semantic: uint8 [H, W], class ids.
+        road: id of the road; None where the model knows none.
+
+    Returns:
+        int32 [N, 1, 2], x and y; None where there is no road.
+    """
+    if road is None:
+        return None
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((semantic == road).astype(np.uint8), connectivity=8)
+    if len(stats) < 2:
+        return None
+    surface = (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
+    return cv2.convexHull(cv2.findNonZero(surface))
+
+
+def road_prior(hull: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """Factor on a score: 1 on the road and within the margin, falling to a floor beyond.
+
+    Args:
+        hull: see ``road_hull``; None gives 1 everywhere.
+        size: H, W.
+
+    Returns:
+        float32 [H, W], in [0.2, 1].
+    """
+    if hull is None:
+        return np.ones(size, np.float32)
+    outside = np.ones(size, np.uint8)
+    cv2.fillConvexPoly(outside, hull, 0)
+    beyond = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5) / size[0] - MARGIN
+    return np.clip(1 - (1 - _FLOOR) * beyond / _FADE, _FLOOR, 1).astype(np.float32)
+
+
+def stands_on(hull: np.ndarray, point: tuple[float, float], height: int) -> bool:
+    """Whether a point, x and y, lies on the road or within the margin; ``height`` is that of the map."""
+    return bool(cv2.pointPolygonTest(hull, point, True) >= -MARGIN * height)
