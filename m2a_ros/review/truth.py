@@ -17,6 +17,7 @@ from m2a_core.data.files import read_truth
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_map import read_stored_values
 from m2a_ros.bag.cameras import camera_name
+from m2a_ros.bag.cdr_header import stamp_or_recorded
 from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import IMAGE, Bag, UndecodableMessage, decode
 from m2a_ros.images.conversions import image_to_array
@@ -152,7 +153,8 @@ def topic_masks(topics: Mapping[str, str], sources: Sequence[Source], folder: Pa
             wanted = [c for c in bag.connections if c.topic in topics and c.msgtype == IMAGE]
             for connection, recorded, data in bag.messages(wanted):
                 try:
-                    message = decode(data, IMAGE)
+                    # As the images: of two topics without stamps, times of recording may tell what belongs together.
+                    message = decode(stamp_or_recorded(data, recorded)[0], IMAGE)
                     mask = image_to_array(message)
                 except (ImageError, UndecodableMessage) as error:
                     problems.append(f"{source.name}: {connection.topic} recorded at {recorded}: {error}")

@@ -16,6 +16,7 @@ from m2a_ros.bag.cdr_header import header_of, stamp_or_recorded, stamped
 from m2a_ros.bag.reader import Bag
 from m2a_ros.main import main
 from test.replay.bags import IMAGE, START, STEP, STORE, TOPIC, Sent, _header, raw, scene, write_bag
+from test.review.drives import label
 
 STRING = "std_msgs/msg/String"
 HOUR = 3_600 * 10**9
@@ -80,6 +81,13 @@ def test_zero_stamps_are_replaced_by_the_time_of_recording_and_said(replay, tmp_
     assert "6 stamps were zero; the time of recording stands in" in capsys.readouterr().out
     stamped_bag = write_bag(tmp_path / "b", images(6))
     assert replay(stamped_bag, out="b").hashes == done.hashes
+
+
+def test_zero_stamps_of_images_and_labels_meet_at_the_time_of_recording(replay, tmp_path) -> None:
+    masks = [label(np.zeros((96, 128), np.uint8), i, "/labels") for i in range(4)]
+    unstamped = [replace(m, data=stamped(m.data, 0)) for m in [*images(4), *masks]]
+    done = replay(write_bag(tmp_path / "a", unstamped), "--gt-topic", "/labels=cam_front")
+    assert done.summary["truth"]["frames_scored"] == 4
 
 
 def test_zero_stamps_and_loops_have_latencies_of_their_own(replay, tmp_path, capsys) -> None:
