@@ -34,6 +34,7 @@ from m2a_ros.node.model import LoadedModel
 from m2a_ros.node.pipeline import CameraPipeline, FrameJob, Tuning
 from m2a_ros.node.stages import Stages
 from m2a_ros.node.surroundings import problems_around
+from m2a_ros.node.watchdog import RESTART_AFTER, Recovery
 from m2a_ros.parameters.server import ParameterServer
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.qos import ignored_overrides
@@ -66,6 +67,9 @@ class M2aNode(LifecycleNode):
         self._extrinsics: Extrinsics | None = None
         self._tuning: Tuning | None = None
         self._stages: Stages[FrameJob] | None = None
+        self._recovery: Recovery | None = None
+        self._recoveries = 0
+        self._is_hanging = False
         self._batches: BatchSlots | None = None
         self._pipelines: dict[str, CameraPipeline] = {}
         self._inputs: dict[str, CameraInput] = {}
@@ -82,7 +86,7 @@ class M2aNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self._parameter_server.value("diagnostics.period")
         self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
-        self.create_timer(_FOLLOW_PERIOD_S, self._follow_publishers, clock=steady)
+        self.create_timer(_FOLLOW_PERIOD_S, self._look_around, clock=steady)
 
     def start(self) -> None:
         """Configure and activate, if the parameter ``autostart`` says so and the setup fits."""
@@ -177,6 +181,7 @@ class M2aNode(LifecycleNode):
     def _stop(self) -> None:
         if self._stages is not None:
             if hanging := self._stages.stop():
+                self._is_hanging = True
                 self.get_logger().error(
                     f"stage {', '.join(hanging)} did not end: the back end hangs; what it was doing is given up, and "
                     "its memory is not freed before the process ends"
@@ -192,6 +197,9 @@ class M2aNode(LifecycleNode):
         self._camera_diagnostics.clear()
 
     def _release(self) -> None:
+        if self._recovery is not None:
+            self._recovery.cancel()
+            self._recovery = None
         self._stop()
         for pipeline in self._pipelines.values():
             pipeline.outputs.destroy()
@@ -202,8 +210,10 @@ class M2aNode(LifecycleNode):
             self._extrinsics.close()
             self._extrinsics = None
         if self._model is not None:
-            self._model.close()
-            self._model = None
+            if not self._is_hanging:
+                # Else a step may still be using its memory.
+                self._model.close()
+            self._model, self._is_hanging = None, False
 
     def _present_tuning(self) -> Tuning:
         assert self._tuning is not None
@@ -232,12 +242,52 @@ class M2aNode(LifecycleNode):
         for pipeline in self._pipelines.values():
             pipeline.outputs.update_threshold(self._tuning.perception.manifest.thresholds.anomaly)
 
-    def _follow_publishers(self) -> None:
+    def _look_around(self) -> None:
         for camera in self._inputs.values():
             camera.follow_publishers()
         if self._inputs and self._extrinsics is not None and self._tuning is not None:
             frames = {name: camera.frame_id for name, camera in self._inputs.items()}
             self._extrinsics.announce(frames, self._tuning.settings)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Give up a step that hangs, and go on with a model that was loaded anew."""
+        if self._recovery is not None:
+            if (model := self._recovery.take()) is not None:
+                self._recovery = None
+                self._resume(model)
+            return
+        value = self._parameter_server.value
+        limit = RESTART_AFTER * value("watchdog.timeout")
+        if self._stages is None or self._tuning is None or not value("watchdog.restart"):
+            return
+        if self._stages.stalled_s() <= limit:
+            return
+        self._problem = f"a step took more than {limit:g} s and was given up; the model is being loaded anew"
+        self.get_logger().error(self._problem)
+        self._stages.stop(wait_s=0.0)
+        settings, report = self._tuning.settings, self.get_logger().error
+        self._recovery = Recovery(lambda: LoadedModel(settings, report), self._recoveries, report)
+        self._recoveries += 1
+
+    def _resume(self, model: LoadedModel) -> None:
+        """Work with another model; the old one is left to the step that may still be using it."""
+        assert self._tuning is not None
+        settings = self._tuning.settings
+        self._stop()
+        self._is_hanging = False
+        self._model, self._tuning = model, Tuning(model.perception(settings), settings)
+        if self._try("go on", self._activate):
+            self.get_logger().warning("the model was loaded anew; frames are processed again")
+
+    def _stall(self) -> str:
+        """What to say of a step that takes too long; empty where none does."""
+        seconds = self._stages.stalled_s() if self._stages is not None else 0.0
+        if seconds <= self._parameter_server.value("watchdog.timeout"):
+            return ""
+        return (
+            f"stalled: one step has been running for {seconds:.1f} s (watchdog.timeout); nothing is published meanwhile"
+        )
 
     def _publish_diagnostics(self) -> None:
         facts = {}
@@ -260,7 +310,7 @@ class M2aNode(LifecycleNode):
         label = self._state_machine.current_state[1]
         timeout = self._parameter_server.value("diagnostics.frame_timeout")
         warnings = problems_around(self) if label == "active" else []
-        view = NodeView(label, self._problem, facts, warnings, self._notes)
+        view = NodeView(label, self._problem or self._stall(), facts, warnings, self._notes)
         statuses = [node_status(f"{self._label}: node", view)]
         for name, camera in self._inputs.items():
             snapshot = self._statistics[name].snapshot()

@@ -137,8 +137,8 @@ class Stages(Generic[AnyJob]):
         for thread in self._threads.values():
             thread.start()
 
-    def stop(self) -> list[str]:
-        """Drop what waits, and wait for frames in work, at most ``STOP_S``.
+    def stop(self, wait_s: float = STOP_S) -> list[str]:
+        """Drop what waits, and wait for frames in work, at most ``wait_s`` seconds.
 
         Returns:
             The stages that did not end in time; nothing of theirs is published any more.
@@ -147,7 +147,7 @@ class Stages(Generic[AnyJob]):
         self._slots.close()
         self._prepared.close()
         self._inferred.close()
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + wait_s
         for thread in self._threads.values():
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))

@@ -149,6 +149,18 @@ NODE_PARAMETERS = (
         "Frames in a row with at least temporal.hold that confirm an object that is too weak by itself; 0 for never.",
         (0, 100), live=True,
     ),
+    ParameterSpec(
+        "watchdog.timeout", 2.0,
+        "Seconds that one step of a frame (decoding, the network, heads and publishing) may take; then diagnostics say "
+        "ERROR. Nothing is published meanwhile.",
+        (0.1, 3600.0), live=True,
+    ),
+    ParameterSpec(
+        "watchdog.restart", True,
+        "Give up a step that takes five times as long, and load the model anew, with growing pauses; false only "
+        "reports.",
+        live=True,
+    ),
     ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
     ParameterSpec(
         "diagnostics.frame_timeout", 2.0, "Seconds without a frame after which a camera counts as silent.",

@@ -1,0 +1,110 @@
+"""A network that hangs: reported, given up, loaded anew; the node's exits never wait for it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from rclpy.lifecycle import TransitionCallbackReturn
+from sensor_msgs.msg import Image
+
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.runtime.factory import create_runtime
+from m2a_ros.node import model
+from test.ros.messages import header
+from test.ros.rig import Rig
+
+
+class HangingRuntime:
+    """A real runtime that hangs while it is told to: a fake for an accelerator that does not answer."""
+
+    def __init__(self, runtime: Any, gate: threading.Event) -> None:
+        self._runtime, self._gate = runtime, gate
+        self.input_size, self.batch_sizes = runtime.input_size, runtime.batch_sizes
+        self.is_accelerator = True
+        self.closed = False
+
+    def submit(self, images: np.ndarray, raw: bool = False) -> Any:
+        self._gate.wait()
+        return self._runtime.submit(images, raw)
+
+    def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
+        return self.submit(image[None], raw).result()[0]
+
+    def close(self) -> None:
+        self.closed = True
+        self._runtime.close()
+
+
+@pytest.fixture
+def runtimes(monkeypatch: pytest.MonkeyPatch) -> tuple[list[HangingRuntime], threading.Event]:
+    """Every runtime that the node loads, and the gate at which all of them wait."""
+    made: list[HangingRuntime] = []
+    gate = threading.Event()
+    gate.set()
+
+    def load(bundle: Any, backend: str, *_: Any, **__: Any) -> tuple[HangingRuntime, str]:
+        made.append(HangingRuntime(create_runtime(bundle, backend, 1), gate))
+        return made[-1], backend
+
+    monkeypatch.setattr(model, "create_runtime_or_fall_back", load)
+    return made, gate
+
+
+IMAGE, MASK = "/m2a/input/front/image", "/m2a/output/front/open_set_mask"
+
+
+def frame(second: int) -> Image:
+    message = Image(header=header(second), height=96, width=128, encoding="rgb8", step=384)
+    message.data.frombytes(bytes(96 * 128 * 3))
+    return message
+
+
+def hang(rig: Rig, runtimes: tuple[list[HangingRuntime], threading.Event]) -> None:
+    """Let the network hang on a frame that the node has taken."""
+    _, gate = runtimes
+    rig.listen(MASK, Image)
+    rig.answer(MASK, frame(1), IMAGE)
+    gate.clear()
+    rig.until(
+        lambda: rig.status("m2a: node").get("message", "").startswith("stalled"), lambda: rig.send(IMAGE, frame(2))
+    )
+
+
+@pytest.mark.parametrize("transition", ["deactivate", "shutdown"])
+def test_exits_do_not_wait_for_a_network_that_hangs(rig: Rig, runtimes: Any, transition: str) -> None:
+    node = rig.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
+    hang(rig, runtimes)
+    # The gate is shut until the end of the test: had it waited, it would not return.
+    assert getattr(node, f"trigger_{transition}")() == TransitionCallbackReturn.SUCCESS
+    made, gate = runtimes
+    if transition == "shutdown":
+        assert not made[0].closed, "its memory may still be in use"
+    before = len(rig.received[MASK])
+    gate.set()
+    for _ in range(20):
+        rig.executor.spin_once(timeout_sec=0.02)
+    assert len(rig.received[MASK]) == before, "what came back late is nobody's any more"
+
+
+def test_a_stall_is_an_error_in_the_diagnostics_and_ends_with_the_hanging(rig: Rig, runtimes: Any) -> None:
+    rig.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
+    hang(rig, runtimes)
+    assert rig.status("m2a: node")["level"] == "2"
+    runtimes[1].set()
+    rig.until(lambda: rig.status("m2a: node").get("level") == "0")
+    assert rig.answer(MASK, frame(3), IMAGE)
+
+
+def test_a_step_that_hangs_is_given_up_and_the_model_loaded_anew(rig: Rig, runtimes: Any) -> None:
+    rig.start(**{"watchdog.timeout": 0.2})
+    hang(rig, runtimes)
+    made, gate = runtimes
+    rig.until(lambda: len(made) == 2)
+    gate.set()
+    answer = rig.answer(MASK, frame(5), IMAGE)
+    assert answer.header.stamp.sec == 5
+    assert 2 not in {message.header.stamp.sec for message in rig.received[MASK]}, "the frame it hung on is lost"
+    rig.until(lambda: rig.status("m2a: node").get("level") == "0")
