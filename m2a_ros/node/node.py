@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -34,7 +35,7 @@ from m2a_ros.node.model import LoadedModel
 from m2a_ros.node.pipeline import CameraPipeline, FrameJob, Tuning
 from m2a_ros.node.stages import Stages
 from m2a_ros.node.surroundings import problems_around
-from m2a_ros.node.watchdog import RESTART_AFTER, Recovery
+from m2a_ros.node.watchdog import Watchdog
 from m2a_ros.parameters.server import ParameterServer
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.qos import ignored_overrides
@@ -67,8 +68,7 @@ class M2aNode(LifecycleNode):
         self._extrinsics: Extrinsics | None = None
         self._tuning: Tuning | None = None
         self._stages: Stages[FrameJob] | None = None
-        self._recovery: Recovery | None = None
-        self._recoveries = 0
+        self._watchdog = Watchdog(self.get_logger().error, self._resume)
         self._is_hanging = False
         self._batches: BatchSlots | None = None
         self._pipelines: dict[str, CameraPipeline] = {}
@@ -197,9 +197,7 @@ class M2aNode(LifecycleNode):
         self._camera_diagnostics.clear()
 
     def _release(self) -> None:
-        if self._recovery is not None:
-            self._recovery.cancel()
-            self._recovery = None
+        self._watchdog.cancel()
         self._stop()
         for pipeline in self._pipelines.values():
             pipeline.outputs.destroy()
@@ -248,27 +246,10 @@ class M2aNode(LifecycleNode):
         if self._inputs and self._extrinsics is not None and self._tuning is not None:
             frames = {name: camera.frame_id for name, camera in self._inputs.items()}
             self._extrinsics.announce(frames, self._tuning.settings)
-        self._watch()
-
-    def _watch(self) -> None:
-        """Give up a step that hangs, and go on with a model that was loaded anew."""
-        if self._recovery is not None:
-            if (model := self._recovery.take()) is not None:
-                self._recovery = None
-                self._resume(model)
-            return
-        value = self._parameter_server.value
-        limit = RESTART_AFTER * value("watchdog.timeout")
-        if self._stages is None or self._tuning is None or not value("watchdog.restart"):
-            return
-        if self._stages.stalled_s() <= limit:
-            return
-        self._problem = f"a step took more than {limit:g} s and was given up; the model is being loaded anew"
-        self.get_logger().error(self._problem)
-        self._stages.stop(wait_s=0.0)
-        settings, report = self._tuning.settings, self.get_logger().error
-        self._recovery = Recovery(lambda: LoadedModel(settings, report), self._recoveries, report)
-        self._recoveries += 1
+        if self._stages is not None and self._tuning is not None:
+            value, settings = self._parameter_server.value, self._tuning.settings
+            load = partial(LoadedModel, settings, self.get_logger().error)
+            self._watchdog.look(self._stages, value("watchdog.timeout"), value("watchdog.restart"), load)
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""
@@ -279,15 +260,6 @@ class M2aNode(LifecycleNode):
         self._model, self._tuning = model, Tuning(model.perception(settings), settings)
         if self._try("go on", self._activate):
             self.get_logger().warning("the model was loaded anew; frames are processed again")
-
-    def _stall(self) -> str:
-        """What to say of a step that takes too long; empty where none does."""
-        seconds = self._stages.stalled_s() if self._stages is not None else 0.0
-        if seconds <= self._parameter_server.value("watchdog.timeout"):
-            return ""
-        return (
-            f"stalled: one step has been running for {seconds:.1f} s (watchdog.timeout); nothing is published meanwhile"
-        )
 
     def _publish_diagnostics(self) -> None:
         facts = {}
@@ -310,7 +282,7 @@ class M2aNode(LifecycleNode):
         label = self._state_machine.current_state[1]
         timeout = self._parameter_server.value("diagnostics.frame_timeout")
         warnings = problems_around(self) if label == "active" else []
-        view = NodeView(label, self._problem or self._stall(), facts, warnings, self._notes)
+        view = NodeView(label, self._problem or self._watchdog.problem, facts, warnings, self._notes)
         statuses = [node_status(f"{self._label}: node", view)]
         for name, camera in self._inputs.items():
             snapshot = self._statistics[name].snapshot()

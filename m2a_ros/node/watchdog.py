@@ -4,14 +4,70 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from m2a_core.errors import M2aError
 from m2a_ros.node.model import LoadedModel
+from m2a_ros.node.stages import Stages
 
 RESTART_AFTER = 5.0
 """A step that takes so many times ``watchdog.timeout`` is given up."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+
+
+class Watchdog:
+    """Looks at the stages from time to time; belongs to the executor's thread.
+
+    Attributes:
+        problem: what to say of a step that takes too long or was given up; empty where all is well.
+    """
+
+    def __init__(self, report: Callable[[str], object], resume: Callable[[LoadedModel], object]) -> None:
+        """Set up.
+
+        Args:
+            report: told of a step that is given up, and why loading failed.
+            resume: called with the model that was loaded anew.
+        """
+        self.problem = ""
+        self._report, self._resume = report, resume
+        self._recovery: Recovery | None = None
+        self._recoveries = 0
+
+    def look(self, stages: Stages[Any], timeout_s: float, restart: bool, load: Callable[[], LoadedModel]) -> None:
+        """Report a step that hangs, give it up, or go on with the model that was loaded anew.
+
+        Args:
+            stages: that work now.
+            timeout_s: what a step may take.
+            restart: whether a step is given up after ``RESTART_AFTER`` times as long.
+            load: gives the model anew.
+        """
+        if self._recovery is not None:
+            if (model := self._recovery.take()) is not None:
+                self._recovery, self.problem = None, ""
+                self._resume(model)
+            return
+        seconds = stages.stalled_s()
+        self.problem = ""
+        if seconds > timeout_s:
+            self.problem = (
+                f"stalled: one step has been running for {seconds:.1f} s (watchdog.timeout); nothing is published"
+            )
+        if restart and seconds > RESTART_AFTER * timeout_s:
+            self.problem = f"a step ran for {seconds:.1f} s and was given up; the model is being loaded anew"
+            self._report(self.problem)
+            stages.stop(wait_s=0.0)
+            self._recovery = Recovery(load, self._recoveries, self._report)
+            self._recoveries += 1
+
+    def cancel(self) -> None:
+        """The node is told to stop: no model is loaded any more."""
+        self.problem = ""
+        if self._recovery is not None:
+            self._recovery.cancel()
+            self._recovery = None
 
 
 class Recovery:
