@@ -42,7 +42,7 @@ ANOMALY, KNOWN, VOID = (200, 30, 30), (235, 235, 235), (90, 90, 90)
 
 _TRUTH_COLORS = np.full((256, 3), VOID, np.uint8)
 _TRUTH_COLORS[0], _TRUTH_COLORS[1] = KNOWN, ANOMALY
-FOUND, MISSED, FALSE_ALARM = (40, 170, 70), (215, 30, 30), (245, 160, 0)
+FOUND, MISSED, FALSE_ALARM = (20, 120, 220), (215, 30, 30), (245, 180, 0)
 """Colours of the decision."""
 
 

@@ -252,7 +252,8 @@ def intervals(title: str, rows: Sequence[tuple[str, float, float, float]], unit:
         y, text = lane * row + 32, f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
         parts.append(tag("text", f"{name}: {text}", class_="strong", x=left, y=y - 14))
         parts.append(tag("line", class_="span", x1=at(low), x2=at(high), y1=y, y2=y))
-        parts.append(tag("circle", tag("title", text), class_="car", cx=at(value), cy=y, r=5.5))
+        parts += [tag("line", class_="ink", x1=at(v), x2=at(v), y1=y - 8, y2=y + 8) for v in (low, high)]
+        parts.append(tag("circle", tag("title", text), class_="car", cx=at(value), cy=y, r=4.0))
     return _svg(title, parts, viewBox=f"0 0 {WIDTH} {height}", class_="chart wide")
 
 
