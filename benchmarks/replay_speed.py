@@ -36,6 +36,7 @@ from m2a_ros.bag.cameras import choose
 from m2a_ros.bag.frames import load_frames
 from m2a_ros.bag.reader import IMAGE, TYPESTORE, Bag
 from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.parameters.file import settings_of
 from m2a_ros.process.shared_files import shared_file
 from m2a_ros.replay.offline import replay_offline
 from m2a_ros.replay.recorder import BagRecorder
@@ -90,7 +91,8 @@ def replay_all(path: Path, perception: Perception, out: Path) -> float:
         choice = choose(bag, {})
         cameras = tuple(topic.camera for topic in choice.used)
         with BagRecorder(out, out / "parts", cameras, manifest.labels, manifest.thresholds.anomaly) as recorder:
-            replay_offline(bag, choice.used, perception, recorder, lambda _: None)
+            settings = settings_of({}, list(cameras), "replay_speed")
+            replay_offline(bag, choice.used, perception, settings, False, recorder, lambda _: None)
             recorder.finish({})
     return time.perf_counter() - start
 

@@ -9,13 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import json_text
 from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import OVERLAY_WIDTH, draw_overlay, shrink
+from m2a_core.reporting.film import SUFFIX, Film
+from m2a_core.reporting.legend import legend_strip
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import Sensors
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from m2a_core.perception import Perception
 
 _WANTED = frozenset({Output.OPEN_SET, Output.UNKNOWN_INSTANCES})
-_CODECS = ((".webm", "VP80"), (".mp4", "mp4v"))
-"""By preference: browsers play the first."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +65,7 @@ def check_arguments(args: argparse.Namespace, has_videos: bool) -> None:
 
 
 def predict_video(argument: str, perception: Perception, args: argparse.Namespace) -> None:
-    """Predict one source; leaves ``NAME.jsonl`` and ``NAME_overlay.webm`` (or .mp4) in ``--out``.
+    """Predict one source; leaves ``NAME.jsonl`` and ``NAME_overlay.webm`` in ``--out``.
 
     Raises:
         DataError: the source cannot be opened or holds no frame, or a file cannot be written.
@@ -80,14 +80,14 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
         records = args.out / f"{source.name}.jsonl"
         frames: Iterator[Frame] = islice(source.frames(), args.frames)
         total = args.frames if source.count is None else min(source.count, args.frames or source.count)
-        overlay = OverlayWriter(args.out, source.name, source.rate)
+        overlay = Film(args.out / f"{source.name}_overlay{SUFFIX}", source.rate, OVERLAY_WIDTH)
         count = 0
         try:
             with records.open("w", encoding="utf-8") as lines, ProgressBar(total=total, unit="frame") as bar:
                 for count, frame in enumerate(frames, start=1):
                     result = stream.process(frame, Sensors(info), _WANTED, perception, config)
                     lines.write(json_text(_record(count - 1, result)) + "\n")
-                    overlay.write(result, perception)
+                    overlay.add(_draw(result, perception.labels))
                     bar.update(1)
         except OSError as error:
             raise DataError(f"{records}: cannot write ({error.strerror})") from error
@@ -95,46 +95,15 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
             # A camera has no end of its own: what was seen so far is the result.
             print(f"m2a: stopped after {count} frames", file=sys.stderr)
         finally:
-            overlay.close()
+            overlay.finish()
         late = f", {source.dropped} dropped because newer ones came" if source.dropped else ""
     print(f"{count} frames of {argument}{late}: {records}, {overlay.path}")
 
 
-class OverlayWriter:
-    """Writes overlays as a video that browsers play, where OpenCV has the codec."""
-
-    def __init__(self, folder: Path, name: str, rate: float) -> None:
-        """Set up; the first frame decides the size."""
-        self._stem = folder / f"{name}_overlay"
-        self._rate = rate
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        self.path = self._stem
-
-    def write(self, result: StreamResult, perception: Perception) -> None:
-        """Draw and append a frame; one of another size is scaled."""
-        rgb = draw_overlay(*shrink(result.frame.image, result.result, OVERLAY_WIDTH), perception.labels)
-        if self._writer is None:
-            # Codecs want even sides.
-            self._size = (rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2)
-            self._writer = self._open()
-        if (rgb.shape[1], rgb.shape[0]) != self._size:
-            rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(np.ascontiguousarray(rgb[..., ::-1]))
-
-    def close(self) -> None:
-        """Complete the file."""
-        if self._writer is not None:
-            self._writer.release()
-
-    def _open(self) -> cv2.VideoWriter:
-        for suffix, codec in _CODECS:
-            self.path = self._stem.with_suffix(suffix)
-            writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*codec), self._rate, self._size)
-            if writer.isOpened():
-                return writer
-            self.path.unlink(missing_ok=True)
-        raise DataError(f"{self._stem}: OpenCV can write neither VP8 nor MPEG-4 here; install opencv-python-headless")
+def _draw(result: StreamResult, labels: LabelSet) -> np.ndarray:
+    """The overlay above its legend, uint8 [h, w, 3] BGR."""
+    overlay = draw_overlay(*shrink(result.frame.image, result.result, OVERLAY_WIDTH), labels)
+    return np.ascontiguousarray(np.vstack([overlay, legend_strip(labels, overlay.shape[1])])[..., ::-1])
 
 
 def _record(number: int, result: StreamResult) -> dict[str, Any]:

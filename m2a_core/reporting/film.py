@@ -59,6 +59,11 @@ class Film:
         self._writer.write(_fit(picture, self._size))
         self.count += 1
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def finish(self) -> None:
         """Complete the file; there is none without a picture.
 

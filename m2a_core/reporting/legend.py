@@ -8,6 +8,7 @@ import numpy as np
 from m2a_core.labels.label_set import UNKNOWN_COLOR, LabelSet
 
 _FONT, _SCALE, _ROW, _GAP = cv2.FONT_HERSHEY_SIMPLEX, 0.42, 20, 14
+_OUTLINE = (255, 255, 255)
 _INK, _PAPER = (230, 230, 230), (32, 34, 38)
 
 
@@ -22,7 +23,11 @@ def legend_strip(labels: LabelSet, width: int, truth: tuple[int, int, int] | Non
     Returns:
         uint8 [h, width, 3], RGB.
     """
-    entries = [("unknown area", UNKNOWN_COLOR, True), ("outline: an unknown instance", (255, 255, 255), False)]
+    entries = [
+        ("unknown area", UNKNOWN_COLOR, True),
+        ("outline: an unknown instance", _OUTLINE, False),
+        ("corners: the horizon window", _OUTLINE, False),
+    ]
     if truth is not None:
         entries.append(("outline: a true object", truth, False))
     entries += [(name, color, True) for name, color in zip(labels.names, labels.colors, strict=True)]
