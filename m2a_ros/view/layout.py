@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 from m2a_core.errors import ConfigError
-from m2a_ros.parameters.settings import check_cameras
 from m2a_ros.view.foxglove import foxglove_layout
 from m2a_ros.view.rviz import rviz_config
 
@@ -33,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
+    from m2a_ros.parameters.settings import check_cameras
+
     cameras = check_cameras(name.strip() for name in args.cameras.split(","))
     text = _WRITERS[args.program](f"/{args.node.strip('/')}", cameras, args.frame)
     try:
