@@ -9,7 +9,9 @@ from m2a_core.bundle.loading import ModelBundle
 from m2a_core.errors import ConfigError, EngineError, InferenceError
 from m2a_core.runtime.base import Runtime
 
-BACKENDS = ("onnxruntime", "onnxruntime_cuda", "onnxruntime_tensorrt", "tensorrt", "tensorrt_rtx")
+BACKENDS = (
+    "onnxruntime", "onnxruntime_cuda", "onnxruntime_tensorrt", "onnxruntime_openvino", "tensorrt", "tensorrt_rtx",
+)  # fmt: skip
 
 
 def create_runtime(
@@ -27,7 +29,7 @@ def create_runtime(
         backend: one of ``BACKENDS``.
         threads: CPU threads for one inference; None leaves it to the back end (all cores).
         engine: for TensorRT: the engine's file; None: beside the graph.
-        device: index of the GPU, for all but ``onnxruntime``.
+        device: index of the GPU, where the back end has one.
         spin: for ``onnxruntime``: threads wait for each other busily within a frame. Some 10 % faster where nothing
             else wants the cores, 20 % slower where something does: for batch work, not for a vehicle.
 
@@ -41,10 +43,10 @@ def create_runtime(
         from m2a_core.runtime.onnx_runtime import OnnxRuntime
 
         return OnnxRuntime(bundle, threads, spin)
-    if backend in ("onnxruntime_cuda", "onnxruntime_tensorrt"):
-        from m2a_core.runtime.onnx_gpu import OnnxGpuRuntime
+    if backend in ("onnxruntime_cuda", "onnxruntime_tensorrt", "onnxruntime_openvino"):
+        from m2a_core.runtime.onnx_provider import OnnxProviderRuntime
 
-        return OnnxGpuRuntime(bundle, backend, threads, device)
+        return OnnxProviderRuntime(bundle, backend, threads, device)
     if backend in ("tensorrt", "tensorrt_rtx"):
         from m2a_core.runtime.trt_runtime import TensorRtRuntime
 

@@ -1,8 +1,9 @@
-"""ONNX Runtime on NVIDIA GPUs, through its CUDA or TensorRT execution provider: no engine to build, no plugin.
+"""ONNX Runtime with another execution provider than its own for CPUs: no engine to build, no plugin.
 
-The graph's portable body of the deformable attention is used, which is slower than the plugin's kernel.
+CUDA's and TensorRT's run on NVIDIA GPUs, OpenVINO's on Intel processors. The graph's portable body of the deformable
+attention is used, which on a GPU is slower than the plugin's kernel.
 
-Not verified on hardware: no machine with a GPU has run this module yet; see docs/tensorrt.md.
+CUDA's and TensorRT's are not verified on hardware: no machine with a GPU has run them yet; see docs/tensorrt.md.
 """
 
 from __future__ import annotations
@@ -16,64 +17,66 @@ import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle, shipped_frames
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import NoGpuError, ToleranceError
+from m2a_core.errors import EngineError, ToleranceError
 from m2a_core.images import read_image
 from m2a_core.metrics.parity import TOLERANCES, compare
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import Pending
 from m2a_core.runtime.onnx_runtime import CPU, OnnxRuntime, Providers
 
-CUDA, TENSORRT = "onnxruntime_cuda", "onnxruntime_tensorrt"
-_NAMES = {CUDA: "CUDAExecutionProvider", TENSORRT: "TensorrtExecutionProvider"}
+CUDA, TENSORRT, OPENVINO = "onnxruntime_cuda", "onnxruntime_tensorrt", "onnxruntime_openvino"
+_NAMES = {
+    CUDA: "CUDAExecutionProvider", TENSORRT: "TensorrtExecutionProvider", OPENVINO: "OpenVINOExecutionProvider",
+}  # fmt: skip
+_PACKAGES = {CUDA: "onnxruntime-gpu", TENSORRT: "onnxruntime-gpu", OPENVINO: "onnxruntime-openvino"}
 _CACHE = Path.home() / ".cache" / "m2a" / "onnxruntime"
 _COMPARED = 2
 _LOG = logging.getLogger("m2a.onnxruntime")
 
 
-class OnnxGpuRuntime:
-    """A bundle's graph on a GPU.
+class OnnxProviderRuntime:
+    """A bundle's graph with the execution provider of a back end.
 
     Attributes:
         input_size: H, W.
         batch_sizes: (1,).
-        is_accelerator: True.
+        is_accelerator: whether it is a GPU's.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
-    is_accelerator = True
 
     def __init__(self, bundle: ModelBundle, backend: str, threads: int | None = None, device: int = 0) -> None:
-        """Load, see that the GPU is used indeed, and compare with the CPU on frames that ship.
+        """Load, see that the provider is used indeed, and compare with ONNX Runtime's own on frames that ship.
 
         Args:
             bundle: a checked bundle.
-            backend: ``CUDA`` or ``TENSORRT``.
-            threads: for what runs on the CPU.
+            backend: ``CUDA``, ``TENSORRT`` or ``OPENVINO``.
+            threads: for what runs on the CPU; None takes all cores.
             device: index of the GPU.
 
         Raises:
-            NoGpuError: this ONNX Runtime has no such provider, or it does not load.
-            EngineError: the graph cannot be loaded.
-            ToleranceError: results on the GPU are too far from those on the CPU.
+            EngineError: this ONNX Runtime has no such provider, it does not load, or not the graph.
+            ToleranceError: results are too far from those of ONNX Runtime's own provider for CPUs.
         """
         name = _NAMES[backend]
         available = ort.get_available_providers()
         if name not in available:
-            raise NoGpuError(
+            raise EngineError(
                 f"back end {backend}: the installed onnxruntime {ort.__version__} has no {name} (it has "
-                f"{', '.join(available)}). Both packages are one Python module, so: pip uninstall onnxruntime, then "
-                "pip install onnxruntime-gpu"
+                f"{', '.join(available)}). The packages are one Python module, so: pip uninstall onnxruntime, then pip "
+                f"install {_PACKAGES[backend]}"
             )
-        self._runtime = OnnxRuntime(bundle, threads, providers=providers(backend, bundle, device))
+        self._runtime = OnnxRuntime(bundle, threads, providers=providers(backend, bundle, threads, device))
         self.input_size = self._runtime.input_size
+        self.is_accelerator = backend != OPENVINO
         self._thread = ThreadPoolExecutor(1, "m2a_onnxruntime")
         try:
             used = self._runtime.providers
             if name not in used:
-                raise NoGpuError(
+                raise EngineError(
                     f"back end {backend}: {name} does not load, ONNX Runtime would use {', '.join(used)}; what it "
-                    "printed names the missing library: it takes CUDA and cuDNN of the versions that this "
-                    "onnxruntime-gpu was made for, TensorRT's libraries for its provider, and a driver that fits"
+                    f"printed names the missing library. On a GPU it takes CUDA and cuDNN of the versions that this "
+                    f"{_PACKAGES[backend]} was made for, TensorRT's libraries for its provider, and a driver that fits"
                 )
             _verify(self._runtime, OnnxRuntime(bundle, threads), f"{bundle.onnx_path}: on {name}")
         except BaseException:
@@ -82,6 +85,8 @@ class OnnxGpuRuntime:
 
     def submit(self, images: np.ndarray, raw: bool = False) -> Pending:
         """Start the network on a batch; see ``Runtime.submit``."""
+        if not self.is_accelerator:
+            return self._runtime.submit(images, raw)
         return self._thread.submit(lambda: self._runtime.submit(images, raw).result())
 
     def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
@@ -89,19 +94,24 @@ class OnnxGpuRuntime:
         return self._runtime.infer(image, raw)
 
     def close(self) -> None:
-        """Free everything on the GPU."""
+        """Free the session."""
         self._thread.shutdown()
         self._runtime.close()
 
 
-def providers(backend: str, bundle: ModelBundle, device: int) -> Providers:
+def providers(backend: str, bundle: ModelBundle, threads: int | None, device: int) -> Providers:
     """Execution providers of a back end with their options; the CPU's takes what the others leave.
 
     Args:
-        backend: ``CUDA`` or ``TENSORRT``.
+        backend: ``CUDA``, ``TENSORRT`` or ``OPENVINO``.
         bundle: the model, which caches are kept apart by.
+        threads: for OpenVINO; None takes all cores.
         device: index of the GPU.
     """
+    if backend == OPENVINO:
+        # Left to itself it computes in bfloat16 on processors that have it, which the gate refuses.
+        openvino = {"device_type": "CPU", "precision": "FP32"}
+        return [(_NAMES[OPENVINO], openvino | ({"num_of_threads": str(threads)} if threads else {})), *CPU]
     cuda = {
         "device_id": str(device),
         # It grows by what is needed, not to the next power of two: boards share their memory with the processor.
