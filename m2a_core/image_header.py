@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +17,14 @@ MAX_PIXELS = 1 << 27
 """Largest width * height of a file unless a caller says otherwise: 134 million, beyond the cameras of telephones.
 ``encoded_image.MAX_PIXELS`` is for what comes over a network."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "JPEG2000")
 """What is read, by Pillow's names."""
 
 _ORIENTATION = 0x0112
+# What Pillow's plugins let through of damaged files.
+_MALFORMED = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error
+)  # fmt: skip
 
 # Our own limit comes first; Pillow's warning would only repeat it. Its error, at 179 million pixels, is translated.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -69,7 +74,9 @@ def read_header(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> Image
         if data.startswith(b"version https://git-lfs"):
             got = "a Git LFS pointer: fetch the file itself with git lfs pull"
         raise DataError(f"{source}: expected an image of 8 or 16 bits ({', '.join(FORMATS)}), got {got}") from error
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError) as error:
+    except _MALFORMED as error:
+        if is_cut_short(data):
+            raise DataError(f"{source}: the image is cut short ({len(data)} bytes); fetch or send it again") from error
         raise DataError(f"{source}: the image's header is malformed ({error})") from error
     if width * height > max_pixels:
         raise DataError(f"{source}: {width}x{height} pixels are more than the limit of {max_pixels}")

@@ -35,7 +35,7 @@ _REMOVED_AT = {
 }
 
 
-def _color(index: int) -> tuple[int, int, int]:
+def voc_color(index: int) -> tuple[int, int, int]:
     """Distinct colours by bit interleaving, as PASCAL VOC numbers them."""
     channels = [0, 0, 0]
     for bit in range(8):
@@ -51,7 +51,7 @@ def _label_set(name: str, removed: frozenset[str]) -> LabelSet:
         name=name,
         names=tuple(label for _, label in kept),
         things=frozenset(i for i, (index, _) in enumerate(kept) if index < len(_THINGS)),
-        colors=tuple(_color(index + 1) for index, _ in kept),
+        colors=tuple(voc_color(index + 1) for index, _ in kept),
         road=[label for _, label in kept].index("road"),
     )
 
