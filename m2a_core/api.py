@@ -1,0 +1,187 @@
+"""The Python interface: ``import m2a_core as m2a; result = m2a.load("m2a-edge")(image)``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from m2a_core.bundle.loading import DEFAULT_MODEL
+from m2a_core.errors import DataError
+from m2a_core.files import replaced
+from m2a_core.images import read_image
+from m2a_core.labels.label_set import UNKNOWN_NAME, LabelSet
+from m2a_core.overlay import draw_overlay
+from m2a_core.perception import Perception
+from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, UnknownInstance, check_array
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+_JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Result:
+    """What m2a says of one image.
+
+    Attributes:
+        image: uint8 [H, W, 3], RGB: the image.
+        labels: the known classes.
+        maps: all maps and instances; see ``OpenSetResult``.
+    """
+
+    image: np.ndarray
+    labels: LabelSet
+    maps: OpenSetResult
+
+    @property
+    def anomaly(self) -> np.ndarray:
+        """float32 [H, W]: f = 1 - max S (Eq. 7), higher = more anomalous."""
+        return _there(self.maps.anomaly)
+
+    @property
+    def score(self) -> np.ndarray:
+        """float32 [H, W]: the score that decides what is unknown, higher = more anomalous."""
+        return _there(self.maps.score)
+
+    @property
+    def open_set(self) -> np.ndarray:
+        """uint8 [H, W]: class id, ``labels.unknown_id`` for unknown, 255 for unlabelled."""
+        return _there(self.maps.open_set)
+
+    @property
+    def panoptic(self) -> np.ndarray:
+        """int32 [H, W]: class id * 256 + instance; 65535 for no segment."""
+        return _there(self.maps.panoptic)
+
+    @property
+    def unknown_instances(self) -> np.ndarray:
+        """uint16 [H, W]: 0 for none, else the id of one of ``instances``."""
+        return _there(self.maps.unknown_instances)
+
+    @property
+    def instances(self) -> tuple[UnknownInstance, ...]:
+        """The unknown objects, the surest first."""
+        return self.maps.instances
+
+    def overlay(self) -> np.ndarray:
+        """uint8 [H, W, 3], RGB: classes, unknown areas and outlines of unknown objects over the image."""
+        return draw_overlay(self.image, self.maps, self.labels)
+
+    def save(self, path: str | Path) -> None:
+        """Write the maps (``.npz``, the keys of ``m2a predict``) or the overlay (an image's suffix).
+
+        Raises:
+            DataError: the suffix is neither, or the file cannot be written.
+        """
+        import cv2
+
+        path = Path(path)
+        try:
+            with replaced(path) as temporary:
+                if path.suffix == ".npz":
+                    arrays = {output.value: getattr(self.maps, output.value) for output in ALL_OUTPUTS}
+                    np.savez_compressed(temporary, **{k: v for k, v in arrays.items() if v is not None})
+                else:
+                    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix in (".jpg", ".jpeg") else []
+                    cv2.imwrite(str(temporary), self.overlay()[..., ::-1], options)
+        except cv2.error as error:
+            raise DataError(f"{path}: expected .npz for maps, or an image's suffix such as .jpg or .png") from error
+        except OSError as error:
+            raise DataError(f"{path}: cannot write ({error.strerror})") from error
+
+    def to_detections(self) -> Detections:
+        """The unknown objects as ``supervision.Detections``: boxes, masks, scores; needs the package ``supervision``.
+
+        Class id is ``labels.unknown_id``, ``data["class_name"]`` is "unknown", ``tracker_id`` the instance's id.
+        """
+        from supervision import Detections
+
+        ids, items = self.unknown_instances, self.instances
+        size = (0, *ids.shape)
+        return Detections(
+            xyxy=np.array([item.bbox for item in items], np.float32).reshape(-1, 4),
+            mask=np.array([ids == item.id for item in items], bool) if items else np.zeros(size, bool),
+            confidence=np.array([item.score for item in items], np.float32),
+            class_id=np.full(len(items), self.labels.unknown_id),
+            tracker_id=np.array([item.id for item in items], int),
+            data={"class_name": np.full(len(items), UNKNOWN_NAME)},
+        )
+
+
+class Model:
+    """A loaded model; a context manager, and a function of an image."""
+
+    def __init__(self, perception: Perception) -> None:
+        """Wrap a perception; ``load`` is the usual way."""
+        self._perception = perception
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self._perception.manifest.name
+
+    @property
+    def labels(self) -> LabelSet:
+        """The known classes."""
+        return self._perception.labels
+
+    def __call__(self, image: np.ndarray | str | Path) -> Result:
+        """Perceive an image.
+
+        Args:
+            image: uint8 [H, W, 3], **RGB** (of an image that OpenCV read: ``image[..., ::-1]``), or a file's path.
+
+        Raises:
+            DataError: it is no such array, or no image file.
+            InferenceError: the network failed.
+        """
+        rgb = image if isinstance(image, np.ndarray) else read_image(Path(image))
+        check_array("image", rgb, np.uint8, (None, None, 3))
+        rgb = np.ascontiguousarray(rgb)
+        return Result(rgb, self.labels, self._perception.infer(Frame(rgb)))
+
+    def close(self) -> None:
+        """Free the network."""
+        self._perception.close()
+
+    def __enter__(self) -> Model:
+        """Nothing to do."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the network."""
+        self.close()
+
+
+def load(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    *,
+    backend: str = "onnxruntime",
+    threads: int | None = None,
+    horizon: bool = True,
+) -> Model:
+    """Load a model.
+
+    Args:
+        name_or_path: a name such as ``m2a-edge``, a bundle's directory, or its ``.onnx`` file.
+        backend: what runs it: ``onnxruntime`` (the processor), ``tensorrt`` and others; see docs/tensorrt.md.
+        threads: processor threads for one inference; None for all cores.
+        horizon: look a second time at the road's far end: small objects far away for twice the time.
+
+    Raises:
+        EngineError: the bundle is missing, corrupt or does not match its manifest.
+        ConfigError: the back end is unknown or ``threads`` is below 1.
+    """
+    return Model(Perception.load(name_or_path, backend, threads, horizon=horizon))
+
+
+def _there(values: np.ndarray | None) -> np.ndarray:
+    assert values is not None, "every output is computed"
+    return values

@@ -1,0 +1,101 @@
+"""The Python interface: load, call, look, save, hand on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import m2a_core as m2a
+from m2a_core.errors import DataError
+from test.tiny_bundle import write_tiny_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> m2a.Model:
+    return m2a.load(write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny"), threads=1)
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    rgb = np.zeros((96, 128, 3), np.uint8)
+    rgb[:48], rgb[48:] = (0, 0, 255), (0, 255, 0)
+    rgb[56:80, 8:40] = (255, 0, 0)
+    return rgb
+
+
+def test_an_array_and_its_file_give_the_same(model, image, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+    of_array, of_file = model(image), model(tmp_path / "a.png")
+    np.testing.assert_array_equal(of_array.score, of_file.score)
+    np.testing.assert_array_equal(of_array.image, of_file.image)
+    (item,) = of_array.instances
+    assert item.bbox == (8, 56, 40, 80)
+    assert (of_array.open_set[60:76, 12:36] == model.labels.unknown_id).all()
+    assert of_array.unknown_instances[70, 20] == item.id
+    assert of_array.panoptic[70, 20] == 256 * model.labels.unknown_id + item.id
+    assert of_array.anomaly[70, 20] > 0.5 > of_array.anomaly[90, 100]
+
+
+def test_a_view_that_is_not_contiguous_is_taken(model, image):
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    np.testing.assert_array_equal(model(bgr[..., ::-1]).score, model(image).score)
+
+
+def test_what_is_saved_can_be_read(model, image, tmp_path):
+    result = model(image)
+    result.save(tmp_path / "maps.npz")
+    with np.load(tmp_path / "maps.npz", allow_pickle=False) as maps:
+        np.testing.assert_array_equal(maps["anomaly"], result.anomaly)
+        np.testing.assert_array_equal(maps["open_set"], result.open_set)
+    result.save(str(tmp_path / "overlay.png"))
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "overlay.png"))[..., ::-1], result.overlay())
+    with pytest.raises(DataError, match=r"notes\.txt: expected \.npz"):
+        result.save(tmp_path / "notes.txt")
+    with pytest.raises(DataError, match="cannot write"):
+        result.save("/proc/none/a.npz")
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8)]
+)
+def test_another_array_is_refused_with_what_is_expected(model, bad):
+    with pytest.raises(DataError, match=r"expected uint8 \[any, any, 3\]"):
+        model(np.zeros(shape, dtype))
+
+
+def test_unknown_objects_as_detections_of_supervision(model, image):
+    sv = pytest.importorskip("supervision", reason="needs the package supervision")
+    detections = model(image).to_detections()
+    assert isinstance(detections, sv.Detections)
+    assert detections.xyxy.tolist() == [[8, 56, 40, 80]]
+    assert detections.mask.sum() == detections.box_area.sum()
+    assert len(model(np.zeros((96, 128, 3), np.uint8)).to_detections()) == 0
+
+
+def test_importing_the_package_alone_brings_nothing_heavy():
+    program = (
+        "import sys, m2a_core; print(sorted({'onnxruntime', 'cv2', 'numpy'} & set(sys.modules)), dir(m2a_core) != [])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert set(m2a.__all__) >= {"load", "Model", "Result", "__version__"}
+    assert all(getattr(m2a, name) is not None for name in m2a.__all__)
+
+
+def test_the_example_runs(tmp_path):
+    frame = ROOT / "config" / "demo" / "frames" / "000.jpg"
+    command = [sys.executable, str(ROOT / "examples" / "python_api.py"), str(frame)]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "known classes" in done.stdout
+    assert (tmp_path / "overlay.jpg").is_file()
+    assert (tmp_path / "maps.npz").is_file()
