@@ -62,10 +62,8 @@ def test_what_is_saved_can_be_read(model, image, tmp_path):
         result.save("/proc/none/a.npz")
 
 
-@pytest.mark.parametrize(
-    "bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8)]
-)
-def test_another_array_is_refused_with_what_is_expected(model, bad):
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 4), np.uint8), ((4, 4, 3), np.float32), ((4, 4, 4), np.uint8)])
+def test_another_array_is_refused_with_what_is_expected(model, shape, dtype):
     with pytest.raises(DataError, match=r"expected uint8 \[any, any, 3\]"):
         model(np.zeros(shape, dtype))
 
@@ -80,9 +78,7 @@ def test_unknown_objects_as_detections_of_supervision(model, image):
 
 
 def test_importing_the_package_alone_brings_nothing_heavy():
-    program = (
-        "import sys, m2a_core; print(sorted({'onnxruntime', 'cv2', 'numpy'} & set(sys.modules)), dir(m2a_core) != [])"
-    )
+    program = "import sys, m2a_core; print(sorted({'onnxruntime', 'cv2', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
     assert set(m2a.__all__) >= {"load", "Model", "Result", "__version__"}
