@@ -10,7 +10,7 @@ from rosbags.interfaces import Connection
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_ros.bag.reader import IMAGE_TYPES, Bag
-from m2a_ros.bag.suitability import TRUTH, why_no_camera
+from m2a_ros.bag.suitability import NOT_READ, TRUTH, why_no_camera
 from m2a_ros.bag.transports import UNREAD_TYPES, base_topic, preference
 
 _IMAGE_NAMES = ("image", "image_raw", "image_color", "image_mono", "image_rect", "image_rect_color")
@@ -116,6 +116,10 @@ def choose(bag: Bag, wanted: Mapping[str, str], labels: Collection[str] = ()) ->
             raise DataError(f"bag {bag.path}: no images on {', '.join(missing)}; {_found(bag, images)}")
         for connection in (c for topic in wanted for c in images[topic]):
             bag.check_definition(connection)
+        for topic in wanted:
+            reason = why_no_camera(bag, topic, images[topic])
+            if reason is not None and reason.endswith(NOT_READ):
+                raise DataError(f"bag {bag.path}: {topic}: {reason}; name another topic of the camera, or record one")
         skipped = dict.fromkeys(sorted(images.keys() - wanted.keys()), "not named by --topic")
         return Choice(tuple(CameraTopic(topic, name, images[topic]) for topic, name in wanted.items()), skipped)
     skipped = _unread(bag)
@@ -158,7 +162,7 @@ def image_topics(bag: Bag) -> dict[str, tuple[Connection, ...]]:
 
 def _unread(bag: Bag) -> dict[str, str]:
     """Topics of images of types that are not read, with the reason."""
-    return {c.topic: f"{UNREAD_TYPES[c.msgtype]}, which is not read" for c in bag.connections
+    return {c.topic: f"{UNREAD_TYPES[c.msgtype]}, {NOT_READ}" for c in bag.connections
             if c.msgtype in UNREAD_TYPES and c.msgcount}  # fmt: skip
 
 

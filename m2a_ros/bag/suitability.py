@@ -19,6 +19,9 @@ TRUTH_NAMES = ("anomaly_labels", "instance_ids")
 """Last part of the topics of labels and instance ids that ``m2a bag make`` writes: ``/m2a/truth/<camera>/...``."""
 
 TRUTH = "ground truth"
+NOT_READ = "which is not read"
+"""How the reason ends for a codec or transport that no message of a topic can be decoded of."""
+
 _OWN_OUTPUTS = {spec.topic for spec in MAPS} | {"overlay"}
 _NO_COLOUR = ("unknown_encoding", "unconvertible")
 _DEPTH_WORDS = ("depth", "disparity")
@@ -78,7 +81,7 @@ def _compressed(topic: str, message: Any) -> str | None:
             return f"no camera image: format {quoted(message.format.strip())}"
         codec = form.codec if not form.is_readable else looks_like(bytes(message.data))
         if codec or transport not in ("raw", "compressed"):
-            return f"transport {transport if transport not in ('raw', 'compressed') else codec}, which is not read"
+            return f"transport {transport if transport not in ('raw', 'compressed') else codec}, {NOT_READ}"
         return None
     return _DEPTH if encoding == "mono16" and pixels.ndim == 2 and _says_depth(topic) else None
 

@@ -14,6 +14,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
+from m2a_core.errors import DataError
 from m2a_ros.bag.cameras import Choice, NoCamera, camera_info_topic, camera_name, choose
 from m2a_ros.bag.reader import Bag
 from m2a_ros.main import main
@@ -131,6 +132,12 @@ def test_grey_of_16_bits_is_a_camera_unless_its_topic_says_depth(tmp_path: Path)
 def test_another_codec_is_named_and_no_camera(tmp_path: Path, data: bytes, text: str, named: str) -> None:
     with pytest.raises(NoCamera, match=f"transport {named}, which is not read"):
         chosen(tmp_path, packed("/cam/image_raw/compressed", data, text))
+
+
+def test_an_unread_transport_that_is_asked_for_is_an_error_at_once(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "a", [packed("/cam/image_raw/zstd", ZSTD, "zstd")])
+    with Bag(bag) as opened, pytest.raises(DataError, match="/cam/image_raw/zstd: transport zstd, which is not read"):
+        choose(opened, {"/cam/image_raw/zstd": "cam"})
 
 
 @pytest.mark.parametrize("data", [b"", JPEG[:300], bytes(300)], ids=["empty", "cut off", "zeros"])
