@@ -13,14 +13,14 @@ from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.perception import Perception
 from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame, Output
-from m2a_ros.bag.frames import load_frames
+from m2a_ros.bag.frames import image_messages, load_frame
 from m2a_ros.bag.reader import Bag
 from m2a_ros.review.request import Source
 from m2a_ros.review.scoring import pixel_figures, plain
 from m2a_ros.review.truth import GroundTruth
 
-Scored = tuple[str, str, int]
-"""Bag, camera and stamp of a frame."""
+Scored = tuple[str, str, int, int]
+"""Bag, camera, time of recording and stamp of a frame."""
 
 _BUFFER = 1 << 22
 """Scores held in memory for each kind of pixel and score; more go to temporary files, 4 bytes each."""
@@ -48,14 +48,15 @@ def compare_scores(
         DataError: a bag is damaged.
     """
     metrics = {name: PixelMetrics(_BUFFER) for name in parse_scores(scores)}
-    frames = 0
+    frames, recorded = 0, {key[:3] for key in scored}
     for source in sources:
         total = sum(topic.count for topic in source.cameras)
         with Bag(source.path) as bag, ProgressBar(total=total, desc="scores", unit="frame") as progress:
-            for loaded in load_frames(bag, source.cameras):
+            for message in image_messages(bag, source.cameras):
                 progress.update()
-                frame = loaded.content
-                if isinstance(frame, Frame) and (source.name, frame.camera, frame.stamp_ns) in scored:
+                key = (source.name, message.camera, message.recorded_ns)
+                frame = load_frame(message).content if key in recorded else None
+                if isinstance(frame, Frame) and (*key, frame.stamp_ns) in scored:
                     frames += _add(metrics, source.name, frame, truth, perception)
     figures = {name: {**pixel_figures(of.compute()), "n_frames": frames} for name, of in metrics.items()}
     return {name: plain(values) for name, values in figures.items()}

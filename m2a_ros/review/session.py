@@ -76,7 +76,8 @@ class Review:
             DataError: a bag is damaged.
         """
         assert self._truth is not None
-        scored = {(frame["bag"], frame["camera"], frame["stamp_ns"]) for frame in read_lines(out / FRAMES_FILE)}
+        keys = ("bag", "camera", "recorded_ns", "stamp_ns")
+        scored: set[Any] = {tuple(frame[key] for key in keys) for frame in read_lines(out / FRAMES_FILE)}
         return compare_scores(self._sources, scored, self._truth, perception, self._request.scores)
 
     def keep(self, names: Collection[str]) -> None:
