@@ -13,8 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-import cv2
-
+from m2a_core.data.files import read_truth
 from m2a_core.images import read_image
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.metrics.semantic import Confusion, mean_iou
@@ -52,7 +51,7 @@ def main() -> None:
 def measure(perception: Perception, images: list[Path], masks: Path, held: list) -> dict[str, float]:
     anomaly, refined = PixelMetrics(), PixelMetrics()
     for path in images:
-        truth = cv2.imread(str(masks / path.name), cv2.IMREAD_UNCHANGED)
+        truth = read_truth(masks / path.name)
         result = perception.infer(Frame(read_image(path)), frozenset({Output.ANOMALY, Output.REFINED}))
         anomaly.update(result.anomaly, truth)
         refined.update(result.refined, truth)

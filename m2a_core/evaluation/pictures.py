@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from m2a_core.data.base import Dataset
-from m2a_core.data.files import Pair, frame_name, read_score, read_truth
+from m2a_core.data.files import Pair, files_by_frame, read_score, read_truth
 from m2a_core.errors import DataError
 from m2a_core.evaluation.predict import OWN_SCORES, Outputs, class_view
 from m2a_core.images import SUFFIXES, read_image
@@ -81,7 +81,7 @@ def folder_pictures(pairs: Sequence[Pair], images: Path | None) -> Pictures:
     if images is not None:
         if not images.is_dir():
             raise DataError(f"{images}: no such folder; --images is where the camera images lie")
-        found = {frame_name(path): path for path in sorted(images.iterdir()) if path.suffix.lower() in SUFFIXES}
+        found = files_by_frame(images, SUFFIXES, "images")
 
     def of(name: str, reading: Reading) -> dict[str, np.ndarray]:
         pair = by_name[name]

@@ -16,10 +16,10 @@ For example:
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import json_text
 
 HELP = "look at ROS 2 bags (info), or make one with ground truth (make)"
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         from m2a_ros.bag.info import describe, in_words
 
         found = describe(args.bag)
-        print(json.dumps(found, indent=2) if args.json else in_words(found))
+        print(json_text(found, indent=2) if args.json else in_words(found))
         return 0 if found["cameras"] else _NO_CAMERA
     if args.source is not None:
         return _compose(args)

@@ -27,6 +27,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from m2a_core.files import json_text
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.stream.camera_stream import Detections
 from m2a_core.types import FarEnd
@@ -99,10 +100,10 @@ class PartWriter:
         if answer.overlay is not None:
             fields = {"format": JPEG_FORMAT, "data": answer.overlay}
             self._write(overlay_topic(answer.camera), COMPRESSED, answer.recorded_ns, header, fields)
-        self._frames.write(json.dumps(answer.record()) + "\n")
+        self._frames.write(json_text(answer.record()) + "\n")
         if answer.detections is not None:
             track = {"camera": answer.camera, "stamp_ns": answer.stamp_ns, **_as_json(answer.detections)}
-            self._tracks.write(json.dumps(track) + "\n")
+            self._tracks.write(json_text(track) + "\n")
         self._sizes.setdefault(answer.camera, Counter())[answer.size] += 1
         self.messages += 1
 
@@ -115,7 +116,7 @@ class PartWriter:
             "stamp_ns": stamp_ns,
             **asdict(problem),
         }
-        self._problems.write(json.dumps(record) + "\n")
+        self._problems.write(json_text(record) + "\n")
         self.messages += 1
 
     def finish(self, last: bool) -> None:
@@ -125,7 +126,7 @@ class PartWriter:
         self._problems.close()
         self._tracks.close()
         info = PartInfo(self.messages, last, {camera: dict(sizes) for camera, sizes in self._sizes.items()})
-        (self._unfinished / INFO).write_text(json.dumps(asdict(info)), encoding="utf-8")
+        (self._unfinished / INFO).write_text(json_text(asdict(info)), encoding="utf-8")
         os.replace(self._unfinished, self._folder)
 
     def abandon(self) -> None:

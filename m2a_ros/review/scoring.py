@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.files import json_text, plain
 from m2a_core.metrics.pixel import PixelMetrics, PixelResult, split_scores
 from m2a_core.metrics.runs import SortedRun
 from m2a_core.metrics.smiyc_curve import FrameBins, pooled_curve
@@ -268,21 +268,10 @@ def _swept(overall: PixelResult, model: float, binned: float) -> set[float]:
 
 
 def _write_frames(out: Path, first: _FirstPass) -> None:
-    lines = [json.dumps(plain(asdict(frame))) + "\n" for frame in first.frames]
+    lines = [json_text(asdict(frame)) + "\n" for frame in first.frames]
     (out / FRAMES_FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
     first.histograms.save(out / HISTOGRAMS_FILE)
 
 
 def _name(bag: str, frame: FrameResult) -> str:
     return f"{bag}/{frame.camera}/{frame.stamp_ns}.png"
-
-
-def plain(value: Any) -> Any:
-    """JSON values: NaN is None, NumPy's numbers are Python's."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
