@@ -27,13 +27,13 @@ class ProgressBar(tqdm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin; arguments as tqdm's."""
         self._in_lines, self._interval = not sys.stderr.isatty(), INTERVAL
-        self._last_line, self._printed = time.monotonic(), False
+        self._last_line, self._printed = time.monotonic(), -1
         self._ended = threading.Event()
         # None means "only on a terminal" to tqdm.
         kwargs["disable"] = bool(kwargs.get("disable"))
         if self._in_lines:
-            # A delay keeps tqdm from drawing at once; miniters, from looking at the clock ever more rarely.
-            kwargs = {"bar_format": _LINE, **kwargs, "mininterval": INTERVAL, "delay": 1e-9, "miniters": 1}
+            # A delay keeps tqdm from drawing at once; the rest has it ask for every step, which `display` decides on.
+            kwargs = {"bar_format": _LINE, **kwargs, "mininterval": 0, "delay": 1e-9, "miniters": 1}
         super().__init__(*args, **kwargs)
         if not self.disable:
             # A single step may take longer than the interval.
@@ -57,14 +57,14 @@ class ProgressBar(tqdm):
         """End; after other lines, a last one says what was done."""
         self._ended.set()
         if self._in_lines and not self.disable:
-            if self._printed:
+            if 0 <= self._printed < self.n:
                 self._print_line()
             # tqdm then draws no more.
             self.sp = None
         super().close()
 
     def _print_line(self) -> None:
-        self._last_line, self._printed = time.monotonic(), True
+        self._last_line, self._printed = time.monotonic(), self.n
         print(str(self).rstrip(), file=sys.stderr, flush=True)
 
     def _tick(self) -> None:
