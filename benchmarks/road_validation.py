@@ -119,17 +119,21 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, required=True, help="folder of road_sets.py")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--scores", default="refined,anomaly,background,msp,max_logit,energy,entropy,rba,eam")
+    parser.add_argument("--only", nargs="*", metavar="SET", help="sets, clip and hard among them (default: all)")
+    parser.add_argument("--one-pass", action="store_true", help="without the horizon window")
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    scorer = Scorer(Perception.load(args.model), parse_scores(args.scores))
+    scorer = Scorer(Perception.load(args.model, horizon=not args.one_pass), parse_scores(args.scores))
     result: dict[str, Any] = {}
+    wanted = {*(args.only or ("small", "large", "vehicles", "idd", "clip", "hard"))}
     for name in ("small", "large", "vehicles", "idd"):
-        if (args.sets / name).is_dir():
+        if name in wanted and (args.sets / name).is_dir():
             result[name] = {s: figures_of(k) for s, k in measure(folder_frames(args.sets / name), scorer).items()}
             show(name, result[name])
-    result["clip"] = {s: figures_of(k) for s, k in measure(clip_frames(), scorer).items()}
-    show("clip", result["clip"])
-    for folder in sorted((args.sets / "hard").glob("*/")):
+    if "clip" in wanted:
+        result["clip"] = {s: figures_of(k) for s, k in measure(clip_frames(), scorer).items()}
+        show("clip", result["clip"])
+    for folder in sorted((args.sets / "hard").glob("*/")) if {"hard", "small"} <= wanted else []:
         kept = measure(folder_frames(folder), scorer)
         result[f"hard/{folder.name}"] = {s: hard_figures(k, result["small"][s]) for s, k in kept.items()}
         shares = ", ".join(f"{s} {100 * f['at 1 % FPR']:.1f} %" for s, f in result[f"hard/{folder.name}"].items())
