@@ -9,6 +9,7 @@ CUDA's and TensorRT's are not verified on hardware: no machine with a GPU has ru
 from __future__ import annotations
 
 import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle, shipped_frames
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import EngineError, ToleranceError
+from m2a_core.errors import EngineError, InferenceError, RestartNeededError, ToleranceError
 from m2a_core.images import read_image
 from m2a_core.metrics.parity import TOLERANCES, compare
 from m2a_core.preprocess import Letterbox
@@ -31,6 +32,8 @@ _NAMES = {
 _PACKAGES = {CUDA: "onnxruntime-gpu", TENSORRT: "onnxruntime-gpu", OPENVINO: "onnxruntime-openvino"}
 _CACHE = Path.home() / ".cache" / "m2a" / "onnxruntime"
 _COMPARED = 2
+_LOST = re.compile(r"CUDA failure (214|70[02]|71[0456789])\b")
+"""CUDA's errors after which a process must start anew, as ONNX Runtime words them; see ``m2a_core.trt.cuda``."""
 _LOG = logging.getLogger("m2a.onnxruntime")
 
 
@@ -87,11 +90,19 @@ class OnnxProviderRuntime:
         """Start the network on a batch; see ``Runtime.submit``."""
         if not self.is_accelerator:
             return self._runtime.submit(images, raw)
-        return self._thread.submit(lambda: self._runtime.submit(images, raw).result())
+        return self._thread.submit(self._answer, images, raw)
 
     def infer(self, image: np.ndarray, raw: bool = False) -> NetworkOutput:
         """Run the network on one image; see ``Runtime.infer``."""
-        return self._runtime.infer(image, raw)
+        return self._answer(image[None], raw)[0]
+
+    def _answer(self, images: np.ndarray, raw: bool) -> list[NetworkOutput]:
+        try:
+            return self._runtime.submit(images, raw).result()
+        except InferenceError as error:
+            if _LOST.search(str(error)):
+                raise RestartNeededError(f"{error}; this process has lost the GPU: restart needed") from error
+            raise
 
     def close(self) -> None:
         """Free the session."""

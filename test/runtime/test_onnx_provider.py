@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle
-from m2a_core.errors import EngineError, ToleranceError
+from m2a_core.errors import EngineError, InferenceError, RestartNeededError, ToleranceError
 from m2a_core.runtime import onnx_provider
 from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
 from m2a_core.runtime.onnx_provider import OnnxProviderRuntime, providers
@@ -107,3 +107,27 @@ def test_provider_that_computes_something_else_is_refused(bundle, on_cpu, monkey
     monkeypatch.setattr(ModelBundle, "read_graph", lambda self: next(graphs))
     with pytest.raises(ToleranceError, match=r"tiny\.onnx: on CPUExecutionProvider, .*mask_iou"):
         create_runtime(bundle, "onnxruntime_cuda", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("CUDA failure 700: an illegal memory access was encountered ; GPU=0", RestartNeededError),
+        ("CUDA failure 719: unspecified launch failure ; GPU=0", RestartNeededError),
+        ("CUDA failure 2: out of memory ; GPU=0", InferenceError),
+        ("Non-zero status code returned while running Conv node", InferenceError),
+    ],
+)
+def test_lost_gpu_is_told_from_a_failed_frame(bundle, on_cpu, monkeypatch, said, kind):
+    runtime = create_runtime(bundle, "onnxruntime_cuda", threads=1)
+
+    def fail(self, images, raw):
+        raise InferenceError(said)
+
+    monkeypatch.setattr(OnnxRuntime, "_run", fail)
+    image = np.zeros((*bundle.manifest.input_size, 3), np.uint8)
+    for run in (lambda: runtime.infer(image), lambda: runtime.submit(image[None]).result()):
+        with pytest.raises(kind) as raised:
+            run()
+        assert type(raised.value) is kind
+    runtime.close()
