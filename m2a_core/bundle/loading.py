@@ -10,13 +10,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES, require_whole
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
 from m2a_core.errors import ConfigError, EngineError
+from m2a_core.files import read_regular
 
 DEFAULT_MODEL = "m2a-edge"
-
-_EXTERNAL = b"\n\x08location\x12"
-"""How a tensor says that its values lie in another file: key "location" of `TensorProto.external_data`."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class ModelBundle:
         """The graph's bytes, checked: what is loaded is what was hashed, also where the file changes meanwhile.
 
         Raises:
-            EngineError: the file is missing, has another hash, or keeps tensors in other files.
+            EngineError: the file is missing, no regular file, has another hash, or is none to run; see `require_whole`.
         """
         try:
-            graph = self.onnx_path.read_bytes()
+            graph = read_regular(self.onnx_path, MAX_GRAPH_BYTES)
         except OSError as error:
             raise EngineError(
                 f"{self.onnx_path}: the manifest names this graph but there is no such file, or it cannot be read "
@@ -105,19 +104,6 @@ def load_bundle(name_or_path: str | Path = DEFAULT_MODEL) -> ModelBundle:
     bundle = ModelBundle(manifest, directory, onnx_path)
     bundle.read_graph()
     return bundle
-
-
-def require_whole(graph: bytes, path: Path) -> None:
-    """Check that a graph brings all its tensors along.
-
-    Raises:
-        EngineError: some lie in other files, which no hash covers.
-    """
-    if _EXTERNAL in graph:
-        raise EngineError(
-            f"{path}: keeps tensors in other files, which the graph's hash does not cover; save it as one file, as "
-            "`m2a export` does"
-        )
 
 
 def sha256_of(path: Path) -> str:

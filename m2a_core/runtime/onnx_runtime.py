@@ -134,6 +134,8 @@ def _session_options(threads: int | None, spin: bool = False) -> ort.SessionOpti
     # Left to itself, ONNX Runtime takes one thread per physical core: half of two hyper-threads, at 0.6 of the speed.
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
+    # Left to itself, it takes bytes that begin like its own format for that, which nothing here looks through.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     # Spinning threads take the cores that the camera driver and the rest of the vehicle need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")

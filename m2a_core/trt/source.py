@@ -9,10 +9,11 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from m2a_core.bundle.loading import require_whole
+from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES, require_whole
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
 from m2a_core.contract.plugin import DOMAIN, OP_TYPE
 from m2a_core.errors import ConfigError, EngineError
+from m2a_core.files import read_regular
 from m2a_core.trt.lowering import lower_argmax
 from m2a_core.trt.precision import convert
 
@@ -85,11 +86,11 @@ def read_source(path: Path) -> SourceGraph:
     if not path.is_file():
         raise EngineError(f"{path}: no such ONNX file; write one with `m2a export`")
     try:
-        graph = path.read_bytes()
+        graph = read_regular(path, MAX_GRAPH_BYTES)
+        require_whole(graph, path)
         model = onnx.load_from_string(graph)
     except (DecodeError, OSError, ValueError) as error:
         raise EngineError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
-    require_whole(graph, path)
     stated = {entry.key: entry.value for entry in model.metadata_props}
     missing = sorted({INPUT.name} - {v.name for v in model.graph.input}) + sorted(
         {spec.name for spec in OUTPUTS} - {v.name for v in model.graph.output}

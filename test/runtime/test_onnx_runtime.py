@@ -96,9 +96,11 @@ def test_image_of_another_size_is_refused(bundle, shape):
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"\x00" * 99, lambda b: b[9:]])
 def test_file_that_is_no_graph_is_refused_though_the_hash_fits(bundle, damage):
-    damaged = rewrite(bundle, damage(bundle.onnx_path.read_bytes()))
-    with pytest.raises(EngineError, match=r"tiny\.onnx: (ONNX Runtime .* cannot load|no input named)"):
-        create_runtime(damaged)
+    damaged = damage(bundle.onnx_path.read_bytes())
+    with pytest.raises(
+        EngineError, match=r"tiny\.onnx: (not a readable ONNX file|ONNX Runtime .* cannot load|no input)"
+    ):
+        create_runtime(rewrite(bundle, damaged))
 
 
 def test_graph_that_lacks_an_output_is_refused(bundle):
