@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=int, default=0, metavar="N", help="index of the GPU (default: %(default)s)")
     parser.add_argument(
         "--plugin", type=Path, metavar="SO",
-        help="plugin library (default: built once and kept); to be loaded again, it must lie beside the engine",
+        help="plugin library to build with (default: built once and kept); engines run with one that was built here",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="PATH", help="the engine; default: beside ONNX")
     parser.add_argument(

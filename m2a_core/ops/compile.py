@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from m2a_core.errors import EngineError
+from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder
 
 CSRC = Path(__file__).resolve().parent / "csrc"
 CACHE = Path.home() / ".cache" / "m2a"
@@ -78,15 +79,15 @@ def compile_once(command: list[str], source: Path, name: str, cache: Path) -> Pa
         ``cache/name-<hash>.so``.
 
     Raises:
-        EngineError: the compiler failed, or the cache cannot be written.
+        EngineError: the compiler failed, or the cache cannot be written, or by others, too.
     """
     version = subprocess.run([command[0], "--version"], capture_output=True, check=False).stdout
     content = [" ".join(command).encode(), version, *(path.read_bytes() for path in sorted(source.parent.iterdir()))]
     result = cache / f"{name}-{hashlib.sha256(b'|'.join(content)).hexdigest()[:16]}.so"
-    if result.is_file():
+    if is_as_built(result):
         return result
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_own_folder(cache)
         handle, partial = tempfile.mkstemp(suffix=".so", dir=cache)
     except OSError as error:
         raise EngineError(f"'{cache}': cannot be written ({error.strerror}); compiled code is kept there") from error
@@ -97,6 +98,9 @@ def compile_once(command: list[str], source: Path, name: str, cache: Path) -> Pa
             raise EngineError(f"'{source.name}': {Path(command[0]).name} failed: {done.stderr.strip()[-2000:]}")
         # Two processes may compile at once; each then finds a whole file.
         os.replace(partial, result)
+        keep_hash(result)
+    except OSError as error:
+        raise EngineError(f"'{cache}': cannot be written ({error.strerror}); compiled code is kept there") from error
     finally:
         Path(partial).unlink(missing_ok=True)
     return result

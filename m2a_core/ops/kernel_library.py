@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from m2a_core.errors import InferenceError
+from m2a_core.ops.native_code import require_own
 
 DTYPES = {torch.float32: 0, torch.float16: 1}
 DIMS = (16, 32)
@@ -30,7 +31,12 @@ class KernelLibrary:
     """One compiled object. Tensors are those of `m2a_core.ops.deform_attn.ms_deform_attn`, already checked by it."""
 
     def __init__(self, path: Path) -> None:
-        self._library = ctypes.CDLL(str(path))
+        """Load it.
+
+        Raises:
+            EngineError: others than this user and root can write it.
+        """
+        self._library = ctypes.CDLL(str(require_own(path)))
         call, pointer = ctypes.POINTER(_Call), ctypes.c_void_p
         self._library.m2a_deform_attn_forward.argtypes = [call, *[pointer] * 4]
         self._library.m2a_deform_attn_backward.argtypes = [call, *[pointer] * 6]

@@ -52,7 +52,7 @@ class TensorRtRuntime:
             )
         from m2a_core.trt.plugin_build import ensure_plugin, find_built
 
-        plugin = find_built(key.plugin_identity, path.parent) or ensure_plugin()
+        plugin = find_built(key.plugin_identity) or ensure_plugin()
         self._engine = TensorRtEngine(path, plugin, device)
         self.input_size = key.input_size
         if not self._engine.manifest.verified:

@@ -14,6 +14,7 @@ from typing import Any
 
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 from m2a_core.errors import ConfigError, EngineError, NoGpuError
+from m2a_core.ops.native_code import require_own
 from m2a_core.trt.gpu import Gpu
 
 TENSORRT, TENSORRT_RTX = "tensorrt", "tensorrt_rtx"
@@ -61,13 +62,14 @@ class Backend:
         """Register our plugin; where the process has one already, that one stays.
 
         Raises:
-            EngineError: the library is missing, does not load or holds no such plugin.
+            EngineError: the library is missing, can be written by others than this user and root, does not load or
+                holds no such plugin.
         """
         if not library.is_file():
             raise EngineError(f"{library}: no such plugin library; leave it out to have it built, or name another")
         if self._creator() is not None:
             return
-        handle = self.trt.get_plugin_registry().load_library(str(library))
+        handle = self.trt.get_plugin_registry().load_library(str(require_own(library)))
         if handle is None or self._creator() is None:
             raise EngineError(
                 f"{library}: {self.name} {self.version} does not load plugin {OP_TYPE} version {PLUGIN_VERSION} from "

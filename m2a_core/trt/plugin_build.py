@@ -17,6 +17,7 @@ from pathlib import Path
 
 from m2a_core.errors import EngineError
 from m2a_core.ops.compile import CACHE, CSRC, find_nvcc
+from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder
 
 LIBRARY = "libm2a_trt_plugin.so"
 SOURCE = Path(__file__).resolve().parent / "csrc"
@@ -58,11 +59,11 @@ def ensure_plugin(
         raise EngineError(f"the TensorRT plugin is built from source and needs {' and '.join(missing)}: install them")
     targets = ";".join(str(number) for number in architectures)
     library = cache / f"plugin-{_key(nvcc, headers, targets)}" / LIBRARY
-    if library.is_file():
+    if is_as_built(library):
         return library
     say(f"building {LIBRARY} (once, about a minute) ...")
     try:
-        library.parent.mkdir(parents=True, exist_ok=True)
+        make_own_folder(library.parent)
         scratch = tempfile.TemporaryDirectory(dir=library.parent, prefix="build-")
     except OSError as error:
         raise EngineError(f"'{cache}': cannot be written ({error.strerror}); the plugin is kept there") from error
@@ -76,6 +77,7 @@ def ensure_plugin(
         _run([cmake, "--build", folder])
         # Two processes may build at once; each then finds a whole file.
         os.replace(Path(folder) / LIBRARY, library)
+        keep_hash(library)
     return library
 
 
@@ -105,21 +107,21 @@ def identity_of(library: Path) -> str:
     return found[1].decode()
 
 
-def find_built(identity: str, beside: Path, cache: Path = CACHE) -> Path | None:
-    """The plugin library of an identity, if it is here: a machine that only runs engines needs no compiler.
+def find_built(identity: str, cache: Path = CACHE) -> Path | None:
+    """The plugin library of an identity, if it was built here: a machine that has one needs no compiler to run engines.
+
+    Nothing is looked for beside the engine: a bundle from elsewhere would bring code along.
 
     Args:
         identity: of the library, see `identity_of`.
-        beside: folder of the engine, where a library of one's own is put.
         cache: folder of `ensure_plugin`'s results.
     """
-    places = (*sorted(beside.glob("*.so")), *sorted(cache.glob(f"plugin-*/{LIBRARY}")))
-    return next((path for path in places if _is(path, identity)), None)
+    return next((path for path in sorted(cache.glob(f"plugin-*/{LIBRARY}")) if _is(path, identity)), None)
 
 
 def _is(library: Path, identity: str) -> bool:
     try:
-        return identity_of(library) == identity
+        return is_as_built(library) and identity_of(library) == identity
     except EngineError:
         return False
 

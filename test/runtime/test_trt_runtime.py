@@ -13,6 +13,7 @@ import pytest
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.errors import EngineError, InferenceError, NoGpuError
 from m2a_core.metrics.parity import Parity
+from m2a_core.ops.native_code import keep_hash, make_own_folder
 from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.trt.cuda import call
@@ -166,16 +167,17 @@ def test_library_that_does_not_say_what_it_was_made_of_is_refused(engine, plugin
         identity_of(plugin.with_name("none.so"))
 
 
-def test_a_built_plugin_is_found_by_what_it_is_made_of_beside_the_engine_or_in_the_cache(tmp_path):
-    beside, cache = tmp_path / "engines", tmp_path / "cache"
-    own, built = beside / "mine.so", cache / "plugin-1" / LIBRARY
-    others = beside / "a.so", cache / "plugin-2" / LIBRARY
-    for path, content in ((own, library("3")), (built, library("4")), (others[0], b"none"), (others[1], library("5"))):
-        path.parent.mkdir(parents=True, exist_ok=True)
+def test_a_built_plugin_is_found_by_what_it_is_made_of(tmp_path):
+    cache = tmp_path / "cache"
+    built, altered, foreign = (cache / f"plugin-{i}" / LIBRARY for i in range(3))
+    for path, content in ((built, library("4")), (altered, library("5")), (foreign, library("3"))):
+        make_own_folder(path.parent)
         path.write_bytes(content)
-    assert find_built("3" * 64, beside, cache) == own
-    assert find_built("4" * 64, beside, cache) == built
-    assert find_built("0" * 64, beside, cache) is None
+        if path != foreign:
+            keep_hash(path)
+    altered.write_bytes(library("6"))
+    assert find_built("4" * 64, cache) == built
+    assert [find_built(digit * 64, cache) for digit in "0356"] == [None] * 4
 
 
 def without_precision(data):

@@ -1,0 +1,104 @@
+"""Libraries are loaded when they were built here and nobody else can write them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from m2a_core.errors import EngineError
+from m2a_core.ops.compile import compile_once
+from m2a_core.ops.kernel_library import KernelLibrary
+from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder, require_own
+
+
+@pytest.fixture
+def library(tmp_path) -> Path:
+    path = tmp_path / "cache" / "lib.so"
+    make_own_folder(path.parent)
+    path.write_bytes(b"\x7fELF code")
+    keep_hash(path)
+    return path
+
+
+def of_another_user(path: Path, monkeypatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 54321, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 54321)
+
+
+def test_what_was_built_here_is_taken(library):
+    assert is_as_built(library)
+    assert require_own(library) == library.resolve()
+    assert library.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777, 0o722])
+def test_folder_that_others_can_write_is_refused(library, mode):
+    library.parent.chmod(mode)
+    with pytest.raises(EngineError, match=r"cache: others than its owner can write it \(mode 1?7..\).*chmod go-w"):
+        is_as_built(library)
+
+
+def test_folder_above_that_others_can_write_is_refused_unless_they_cannot_rename_in_it(library):
+    above = library.parents[1]
+    above.chmod(0o777)
+    with pytest.raises(EngineError, match="others than its owner can write it"):
+        require_own(library)
+    above.chmod(0o1777)
+    require_own(library)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_file_that_others_can_write_is_refused(library, mode):
+    library.chmod(mode)
+    with pytest.raises(EngineError, match=r"lib\.so: others than its owner can write it"):
+        require_own(library)
+
+
+@pytest.mark.parametrize("what", [lambda path: path, lambda path: path.parent], ids=["file", "folder"])
+def test_what_belongs_to_another_user_is_refused(library, what, monkeypatch):
+    of_another_user(what(library), monkeypatch)
+    with pytest.raises(EngineError, match="belongs to user"):
+        is_as_built(library)
+
+
+def test_link_counts_as_what_it_leads_to(library, tmp_path):
+    elsewhere = tmp_path / "shared"
+    elsewhere.mkdir()
+    shutil.move(library, elsewhere / "other.so")
+    elsewhere.chmod(0o777)
+    library.symlink_to(elsewhere / "other.so")
+    with pytest.raises(EngineError, match="shared: others than its owner"):
+        require_own(library)
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: None], ids=["pipe", "folder", "nothing"])
+def test_what_is_no_file_is_refused(tmp_path, put):
+    put(tmp_path / "lib.so")
+    with pytest.raises(EngineError, match=r"lib\.so: (not a regular file|cannot be read)"):
+        KernelLibrary(tmp_path / "lib.so")
+
+
+def test_altered_library_or_one_without_a_hash_is_not_as_built(library):
+    library.write_bytes(b"\x7fELF evil")
+    assert not is_as_built(library)
+    keep_hash(library)
+    library.with_name("lib.so.sha256").unlink()
+    assert not is_as_built(library)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no g++")
+def test_altered_library_in_the_cache_is_compiled_anew(tmp_path):
+    source = tmp_path / "source" / "one.cpp"
+    source.parent.mkdir()
+    source.write_text('extern "C" int one() { return 1; }')
+    command = [shutil.which("g++") or "", "-shared", "-fPIC"]
+    result = compile_once(command, source, "one", tmp_path / "cache")
+    built = result.read_bytes()
+    result.write_bytes(b"altered")
+    assert compile_once(command, source, "one", tmp_path / "cache") == result
+    assert result.read_bytes() == built
