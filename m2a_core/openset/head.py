@@ -122,7 +122,7 @@ class OpenSetHead:
             background=maps.undo_continuous(view.background) if Output.BACKGROUND in wanted else None,
             score=score if Output.SCORE in wanted else None,
             refined=refined,
-            refined_road=self._on_road(view, geometry) if Output.REFINED_ROAD in wanted else None,
+            refined_road=self._on_road(view, maps) if Output.REFINED_ROAD in wanted else None,
             semantic=semantic if Output.SEMANTIC in wanted else None,
             open_set=open_set,
             panoptic=panoptic,

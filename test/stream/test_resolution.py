@@ -21,7 +21,7 @@ from m2a_core.types import ALL_OUTPUTS, Frame
 from test.tiny_bundle import write_tiny_bundle
 
 WIDTH, HEIGHT = 512, 288
-MAPS = ("anomaly", "refined", "semantic", "open_set", "panoptic", "unknown_instances")
+MAPS = ("anomaly", "refined", "refined_road", "semantic", "open_set", "panoptic", "unknown_instances")
 
 
 @pytest.fixture(scope="module")
