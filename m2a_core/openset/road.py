@@ -16,6 +16,9 @@ MARGIN = 0.03
 _FADE = 0.05
 """Share of the height over which the prior falls beyond the margin."""
 
+_ROWS = 120
+"""About so many rows of a map are looked at for the hull, well within the margin."""
+
 _FLOOR = 0.2
 """The prior far from the road: scores keep their order there."""
 
@@ -32,11 +35,18 @@ def road_hull(semantic: np.ndarray, road: int | None) -> np.ndarray | None:
     """
     if road is None:
         return None
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((semantic == road).astype(np.uint8), connectivity=8)
+    step = max(1, semantic.shape[0] // _ROWS)
+    sampled = (semantic[::step, ::step] == road).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(sampled, connectivity=8)
     if len(stats) < 2:
         return None
-    surface = (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
-    return cv2.convexHull(cv2.findNonZero(surface))
+    surface = labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+    # The ends of its rows have the same hull as all of its pixels, which are many.
+    rows = np.flatnonzero(surface.any(axis=1))
+    first = surface[rows].argmax(axis=1)
+    last = surface.shape[1] - 1 - surface[rows, ::-1].argmax(axis=1)
+    ends = np.concatenate((np.stack((first, rows), 1), np.stack((last, rows), 1)))
+    return cv2.convexHull((step * ends).astype(np.int32)[:, None])
 
 
 def road_prior(hull: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
