@@ -1,4 +1,4 @@
-"""Latency of one model on one image: network and open-set head, side by side by stage, in one process.
+"""Latency of one model on one image by stage: one look, and two with the horizon window, frame about, in one process.
 
 python benchmarks/edge_latency.py [--model NAME_OR_PATH] [--image FILE] [--threads N] [--frames N]
 """
@@ -16,7 +16,7 @@ import onnxruntime
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.images import read_image
 from m2a_core.perception import Perception
-from m2a_core.types import Frame, Output
+from m2a_core.types import FarEnd, Frame, Output
 
 DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "000.jpg"
 WARM_UP = 5
@@ -30,16 +30,29 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=int, default=60)
     args = parser.parse_args()
-    perception = Perception.load(args.model, threads=args.threads)
-    frame = Frame(read_image(args.image))
-    wanted = frozenset({Output.ANOMALY, Output.OPEN_SET, Output.UNKNOWN_INSTANCES})
-    stages = [perception.infer(frame, wanted).timings_ms for _ in range(WARM_UP + args.frames)][WARM_UP:]
+    looks = {
+        name: Perception.load(args.model, threads=args.threads, horizon=horizon)
+        for name, horizon in (("one look", False), ("two looks", True))
+    }
+    image = read_image(args.image)
+    wanted = frozenset({Output.SCORE, Output.OPEN_SET, Output.UNKNOWN_INSTANCES})
+    stages: dict[str, list[dict[str, float]]] = {name: [] for name in looks}
+    last: FarEnd | None = None
+    for number in range(WARM_UP + args.frames):
+        for name, perception in looks.items():
+            result = perception.infer(Frame(image, stamp_ns=10**9 + number * 10**8), wanted, last)
+            last = last if result.horizon is None else result.horizon.far_end
+            stages[name].append(result.timings_ms)
     print(f"{platform.machine()}, {args.threads} threads, ONNX Runtime {onnxruntime.__version__}, "
-          f"load average {os.getloadavg()[0]:.1f}, image {frame.image.shape[1]}x{frame.image.shape[0]}")  # fmt: skip
-    print(f"{'stage':12s} {'min':>8s} {'median':>8s} {'p95':>8s}  ms")
-    for name in [*stages[0], "total"]:
-        values = np.array([sum(s.values()) if name == "total" else s[name] for s in stages])
-        print(f"{name:12s} {values.min():8.1f} {np.median(values):8.1f} {np.percentile(values, 95):8.1f}")
+          f"load average {os.getloadavg()[0]:.1f}, image {image.shape[1]}x{image.shape[0]}")  # fmt: skip
+    print(f"{'':9s} {'stage':12s} {'min':>8s} {'median':>8s} {'p95':>8s}  ms")
+    medians = {}
+    for name, timings in stages.items():
+        for stage in [*timings[0], "total"]:
+            values = np.array([sum(s.values()) if stage == "total" else s[stage] for s in timings[WARM_UP:]])
+            medians[name] = float(np.median(values))
+            print(f"{name:9s} {stage:12s} {values.min():8.1f} {medians[name]:8.1f} {np.percentile(values, 95):8.1f}")
+    print(f"two looks / one look, medians of the total: {medians['two looks'] / medians['one look']:.2f}")
 
 
 if __name__ == "__main__":

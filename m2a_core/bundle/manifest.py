@@ -34,7 +34,8 @@ class Thresholds:
         keep_score: a query takes part in the panoptic merge when its top known class has at least this probability.
         overlap: a query's segment is kept when at least this share of its mask is still its own after the merge.
         component_overlap: IoU from which a background component belongs to a query's mask (Sec. 6.3, step 2).
-        min_area: unknown instances below this share of the image's pixels are dropped.
+        min_area: unknown instances below this share of the image's pixels are dropped; inside the horizon window, of
+            the window's pixels.
 
     Raises:
         ConfigError: a value is not finite or outside its range.

@@ -97,6 +97,9 @@ def decision_scores(
         case Decision.ANOMALY:
             return anomaly, refined
         case Decision.BACKGROUND:
-            score = background.copy()
-            np.multiply(score, SUPPRESSED, out=score, where=refined_away(anomaly, refined))
+            # A masked product takes ten times as long.
+            score = refined_away(anomaly, refined).astype(np.float32)
+            score *= SUPPRESSED - 1
+            score += 1
+            score *= background
             return score, score

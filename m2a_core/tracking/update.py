@@ -12,7 +12,7 @@ from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig
 from m2a_core.types import OpenSetResult
 
 HOLD = 0.955
-"""Refined score (Eq. 15) down to which an object that was seen before is held, unless the node's parameters differ."""
+"""Refined score f^r down to which an object that was seen before is held, unless the node's parameters differ."""
 
 
 @dataclass(frozen=True)

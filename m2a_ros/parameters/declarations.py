@@ -140,7 +140,7 @@ NODE_PARAMETERS = (
     ParameterSpec(
         "temporal.hold",
         HOLD,
-        "Refined score f^r (Eq. 15) down to which an object that was seen before is held; 1.0 for no such help.",
+        "Refined score f^r down to which an object that was seen before is held; 1.0 for no such help.",
         (0.0, 1.0),
         live=True,
     ),
@@ -169,14 +169,14 @@ NODE_PARAMETERS = (
 )  # fmt: skip
 
 _THRESHOLD_MEANINGS = {
-    "anomaly": "Score f (Eq. 7) from which a pixel is unknown.",
-    "refined": "Refined score f^r (Eq. 15) from which a pixel is the seed of an unknown instance.",
-    "extent": "Refined score f^r (Eq. 15) down to which an unknown instance reaches.",
+    "anomaly": "Score from which a pixel is unknown; which score, the model's decision says.",
+    "refined": "Refined score f^r from which a pixel is the seed of an unknown instance.",
+    "extent": "Refined score f^r down to which an unknown instance reaches.",
     "background": "Background score B (Eq. 17) from which a pixel is background; for COCO's panoptic classes alone.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
     "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",
     "component_overlap": "IoU from which a background component belongs to a query's mask (Sec. 6.3).",
-    "min_area": "Smallest unknown instance, as a share of the image's pixels.",
+    "min_area": "Smallest unknown instance, as a share of the image's pixels; in the horizon window, of the window's.",
 }
 
 THRESHOLD_PARAMETERS = tuple(
