@@ -117,11 +117,13 @@ class FarEnd:
         y: fraction of the image's height, from the top.
         x: fraction of its width, from the left.
         stamp_ns: of the frame; 0 for a picture that is no part of a stream.
+        size: H, W of the frame, in pixels.
     """
 
     y: float
     x: float
     stamp_ns: int
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,20 @@ def far_end(road: np.ndarray) -> tuple[float, float] | None:
     return top / height, (float(np.median(columns)) + 0.5) / width
 
 
-def held(last: FarEnd | None, stamp_ns: int) -> tuple[float, float] | None:
-    """Y and x of the far end as the frame before left it; None where the frame of this stamp does not follow on it."""
-    if last is None or last.stamp_ns == 0 or not 0 < stamp_ns - last.stamp_ns <= _MAX_GAP_NS:
+def held(last: FarEnd | None, stamp_ns: int, size: tuple[int, int]) -> tuple[float, float] | None:
+    """Y and x of the far end as the frame before left it.
+
+    Args:
+        last: of the frame before.
+        stamp_ns: of this frame.
+        size: its height and width.
+
+    Returns:
+        None where this frame does not follow on that one: it is not a little later, or has another size.
+    """
+    if last is None or last.stamp_ns == 0 or last.size != size:
+        return None
+    if not 0 < stamp_ns - last.stamp_ns <= _MAX_GAP_NS:
         return None
     return last.y, last.x
 

@@ -166,7 +166,7 @@ class Perception:
             (network,) = yield [image]
             return self._head.compute(network, geometry, wanted, size)
         canvas = hz.canvas_of(geometry)
-        target = hz.held(last, frame.stamp_ns)
+        target = hz.held(last, frame.stamp_ns, geometry.original)
         if target is None:
             (whole,) = yield [image]
             target = hz.steady(None, self._far_end(whole, geometry))
@@ -179,7 +179,7 @@ class Perception:
         decision = self.manifest.decision
         view = merge_views(decide(whole, decision), decide(window, decision), place, geometry.valid)
         y, x = hz.steady(target, self._far_end(whole, geometry))
-        horizon = Horizon(box, FarEnd(y, x, frame.stamp_ns))
+        horizon = Horizon(box, FarEnd(y, x, frame.stamp_ns, geometry.original))
         return replace(self._head.compute_view(view, canvas, wanted, size), horizon=horizon)
 
     def _window(

@@ -179,14 +179,16 @@ def read_tracks(part: Path) -> Iterator[tuple[str, int, Detections]]:
         boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in record["boxes"])
         stamp_ns, far_end = record["stamp_ns"], None
         if record["far_end"] is not None:
-            y, x = record["far_end"]
-            far_end = FarEnd(y, x, stamp_ns)
+            y, x, height, width = record["far_end"]
+            far_end = FarEnd(y, x, stamp_ns, (height, width))
         yield record["camera"], stamp_ns, Detections(boxes, record["strong"], ground, far_end)
 
 
 def _as_json(detections: Detections) -> dict[str, Any]:
     ground = [[None if np.isnan(value) else value for value in place] for place in detections.ground.tolist()]
-    far_end = None if detections.far_end is None else (detections.far_end.y, detections.far_end.x)
+    far_end = (
+        None if detections.far_end is None else (detections.far_end.y, detections.far_end.x, *detections.far_end.size)
+    )
     return {"boxes": detections.boxes, "strong": detections.strong, "ground": ground, "far_end": far_end}
 
 

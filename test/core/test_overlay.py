@@ -52,7 +52,7 @@ def test_result_of_another_size_is_refused():
 
 
 def test_corners_show_the_window_that_was_looked_at_more_closely():
-    result = OpenSetResult(horizon=Horizon((20, 5, 60, 25), FarEnd(0.5, 0.5, 0)))
+    result = OpenSetResult(horizon=Horizon((20, 5, 60, 25), FarEnd(0.5, 0.5, 0, (40, 80))))
     black = np.zeros((40, 80, 3), np.uint8)
     drawn = (draw_overlay(black, result, CAMVID11) == WINDOW_COLOR).all(-1)
     assert all(drawn[y, x] for y in (5, 24) for x in (20, 59))

@@ -123,8 +123,9 @@ def test_without_a_road_the_window_stays_and_without_any_ever_it_is_at_the_usual
     ],
 )
 def test_a_frame_follows_on_one_a_little_older(last, stamp, follows) -> None:
-    assert hz.held(FarEnd(0.4, 0.5, last), stamp) == ((0.4, 0.5) if follows else None)
-    assert hz.held(None, stamp) is None
+    assert hz.held(FarEnd(0.4, 0.5, last, SIZE), stamp, SIZE) == ((0.4, 0.5) if follows else None)
+    assert hz.held(FarEnd(0.4, 0.5, last, SIZE), stamp, (50, 50)) is None
+    assert hz.held(None, stamp, SIZE) is None
 
 
 def test_a_small_box_far_away_is_found_in_the_second_look_alone(once, twice) -> None:
