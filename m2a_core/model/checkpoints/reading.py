@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 import re
@@ -11,34 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from m2a_core.errors import CheckpointError
-
-_NUMPY_GLOBALS = {
-    ("numpy", "dtype"), ("numpy", "ndarray"), ("collections", "OrderedDict"), ("_codecs", "encode"),
-    *((f"{core}.multiarray", name) for core in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")),
-}  # fmt: skip
-"""What a pickle of NumPy arrays needs; nothing among it runs code of the file's choosing."""
-
-
-_NUMPY_FOR_TORCH: list[Any] = [
-    np.dtype, np.ndarray, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
-    # By the names of NumPy before and after 2.0, whichever is installed here.
-    *((np.float64(0).__reduce__()[0], f"{core}.multiarray.scalar") for core in ("numpy.core", "numpy._core")),
-    *((np.zeros(0).__reduce__()[0], f"{core}.multiarray._reconstruct") for core in ("numpy.core", "numpy._core")),
-]  # fmt: skip
-"""Numbers that trainers keep beside the weights, such as learning rates."""
-
+from m2a_core.errors import CheckpointError, quoted
+from m2a_core.files import read_regular
+from m2a_core.model.checkpoints.array_pickle import STAND_INS, PickledArray, read_arrays
 
 STATE_NAMES = ("model", "state_dict", "model_state_dict", "model_state", "module")
 """Names under which trainers keep a model's state dict; the first that is there counts."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """What wrappers put before every name: DataParallel, torch.compile, Lightning modules."""
 _DEPTH = 5
+_MAX_BYTES = 1 << 36
 
 
 def resolve(path: Path) -> Path:
@@ -91,8 +76,19 @@ def read_state_dict(path: Path, prefixes: bool = False) -> dict[str, torch.Tenso
 
 
 def _read_torch(path: Path) -> Any:
-    with torch.serialization.safe_globals(_NUMPY_FOR_TORCH):
+    _require_stored(path)
+    # Numbers that trainers keep beside the weights, such as learning rates.
+    with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _require_stored(path: Path) -> None:
+    """PyTorch stores without compressing: what says that it is larger than the file is made to fill the memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+        if declared > path.stat().st_size:
+            raise pickle.UnpicklingError(f"{declared} bytes packed into {path.stat().st_size}")
 
 
 def _is_legacy_torch(path: Path) -> bool:
@@ -101,18 +97,8 @@ def _is_legacy_torch(path: Path) -> bool:
         return b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." in file.read(32)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that knows NumPy arrays and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Refuse everything that arrays do not need."""
-        if (module, name) not in _NUMPY_GLOBALS:
-            raise pickle.UnpicklingError(f"the pickle asks for {module}.{name}")
-        return super().find_class(module, name)
-
-
 def _read_pickle(path: Path) -> Any:
-    return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    return read_arrays(read_regular(path, _MAX_BYTES))
 
 
 def _innermost(content: Any, path: Path) -> Any:
@@ -122,7 +108,7 @@ def _innermost(content: Any, path: Path) -> Any:
             return content
         named = next((key for key in STATE_NAMES if isinstance(content.get(key), Mapping)), None)
         if named is None:
-            if any(isinstance(value, torch.Tensor | np.ndarray) for value in content.values()):
+            if any(isinstance(value, torch.Tensor | PickledArray) for value in content.values()):
                 return content
             inside = [key for key, value in content.items() if isinstance(value, Mapping) and _holds_tensors(value)]
             if len(inside) > 1:
@@ -141,7 +127,7 @@ def _holds_tensors(content: Mapping[Any, Any], depth: int = 0) -> bool:
     """Whether there are tensors by name in it, at any depth; an optimizer's state, by number, is none."""
     return depth < _DEPTH and any(
         isinstance(key, str)
-        and (isinstance(value, torch.Tensor | np.ndarray)
+        and (isinstance(value, torch.Tensor | PickledArray)
              or (isinstance(value, Mapping) and _holds_tensors(value, depth + 1)))
         for key, value in content.items()
     )  # fmt: skip
@@ -159,14 +145,30 @@ def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
     content = _innermost(content, path)
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"{path}: expected a state dict, got {type(content).__name__}")
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
+    copies: dict[int, torch.Tensor] = {}
+    limit = path.stat().st_size
     for name, value in content.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
-            value = torch.from_numpy(np.array(value))
+        if isinstance(value, PickledArray) and value.array is not None and value.array.dtype.kind in "fiu":
+            if id(value) not in copies:
+                limit -= value.array.nbytes
+                _require_own_bytes(limit >= 0, path, name)
+                copies[id(value)] = torch.from_numpy(value.array.astype(value.array.dtype.newbyteorder("=")))
+            value = copies[id(value)]
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise CheckpointError(f"{path}: expected tensors by name, got {type(value).__name__} under {name!r}")
+            shown = quoted(name) if isinstance(name, str) else f"a {type(name).__name__}"
+            raise CheckpointError(f"{path}: expected tensors by name, got {type(value).__name__} under {shown}")
+        if value.layout == torch.strided:
+            _require_own_bytes(value.nbytes <= value.untyped_storage().nbytes(), path, name)
         tensors[name] = value
     return tensors
+
+
+def _require_own_bytes(is_so: bool, path: Path, name: object) -> None:
+    if not is_so:
+        raise CheckpointError(
+            f"{path}: {quoted(str(name))} is larger than what the file holds for it; save the tensors contiguous"
+        )
 
 
 def _first_line(error: BaseException) -> str:
