@@ -65,3 +65,12 @@ def quoted(text: str, longest: int = 80) -> str:
     A name of megabytes would fill logs and diagnostics, a line break would forge a line of them.
     """
     return repr(text if len(text) <= longest else f"{text[:longest]}...")
+
+
+def one_line(text: str, longest: int = 1000) -> str:
+    """A message as one line of a log: control characters escaped, cut to a length.
+
+    For messages of libraries that repeat what came from outside, and where messages leave the process.
+    """
+    shown = text if len(text) <= longest else f"{text[:longest]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

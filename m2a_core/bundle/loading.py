@@ -12,7 +12,7 @@ from pathlib import Path
 
 from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES, require_whole
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
-from m2a_core.errors import ConfigError, EngineError
+from m2a_core.errors import ConfigError, EngineError, quoted
 from m2a_core.files import read_regular
 
 DEFAULT_MODEL = "m2a-edge"
@@ -93,8 +93,10 @@ def load_bundle(name_or_path: str | Path = DEFAULT_MODEL) -> ModelBundle:
     """
     directory, asked_file = _locate(name_or_path)
     manifest = Manifest.load(directory / FILE_NAME)
-    if Path(manifest.onnx_file).name != manifest.onnx_file or not manifest.onnx_file:
-        raise EngineError(f"{directory / FILE_NAME}: onnx.file is {manifest.onnx_file!r}, expected a plain file name")
+    if Path(manifest.onnx_file).name != manifest.onnx_file or not manifest.onnx_file or "\0" in manifest.onnx_file:
+        raise EngineError(
+            f"{directory / FILE_NAME}: onnx.file is {quoted(manifest.onnx_file)}, expected a plain file name"
+        )
     onnx_path = directory / manifest.onnx_file
     if asked_file not in (None, manifest.onnx_file):
         raise EngineError(

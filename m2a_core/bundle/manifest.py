@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.decision import Decision
-from m2a_core.errors import ConfigError, EngineError
-from m2a_core.files import json_text
+from m2a_core.errors import ConfigError, EngineError, quoted
+from m2a_core.files import json_text, read_regular
 from m2a_core.labels.label_set import LabelSet
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
+MAX_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Manifest:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EngineError(f"{source}: not JSON ({error}); export the bundle anew with `m2a export`") from error
         if not isinstance(data, dict):
             raise EngineError(f"{source}: expected a JSON object, got {type(data).__name__}")
@@ -143,7 +144,10 @@ class Manifest:
                 f"{source}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; "
                 "export the bundle anew or use the m2a that wrote it"
             )
-        return _Reader(source).manifest(data)
+        try:
+            return _Reader(source).manifest(data)
+        except RecursionError as error:
+            raise EngineError(f"{source}: nested too deeply; export the bundle anew with `m2a export`") from error
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
@@ -153,7 +157,7 @@ class Manifest:
             EngineError: no such file, or see ``from_json``.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path, MAX_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise EngineError(f"{path}: cannot read the manifest ({error}); a bundle needs {FILE_NAME}") from error
         return cls.from_json(text, str(path))
@@ -175,8 +179,8 @@ class _Reader:
         height, width = self._numbers(data, "input_size", 2, int)
         mean, std = (self._numbers(norm, key, 3, float) for key in ("mean", "std"))
         name = self._value(data, "name", str)
-        if not name or name == ".." or name != Path(name).name:
-            raise EngineError(f"{self.source}: 'name' is {name!r}, expected one without folders")
+        if not name or name == ".." or name != Path(name).name or not name.isprintable():
+            raise EngineError(f"{self.source}: 'name' is {quoted(name)}, expected one without folders")
         try:
             return Manifest(
                 name=name,
@@ -203,7 +207,7 @@ class _Reader:
             return Decision(name)
         except ValueError:
             known = ", ".join(decision.value for decision in Decision)
-            raise EngineError(f"{self.source}: 'decision' is {name!r}, this m2a knows {known}") from None
+            raise EngineError(f"{self.source}: 'decision' is {quoted(name)}, this m2a knows {known}") from None
 
     def _labels(self, data: dict[str, Any]) -> LabelSet:
         classes = self._value(data, "classes", list)
@@ -242,11 +246,22 @@ class _Reader:
         # JSON writes whole floats as integers; True is an int to Python, never a number here.
         fits = type(value) in (int, float) if kind is float else type(value) is kind
         if not fits:
-            raise EngineError(f"{self.source}: '{key}' is {value!r}, expected {kind.__name__}")
+            raise EngineError(f"{self.source}: '{key}' is {_shown(value)}, expected {kind.__name__}")
+        if type(value) is int and abs(value) >= 1 << 63:
+            raise EngineError(f"{self.source}: '{key}' is a number of {value.bit_length()} bits, expected one of 63")
         return float(value) if kind is float else value
 
     def _numbers(self, data: dict[str, Any], key: str, count: int, kind: type) -> list[Any]:
         values = self._value(data, key, list)
         if len(values) != count:
-            raise EngineError(f"{self.source}: '{key}' is {values!r}, expected {count} numbers")
+            raise EngineError(f"{self.source}: '{key}' is {_shown(values)}, expected {count} numbers")
         return [self._value(dict(enumerate(values)), i, kind) for i in range(count)]  # type: ignore[arg-type]
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it; what it holds may be nested deeply, or long."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, list) and len(value) < 8 and not any(isinstance(entry, list | dict | str) for entry in value):
+        return repr(value)
+    return f"a {type(value).__name__}" if isinstance(value, list | dict) else repr(value)

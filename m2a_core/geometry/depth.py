@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, quoted
 from m2a_core.types import UnknownInstance
 
 _TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
@@ -50,7 +50,9 @@ def depth_in_metres(message: Any) -> np.ndarray:
     """
     kind = _TYPES.get(message.encoding)
     if kind is None:
-        raise DataError(f"depth image: encoding '{message.encoding}', expected 16UC1 (millimetres) or 32FC1 (metres)")
+        raise DataError(
+            f"depth image: encoding {quoted(message.encoding)}, expected 16UC1 (millimetres) or 32FC1 (metres)"
+        )
     dtype = np.dtype((">" if message.is_bigendian else "<") + kind)
     row, rest = divmod(message.step, dtype.itemsize)
     empty = message.width == 0 or message.height == 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, quoted
 
 BROWN = ("plumb_bob", "rational_polynomial")
 """OpenCV's pinhole models; as in image_geometry the number of coefficients tells how many terms there are."""
@@ -113,7 +113,7 @@ def _fisheye_radius(angle: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 def _unfit(model: str, coefficients: np.ndarray) -> DataError:
     return DataError(
-        f"camera_info: distortion model '{model}' with {coefficients.size} coefficients is not supported; expected "
-        f"{' or '.join(BROWN)} with {', '.join(map(str, _BROWN_SIZES))} coefficients, or equidistant with "
+        f"camera_info: distortion model {quoted(model)} with {coefficients.size} coefficients is not supported; "
+        f"expected {' or '.join(BROWN)} with {', '.join(map(str, _BROWN_SIZES))} coefficients, or equidistant with "
         f"{_FISHEYE_SIZE}; correct distortion_model and d in the calibration"
     )

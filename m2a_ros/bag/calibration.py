@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import ConfigError, DataError
+from m2a_core.errors import ConfigError, DataError, quoted
 from m2a_core.geometry.calibration_file import parse_mounting
 from m2a_core.geometry.projection import OPTICAL_TO_BODY, GroundProjector, Intrinsics, Mounting, rotation_matrix
 from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
@@ -134,7 +134,7 @@ def read_projector(
         return intrinsics
     mounting = find_mounting(bag, topic, frame_id, mountings)
     if mounting is None:
-        return f"no {_TF_STATIC} from {' or '.join(BASE_FRAMES)} to '{frame_id}'; give --mounting height=METRES"
+        return f"no {_TF_STATIC} from {' or '.join(BASE_FRAMES)} to {quoted(frame_id)}; give --mounting height=METRES"
     return GroundProjector(intrinsics, mounting)
 
 

@@ -23,7 +23,7 @@ from m2a_core.compose.composer import compose_layers
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.compose.paste import Cutout, Look, load_cutout, make_cutout
 from m2a_core.compose.shapes import SHAPES
-from m2a_core.errors import ConfigError, DataError
+from m2a_core.errors import ConfigError, DataError, quoted
 from m2a_core.geometry.projection import Mounting
 from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame
@@ -171,7 +171,7 @@ def _look_through(
     mounting = find_mounting(bag, topic, first.frame_id, mountings)
     if mounting is None:
         mounting = _ASSUMED
-        notes.append(f"no mounting of '{first.frame_id}' in the bag: {mounting.height} m above the road assumed")
+        notes.append(f"no mounting of {quoted(first.frame_id)} in the bag: {mounting.height} m above the road assumed")
     if isinstance(intrinsics, str):
         focal, center = 0.9 * width, (width / 2 - 0.5, height / 2 - 0.5)
         notes.append(f"{intrinsics}: a focal length of {focal:.0f} pixels assumed")
@@ -239,7 +239,7 @@ def _changed(loaded: Loaded, image: np.ndarray) -> tuple[Any, Any]:
     try:
         return message.header, raw_image(message.header, convert(image, "rgb8", encoding), encoding)
     except ImageError as error:
-        raise DataError(f"image of encoding '{message.encoding}': {error}") from error
+        raise DataError(f"image of encoding {quoted(message.encoding)}: {error}") from error
 
 
 def _copy(writer: Writer, connection: Connection) -> Connection:

@@ -13,7 +13,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, one_line, quoted
 from m2a_core.geometry.projection import CameraPose, rotation_matrix
 from m2a_core.stream.sensors import NoTransform
 from m2a_ros.camera.mounting_broadcast import MountingBroadcast
@@ -110,9 +110,9 @@ class TfExtrinsics:
             found = self._lookup(settings.base_frame, frame_id, moment)
         except self._missing as error:
             self._hear_motion()
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
             raise NoTransform(
-                f"no transform from '{frame_id}' to '{settings.base_frame}' ({reason}): publish it "
+                f"no transform from {quoted(frame_id)} to '{settings.base_frame}' ({reason}): publish it "
                 "(robot_state_publisher, static_transform_publisher), or set extrinsics to 'parameters' and mounting.*"
             ) from error
         if self._hears_motion:

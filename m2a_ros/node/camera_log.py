@@ -9,6 +9,8 @@ import time
 
 from rclpy.node import Node
 
+from m2a_core.errors import one_line
+
 PERIOD_S = 5.0
 
 
@@ -31,4 +33,4 @@ class CameraLog:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + PERIOD_S
-            self._logger.warning(f"camera '{self._camera}': {problem}")
+            self._logger.warning(f"camera '{self._camera}': {one_line(str(problem))}")

@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
+from m2a_core.errors import one_line
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -76,7 +78,7 @@ class CameraStatistics:
         """Count a frame for which nothing is published."""
         with self._lock:
             self._dropped[reason] += 1
-            self._last_error = error or self._last_error
+            self._last_error = one_line(error) or self._last_error
 
     def published(self, timings_ms: dict[str, float]) -> None:
         """Count a frame whose outputs were published, with its times in milliseconds."""

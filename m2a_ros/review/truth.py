@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from m2a_core.data.files import read_truth
-from m2a_core.errors import ConfigError, DataError
+from m2a_core.errors import ConfigError, DataError, quoted
 from m2a_core.labels.label_map import read_stored_values
 from m2a_ros.bag.cameras import camera_name
 from m2a_ros.bag.cdr_header import stamp_or_recorded
@@ -162,7 +162,7 @@ def topic_masks(topics: Mapping[str, str], sources: Sequence[Source], folder: Pa
                 if mask.ndim != 2 or mask.dtype.kind not in "ui":
                     problems.append(
                         f"{source.name}: {connection.topic} recorded at {recorded}: expected mono8, mono16, 8UC1 or "
-                        f"16UC1, got {message.encoding}"
+                        f"16UC1, got {quoted(message.encoding)}"
                     )
                     continue
                 camera = topics[connection.topic]

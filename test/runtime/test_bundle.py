@@ -133,6 +133,36 @@ def test_manifest_that_is_no_json_object_is_refused(directory, text):
         load_bundle(directory)
 
 
+def test_manifest_that_is_nested_without_end_is_refused(directory):
+    (directory / "manifest.json").write_text("[" * 200_000)
+    with pytest.raises(EngineError, match=r"manifest\.json: not JSON"):
+        load_bundle(directory)
+
+
+def test_manifest_that_never_ends_is_refused(directory):
+    path = directory / "manifest.json"
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(EngineError, match=r"manifest\.json: cannot read the manifest .*not a regular file"):
+        Manifest.load(path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("thresholds", "anomaly"), 10**400), (("num_queries",), 10**400), (("normalization", "mean"), [10**400, 1, 1]),
+        (("onnx", "file"), "a\0b"), (("name",), "a\0b"), (("name",), "a\nb"), (("license",), [["x" * 10**6] * 3]),
+        (("onnx", "file"), "../" + "x" * 10**6),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_manifest_of_extreme_values_is_refused_in_few_words(directory, keys, value):
+    change(directory, *keys, to=value)
+    with pytest.raises(EngineError, match=r"manifest\.json: ") as refused:
+        load_bundle(directory)
+    assert len(str(refused.value)) < 500 + len(str(directory))
+
+
 @pytest.mark.parametrize(
     "keys",
     [("name",), ("onnx", "sha256"), ("thresholds", "overlap"), ("labels", "road"), ("labels", "classes", 0, "thing")],
