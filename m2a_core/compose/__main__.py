@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from m2a_core.compose.egomotion import estimate_motion
 from m2a_core.compose.ground import GroundCamera
 from m2a_core.compose.paste import Look, load_cutout
 from m2a_core.errors import DataError, M2aError
+from m2a_core.yaml_file import read_yaml
 
 
 def read_video(path: Path) -> tuple[list[np.ndarray], float]:
@@ -46,13 +48,21 @@ def polygon(points: list[list[int]], shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
+def _scene(path: Path) -> dict[str, Any]:
+    try:
+        scene: dict[str, Any] = read_yaml(path)
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: no description of a scene ({error})") from error
+    return scene
+
+
 def compose(video: Path, cutouts: Path, scene_file: Path, out: Path) -> str:
     """Compose the clip and write it; returns a line that says what was made.
 
     Raises:
         DataError: an input cannot be used, or the video is not the one the scene was made for.
     """
-    scene = yaml.safe_load(scene_file.read_text())
+    scene = _scene(scene_file)
     digest = hashlib.sha256(video.read_bytes()).hexdigest()
     if digest != scene["video"]["sha256"]:
         raise DataError(f"{video}: expected SHA-256 {scene['video']['sha256']} ({scene_file}), got {digest}")

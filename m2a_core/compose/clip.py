@@ -18,6 +18,7 @@ from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.data.files import read_truth
 from m2a_core.errors import DataError, M2aError
 from m2a_core.images import read_image
+from m2a_core.yaml_file import read_yaml
 
 FORMAT = 1
 JPEG_QUALITY = 88
@@ -90,7 +91,7 @@ def load_clip(folder: Path) -> Clip:
     if not path.is_file():
         raise DataError(f"{path}: expected a clip's description, found none; give the folder that holds clip.yaml")
     try:
-        data = yaml.safe_load(path.read_text())
+        data = read_yaml(path)
         if data["format"] != FORMAT:
             raise DataError(f"{path}: expected format {FORMAT}, got {data['format']}")
         camera = GroundCamera(**{**data["camera"], "center": tuple(data["camera"]["center"])})
@@ -100,7 +101,7 @@ def load_clip(folder: Path) -> Clip:
             for frame in data["frames"]
         )
         return Clip(folder, float(data["frame_rate"]), camera, poses, sightings)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not a clip's description ({type(error).__name__}: {error})") from error
     except M2aError as error:
         raise DataError(f"{path}: {error}") from error

@@ -13,6 +13,7 @@ import yaml
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.projection import Mounting
+from m2a_core.yaml_file import read_yaml
 
 _MATRICES = {
     "k": "camera_matrix",
@@ -36,7 +37,7 @@ def read_calibration(path: Path) -> Any:
         DataError: the file cannot be read, or is no calibration.
     """
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: Any = read_yaml(path)
         matrices = {
             field: np.array(data[name]["data"] if name in data else [], np.float64) for field, name in _MATRICES.items()
         }
@@ -54,7 +55,7 @@ def read_calibration(path: Path) -> Any:
         )
         if (info.k.size, info.r.size, info.p.size) != (9, 9, 12):
             raise ValueError("camera_matrix needs 9, rectification_matrix 9 and projection_matrix 12 numbers")
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"calibration {path}: cannot be read as a file of ROS's camera_calibration ({type(error).__name__}: "
             f"{error}); it needs image_width, image_height, distortion_model and camera_matrix"

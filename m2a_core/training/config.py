@@ -10,6 +10,7 @@ import yaml
 from m2a_core.errors import ConfigError
 from m2a_core.training.data_config import AugmentConfig, BlendConfig, DataConfig, OutlierConfig, require_mix
 from m2a_core.training.strict import from_dict, require, require_choice, require_counts, require_shares, require_size
+from m2a_core.yaml_file import read_yaml
 
 __all__ = [
     "AugmentConfig", "AverageConfig", "BlendConfig", "DataConfig", "LossConfig", "OutlierConfig", "StageConfig",
@@ -238,8 +239,8 @@ def load_config(path: Path) -> TrainConfig:
         ConfigError: the file is missing, is not YAML or does not fit.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = read_yaml(path, aliases=True)
+    except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"training configuration {path}: {error}") from error
     try:
         return from_dict(TrainConfig, data)

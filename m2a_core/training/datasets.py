@@ -17,6 +17,7 @@ from m2a_core.errors import DataError
 from m2a_core.images import read_image, read_rgba
 from m2a_core.labels.label_map import LabelValues, read_label_map
 from m2a_core.labels.label_set import CAMVID11
+from m2a_core.yaml_file import read_yaml
 
 CAMVID_VALUES = LabelValues({i: i for i in range(CAMVID11.num_classes)}, frozenset({CAMVID_VOID}))
 
@@ -195,7 +196,7 @@ def load_cutouts(root: Path, validation_kinds: Path | Sequence[str], *more: Path
 
 def _kinds(path: Path) -> set[str]:
     try:
-        return set(yaml.safe_load(path.read_text(encoding="utf-8"))["kinds"])
+        return set(read_yaml(path)["kinds"])
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise DataError(f"{path}: expected YAML with a list 'kinds' ({error})") from error
 

@@ -19,7 +19,7 @@ def require(fits: bool, name: str, expected: str, got: object) -> None:
         ConfigError: it does not fit.
     """
     if not fits:
-        raise ConfigError(f"{name}: expected {expected}, got {got!r}")
+        raise ConfigError(f"{name}: expected {expected}, got {got!r:.200}")
 
 
 def require_shares(config: object, *names: str) -> None:
@@ -55,17 +55,17 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return from_dict(typing.cast(type, kind), value, where)
     if origin is tuple:
         if not isinstance(value, list) or (args[-1] is not ... and len(value) != len(args)):
-            raise ConfigError(f"{where}: expected a list of {len(args)} values, got {value!r}")
+            raise ConfigError(f"{where}: expected a list of {len(args)} values, got {value!r:.200}")
         kinds = [args[0]] * len(value) if args[-1] is ... else args
         return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
     if origin is dict:
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: expected a mapping, got {value!r}")
+            raise ConfigError(f"{where}: expected a mapping, got {value!r:.200}")
         return {_convert(args[0], k, where): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
-        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
+        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r:.200}")
     return value
 
 
@@ -83,7 +83,7 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
         ConfigError: naming the key, what was expected and what came.
     """
     if not isinstance(data, dict):
-        raise ConfigError(f"{where or cls.__name__}: expected a mapping, got {data!r}")
+        raise ConfigError(f"{where or cls.__name__}: expected a mapping, got {data!r:.200}")
     hints = typing.get_type_hints(cls)
     prefix = f"{where}." if where else ""
     fields = {f.name.removesuffix("_"): f for f in dataclasses.fields(typing.cast(Any, cls))}

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from m2a_core.errors import ConfigError
+from m2a_core.yaml_file import read_yaml
 from m2a_ros.parameters.declarations import all_parameters
 from m2a_ros.parameters.settings import Settings, check_cameras
 from m2a_ros.parameters.spec import ParameterSpec
@@ -37,8 +38,8 @@ def read_parameters(path: str | Path, node: str = NODE) -> dict[str, Any]:
         ConfigError: the file cannot be read or is no parameter file.
     """
     try:
-        data: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data: Any = read_yaml(Path(path))
+    except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"parameter file {path}: cannot be read ({error})") from error
     if not isinstance(data, dict):
         raise ConfigError(f"parameter file {path}: expected '/**: {{ros__parameters: ...}}', got {data!r:.80}")

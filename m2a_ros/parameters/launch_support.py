@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from m2a_core.errors import ConfigError
+from m2a_core.yaml_file import read_yaml
 from m2a_ros.parameters.settings import check_cameras
 
 PLACEHOLDER = "{camera}"
@@ -82,7 +83,7 @@ def cameras_of_parameters(path: str | Path, values: Mapping[str, Any]) -> list[s
     names = values.get("cameras", ["front"])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(
-            f"parameter file {path}: 'cameras' is {names!r}, expected a list of names such as [front, rear]"
+            f"parameter file {path}: 'cameras' is {names!r:.200}, expected a list of names such as [front, rear]"
         )
     return list(check_cameras(names))
 
@@ -94,19 +95,19 @@ def cameras_from_file(path: str | Path) -> list[CameraTopics]:
         ConfigError: the file is missing or holds something else.
     """
     try:
-        data: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data: Any = read_yaml(Path(path))
+    except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"cameras_file {path}: cannot be read ({error})") from error
     listed = data.get("cameras") if isinstance(data, Mapping) and set(data) == {"cameras"} else None
     if not isinstance(listed, Mapping) or not listed:
-        raise ConfigError(f"cameras_file {path}: expected 'cameras: {{NAME: {{image: TOPIC}}}}', got {data!r}")
+        raise ConfigError(f"cameras_file {path}: expected 'cameras: {{NAME: {{image: TOPIC}}}}', got {data!r:.80}")
     check_cameras(str(name) for name in listed)
     found = []
     for name, topics in listed.items():
         fits = isinstance(topics, Mapping) and "image" in topics and set(topics) <= set(_FILE_KEYS)
         if not fits or not all(isinstance(topic, str) and topic for topic in topics.values()):
             raise ConfigError(
-                f"cameras_file {path}: camera '{name}' has {topics!r}, expected topics by {', '.join(_FILE_KEYS)}, "
+                f"cameras_file {path}: camera '{name}' has {topics!r:.80}, expected topics by {', '.join(_FILE_KEYS)}, "
                 "'image' at least"
             )
         found.append(CameraTopics(str(name), **topics))

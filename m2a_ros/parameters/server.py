@@ -85,7 +85,7 @@ class ParameterServer:
         if bad:
             given = self._node._parameter_overrides[spec.name].value
             self._refused[spec.name] = (
-                f"parameter '{spec.name}' is {given!r}, expected {spec.expected}: {spec.description}"
+                f"parameter '{spec.name}' is {given!r:.200}, expected {spec.expected}: {spec.description}"
             )
 
     def _declare_cameras(self) -> None:
@@ -125,7 +125,7 @@ class ParameterServer:
             if not spec.live and self._is_configured() and change.value != self.value(spec.name):
                 return _refuse(f"'{spec.name}' is fixed while the node is configured: deactivate and clean up first")
             if change.type_ == Parameter.Type.NOT_SET or not spec.allows(change.value):
-                return _refuse(f"'{spec.name}' is {change.value!r}, expected {spec.expected}")
+                return _refuse(f"'{spec.name}' is {change.value!r:.200}, expected {spec.expected}")
             values[change.name] = change.value
         if not ours:
             return SetParametersResult(successful=True)

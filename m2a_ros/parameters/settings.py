@@ -93,7 +93,9 @@ class Settings:
             if spec.required and not value:
                 raise ConfigError(f"parameter '{spec.name}' is empty, expected {spec.expected}: {spec.description}")
             if not spec.allows(value):
-                raise ConfigError(f"parameter '{spec.name}' is {value!r}, expected {spec.expected}: {spec.description}")
+                raise ConfigError(
+                    f"parameter '{spec.name}' is {value!r:.200}, expected {spec.expected}: {spec.description}"
+                )
         thresholds = {
             spec.name.removeprefix("thresholds."): values[spec.name]
             for spec in THRESHOLD_PARAMETERS
