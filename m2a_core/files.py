@@ -18,6 +18,9 @@ import numpy as np
 
 from m2a_core.errors import DataError
 
+MAX_UNPACKED = 1 << 30
+"""Bytes of all arrays of an .npz."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file; a killed process leaves the old one or the new one."""
@@ -117,6 +120,7 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
         DataError: the file cannot be read or has no such array.
     """
     try:
+        _require_sane(path)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
@@ -128,5 +132,20 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
                 raise DataError(f"{path}: expected {asked}, the file holds {names}")
             array: np.ndarray = loaded[wanted]
             return array
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as a NumPy file ({error})") from error
+    # An encrypted archive is a RuntimeError to Python, an unknown compression a NotImplementedError.
+    except (
+        OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, SyntaxError, MemoryError,
+        OverflowError,
+    ) as error:  # fmt: skip
+        raise DataError(f"{path}: cannot be read as a NumPy file ({str(error)[:300]})") from error
+
+
+def _require_sane(path: Path) -> None:
+    """Refuse pipes and devices, and an archive that says it unpacks to more than any map, before memory is taken."""
+    if path.exists() and not path.is_file():
+        raise OSError("not a regular file")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_UNPACKED:
+            raise ValueError(f"unpacks to {unpacked} bytes, expected at most {MAX_UNPACKED}")

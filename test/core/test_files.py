@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2a_core.files import json_text, read_json, write_json
+from m2a_core import files
+from m2a_core.errors import DataError
+from m2a_core.files import json_text, read_array, read_json, write_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -29,3 +34,30 @@ def test_numbers_that_json_lacks_become_null(value):
 def test_numpy_values_and_tuples_are_written(tmp_path):
     write_json(tmp_path / "a.json", {"a": np.float32(0.5), "b": (np.int64(3), np.nan), "c": np.array([[1.0, np.inf]])})
     assert read_json(tmp_path / "a.json") == {"a": 0.5, "b": [3, None], "c": [[1.0, None]]}
+
+
+def bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as file:
+        file.write(bytes(1 << 21))
+
+
+def encrypted(path):
+    np.savez(path, a=np.zeros(3))
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+
+
+def huge_header(path):
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    data = path.with_suffix(".npy").read_bytes().replace(b"(3,), }" + b" " * 12, b"(999999999999,), }  ")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("put", [bomb, encrypted, huge_header, os.mkfifo])
+def test_arrays_that_cannot_be_are_refused(tmp_path, put, monkeypatch):
+    monkeypatch.setattr(files, "MAX_UNPACKED", 1 << 20)
+    put(tmp_path / "a.npz")
+    with pytest.raises(DataError, match=r"a\.npz: cannot be read as a NumPy file"):
+        read_array(tmp_path / "a.npz")
