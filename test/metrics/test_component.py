@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m2a_core.metrics.component import TAUS, Track, component_metrics, frame_components
+from m2a_core.metrics.component import TAUS, FrameComponents, Track, component_metrics, frame_components
 from m2a_core.metrics.pixel import split_scores
 from m2a_core.metrics.smiyc_curve import FrameBins, pooled_curve
 
@@ -133,3 +133,9 @@ def test_nothing_true_and_nothing_predicted_has_no_value() -> None:
     empty = frame_components(np.zeros((40, 40), np.float32), np.zeros((40, 40), np.uint8), 0.5, Track.ANOMALY)
     result = component_metrics([empty])
     assert np.isnan([result.f1_star, result.siou, result.ppv]).all()
+
+
+def test_a_component_exactly_at_a_threshold_is_found_and_is_not_false() -> None:
+    assert 0.5 in TAUS
+    result = component_metrics([FrameComponents(siou=(0.5,), ppv=(0.5,))])
+    assert result.f1_star == pytest.approx(np.count_nonzero(np.array(TAUS) <= 0.5) / len(TAUS))

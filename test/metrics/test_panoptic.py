@@ -117,3 +117,11 @@ def test_summary_keeps_the_unknown_apart() -> None:
 def test_sizes_are_checked() -> None:
     with pytest.raises(DataError, match="same size"):
         PanopticQuality().update(Segments(np.zeros((2, 2)), {}), Segments(np.zeros((2, 3)), {}))
+
+
+@pytest.mark.parametrize(("on_void", "false"), [(4, 1), (5, 1), (6, 0)])
+def test_a_segment_is_excused_when_more_than_half_of_it_is_on_void(on_void: int, false: int) -> None:
+    truth_ids = np.array([[0] * on_void + [1] * (10 - on_void)])
+    quality = PanopticQuality()
+    quality.update(Segments(np.full((1, 10), 7), {7: 2}), Segments(truth_ids, {1: 0}))
+    assert (quality.tallies[2].fp if 2 in quality.tallies else 0) == false
