@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ from m2a_core.contract.io_spec import OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import EngineError, InferenceError, RestartNeededError, ToleranceError
 from m2a_core.metrics.parity import compare
+from m2a_core.ops.native_code import keep_hash
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.runtime.trt_runtime import TensorRtRuntime, default_engine
 from m2a_core.trt import engine as engine_module
+from m2a_core.trt import plugin_build
 from m2a_core.trt.engine_manifest import (
     NOT_VERIFIED,
     VERIFIED,
@@ -80,12 +83,16 @@ def backend(bundle, cuda, damage, monkeypatch) -> FakeBackend:
 
 
 @pytest.fixture
-def load(bundle, images, reference, backend) -> Callable[..., TensorRtRuntime]:
+def load(bundle, images, reference, backend, monkeypatch, tmp_path) -> Callable[..., TensorRtRuntime]:
     """Loads an engine, verified before or not."""
     path = default_engine(bundle.onnx_path)
-    plugin = path.with_name("plugin.so")
     path.write_bytes(b"an engine")
+    # Where a library that was built here lies, as `ensure_plugin` leaves it.
+    plugin = tmp_path / "plugin-1" / plugin_build.LIBRARY
+    plugin.parent.mkdir(mode=0o700)
     plugin.write_bytes(b"m2a-plugin-identity:" + 64 * b"1")
+    keep_hash(plugin)
+    monkeypatch.setattr(plugin_build, "find_built", partial(plugin_build.find_built, cache=tmp_path))
     save_reference(reference_path(path), images, reference)
     key = EngineKey(
         bundle.manifest.onnx_sha256, identity_of(plugin), "tensorrt", "1.0", "sm89", "RTX 4090", 24 << 10, "fp16", SIZE,
