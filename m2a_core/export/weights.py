@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from m2a_core.bundle.loading import hash_file, sha256_of
-from m2a_core.errors import CheckpointError
+from m2a_core.errors import CheckpointError, ConfigError
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import ModelConfig, build_model
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
 from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
@@ -47,6 +48,8 @@ def load_trained(path: Path, model: str) -> tuple[Mask2Anomaly, dict[str, str]]:
         found = _stated_config(path, metadata)
         if found.get("attention") in get_args(AttentionKind):
             config = named_config(model, found["attention"])
+        # One network serves several label sets: the file says which classes its head knows.
+        config = dataclasses.replace(config, labels=_stated_labels(path, found, config.labels))
         network = build_model(config)
         _check_config(path, found, config)
         network.load_state_dict(map_names(read_state_dict(path), network.state_dict(), _TRAINED, str(path)).tensors)
@@ -75,6 +78,23 @@ def _stated_config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: no configuration in the metadata; expected weights written by `m2a train`")
     return found
+
+
+def _stated_labels(path: Path, found: dict[str, Any], own: LabelSet) -> LabelSet:
+    """The label set in a configuration; the model's own where it states none."""
+    stated = found.get("labels")
+    if stated is None:
+        return own
+    try:
+        return LabelSet(
+            name=stated["name"],
+            names=tuple(stated["names"]),
+            things=frozenset(stated["things"]),
+            colors=tuple((red, green, blue) for red, green, blue in stated["colors"]),
+            road=stated["road"],
+        )
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the label set in the metadata cannot be read ({error})") from error
 
 
 def _check_config(path: Path, found: dict[str, Any], config: ModelConfig) -> None:

@@ -22,6 +22,7 @@ from m2a_core.export.bundle_writer import export_bundle
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.verify import _agreements, verify
 from m2a_core.export.weights import load_trained
+from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
 from m2a_core.model import MODELS, build_model
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.factory import create_runtime
@@ -170,6 +171,14 @@ def test_weights_trained_with_another_attention_are_loaded_with_it(tmp_path, mon
     save_weights(build_model(config).state_dict(), config, tmp_path / "w.safetensors", {})
     network, _ = load_trained(tmp_path / "w.safetensors", "small")
     assert network.config == config
+
+
+def test_weights_bring_the_classes_that_their_head_knows(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "small", SMALL)
+    config = replace(SMALL, labels=CITYSCAPES19 if SMALL.labels != CITYSCAPES19 else CAMVID11)
+    save_weights(build_model(config).state_dict(), config, tmp_path / "w.safetensors", {})
+    network, _ = load_trained(tmp_path / "w.safetensors", "small")
+    assert network.config.labels == config.labels
 
 
 def test_thresholds_are_placeholders_until_they_are_chosen():
