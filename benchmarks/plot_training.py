@@ -18,7 +18,7 @@ import numpy as np
 
 from m2a_core.reporting.charts import Axis, Series, line_chart, standalone
 
-LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic")
+LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic", "excess")
 METRICS = {
     "miou": "mIoU", "anomaly_auprc": "AuPRC", "anomaly_fpr95": "FPR95", "msp_auprc": "MSP AuPRC",
 }  # fmt: skip
