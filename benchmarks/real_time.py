@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--resolution", default="image", help="output.resolution: image, network or WIDTHxHEIGHT")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--side", choices=("node", "usual", "both"), default="node")
-    parser.add_argument("--horizon", choices=("auto", "off"), default="off", help="horizon.window of the node")
+    parser.add_argument("--horizon", action="store_true", help="with the second look at the road's far end")
     parser.add_argument("--domain", type=int, default=96, help="ROS domain to be alone in")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
     args = parser.parse_args()

@@ -220,6 +220,7 @@ def run_node(settings: dict[str, Any]) -> None:
         "extrinsics": "parameters",
         "diagnostics": {"period": 0.5},
         "output": {"resolution": settings["resolution"]},
+        "horizon": {"window": settings["horizon"]},
     }
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump({"/**": {"ros__parameters": parameters}}, file)
