@@ -23,7 +23,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
 import m2a_ros.node.node
-from benchmarks.ros_overhead_roles import OUTPUTS, ConstantEngine, UsualNode
+from benchmarks.ros_overhead_roles import OUTPUTS, ConstantModel, UsualNode
 from m2a_ros.camera.frame_slot import Arrival
 from m2a_ros.process.dds import local_environment
 
@@ -76,8 +76,8 @@ def main() -> None:
     reader = rclpy.create_node("reader")
     for topic, kind in OUTPUTS.values():
         reader.create_subscription(kind, topic, lambda _: None, 1)
-    ConstantEngine.size = (args.height, args.width)
-    m2a_ros.node.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
+    ConstantModel.size = (args.height, args.width)
+    m2a_ros.node.node.LoadedModel = ConstantModel  # type: ignore[misc,assignment]
     image, info = images(args.height, args.width)
     ours = {}
     for width in (960, 0):
@@ -88,7 +88,9 @@ def main() -> None:
 
         def frame(node: m2a_ros.node.node.M2aNode = node) -> None:
             image.header.stamp = node.get_clock().now().to_msg()
-            node._pipelines["front"].process(Arrival("front", image), node._tuning, node._inputs["front"])
+            pipeline = node._pipelines["front"]
+            job = pipeline.prepare(Arrival("front", image), node._tuning, node._inputs["front"])
+            pipeline.finish(job)
 
         frame()  # Fills the buffers that are kept.
         ours[width] = timed(f"node, overlay.max_width {width}", frame, args.repeats)

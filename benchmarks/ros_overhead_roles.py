@@ -28,6 +28,7 @@ from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.images import read_image
 from m2a_core.labels.label_set import CAMVID11
 from m2a_core.overlay import draw_overlay, shrink
+from m2a_core.perception.perceiving import Perceiving, Steps
 from m2a_core.types import OpenSetResult, UnknownInstance
 from m2a_ros.images.conversions import fill_image, fill_jpeg
 from m2a_ros.outputs import output_spec
@@ -66,30 +67,43 @@ def constant_result(height: int, width: int) -> OpenSetResult:
         anomaly[y0:y1, x0:x1], open_set[y0:y1, x0:x1] = 0.95, CAMVID11.unknown_id
         instances.append(UnknownInstance(number, 0.9, (x1 - x0) * (y1 - y0), bbox, contour, contact))
     return OpenSetResult(
-        anomaly=anomaly, open_set=open_set,
+        anomaly=anomaly, score=anomaly, open_set=open_set,
         panoptic=open_set.astype(np.int32) * 256, unknown_instances=ids, instances=tuple(instances),
     )  # fmt: skip
 
 
-class ConstantEngine:
-    """Stands for the node's engine and for its perception: no network, no heads."""
+class ConstantModel:
+    """Stands for the node's model and for its perception: no network, no heads."""
 
     size = (1080, 1920)
 
     def __init__(self, settings: Any, warn: Any) -> None:
-        self.backend = "constant"
+        self.backend, self.labels = "constant", CAMVID11
+        self.batch_sizes, self.is_accelerated = (1,), False
         self._result = constant_result(*self.size)
         self.manifest = Manifest(
             name="constant", onnx_file="none.onnx", onnx_sha256=64 * "0", input_size=(512, 1024), num_queries=100,
             labels=CAMVID11, thresholds=Thresholds(0.5, 0.5), mean=(0, 0, 0), std=(1, 1, 1), license="none",
         )  # fmt: skip
 
-    def perception(self, settings: Any) -> ConstantEngine:
+    def perception(self, settings: Any) -> ConstantModel:
         """Itself, whatever the thresholds."""
         return self
 
-    def infer(self, frame: Any, wanted: Any) -> OpenSetResult:
+    def begin(self, frame: Any, wanted: Any, last: Any = None, size: Any = None) -> Perceiving:
+        """A frame that nothing needs to look at."""
+        return Perceiving(self._steps())
+
+    def run(self, frames: Any) -> None:
+        """No network."""
+
+    def finish(self, frame: Perceiving) -> OpenSetResult:
         """The constant result."""
+        frame.advance()
+        return self._result
+
+    def _steps(self) -> Steps:
+        yield []
         return self._result
 
     def close(self) -> None:
@@ -232,8 +246,8 @@ def main() -> None:
         from m2a_ros.node.process import run
 
         if role == "constant":
-            ConstantEngine.size = (height, width)
-            m2a_ros.node.node.Engine = ConstantEngine  # type: ignore[misc,assignment]
+            ConstantModel.size = (height, width)
+            m2a_ros.node.node.LoadedModel = ConstantModel  # type: ignore[misc,assignment]
         run([sys.argv[0], *ros, "-p", f"model:={model}", "-p", f"overlay.max_width:={overlay}"])
         return
     rclpy.init(args=[])
