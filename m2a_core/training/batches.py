@@ -13,6 +13,7 @@ from m2a_core.errors import M2aError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.datasets import LabelledImage
+from m2a_core.training.frames_by_class import FramesByClass
 from m2a_core.training.outliers import AnomalyMix
 from m2a_core.training.targets import IGNORE, Target, make_target
 from m2a_core.training.transforms import augment
@@ -43,6 +44,12 @@ class Batches:
         """
         self.frames, self.mix, self.labels, self.data, self.seed = frames, mix, labels, data, seed
         self.own_frames = own_frames or {}
+        self.by_class: dict[int, FramesByClass] = {}
+
+    def _by_class(self, stage_index: int, frames: Sequence[LabelledImage]) -> FramesByClass:
+        if stage_index not in self.by_class:
+            self.by_class[stage_index] = FramesByClass(frames, self.labels.num_classes)
+        return self.by_class[stage_index]
 
     def get(
         self, stage: StageConfig, stage_index: int, step: int, rank: int = 0, world: int = 1
@@ -71,7 +78,10 @@ class Batches:
             epoch, index = divmod(position, len(frames))
             order = np.random.default_rng([self.seed, stage_index, epoch]).permutation(len(frames))
             rng = np.random.default_rng([self.seed, stage_index, position, 1])
-            frame = frames[order[index]]
+            chosen, wanted = int(order[index]), None
+            if stage.rare_frames > 0 and rng.random() < stage.rare_frames:
+                chosen, wanted = self._by_class(stage_index, frames).draw(rng)
+            frame = frames[chosen]
             instances = None if frame.instances is None else frame.instances.copy()
             image, label = frame.image.copy(), frame.label.copy()
             outlier = np.zeros(label.shape, bool) if frame.outlier is None else frame.outlier.copy()
@@ -81,8 +91,9 @@ class Batches:
             if rng.random() < stage.outlier_prob:
                 mix.add_unknown(image, label, outlier, int(rng.integers(1, 4)), rng)
             image, label, outlier, instances = augment(
-                image, label, outlier, stage.augment or self.data.augment, rng, instances, self.labels.road
-            )
+                image, label, outlier, stage.augment or self.data.augment, rng, instances, self.labels.road,
+                wanted,
+            )  # fmt: skip
             images.append(image)
             label, outlier, *more = _pad(label, outlier, *([] if instances is None else [instances]))
             targets.append(

@@ -120,6 +120,8 @@ class StageConfig:
         ema: decay of the averaged weights that are validated and saved; 0 = no averaging.
         outlier_prob: probability that an image gets pasted outliers.
         known_paste_prob: probability that an image gets pasted known objects, so that pasting is no evidence.
+        rare_frames: probability that an image is drawn by class: a class first, each as likely as any other, then a
+            frame that shows it; the crop is centred on that class where ``augment.rare_crop`` asks for one.
         loss: losses of this stage.
         mix: in place of `DataConfig.mix`; empty = that.
         augment: in place of `DataConfig.augment`; None = that.
@@ -141,6 +143,7 @@ class StageConfig:
     ema: float = 0.998
     outlier_prob: float = 0.0
     known_paste_prob: float = 0.0
+    rare_frames: float = 0.0
     loss: LossConfig = field(default_factory=LossConfig)
     mix: dict[str, float] = field(default_factory=dict)
     augment: AugmentConfig | None = None
@@ -151,7 +154,7 @@ class StageConfig:
         """Check ranges."""
         require_counts(self, "iterations", "batch_size")
         require_mix("mix", self.mix)
-        require_shares(self, "min_lr", "ema", "outlier_prob", "known_paste_prob")
+        require_shares(self, "min_lr", "ema", "outlier_prob", "known_paste_prob", "rare_frames")
         require(self.lr > 0, "lr", "more than 0", self.lr)
         require_choice(self, "schedule", SCHEDULES)
         if self.loss.contrastive != "none":

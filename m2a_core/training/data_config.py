@@ -38,6 +38,9 @@ class AugmentConfig:
         flip: probability of a left-right flip.
         rare_crop: probability that the crop is centred on a random class instead of a random pixel.
         road_paint: probability that stripes in yellow or white are painted on the road, which stays road.
+        road_marks: probability that flat things are drawn on the road, which stays road: lids, mended asphalt, puddles
+            that mirror the scene, light between leaves.
+        text: probability that text is written over the image, as recorders and agencies do; classes stay.
         letterbox: probability that the whole frame is shrunk into the crop with padding right or below.
         color: strength of brightness, contrast, saturation and hue jitter, 0..1.
         degrade: probability of each of blur, noise and JPEG compression of the whole image.
@@ -51,6 +54,8 @@ class AugmentConfig:
     flip: float = 0.5
     rare_crop: float = 0.5
     road_paint: float = 0.0
+    road_marks: float = 0.0
+    text: float = 0.0
     letterbox: float = 0.1
     color: float = 0.4
     degrade: float = 0.2
@@ -62,7 +67,7 @@ class AugmentConfig:
         require_choice(self, "scale_base", SCALE_BASES)
         require_choice(self, "scale_draw", SCALE_DRAWS)
         require(self.aspect >= 1, "aspect", "at least 1", self.aspect)
-        require_shares(self, "flip", "rare_crop", "road_paint", "letterbox", "color", "degrade")
+        require_shares(self, "flip", "rare_crop", "road_paint", "road_marks", "text", "letterbox", "color", "degrade")
 
 
 @dataclass(frozen=True)

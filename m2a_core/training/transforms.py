@@ -8,6 +8,7 @@ import numpy as np
 from m2a_core.labels.label_set import CAMVID11
 from m2a_core.preprocess import PADDING_COLOR
 from m2a_core.training.config import AugmentConfig
+from m2a_core.training.hard_negatives import mark_road, write_text
 from m2a_core.training.targets import IGNORE
 
 
@@ -19,6 +20,7 @@ def augment(
     rng: np.random.Generator,
     instances: np.ndarray | None = None,
     road: int | None = CAMVID11.road,
+    wanted: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Augment one frame and cut the training crop.
 
@@ -29,7 +31,8 @@ def augment(
         cfg: what to do.
         rng: source of randomness.
         instances: int32 [H0, W0], or None.
-        road: class id of the road, which stripes are painted on, or None.
+        road: class id of the road, which stripes and marks are drawn on, or None.
+        wanted: the class that a crop on a class is centred on, where the frame shows it; None = one at random.
 
     Returns:
         The same four at the crop's size; padding is the mean colour, void, no outlier and no instance.
@@ -37,6 +40,11 @@ def augment(
     height, width = cfg.crop
     if rng.random() < cfg.road_paint and road is not None:
         image = paint_road(image, label, rng, road)
+    # A probability of 0 draws no number: stages without these see the same numbers as before there were any.
+    if cfg.road_marks > 0 and rng.random() < cfg.road_marks and road is not None:
+        image = mark_road(image, label, rng, road)
+    if cfg.text > 0 and rng.random() < cfg.text:
+        image = write_text(image, rng)
     if rng.random() < cfg.letterbox:
         scale_y = scale_x = min(height / image.shape[0], width / image.shape[1]) * rng.uniform(0.6, 1.0)
     else:
@@ -49,7 +57,7 @@ def augment(
         scale_y, scale_x = scale / stretch, scale * stretch
     # The crop is cut at the source's resolution first: scaling pixels that are thrown away costs most of the time.
     cut_h, cut_w = min(image.shape[0], round(height / scale_y)), min(image.shape[1], round(width / scale_x))
-    focus = _focus(label, outlier, rng) if rng.random() < cfg.rare_crop else None
+    focus = _focus(label, outlier, rng, wanted) if rng.random() < cfg.rare_crop else None
     y = _start(image.shape[0], cut_h, None if focus is None else focus[0], rng)
     x = _start(image.shape[1], cut_w, None if focus is None else focus[1], rng)
     window = (slice(y, y + cut_h), slice(x, x + cut_w))
@@ -86,9 +94,13 @@ def _nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return ids[rows][:, cols]
 
 
-def _focus(label: np.ndarray, outlier: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
-    """A pixel of the outliers, if there are any, else of a random class of the frame."""
-    if outlier.any():
+def _focus(
+    label: np.ndarray, outlier: np.ndarray, rng: np.random.Generator, wanted: int | None
+) -> tuple[int, int] | None:
+    """A pixel of the wanted class, else of the outliers, if there are any, else of a random class of the frame."""
+    if wanted is not None and (label == wanted).any():
+        where = np.flatnonzero(label == wanted)
+    elif outlier.any():
         where = np.flatnonzero(outlier)
     else:
         classes = np.unique(label)
