@@ -13,6 +13,7 @@ COMMANDS = {
     "replay": "m2a_ros.replay.command",
     "bag": "m2a_ros.bag.command",
     "health": "m2a_ros.node.health",
+    "doctor": "m2a_ros.node.doctor",
     "view": "m2a_ros.view.command",
     "layout": "m2a_ros.view.layout",
 }

@@ -10,8 +10,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from m2a_ros.camera.silence import shared_memory_problem
 from m2a_ros.process.dds import local_environment
+from m2a_ros.process.shared_memory import shared_memory_problem
 from test.ros.messages import image, scene
 from test.ros.rig import Rig
 
