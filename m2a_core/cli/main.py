@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "build-engine": "m2a_core.cli.build_engine",
     "convert": "m2a_core.cli.convert",
     "info": "m2a_core.cli.info",
+    "benchmark": "m2a_core.cli.benchmark",
 }
 
 EXIT_ERROR = 2
