@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from m2a_core.encoded_image import JPEG_SIGNATURE, PNG_SIGNATURE, inspect
 from m2a_core.errors import DataError
@@ -69,7 +69,7 @@ def read_header(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> Image
             orientation = (_png_exif(data) if kind == "PNG" else image.getexif()).get(_ORIENTATION, 1)
     except Image.DecompressionBombError as error:
         raise DataError(f"{source}: {error}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         got = f"{len(data)} bytes that are none" if data else "an empty file"
         if data.startswith(b"version https://git-lfs"):
             got = "a Git LFS pointer: fetch the file itself with git lfs pull"

@@ -150,7 +150,8 @@ def _ended(data: bytes, stream: EncodedImage | None, source: str) -> bytes:
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        return image
     except cv2.error:
         return None
 
@@ -165,7 +166,8 @@ def _to_8_bit(image: np.ndarray, header: ImageHeader, source: str) -> np.ndarray
         bits = 12 if image.max() < _TWELVE_BITS else 16
         if bits == 12:
             _say_twelve_bits(source)
-    return cv2.convertScaleAbs(image, alpha=255 / ((1 << bits) - 1))
+    scaled: np.ndarray = cv2.convertScaleAbs(image, alpha=255 / ((1 << bits) - 1))
+    return scaled
 
 
 @functools.cache

@@ -65,7 +65,8 @@ def _blend_classes(image: np.ndarray, ids: np.ndarray, labels: LabelSet) -> np.n
     # OpenCV's table look-up takes a small part of the time of NumPy's indexing.
     paint = cv2.applyColorMap(ids, np.rint(colors * opacity).astype(np.uint8)[:, None])
     keep = cv2.cvtColor(cv2.LUT(ids, np.rint(255 * (1 - opacity[:, 0])).astype(np.uint8)), cv2.COLOR_GRAY2RGB)
-    return cv2.add(cv2.multiply(image, keep, scale=1 / 255), paint)
+    blended: np.ndarray = cv2.add(cv2.multiply(image, keep, scale=1 / 255), paint)
+    return blended
 
 
 def draw_scores(scores: np.ndarray) -> np.ndarray:
@@ -78,11 +79,13 @@ def draw_scores(scores: np.ndarray) -> np.ndarray:
         uint8 [H, W, 3], RGB.
     """
     levels = np.rint(255 * np.clip(scores, 0, 1)).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    heat: np.ndarray = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return heat
 
 
 def _blend_heat(image: np.ndarray, anomaly: np.ndarray) -> np.ndarray:
-    return cv2.addWeighted(image, 0.4, draw_scores(anomaly), 0.6, 0)
+    blended: np.ndarray = cv2.addWeighted(image, 0.4, draw_scores(anomaly), 0.6, 0)
+    return blended
 
 
 def _draw_window(canvas: np.ndarray, box: tuple[int, int, int, int]) -> None:
@@ -96,7 +99,8 @@ def _draw_window(canvas: np.ndarray, box: tuple[int, int, int, int]) -> None:
 
 
 def _line_width(canvas: np.ndarray) -> int:
-    return max(1, round(min(canvas.shape[:2]) / 300))
+    width: int = max(1, round(min(canvas.shape[:2]) / 300))
+    return width
 
 
 def _draw_instances(canvas: np.ndarray, result: OpenSetResult) -> None:

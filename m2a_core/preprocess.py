@@ -54,7 +54,8 @@ class Geometry:
         valid = values[: self.valid[0], : self.valid[1]]
         if self.valid == self.original:
             return np.ascontiguousarray(valid)
-        return cv2.resize(valid, self.original[::-1], interpolation=cv2.INTER_LINEAR)
+        resized: np.ndarray = cv2.resize(valid, self.original[::-1], interpolation=cv2.INTER_LINEAR)
+        return resized
 
     def undo_labels(self, ids: np.ndarray, stride: int = 1, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """Bring an id map back to the image: every pixel takes the id under its centre, no id is made up.
@@ -76,7 +77,8 @@ class Geometry:
             for span, n, valid, size in zip(spans, self.original, self.valid, ids.shape, strict=True)
         )
         # Columns first: they are gathered one by one, from the few rows that there are; rows are copied whole.
-        return np.take(np.take(ids, cols, axis=1), rows, axis=0)
+        labels: np.ndarray = np.take(np.take(ids, cols, axis=1), rows, axis=0)
+        return labels
 
 
 class Letterbox:

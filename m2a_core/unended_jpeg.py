@@ -67,6 +67,7 @@ def _rows_missing(data: bytes, pixels: np.ndarray) -> int:
 
 def _imdecode(data: bytes) -> np.ndarray | None:
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        return image
     except cv2.error:
         return None

@@ -177,7 +177,8 @@ def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
     """The bundle's perception, or the checkpoint's."""
     if args.checkpoint is not None:
         # By name, as commands are: torch stays out of what the running path can reach.
-        return import_module("m2a_core.cli.checkpoint").load_perception(args)
+        perception: Perception | CheckpointPerception = import_module("m2a_core.cli.checkpoint").load_perception(args)
+        return perception
     given = [f"--{name}" for name in ("size", "flip", "refine", "attention", "decision") if getattr(args, name)]
     if given:
         raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
@@ -212,7 +213,8 @@ def _jpeg(image: np.ndarray) -> bytes:
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
         raise DataError(f"overlay of size {image.shape[:2]}: OpenCV cannot write it as JPEG")
-    return data.tobytes()
+    encoded: bytes = data.tobytes()
+    return encoded
 
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -166,7 +166,7 @@ def draw_cutout(image: np.ndarray, cutout: Cutout, camera: GroundCamera, pose: P
         ]
     )
     warped = cv2.warpAffine(soft, matrix, (camera.width, camera.height), flags=cv2.INTER_LINEAR)
-    alpha = warped[..., 3]
+    alpha: np.ndarray = warped[..., 3]
     image *= 1 - alpha[..., None]
     image += warped[..., :3]
     return alpha

@@ -57,7 +57,8 @@ class Sample:
                 f"{self.overlay}: overlay is {added.dtype.name} {list(added.shape)}, its image {self.image} is "
                 f"{list(image.shape)}: same size needed"
             )
-        return np.clip(image + added.astype(np.int64), 0, 255).astype(np.uint8)
+        blended: np.ndarray = np.clip(image + added.astype(np.int64), 0, 255).astype(np.uint8)
+        return blended
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if size == ids.shape:
         return ids
     rows, cols = (np.arange(new) * old // new for new, old in zip(size, ids.shape, strict=True))
-    return ids[rows][:, cols]
+    resized: np.ndarray = ids[rows][:, cols]
+    return resized
 
 
 def require(folder: Path, layout: str, what: str) -> Path:

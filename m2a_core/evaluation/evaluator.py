@@ -51,7 +51,7 @@ class Evaluation:
         """The figures as JSON values; null where one is undefined. Fractions in [0, 1]."""
         pixel, parts = self.pixel, self.components
         headline = self.binned if self.by_benchmark else pixel
-        figures = {
+        figures: dict[str, Any] = {
             "auprc": headline.auprc,
             "fpr95": headline.fpr95,
             "auroc": headline.auroc,
@@ -72,7 +72,8 @@ class Evaluation:
             "smiyc_binned": dict(vars(self.binned)),
             "failed": self.failed,
         }
-        return _without_nan(figures)
+        plain: dict[str, Any] = _without_nan(figures)
+        return plain
 
 
 def evaluate_pairs(

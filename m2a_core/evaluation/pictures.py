@@ -54,7 +54,8 @@ def heat(score: np.ndarray, reading: Reading) -> np.ndarray:
     high = high if reading.high is None else reading.high
     scaled = np.clip((finite - low) / max(high - low, 1e-12), 0, 1)
     colors = cv2.applyColorMap((scaled * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)
+    rgb: np.ndarray = cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def decision(image: np.ndarray | None, score: np.ndarray, truth: np.ndarray, threshold: float) -> np.ndarray:

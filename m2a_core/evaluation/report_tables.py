@@ -110,5 +110,6 @@ def _figure(figures: Mapping[str, Any], key: str) -> float | None:
         return value
     group, _, quality = key.partition(".")
     if quality:
-        return figures.get("panoptic", {}).get(group, {}).get(quality)
+        figure: float | None = figures.get("panoptic", {}).get(group, {}).get(quality)
+        return figure
     return figures.get(key)

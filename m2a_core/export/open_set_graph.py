@@ -121,7 +121,8 @@ class OpenSetGraph(nn.Module):
 
 def _class_scores(known_probs: Tensor, masks: Tensor) -> Tensor:
     """Known probabilities [B, Q, K] and masks [B, Q, P, h, w] to S [B, K, P, h, w]."""
-    return torch.matmul(known_probs.transpose(1, 2), masks.flatten(2)).unflatten(2, masks.shape[2:])
+    scores: Tensor = torch.matmul(known_probs.transpose(1, 2), masks.flatten(2)).unflatten(2, masks.shape[2:])
+    return scores
 
 
 class _Upsample4(nn.Module):
@@ -139,7 +140,8 @@ class _Upsample4(nn.Module):
         """Upsample; borders repeat."""
         assert isinstance(self.kernel, Tensor)
         padded = F.pad(maps.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
-        return F.conv2d(padded, self.kernel).unflatten(0, maps.shape[:2])
+        phases: Tensor = F.conv2d(padded, self.kernel).unflatten(0, maps.shape[:2])
+        return phases
 
 
 def _place(phases: Tensor, size: tuple[int, int]) -> Tensor:

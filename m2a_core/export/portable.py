@@ -6,6 +6,8 @@ stripped. Shape legend: B batch, S keys, N heads, D channels a head, L levels, P
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 import torch
 from onnx import helper
@@ -63,7 +65,7 @@ def attach_body(graph: onnx.ModelProto, opset: int, max_batch: int) -> None:
     graph.functions.append(function)
 
 
-def _describe(node: onnx.NodeProto, dims: dict[str, list]) -> tuple[tuple[int, ...], int, int, int]:
+def _describe(node: onnx.NodeProto, dims: dict[str, list[Any]]) -> tuple[tuple[int, ...], int, int, int]:
     """Levels (height, width in a row), points, heads, channels a head."""
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     dim = dims[node.input[0]][3].dim_value

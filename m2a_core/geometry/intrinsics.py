@@ -118,7 +118,8 @@ class Intrinsics:
         Without a rotation R their z is 1 where the camera looks ahead, so that they give a point when multiplied by
         its depth; 90 degrees and more off the axis of a fisheye it is 0 and less.
         """
-        return directions(pixels, self.matrix, self.model, self.distortion) @ self.rotation.T
+        rays: np.ndarray = directions(pixels, self.matrix, self.model, self.distortion) @ self.rotation.T
+        return rays
 
 
 def has_projection(info: Any) -> bool:

@@ -84,7 +84,8 @@ def _undistorted(points: np.ndarray, matrix: np.ndarray, distortion: np.ndarray,
 def _distorted(plane: np.ndarray, matrix: np.ndarray, distortion: np.ndarray) -> np.ndarray:
     none = np.zeros(3)
     rays = cv2.convertPointsToHomogeneous(plane)
-    return cv2.projectPoints(rays, none, none, matrix, distortion)[0].reshape(-1, 1, 2)
+    pixels: np.ndarray = cv2.projectPoints(rays, none, none, matrix, distortion)[0].reshape(-1, 1, 2)
+    return pixels
 
 
 def _fisheye_directions(plane: np.ndarray, distortion: np.ndarray, tolerance: float) -> np.ndarray:
@@ -108,7 +109,8 @@ def _fisheye_directions(plane: np.ndarray, distortion: np.ndarray, tolerance: fl
 
 def _fisheye_radius(angle: np.ndarray, k: np.ndarray) -> np.ndarray:
     square = angle**2
-    return angle * (1 + square * (k[0] + square * (k[1] + square * (k[2] + square * k[3]))))
+    radius: np.ndarray = angle * (1 + square * (k[0] + square * (k[1] + square * (k[2] + square * k[3]))))
+    return radius
 
 
 def _unfit(model: str, coefficients: np.ndarray) -> DataError:

@@ -109,4 +109,5 @@ def _outline(instance: UnknownInstance, projector: GroundProjector, foot: np.nda
 def _covariance(forward: np.ndarray, left: np.ndarray, widths: tuple[float, float, float]) -> np.ndarray:
     """Of uniform distributions of these widths, forward, left and up."""
     axes = np.column_stack([forward, left, [0.0, 0.0, 1.0]])
-    return axes @ np.diag(np.square(widths) / 12) @ axes.T
+    covariance: np.ndarray = axes @ np.diag(np.square(widths) / 12) @ axes.T
+    return covariance

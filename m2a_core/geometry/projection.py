@@ -128,7 +128,8 @@ class GroundProjector:
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Viewing directions float64 [N, 3] in the base frame of pixels [N, 2]; NaN where there is none."""
-        return self.intrinsics.rays(pixels) @ self.pose.rotation.T
+        rays: np.ndarray = self.intrinsics.rays(pixels) @ self.pose.rotation.T
+        return rays
 
     def ground(self, pixels: np.ndarray) -> np.ndarray:
         """Points where pixels meet the ground.
@@ -143,7 +144,7 @@ class GroundProjector:
         rays = self.rays(pixels)
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = np.where((rays[:, 2] < 0) & (self.height > 0), -self.height / rays[:, 2], np.nan)
-        points = self.position + scale[:, None] * rays
+        points: np.ndarray = self.position + scale[:, None] * rays
         points[:, 2] = np.where(np.isnan(scale), np.nan, self.ground_z)
         return points
 
@@ -160,7 +161,8 @@ class GroundProjector:
         rays = self.intrinsics.rays(pixels)
         with np.errstate(invalid="ignore", divide="ignore"):
             rays = np.where(rays[:, 2:] > 0, rays / rays[:, 2:], np.nan)
-        return self.position + depth * rays @ self.pose.rotation.T
+        points: np.ndarray = self.position + depth * rays @ self.pose.rotation.T
+        return points
 
     def distance_bounds(self, pixel: tuple[float, float], pixel_error: float) -> tuple[float, float]:
         """The nearest and farthest that a pixel's point on flat ground can be, from below the camera.
@@ -202,4 +204,5 @@ class GroundProjector:
         with np.errstate(invalid="ignore", divide="ignore"):
             scale = (foot - self.position) @ normal / (rays @ normal)
         scale = np.where(scale > 0, scale, np.nan)
-        return self.position + scale[:, None] * rays
+        points: np.ndarray = self.position + scale[:, None] * rays
+        return points

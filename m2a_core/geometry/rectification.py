@@ -57,7 +57,8 @@ class Rectifier:
             self._made_for = key
         if self._tables is None:
             return image
-        return cv2.remap(image, *self._tables, cv2.INTER_LINEAR)
+        rectified: np.ndarray = cv2.remap(image, *self._tables, cv2.INTER_LINEAR)
+        return rectified
 
 
 def rectified_info(info: Any) -> Any:
@@ -87,9 +88,10 @@ def _tables(info: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] |
             "calibrate the camera in the size that it sends",
         )
     if seen.is_fisheye:
-        return cv2.fisheye.initUndistortRectifyMap(
-            seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2
-        )
-    if not seen.distortion.size and np.array_equal(seen.matrix, wanted.matrix) and (seen.rotation == np.eye(3)).all():
+        make = cv2.fisheye.initUndistortRectifyMap
+    elif not seen.distortion.size and np.array_equal(seen.matrix, wanted.matrix) and (seen.rotation == np.eye(3)).all():
         return None
-    return cv2.initUndistortRectifyMap(seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2)
+    else:
+        make = cv2.initUndistortRectifyMap
+    columns, rows = make(seen.matrix, seen.distortion, seen.rotation, wanted.matrix, size, cv2.CV_16SC2)
+    return columns, rows

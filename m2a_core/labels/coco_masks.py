@@ -36,7 +36,10 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
         good = all(p.ndim == 1 and p.size >= 6 and p.size % 2 == 0 and np.isfinite(p).all() for p in polygons)
         if not polygons or not good:
             raise DataError(f"{source}: expected polygons of at least three points")
-        return mask.decode(mask.merge(mask.frPyObjects([p.tolist() for p in polygons], height, width)))
+        polygon_mask: np.ndarray = mask.decode(
+            mask.merge(mask.frPyObjects([p.tolist() for p in polygons], height, width))
+        )
+        return polygon_mask
     counts = segmentation.get("counts") if isinstance(segmentation, Mapping) else None
     compressed = isinstance(counts, str | bytes)
     runs = _decompressed(counts) if isinstance(counts, str | bytes) else counts
@@ -45,7 +48,8 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
     if not fits or list(segmentation.get("size", [])) != [height, width] or sum(runs or ()) != height * width:
         kind = "compressed run lengths" if compressed else "polygons or run lengths"
         raise DataError(f"{source}: expected {kind} of an image of {list(size)}")
-    return mask.decode(mask.frPyObjects({"size": [height, width], "counts": runs}, height, width))
+    run_mask: np.ndarray = mask.decode(mask.frPyObjects({"size": [height, width], "counts": runs}, height, width))
+    return run_mask
 
 
 def _decompressed(text: str | bytes) -> list[int] | None:

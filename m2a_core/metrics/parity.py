@@ -174,7 +174,8 @@ def _compare_frame(got: NetworkOutput, reference: NetworkOutput) -> dict[str, fl
 
 
 def _errors(got: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(np.abs(got - reference), nan=np.inf)
+    errors: np.ndarray = np.nan_to_num(np.abs(got - reference), nan=np.inf)
+    return errors
 
 
 def _typical(errors: np.ndarray) -> float:

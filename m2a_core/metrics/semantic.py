@@ -57,7 +57,8 @@ class Confusion:
         """IoU per class, float64 [num_classes]; NaN for a class neither true nor predicted anywhere."""
         hit = np.diag(self.counts).astype(np.float64)
         union = self.counts.sum(axis=1) + self.counts[:, :-1].sum(axis=0) - hit
-        return np.divide(hit, union, out=np.full_like(hit, np.nan), where=union > 0)
+        ratios: np.ndarray = np.divide(hit, union, out=np.full_like(hit, np.nan), where=union > 0)
+        return ratios
 
 
 def mean_iou(iou: np.ndarray) -> float:

@@ -97,7 +97,7 @@ class _PeakBytes(TorchDispatchMode):
     """Follows the storages that operators make, from birth to death."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._alive = 0
         self._holders: dict[int, int] = {}

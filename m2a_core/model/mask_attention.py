@@ -48,7 +48,10 @@ class Attention(nn.Module):
         if attend is not None:
             # Added, not chosen: for a boolean mask the exported graph would guard every row against being empty.
             mask = torch.zeros_like(attend, dtype=query.dtype).masked_fill(~attend, -torch.inf)[:, None]
-        return self.out_proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
+        attended: torch.Tensor = self.out_proj(
+            F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        )
+        return attended
 
 
 class MaskAttention(nn.Module):
@@ -87,12 +90,14 @@ class MaskAttention(nn.Module):
         """
         q, k = query + query_position, memory + memory_position
         if self.kind == "cross":
-            return self.norm(query + self.foreground(q, k, memory))
-        probability = mask_logits.sigmoid()
-        update = self.foreground(q, k, memory, _never_empty(probability >= 0.5))
-        if self.background is not None:
-            update = update + self.background(q, k, memory, _never_empty(probability <= 0.5))
-        return self.norm(query + update)
+            update = self.foreground(q, k, memory)
+        else:
+            probability = mask_logits.sigmoid()
+            update = self.foreground(q, k, memory, _never_empty(probability >= 0.5))
+            if self.background is not None:
+                update = update + self.background(q, k, memory, _never_empty(probability <= 0.5))
+        normed: torch.Tensor = self.norm(query + update)
+        return normed
 
 
 def _never_empty(attend: torch.Tensor) -> torch.Tensor:

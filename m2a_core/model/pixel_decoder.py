@@ -67,7 +67,10 @@ class DeformableAttention(nn.Module):
         # One product for both: the operator takes offsets and logits side by side.
         weight = torch.cat((self.sampling_offsets.weight, self.attention_weights.weight))
         bias = torch.cat((self.sampling_offsets.bias, self.attention_weights.bias))
-        return self.output_proj(ms_deform_attn(value, F.linear(query, weight, bias), shapes, self.points))
+        attended: torch.Tensor = self.output_proj(
+            ms_deform_attn(value, F.linear(query, weight, bias), shapes, self.points)
+        )
+        return attended
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -86,7 +89,8 @@ class DeformableEncoderLayer(nn.Module):
     def forward(self, source: torch.Tensor, position: torch.Tensor, shapes: Shapes) -> torch.Tensor:
         """Apply the layer to float [B, S, dim]."""
         source = self.norm1(source + self.attention(source + position, source, shapes))
-        return self.norm2(source + self.linear2(F.relu(self.linear1(source))))
+        normed: torch.Tensor = self.norm2(source + self.linear2(F.relu(self.linear1(source))))
+        return normed
 
 
 class FpnConv(nn.Module):

@@ -43,7 +43,8 @@ class DecoderLayer(nn.Module):
         query = self.mask_attention(query, query_position, memory, memory_position, mask_logits)
         q = query + query_position
         query = self.self_norm(query + self.self_attention(q, q, query))
-        return self.ffn_norm(query + self.linear2(F.relu(self.linear1(query))))
+        normed: torch.Tensor = self.ffn_norm(query + self.linear2(F.relu(self.linear1(query))))
+        return normed
 
 
 class TransformerDecoder(nn.Module):

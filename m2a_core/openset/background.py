@@ -20,7 +20,8 @@ def known_mask_scores(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.n
     Returns:
         Same dtype, [Q, H, W], in [0, 1].
     """
-    return softmax(class_logits)[:, :-1].max(axis=1)[:, None, None] * sigmoid(mask_logits)
+    scores: np.ndarray = softmax(class_logits)[:, :-1].max(axis=1)[:, None, None] * sigmoid(mask_logits)
+    return scores
 
 
 def background(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
@@ -33,7 +34,8 @@ def background(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
     Returns:
         Same dtype, [H, W], in [0, 1]; high where no query claims the pixel for a known class.
     """
-    return 1 - known_mask_scores(class_logits, mask_logits).max(axis=0)
+    scores: np.ndarray = 1 - known_mask_scores(class_logits, mask_logits).max(axis=0)
+    return scores
 
 
 def winning_query(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
@@ -46,4 +48,5 @@ def winning_query(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarr
     Returns:
         int32 [h, w], query indices.
     """
-    return known_mask_scores(class_logits, mask_logits).argmax(axis=0).astype(np.int32)
+    winners: np.ndarray = known_mask_scores(class_logits, mask_logits).argmax(axis=0).astype(np.int32)
+    return winners

@@ -28,7 +28,8 @@ def max_logit(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
 
     Hendrycks et al., ICML 2022 (https://arxiv.org/abs/1911.11132).
     """
-    return -class_scores(class_logits, mask_logits).max(axis=0)
+    anomaly: np.ndarray = -class_scores(class_logits, mask_logits).max(axis=0)
+    return anomaly
 
 
 def entropy(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
@@ -37,7 +38,10 @@ def entropy(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
     Chan et al., "Entropy Maximization and Meta Classification", ICCV 2021 (https://arxiv.org/abs/2012.06575), Eq. 1.
     """
     probabilities = softmax(class_scores(class_logits, mask_logits), axis=0)
-    return -(probabilities * np.log(probabilities)).sum(axis=0) / np.log(probabilities.dtype.type(len(probabilities)))
+    anomaly: np.ndarray = -(probabilities * np.log(probabilities)).sum(axis=0) / np.log(
+        probabilities.dtype.type(len(probabilities))
+    )
+    return anomaly
 
 
 def energy(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
@@ -46,7 +50,8 @@ def energy(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
     Liu et al., NeurIPS 2020 (https://arxiv.org/abs/2010.03759), at temperature 1; on S as in
     https://github.com/NazirNayal8/RbA/blob/main/evaluate_ood.py (``get_energy``).
     """
-    return -np.log(np.exp(class_scores(class_logits, mask_logits)).sum(axis=0))
+    anomaly: np.ndarray = -np.log(np.exp(class_scores(class_logits, mask_logits)).sum(axis=0))
+    return anomaly
 
 
 def rba(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
@@ -55,7 +60,8 @@ def rba(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
     Nayal et al., ICCV 2023 (https://arxiv.org/abs/2211.14293); their squashing function is tanh in
     https://github.com/NazirNayal8/RbA/blob/main/evaluate_ood.py (``get_RbA``).
     """
-    return -np.tanh(class_scores(class_logits, mask_logits)).sum(axis=0)
+    anomaly: np.ndarray = -np.tanh(class_scores(class_logits, mask_logits)).sum(axis=0)
+    return anomaly
 
 
 def eam(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
@@ -114,7 +120,8 @@ def maskomaly(
     rejection[(masks[known] > 0.1).sum(axis=0) >= 2] = 0
     # The road's own queries come after the borders in the authors' code; both only lower the value.
     anomalous = claims[list(anomaly_queries)].max(axis=0, initial=0)
-    return (0.6 * rejection + 0.4 * anomalous).astype(masks.dtype)
+    anomaly: np.ndarray = (0.6 * rejection + 0.4 * anomalous).astype(masks.dtype)
+    return anomaly
 
 
 def void_classifier(class_logits: np.ndarray, mask_logits: np.ndarray, void_class: int = -1) -> np.ndarray:

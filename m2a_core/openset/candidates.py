@@ -70,7 +70,8 @@ def candidates_of(layers: Sequence[Layer], size: tuple[int, int], seed: float, e
     seeded = np.zeros(components.max() + 1, bool)
     seeded[components[seeds > 0]] = True
     seeded[0] = False
-    return seeded[components]
+    candidates: np.ndarray = seeded[components]
+    return candidates
 
 
 def _thick(layers: Sequence[Layer], size: tuple[int, int], level: float) -> np.ndarray:

@@ -20,7 +20,8 @@ def softmax(logits: np.ndarray, axis: int = -1) -> np.ndarray:
         Same shape and dtype, in [0, 1].
     """
     exponentials = np.exp(logits - logits.max(axis=axis, keepdims=True))
-    return exponentials / exponentials.sum(axis=axis, keepdims=True)
+    probabilities: np.ndarray = exponentials / exponentials.sum(axis=axis, keepdims=True)
+    return probabilities
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -33,7 +34,8 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
         Same shape and dtype, in [0, 1].
     """
     half = logits.dtype.type(0.5)
-    return half * (np.tanh(half * logits) + 1)
+    probabilities: np.ndarray = half * (np.tanh(half * logits) + 1)
+    return probabilities
 
 
 def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -77,7 +79,8 @@ def segmentation(scores: np.ndarray) -> np.ndarray:
     Returns:
         uint8 [H, W], class ids.
     """
-    return scores.argmax(axis=0).astype(np.uint8)
+    classes: np.ndarray = scores.argmax(axis=0).astype(np.uint8)
+    return classes
 
 
 def anomaly_score(scores: np.ndarray) -> np.ndarray:
@@ -91,4 +94,5 @@ def anomaly_score(scores: np.ndarray) -> np.ndarray:
     Returns:
         Same dtype, [H, W], <= 1.
     """
-    return 1 - scores.max(axis=0)
+    anomaly: np.ndarray = 1 - scores.max(axis=0)
+    return anomaly

@@ -219,7 +219,8 @@ def _seen_in(component: Component, layers: tuple[Layer, ...]) -> Layer:
 
     def holds(layer: Layer) -> bool:
         rows, cols = layer.window
-        return rows.start <= y < rows.stop and cols.start <= x < cols.stop
+        inside: bool = rows.start <= y < rows.stop and cols.start <= x < cols.stop
+        return inside
 
     return min((layer for layer in layers if holds(layer)), key=lambda layer: layer.area)
 

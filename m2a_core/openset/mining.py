@@ -67,7 +67,8 @@ def mask_overlaps(component: Component, query_masks: np.ndarray, areas: np.ndarr
     y, x = rows.start // stride, cols.start // stride
     covered = query_masks[:, y : y + counts.shape[0], x : x + counts.shape[1]]
     inside = np.tensordot(covered, counts.astype(np.float64), 2)
-    return inside / (component.area + areas - inside)
+    overlaps: np.ndarray = inside / (component.area + areas - inside)
+    return overlaps
 
 
 def _cell_starts(span: slice, stride: int) -> np.ndarray:
@@ -93,7 +94,8 @@ def group_entropy(class_probs: np.ndarray, classes: Iterable[int]) -> np.ndarray
         return np.zeros(len(class_probs))
     scores = np.maximum(class_probs[:, ids].astype(np.float64), np.finfo(np.float64).tiny)
     shares = scores / scores.sum(axis=1, keepdims=True)
-    return -(shares * np.log(shares)).sum(axis=1) / np.log(len(ids))
+    entropy: np.ndarray = -(shares * np.log(shares)).sum(axis=1) / np.log(len(ids))
+    return entropy
 
 
 def looks_like_thing(class_probs: np.ndarray, labels: LabelSet) -> bool:

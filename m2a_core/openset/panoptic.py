@@ -86,7 +86,8 @@ def owner_among_kept(mask_probs: np.ndarray, class_probs: np.ndarray, keep_score
     if kept.size == 0:
         return np.full(mask_probs.shape[1:], -1, np.intp)
     scores = class_probs[kept].max(axis=1)[:, None, None] * mask_probs[kept]
-    return kept[scores.argmax(axis=0)]
+    owners: np.ndarray = kept[scores.argmax(axis=0)]
+    return owners
 
 
 def draw_unknown(panoptic: np.ndarray, unknown_instances: np.ndarray, unknown_id: int) -> None:

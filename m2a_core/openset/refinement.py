@@ -91,7 +91,8 @@ def refinement_mask(class_logits: np.ndarray, mask_logits: np.ndarray, rule: Ref
         return np.ones(mask_logits.shape[1:], bool)
     masks = sigmoid(mask_logits[confident])
     inside = score[confident][:, None, None] * masks >= 0.5 if rule.weighted else masks > 0.5
-    return np.logical_not(np.any(inside, axis=0))
+    mask: np.ndarray = np.logical_not(np.any(inside, axis=0))
+    return mask
 
 
 def refine(anomaly: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -104,7 +105,8 @@ def refine(anomaly: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
         Same dtype as ``anomaly``, [H, W]; zero where R_M is. Where f is negative, zero is *higher* than f.
     """
-    return anomaly * mask
+    refined: np.ndarray = anomaly * mask
+    return refined
 
 
 def refined_away(anomaly: np.ndarray, refined: np.ndarray) -> np.ndarray:
@@ -117,4 +119,5 @@ def refined_away(anomaly: np.ndarray, refined: np.ndarray) -> np.ndarray:
     Returns:
         bool [H, W]. False where f is exactly 0 and f^r says nothing.
     """
-    return 2 * np.abs(refined) < np.abs(anomaly)
+    removed: np.ndarray = 2 * np.abs(refined) < np.abs(anomaly)
+    return removed

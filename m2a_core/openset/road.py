@@ -46,7 +46,8 @@ def road_hull(semantic: np.ndarray, road: int | None) -> np.ndarray | None:
     first = surface[rows].argmax(axis=1)
     last = surface.shape[1] - 1 - surface[rows, ::-1].argmax(axis=1)
     ends = np.concatenate((np.stack((first, rows), 1), np.stack((last, rows), 1)))
-    return cv2.convexHull((step * ends).astype(np.int32)[:, None])
+    hull: np.ndarray | None = cv2.convexHull((step * ends).astype(np.int32)[:, None])
+    return hull
 
 
 def road_prior(hull: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
@@ -64,7 +65,8 @@ def road_prior(hull: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     outside = np.ones(size, np.uint8)
     cv2.fillConvexPoly(outside, hull, 0)
     beyond = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5) / size[0] - MARGIN
-    return np.clip(1 - (1 - _FLOOR) * beyond / _FADE, _FLOOR, 1).astype(np.float32)
+    prior: np.ndarray = np.clip(1 - (1 - _FLOOR) * beyond / _FADE, _FLOOR, 1).astype(np.float32)
+    return prior
 
 
 def stands_on(hull: np.ndarray, point: tuple[float, float], height: int) -> bool:

@@ -42,7 +42,8 @@ def ms_deform_attn(value: torch.Tensor, projection: torch.Tensor, shapes: Shapes
     """
     if torch.compiler.is_exporting():
         return ms_deform_attn_node(value, projection, shapes, points)
-    return _operator(value, projection, [n for shape in shapes for n in shape], points)
+    attended: torch.Tensor = _operator(value, projection, [n for shape in shapes for n in shape], points)
+    return attended
 
 
 def ms_deform_attn_grid_sample(

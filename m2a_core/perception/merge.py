@@ -33,7 +33,7 @@ def merge_views(whole: View, window: View, place: Place, valid: tuple[int, int])
     rows, cols = slice(place.y, place.y + place.height), slice(place.x, place.x + place.width)
 
     def larger(of_whole: np.ndarray, of_window: np.ndarray) -> np.ndarray:
-        canvas = cv2.resize(of_whole[:height, :width], size, interpolation=cv2.INTER_LINEAR)
+        canvas: np.ndarray = cv2.resize(of_whole[:height, :width], size, interpolation=cv2.INTER_LINEAR)
         area = canvas[rows, cols]
         np.maximum(area, of_window[: place.height, : place.width], out=area)
         return canvas

@@ -189,4 +189,5 @@ def _official_size(height: int, width: int) -> tuple[int, int]:
 
 def _pad(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = values.shape
-    return cv2.copyMakeBorder(values, 0, size[0] - height, 0, size[1] - width, cv2.BORDER_REPLICATE)
+    padded: np.ndarray = cv2.copyMakeBorder(values, 0, size[0] - height, 0, size[1] - width, cv2.BORDER_REPLICATE)
+    return padded

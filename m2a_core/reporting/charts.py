@@ -144,7 +144,10 @@ def bars(title: str, groups: Sequence[str], series: Sequence[tuple[str, Sequence
     """
     left, right, row = 12, 60, 15
     parts = [tag("text", title, class_="strong", x=left, y=18)]
-    at = lambda value: left + (WIDTH - left - right) * value  # noqa: E731
+
+    def at(value: float) -> float:
+        return left + (WIDTH - left - right) * value
+
     y = 30
     for group, name in enumerate(groups):
         parts.append(tag("text", name, x=left, y=y + 12))
@@ -168,7 +171,10 @@ def bars(title: str, groups: Sequence[str], series: Sequence[tuple[str, Sequence
 def timeline(title: str, seconds: float, lanes: Sequence[tuple[str, Sequence[Bar]]]) -> Markup:
     """Lanes of stretches over time; it has no width of its own, so its text keeps its size on a narrow screen."""
     height, end = _LANE * len(lanes) + 26, max(seconds, 1e-3)
-    share = lambda value: f"{100 * value / end:.2f}%"  # noqa: E731
+
+    def share(value: float) -> str:
+        return f"{100 * value / end:.2f}%"
+
     parts = []
     for value in ticks(0, end, 6):
         at, anchor = share(value), "start" if value == 0 else "end" if value > 0.97 * end else "middle"
@@ -241,7 +247,10 @@ def intervals(title: str, rows: Sequence[tuple[str, float, float, float]], unit:
     lane, left = 46, 12
     height = lane * len(rows) + 44
     reach = max((max(abs(low), abs(high)) for _, _, low, high in rows), default=1.0) * 1.15 or 1.0
-    at = lambda v: left + (WIDTH - 2 * left) * (v + reach) / (2 * reach)  # noqa: E731
+
+    def at(value: float) -> float:
+        return left + (WIDTH - 2 * left) * (value + reach) / (2 * reach)
+
     foot = height - 40
     parts = [tag("line", class_="ink", x1=at(0), x2=at(0), y1=4, y2=foot)]
     for value in ticks(-reach, reach, 5):

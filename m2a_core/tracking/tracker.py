@@ -182,7 +182,8 @@ class Tracker:
         iou = _iou(predicted[:, :4], states[:, :4])
         distance = np.linalg.norm(predicted[:, None, 4:] - states[None, :, 4:], axis=2)
         closeness = np.nan_to_num(1 - distance / gates[:, None], nan=0.0)
-        return np.maximum(np.where(iou >= _MIN_IOU, iou, 0.0), np.clip(closeness, 0.0, None))
+        affinity: np.ndarray = np.maximum(np.where(iou >= _MIN_IOU, iou, 0.0), np.clip(closeness, 0.0, None))
+        return affinity
 
 
 def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -191,4 +192,5 @@ def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.clip(high - low, 0.0, None).prod(axis=2)
     areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
+    iou: np.ndarray = shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
+    return iou

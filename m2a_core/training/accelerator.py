@@ -42,17 +42,20 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """Where this process computes."""
-        return self.accelerator.device
+        device: torch.device = self.accelerator.device
+        return device
 
     @property
     def rank(self) -> int:
         """Number of this process, from 0."""
-        return self.accelerator.process_index
+        rank: int = self.accelerator.process_index
+        return rank
 
     @property
     def world(self) -> int:
         """Number of processes."""
-        return self.accelerator.num_processes
+        world: int = self.accelerator.num_processes
+        return world
 
     @property
     def is_main(self) -> bool:
@@ -85,7 +88,7 @@ class Engine:
 
     def clip(self, parameters: list[nn.Parameter], largest: float) -> Tensor:
         """Undo the scaling, clip, and return the norm before clipping."""
-        norm = self.accelerator.clip_grad_norm_(parameters, largest)
+        norm: Tensor | None = self.accelerator.clip_grad_norm_(parameters, largest)
         assert norm is not None
         return norm
 

@@ -122,4 +122,5 @@ def _soft(cover: np.ndarray, road: np.ndarray, rng: np.random.Generator) -> np.n
 
 def _over(image: np.ndarray, alpha: np.ndarray, tint: np.ndarray) -> np.ndarray:
     """``alpha`` float [H, W] of ``tint``, a colour or an image, over an image uint8 [H, W, 3]."""
-    return np.clip(np.rint(image + alpha[..., None] * (tint - image)), 0, 255).astype(np.uint8)
+    covered: np.ndarray = np.clip(np.rint(image + alpha[..., None] * (tint - image)), 0, 255).astype(np.uint8)
+    return covered

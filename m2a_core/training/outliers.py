@@ -195,7 +195,10 @@ def _seamless(pixels: np.ndarray, alpha: np.ndarray, region: np.ndarray) -> np.n
         return pixels
     source = np.rint(pixels).astype(np.uint8)
     center = (x + width // 2, y + height // 2)
-    return cv2.seamlessClone(source, np.ascontiguousarray(region), mask, center, cv2.NORMAL_CLONE).astype(np.float32)
+    blended: np.ndarray = cv2.seamlessClone(
+        source, np.ascontiguousarray(region), mask, center, cv2.NORMAL_CLONE
+    ).astype(np.float32)
+    return blended
 
 
 class AnomalyMix:

@@ -91,7 +91,8 @@ def _nearest(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
         for new, old in zip(size[::-1], ids.shape, strict=True)
     )
-    return ids[rows][:, cols]
+    resized: np.ndarray = ids[rows][:, cols]
+    return resized
 
 
 def _focus(
@@ -147,7 +148,8 @@ def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator, r
         color = np.full(3, rng.uniform(180, 255))
     alpha = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.4, 1.2)).astype(np.float32)[..., None] / 255
     alpha *= rng.uniform(0.4, 0.95) * (label == road)[..., None]
-    return np.rint(image + alpha * (color - image)).astype(np.uint8)
+    painted: np.ndarray = np.rint(image + alpha * (color - image)).astype(np.uint8)
+    return painted
 
 
 def color_jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -163,7 +165,8 @@ def color_jitter(image: np.ndarray, strength: float, rng: np.random.Generator) -
     hsv[..., 1] = cv2.LUT(hsv[..., 1], saturation)
     turn = int(rng.integers(-round(15 * strength), round(15 * strength) + 1))
     hsv[..., 0] = ((hsv[..., 0].astype(np.int16) + turn) % 180).astype(np.uint8)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    jittered: np.ndarray = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    return jittered
 
 
 def degrade(image: np.ndarray, probability: float, rng: np.random.Generator) -> np.ndarray:

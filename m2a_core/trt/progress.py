@@ -84,7 +84,7 @@ def progress_monitor(trt: Any) -> Any:
     Control-C ends the build at the next step and sets ``interrupted``.
     """
 
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.shown = Bars() if sys.stderr.isatty() else Lines()

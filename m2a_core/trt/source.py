@@ -141,7 +141,8 @@ def for_parser(model: onnx.ModelProto) -> bytes:
             known = [info for info in copy.graph.value_info if info.name != middle]
             del copy.graph.value_info[:]
             copy.graph.value_info.extend(known)
-    return copy.SerializeToString()
+    serialized: bytes = copy.SerializeToString()
+    return serialized
 
 
 def _size(size: tuple[int, int] | None) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from m2a_core.errors import ConfigError, DataError, quoted
 from m2a_core.geometry.calibration_file import parse_mounting
-from m2a_core.geometry.projection import OPTICAL_TO_BODY, GroundProjector, Intrinsics, Mounting, rotation_matrix
+from m2a_core.geometry.intrinsics import Intrinsics
+from m2a_core.geometry.projection import OPTICAL_TO_BODY, GroundProjector, Mounting, rotation_matrix
 from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
 from m2a_ros.bag.reader import CAMERA_INFO, Bag, UndecodableMessage, decode
 

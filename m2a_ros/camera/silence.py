@@ -18,7 +18,7 @@ LARGE_IMAGES = (
 )
 
 
-def cause_of_silence(node: Node, subscription: Subscription, wanted: type) -> str:
+def cause_of_silence(node: Node, subscription: Subscription[Any], wanted: type) -> str:
     """The likeliest reason why nothing comes, and what to do about it.
 
     Args:
@@ -60,7 +60,7 @@ def other_type(publishers: Iterable[Any], wanted: type) -> str:
     return f"it carries {', '.join(types)} and not {name}: {hint}"
 
 
-def _matched(subscription: Subscription) -> bool:
+def _matched(subscription: Subscription[Any]) -> bool:
     """Whether any publisher is connected; rclpy before Kilted cannot tell."""
     count = getattr(subscription, "get_publisher_count", None)
     return True if count is None else bool(count())

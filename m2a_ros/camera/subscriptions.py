@@ -44,14 +44,14 @@ class CameraInput:
         self.depth = DepthBuffer()
         self.frame_id = ""
         self._node = node
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[Subscription[Any]] = []
         self._camera = camera
         self._slots = slots
         self._statistics = statistics
         self._stamps = StampCheck()
         self._topics = {"raw": f"~/input/{camera}/image", "compressed": compressed_topic(node, camera)}
         self._info_topic = f"~/input/{camera}/camera_info"
-        self._latched_info: Subscription | None = None
+        self._latched_info: Subscription[Any] | None = None
         self._auto = transport == "auto"
         self._transport = "raw" if self._auto else transport
         try:
@@ -105,15 +105,15 @@ class CameraInput:
         publishers = self._publishers(topic)
         return bool(publishers) and not other_type(publishers, kind)
 
-    def _subscribe_images(self, transport: str) -> Subscription:
+    def _subscribe_images(self, transport: str) -> Subscription[Any]:
         return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image)
 
-    def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription:
+    def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription[Any]:
         subscription = create_sensor_subscription(self._node, kind, topic, callback, self._statistics.qos_mismatch)
         self._subscriptions.append(subscription)
         return subscription
 
-    def _unsubscribe(self, subscription: Subscription) -> None:
+    def _unsubscribe(self, subscription: Subscription[Any]) -> None:
         self._node.destroy_subscription(subscription)
         self._subscriptions.remove(subscription)
 

@@ -54,7 +54,8 @@ def contact_sheet(drive: Drive, clip: Clip, labels: LabelSet) -> np.ndarray | No
 def heat(anomaly: np.ndarray) -> np.ndarray:
     """An anomaly map, float32 [H, W] in [0, 1], in colours: uint8 [H, W, 3], RGB."""
     levels = np.rint(255 * np.clip(anomaly, 0, 1)).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    heat_map: np.ndarray = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return heat_map
 
 
 def _step(stamp_ns: int, rate: float) -> int:
@@ -79,4 +80,5 @@ def _tile(picture: np.ndarray, text: str) -> np.ndarray:
     (text_width, _), _ = cv2.getTextSize(text, _FONT, 0.5, 1)
     cv2.rectangle(tile, (0, 0), (text_width + 12, 22), (40, 40, 40), cv2.FILLED)
     cv2.putText(tile, text, (6, 16), _FONT, 0.5, _WHITE, 1, cv2.LINE_AA)
-    return cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=_WHITE)
+    framed: np.ndarray = cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=_WHITE)
+    return framed

@@ -144,7 +144,7 @@ class ImageBridge:
         data = bytes(msg.data)
         if not data or inspect(data) is not None:
             return decode_stream(msg)[0]
-        array = None
+        array: np.ndarray | None = None
         # OpenCV raises for some of what it cannot decode and returns None for the rest.
         with contextlib.suppress(cv2.error):
             array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

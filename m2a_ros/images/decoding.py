@@ -114,7 +114,7 @@ def looks_like(data: bytes) -> str | None:
 
 def _imdecode(data: bytes, what: str) -> np.ndarray:
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     if pixels is None:

@@ -142,7 +142,8 @@ def _convert_color(array: np.ndarray, source: str, target: str, what: str) -> np
     else:
         raise ImageError("unconvertible", f"there is no conversion of image encoding {what}; publish rgb8 or bgr8")
     try:
-        return cv2.cvtColor(array, getattr(cv2, f"COLOR_{code}"))
+        converted: np.ndarray = cv2.cvtColor(array, getattr(cv2, f"COLOR_{code}"))
+        return converted
     except cv2.error as error:
         raise ImageError(
             "unconvertible", f"image {list(array.shape)} cannot be converted from encoding {what}: {error.err}"
@@ -158,14 +159,15 @@ def _convert_depth(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return array
     if dtype.kind == "f":
         return array.astype(dtype)
-    if (array.dtype, dtype) == (np.uint8, np.uint16):
+    if array.dtype == np.uint8 and dtype == np.uint16:
         return array.astype(np.uint16) * np.uint16(257)
-    if (array.dtype, dtype) == (np.uint16, np.uint8):
-        flat = cv2.convertScaleAbs(array.reshape(array.shape[0], -1), alpha=1 / 257)
+    if array.dtype == np.uint16 and dtype == np.uint8:
+        flat: np.ndarray = cv2.convertScaleAbs(array.reshape(array.shape[0], -1), alpha=1 / 257)
         return flat.reshape(array.shape)
     scale = {(1, 2): 257.0, (2, 1): 1 / 257.0}.get((array.dtype.itemsize, dtype.itemsize), 1.0)
     limits = np.iinfo(dtype)
     # Beyond the target's range values saturate, and what is not a number becomes 0. OpenCV, and with it ROS's
     # cv_bridge, saturates below 2^31 alone: larger floats and NaN wrap to the smallest integer (1e10 is 0 in uint8).
     rounded = np.nan_to_num(np.rint(array * np.float64(scale)), nan=0.0, posinf=np.inf, neginf=-np.inf)
-    return np.clip(rounded, limits.min, limits.max).astype(dtype)
+    saturated: np.ndarray = np.clip(rounded, limits.min, limits.max).astype(dtype)
+    return saturated

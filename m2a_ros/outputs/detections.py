@@ -28,6 +28,8 @@ try:
 except ModuleNotFoundError:
     Detection2DArray = None
 
+__all__ = ["NO_POSE", "Detection2DArray", "detections_message"]
+
 NO_POSE = -1.0
 """First element of the covariance of a detection without a place, as in ``sensor_msgs/Imu``."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -53,7 +55,7 @@ class CameraOutputs:
         self._labels = manifest.labels
         self._marker_builder = MarkerBuilder(camera, settings.base_frame, settings.marker_lifetime)
         self._on_mismatch = on_mismatch
-        self._publishers: list[Publisher] = []
+        self._publishers: list[Publisher[Any]] = []
         info = label_info_message(manifest.labels, manifest.thresholds.anomaly)
         try:
             self._create_all(camera, type(info))
@@ -169,11 +171,11 @@ class CameraOutputs:
             self._node.destroy_publisher(publisher)
         self._publishers.clear()
 
-    def _create(self, kind: type, topic: str, latched: bool = False) -> Publisher:
+    def _create(self, kind: type, topic: str, latched: bool = False) -> Publisher[Any]:
         publisher = create_output_publisher(self._node, kind, topic, latched, self._on_mismatch)
         self._publishers.append(publisher)
         return publisher
 
 
-def _is_heard(publisher: Publisher) -> bool:
+def _is_heard(publisher: Publisher[Any]) -> bool:
     return publisher.get_subscription_count() > 0

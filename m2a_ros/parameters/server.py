@@ -117,7 +117,7 @@ class ParameterServer:
         close = difflib.get_close_matches(name, self._specs, n=1)
         return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(self._specs))}"
 
-    def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
+    def _check_change(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         values = {name: self.value(name) for name in self._specs}
         ours = [change for change in changes if change.name in self._specs]
         for change in ours:

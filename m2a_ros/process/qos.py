@@ -35,7 +35,7 @@ _PREFIX = "qos_overrides."
 
 def create_sensor_subscription(
     node: Node, kind: type, topic: str, callback: Callable[[Any], None], on_mismatch: OnMismatch | None = None
-) -> Subscription:
+) -> Subscription[Any]:
     """Subscribe to what a sensor sends (REP-2003).
 
     Best effort matches every publisher; depth 1, for the latest wins.
@@ -62,7 +62,9 @@ def create_sensor_subscription(
         raise _impossible(node, topic, error) from error
 
 
-def create_latched_subscription(node: Node, kind: type, topic: str, callback: Callable[[Any], None]) -> Subscription:
+def create_latched_subscription(
+    node: Node, kind: type, topic: str, callback: Callable[[Any], None]
+) -> Subscription[Any]:
     """Subscribe to the last message of latched publishers, of which a sensor's subscription hears only later ones.
 
     Args:
@@ -89,7 +91,7 @@ def is_latched(publisher: Any) -> bool:
 
 def create_output_publisher(
     node: Node, kind: type, topic: str, latched: bool = False, on_mismatch: OnMismatch | None = None
-) -> Publisher:
+) -> Publisher[Any]:
     """Publish an output: reliable, which serves reliable and best-effort readers.
 
     Args:

@@ -66,4 +66,5 @@ class OverlayVideo:
 
 
 def _decode(jpeg: np.ndarray) -> np.ndarray:
-    return cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    frame: np.ndarray = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    return frame

@@ -132,7 +132,7 @@ def _marked(picture: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """The overlay, uint8 [h, w, 3] BGR, scaled down, with the true anomalies outlined in cyan."""
     scale = min(1.0, WIDTH / picture.shape[1])
     size = tuple(max(2, round(length * scale) & ~1) for length in (picture.shape[1], picture.shape[0]))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small: np.ndarray = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     if labels is not None:
         shrunk = cv2.resize((labels == ANOMALY).astype(np.uint8), size, interpolation=cv2.INTER_AREA)
         outlines = cv2.findContours(shrunk, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from m2a_core.errors import DataError, InferenceError
 from m2a_core.evaluation.predict import OWN_SCORES, mask_scores, parse_scores
+from m2a_core.files import plain
 from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.perception import Perception
 from m2a_core.progress import ProgressBar
@@ -16,7 +17,7 @@ from m2a_core.types import Frame, Output
 from m2a_ros.bag.frames import image_messages, load_frame
 from m2a_ros.bag.reader import Bag
 from m2a_ros.review.request import Source
-from m2a_ros.review.scoring import pixel_figures, plain
+from m2a_ros.review.scoring import pixel_figures
 from m2a_ros.review.truth import GroundTruth
 
 Scored = tuple[str, str, int, int]

@@ -112,7 +112,7 @@ def score_replay(
     names = {(frame.bag, frame.segment): None for frame in first.frames}
     _write_frames(out, first)
     unused = truth.labels.unused()
-    return plain({
+    figures: dict[str, Any] = plain({
         "masks": len(truth.labels),
         "masks_repeated": truth.labels.repeated,
         "frames_scored": len(first.frames),
@@ -137,6 +137,7 @@ def score_replay(
         "minutes": minutes_of(first.frames),
         "curve": thinned(overall),
     })  # fmt: skip
+    return figures
 
 
 def minutes_of(frames: Sequence[FrameScore]) -> float:

@@ -54,8 +54,8 @@ class Bottleneck(nn.Module):
         out = self.relu(self.norm1(self.conv1(x)))
         out = self.relu(self.norm2(self.conv2(out)))
         out = self.norm3(self.conv3(out))
-        out = self.relu(out + self.shortcut(x))
-        return out
+        activated: torch.Tensor = self.relu(out + self.shortcut(x))
+        return activated
 
 
 class Stem(nn.Module):

@@ -30,7 +30,7 @@ class PickledDtype:
             raise pickle.UnpicklingError(f"the type {quoted(str(code)[:99])}, which is no number")
         self.dtype = np.dtype(code)
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         """Take the order of bytes; a type with fields, a size or flags of its own is none of a number."""
         if not isinstance(state, tuple) or len(state) < 5:
             raise pickle.UnpicklingError("a type with a state that is none of NumPy's")
@@ -50,7 +50,7 @@ class PickledArray:
 
     array: np.ndarray | None = None
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         """Take version, shape, type, order and bytes."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise pickle.UnpicklingError("an array with a state that is none of NumPy's")
@@ -101,8 +101,8 @@ def _no_bytes() -> bytes:
     return b""
 
 
-def _ordered(pairs: Iterable[Any] = ()) -> dict:
-    made: dict = {}
+def _ordered(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
+    made: dict[Any, Any] = {}
     for key, value in pairs:
         _require_key(key)
         made[key] = value
@@ -145,7 +145,7 @@ _OPCODES = (
 
 
 # In Python, where no opcode allocates what it only declares; the arrays' bytes are copied in one piece all the same.
-class _Arrays(pickle._Unpickler):  # type: ignore[name-defined, misc]
+class _Arrays(pickle._Unpickler):
     """An unpickler that knows arrays, dictionaries, lists, texts and numbers."""
 
     # Set by the base class, whose type hints are those of the unpickler in C.
@@ -190,7 +190,7 @@ class _Arrays(pickle._Unpickler):  # type: ignore[name-defined, misc]
         """Add entries to a dictionary."""
         self._set(self.pop_mark())
 
-    def _set(self, items: list) -> None:
+    def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not dict:
             raise pickle.UnpicklingError("entries for something that is no dictionary")
@@ -199,7 +199,7 @@ class _Arrays(pickle._Unpickler):  # type: ignore[name-defined, misc]
             target[key] = value
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
-        **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES},  # type: ignore[attr-defined]
+        **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _OPCODES},
         pickle.BYTEARRAY8[0]: load_bytearray8,
         pickle.REDUCE[0]: load_reduce,
         pickle.BUILD[0]: load_build,
