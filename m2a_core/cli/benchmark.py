@@ -89,7 +89,8 @@ def _image(given: str | None) -> np.ndarray:
     width, height = map(int, size.groups())
     if not (16 <= width <= 16384 and 16 <= height <= 16384):
         raise ConfigError(f"--image {given}: expected 16 to 16384 pixels a side")
-    return cv2.resize(image, (width, height))
+    resized: np.ndarray = cv2.resize(image, (width, height))
+    return resized
 
 
 def _table(sides: list[Side]) -> list[str]:
