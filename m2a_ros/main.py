@@ -11,6 +11,7 @@ COMMANDS = {
     **core.COMMANDS,
     "demo": "m2a_ros.demo.command",
     "replay": "m2a_ros.replay.command",
+    "replay compare": "m2a_ros.review.compare_command",
     "bag": "m2a_ros.bag.command",
     "health": "m2a_ros.node.health",
     "doctor": "m2a_ros.node.doctor",

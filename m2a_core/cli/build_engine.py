@@ -22,6 +22,7 @@ from m2a_core.errors import ConfigError
 from m2a_core.images import read_image
 
 HELP = "build a TensorRT engine of an exported graph"
+EXTRA = "trt"
 
 _FRAMES = 4
 

@@ -31,6 +31,7 @@ from m2a_core.export.notes import BundleNotes
 from m2a_core.images import read_image
 
 HELP = "write a model bundle (ONNX and manifest) from trained weights"
+EXTRA = "export"
 
 _VERIFY_FRAMES = 8
 

@@ -11,10 +11,12 @@ import os
 import select
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 
 from m2a_core import __version__
 from m2a_core.errors import M2aError
+from m2a_core.extras import install_command
 
 COMMANDS: Mapping[str, str] = {
     "predict": "m2a_core.cli.predict",
@@ -27,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "convert": "m2a_core.cli.convert",
     "info": "m2a_core.cli.info",
     "benchmark": "m2a_core.cli.benchmark",
+    "completion": "m2a_core.cli.completion",
 }
 
 EXIT_ERROR = 2
@@ -35,9 +38,20 @@ EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE, as shells have it for programs that nobody reads any more."""
 
 _EXTRAS = {
-    "accelerate": "train", "torch": "train", "onnx": "export", "onnx_ir": "trt", "onnxslim": "export",
-    "safetensors": "train", "pycocotools": "train", "h5py": "evaluate", "rclpy": "ros", "rosbags": "replay",
-}  # fmt: skip
+    "accelerate": "train",
+    "torch": "train",
+    "onnx": "export",
+    "onnx_ir": "trt",
+    "onnxscript": "export",
+    "safetensors": "train",
+    "pycocotools": "train",
+    "h5py": "evaluate",
+    "rclpy": "ros",
+    "rosbags": "replay",
+    "ray": "fleet",
+    "rerun": "view",
+}
+"""Package -> the extra that brings it, where the command itself names none in ``EXTRA``."""
 
 
 def main(argv: Sequence[str] | None = None, commands: Mapping[str, str] = COMMANDS) -> int:
@@ -75,9 +89,11 @@ def _nobody_reads() -> bool:
 
 def _run(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
     args_list = list(sys.argv[1:] if argv is None else argv)
-    chosen = args_list[0] if args_list and args_list[0] in commands else None
+    chosen = next((name for n in (2, 1) if (name := " ".join(args_list[:n])) in commands), None)
     try:
-        args = _parser(commands, chosen).parse_args(args_list)
+        if chosen:
+            args_list[: chosen.count(" ") + 1] = [chosen]
+        args = command_parser(commands, chosen).parse_args(args_list)
         return int(args.run(args))
     except M2aError as error:
         print(f"m2a: error: {error}", file=sys.stderr)
@@ -86,8 +102,9 @@ def _run(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "m2a_core", "m2a_ros"):
             raise
-        extra = f"pip install 'm2a_ros[{_EXTRAS[package]}]'" if package in _EXTRAS else f"pip install {package}"
-        print(f"m2a: error: '{chosen}' needs the Python package '{package}': {extra}", file=sys.stderr)
+        extra = (getattr(import_module(commands[chosen]), "EXTRA", "") if chosen else "") or _EXTRAS.get(package)
+        remedy = install_command(extra) if extra else f"pip install {package}"
+        print(f"m2a: error: '{chosen}' needs the Python package '{package}': {remedy}", file=sys.stderr)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -101,8 +118,13 @@ def _run(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
     return EXIT_ERROR
 
 
-def _parser(commands: Mapping[str, str], chosen: str | None) -> argparse.ArgumentParser:
-    """The parser of one command, or of all of them for the overview."""
+def command_parser(commands: Mapping[str, str], chosen: str | None = None) -> argparse.ArgumentParser:
+    """The parser of one command, or of all of them.
+
+    Args:
+        commands: command -> module.
+        chosen: one of them; None = all.
+    """
     parser = argparse.ArgumentParser(prog="m2a", description="Open-set perception for vehicles.")
     parser.add_argument("--version", action="version", version=f"m2a {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -115,5 +137,5 @@ def _parser(commands: Mapping[str, str], chosen: str | None) -> argparse.Argumen
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, all_commands=partial(command_parser, commands))
     return parser

@@ -17,6 +17,7 @@ from m2a_core.cli.predict import find_images
 from m2a_core.images import read_image
 
 HELP = "quantise a model bundle to INT8"
+EXTRA = "export"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
 from m2a_core.errors import ConfigError, EngineError, NoGpuError
+from m2a_core.extras import install_command
 from m2a_core.ops.native_code import require_own
 from m2a_core.trt.gpu import Gpu
 
@@ -23,7 +24,7 @@ BACKENDS = (TENSORRT, TENSORRT_RTX)
 _INSTALL = {
     TENSORRT: "it comes with JetPack and with NVIDIA's containers; a virtual environment sees it when made with "
     "--system-site-packages",
-    TENSORRT_RTX: "pip install 'm2a_ros[trt]'",
+    TENSORRT_RTX: install_command("trt"),
 }
 _KEPT_MESSAGES = 50
 _LOG = logging.getLogger("m2a.trt")

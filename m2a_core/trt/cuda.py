@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import EngineError, InferenceError, M2aError, NoGpuError, RestartNeededError
+from m2a_core.extras import install_command
 
 _LOG = logging.getLogger("m2a.trt")
 
@@ -31,7 +32,7 @@ def load_binding() -> Any:
     try:
         from cuda.bindings import runtime
     except ModuleNotFoundError as error:
-        raise NoGpuError("CUDA through Python is not installed: pip install 'm2a_ros[trt]'") from error
+        raise NoGpuError(f"CUDA through Python is not installed: {install_command('trt')}") from error
     return runtime
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m2a_core.errors import NoGpuError
+from m2a_core.extras import install_command
 from m2a_core.trt.cuda import load_binding
 
 _NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia[0-9]*")
@@ -71,8 +72,8 @@ def _check_driver(runtime: Any) -> None:
         minor = driver % 1000 // 10
         raise NoGpuError(
             f"the driver is for CUDA {major}.{minor}, the installed cuda-python for CUDA {needed}: "
-            f"pip install 'cuda-python=={major}.*' (on JetPack 6: 'm2a_ros[trt-cuda12]'), or a newer driver (CUDA 13 "
-            "needs 580)"
+            f"pip install 'cuda-python=={major}.*' (on JetPack 6: {install_command('trt-cuda12')}), or a newer driver "
+            "(CUDA 13 needs 580)"
         )
 
 

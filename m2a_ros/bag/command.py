@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import json_text
@@ -27,14 +28,29 @@ STORAGES = ("mcap", "sqlite3")
 TRANSPORTS = ("raw", "compressed")
 _NO_CAMERA = _INCOMPLETE = 1
 
+_INFO = """Which image topics m2a can evaluate, and what is missing: calibration, transforms, depth, stamps.
+
+The exit code is 1 if there is no camera.
+
+For example:
+  m2a bag info drive_0.mcap
+  m2a bag info drive_0 --json
+"""
+_MAKE = """A bag with unknown objects whose place is known: DIR/bag, and DIR/truth/STAMP_NS.png for `m2a replay --gt`.
+
+For example:
+  m2a bag make --out demo_bag                                             # the shipped clip
+  m2a bag make --from drive_0.mcap --every 30 --out drive_0_objects       # a bag of yours
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
-    info = actions.add_parser("info", help="what is usable for m2a and what is missing")
+    info = _action(actions, "info", "what is usable for m2a and what is missing", _INFO)
     info.add_argument("bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
     info.add_argument("--json", action="store_true", help="print JSON")
-    make = actions.add_parser("make", help="a bag with objects and ground truth")
+    make = _action(actions, "make", "a bag with objects and ground truth", _MAKE)
     make.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; must not hold a bag")
     make.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default: %(default)s")
     clip = make.add_argument_group("of the shipped clip")
@@ -53,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mounting", action="append", default=[], metavar="height=M[,pitch=RAD]",
         help="where the camera sits (default: /tf_static of the bag, else 1.5 m above the road)",
     )  # fmt: skip
+
+
+def _action(actions: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=text, formatter_class=raw)
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.extras import install_command
 
 _WILD = "*?["
 
@@ -58,7 +59,7 @@ def _named(text: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ConfigError(f"{text}: bags behind URLs need a client that is not installed ({error}); "
-                          "for S3 pip install 'm2a_ros[cloud]'") from error  # fmt: skip
+                          f"for S3 {install_command('cloud')}") from error  # fmt: skip
     except ValueError as error:
         raise ConfigError(f"{text}: no URL of a store that can be read ({error})") from error
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from m2a_core.errors import ConfigError
+from m2a_core.extras import install_command
 from m2a_ros.process.signals import interrupt_once
 
 USAGE = """usage: m2a_node [--ros-args ...]
@@ -40,7 +41,7 @@ def _main(args: list[str]) -> int:
             raise
         print(
             f"m2a_node: error: the Python package '{error.name}' is missing; source a ROS 2 installation "
-            "(. /opt/ros/<distribution>/setup.sh) or, in a virtual environment, pip install 'm2a_ros[ros]'",
+            f"(. /opt/ros/<distribution>/setup.sh) or, in a virtual environment, {install_command('ros')}",
             file=sys.stderr,
         )
         return 2

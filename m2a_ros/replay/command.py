@@ -8,7 +8,7 @@ Modes:
   peak       the highest rate at which the node loses less than 5 %
 BAG is a bag folder or a storage file, MCAP or SQLite, raw or compressed
 images, any number of cameras; a path, a pattern, or a URL such as s3://bucket/drives/*.mcap, which is read where it is
-(pip install 'm2a_ros[cloud]'). Without --params-file images are evaluated whole and as recorded, with the node's
+(with the extra `cloud`). Without --params-file images are evaluated whole and as recorded, with the node's
 defaults.
 
 DIR then holds
@@ -23,8 +23,7 @@ A killed replay goes on where it stopped when called again with the same argumen
 several processes (--workers) or a Ray cluster (--engine ray). The exit code is 0 if everything was
 evaluated, 1 if an image or a ground-truth mask was not (see summary.json), 2 on an error such as a bag cut short.
 
-`m2a replay compare A_DIR B_DIR --out DIR` compares two finished replays with ground truth, frame by frame: whether B is
-better than A, with bootstrap intervals over stretches of --segment seconds.
+`m2a replay compare A_DIR B_DIR --out DIR` compares two finished replays with ground truth.
 
 For example:
   m2a replay drive_0.mcap --mode offline --out results
@@ -49,7 +48,6 @@ HELP = "replay ROS 2 bags through the model, every frame, reproducibly"
 
 MODES = ("offline", "lockstep", "realtime", "peak")
 _INCOMPLETE = 1
-_COMPARE = "compare"
 _MIN_TRIAL = 21
 ENGINES = ("local", "ray")
 
@@ -102,8 +100,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, sum up and print."""
-    if args.bags[0] == _COMPARE:
-        return _compare(args)
     from m2a_ros.bag.locations import locate
     from m2a_ros.replay.session import Request, replay
 
@@ -149,16 +145,6 @@ def _settings(args: argparse.Namespace) -> ModeSettings:
         # With fewer, one lost image would be more than the loss that is looked for.
         raise ConfigError(f"--trial-frames {args.trial_frames}: expected at least {_MIN_TRIAL}")
     return ModeSettings(args.timeout, args.rate, args.trial_frames, args.repeats)
-
-
-def _compare(args: argparse.Namespace) -> int:
-    from m2a_ros.review.compare_page import run_compare
-
-    try:
-        print(run_compare([Path(text) for text in args.bags[1:]], args.out, args.segment))
-    except OSError as error:
-        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
-    return 0
 
 
 def _workers(args: argparse.Namespace) -> int | None:

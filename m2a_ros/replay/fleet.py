@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from m2a_core.errors import ConfigError
+from m2a_core.extras import install_command
 from m2a_ros.replay.task import BagTask
 
 RETRIES = 2
@@ -38,7 +39,7 @@ def run(tasks: Sequence[BagTask], engine: str, workers: int | None, done: Done) 
     try:
         import ray  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError("--engine ray: Ray is not installed; pip install 'm2a_ros[fleet]'") from error
+        raise ConfigError(f"--engine ray: Ray is not installed; {install_command('fleet')}") from error
     from m2a_ros.replay.fleet_ray import run_ray
 
     run_ray(tasks, workers, done)

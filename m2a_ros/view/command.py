@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from m2a_core.errors import ConfigError
+from m2a_core.extras import install_command
 
 HELP = "see a node's or a bag's outputs in the Rerun viewer"
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rerun":
             raise
-        raise ConfigError("m2a view needs the Rerun viewer: pip install 'm2a_ros[view]'") from error
+        raise ConfigError(f"m2a view needs the Rerun viewer: {install_command('view')}") from error
     cameras = tuple(args.camera or ())
     sink = RerunSink(args.save)
     if args.bag is not None:

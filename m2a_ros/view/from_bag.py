@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.extras import install_command
 from m2a_ros.review.layout import OUTPUT_BAG, RUN
 from m2a_ros.view.topics import shown_topic
 
@@ -47,7 +48,7 @@ def show_bag(path: Path, cameras: tuple[str, ...], sink: RerunSink) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rosbags":
             raise
-        raise ConfigError("reading bags needs rosbags: pip install 'm2a_ros[replay]'") from error
+        raise ConfigError(f"reading bags needs rosbags: {install_command('replay')}") from error
     count = 0
     with Bag(path) as bag:
         shown = {c.id: topic for c in bag.connections if (topic := shown_topic(c.topic, c.msgtype, cameras))}

@@ -99,7 +99,9 @@ def test_missing_package_is_named_with_the_way_to_get_it(monkeypatch, capsys):
         raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
 
     assert main(["act"], command(monkeypatch, run)) == 2
-    assert "'act' needs the Python package 'torch': pip install 'm2a_ros[train]'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "'act' needs the Python package 'torch': pip install" in told
+    assert "[train]'" in told
 
 
 def test_own_missing_module_is_no_user_s_error(monkeypatch):

@@ -1,0 +1,34 @@
+"""How to install what an optional part of m2a needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+PROJECT = "m2a_ros"
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra; m2a is on no package index, so it is installed from where it came from.
+
+    Args:
+        extra: of setup.cfg, such as ``train``.
+    """
+    source, editable = _source()
+    if source is None:
+        return f"pip install '.[{extra}]' in the clone of m2a"
+    return f"pip install {'-e ' if editable else ''}'{source}[{extra}]'"
+
+
+def _source() -> tuple[Path | None, bool]:
+    """The folder that pip installed m2a from, and whether in place (PEP 610)."""
+    try:
+        text = importlib.metadata.distribution(PROJECT).read_text("direct_url.json")
+        origin = json.loads(text or "{}")
+        folder = Path(unquote(urlparse(origin["url"]).path))
+        editable = bool(origin["dir_info"].get("editable"))
+    except (importlib.metadata.PackageNotFoundError, ValueError, KeyError, AttributeError, TypeError):
+        return None, False
+    return (folder, editable) if (folder / "setup.cfg").is_file() else (None, False)

@@ -1,0 +1,57 @@
+"""Every command and action explains itself, and shells complete them."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from m2a_core.cli.main import command_parser, main
+from m2a_ros.main import COMMANDS
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """All parsers below one."""
+    for action in parser._actions:  # argparse has no public way
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield child
+                yield from parsers(child)
+
+
+EVERY = {parser.prog: parser for parser in parsers(command_parser(COMMANDS))}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_help_describes_the_command_and_shows_an_example(name):
+    parser = EVERY[name]
+    assert parser.description
+    assert any(line.strip().startswith(name) for line in parser.description.splitlines())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_option_is_explained(name):
+    silent = [a.dest for a in EVERY[name]._actions if not a.help]
+    assert [dest for dest in silent if dest not in ("action", "command")] == []
+
+
+def test_an_action_of_a_command_has_its_own_help(capsys):
+    from m2a_ros.main import main as everything
+
+    with pytest.raises(SystemExit):
+        everything(["replay", "compare", "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: m2a replay compare")
+    assert "--params-file" not in shown
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_scripts_know_commands_and_options(shell, capsys):
+    assert main(["completion", shell], COMMANDS) == 0
+    script = capsys.readouterr().out
+    assert "evaluate" in script
+    assert "--params-file" in script
+    if shell == "bash":
+        assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
