@@ -13,7 +13,8 @@ from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.errors import DataError
 from m2a_core.files import replaced
 from m2a_core.images import read_image
-from m2a_core.labels.label_set import UNKNOWN_NAME, LabelSet
+from m2a_core.interop.detections import detection_arrays
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import draw_overlay
 from m2a_core.perception import Perception
 from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, UnknownInstance, check_array
@@ -101,16 +102,8 @@ class Result:
         """
         from supervision import Detections
 
-        ids, items = self.unknown_instances, self.instances
-        size = (0, *ids.shape)
-        return Detections(
-            xyxy=np.array([item.bbox for item in items], np.float32).reshape(-1, 4),
-            mask=np.array([ids == item.id for item in items], bool) if items else np.zeros(size, bool),
-            confidence=np.array([item.score for item in items], np.float32),
-            class_id=np.full(len(items), self.labels.unknown_id),
-            tracker_id=np.array([item.id for item in items], int),
-            data={"class_name": np.full(len(items), UNKNOWN_NAME)},
-        )
+        arrays = detection_arrays(self.maps, self.labels)
+        return Detections(data={"class_name": arrays.pop("class_name")}, **arrays)
 
 
 class Model:

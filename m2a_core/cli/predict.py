@@ -1,6 +1,6 @@
 """Look at images and videos: anomaly maps, open-set masks and unknown instances, written as arrays and as pictures.
 
-For every IMAGE, DIR/<stem>.npz holds, at the image's own size [H, W]:
+For every IMAGE, DIR/<stem>.npz (--format npz, the default) holds, at the image's own size [H, W]:
   refined            float32  the score that decides, higher = more anomalous: f^r by the manifest's decision, which is
                               B, halved in confident stuff other than road (background), or R_M * f of Eq. 15 (anomaly)
   refined_road       float32  refined, lowered away from the model's own road surface: for obstacles on the road
@@ -15,7 +15,18 @@ and with --raw also the network's own tensors, as it saw the whole image (scaled
   class_logits       float32  [Q, K+1], last = "no object"
   mask_logits        float32  [Q, h, w], at a quarter of the network's input
 (the official code's pred_logits and pred_masks, as anomaly and refined are its score and refined score).
-DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image, and the window's corners.
+With every format, DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image, and the
+window's corners.
+
+Other formats (--format), for other tools; class ids there are as above:
+  png          DIR/<stem>_<key>.png for every map above: scores as 16 bits, 0..65535 for 0..1; classes as 8 bits with
+               a palette; panoptic and unknown_instances as 16 bits
+  coco         DIR/panoptic.json and DIR/panoptic/<stem>.png: COCO panoptic; DIR/instances.json: known things and
+               unknown objects as a COCO data set with run lengths; DIR/instances_results.json: the list for loadRes.
+               Category id = class id + 1; image id = the number that the file is named by where all are named by
+               one, else 1, 2, ... (needs pycocotools)
+  supervision  DIR/<stem>_detections.npz: the unknown objects; keys xyxy, mask, confidence, class_id, tracker_id and
+               class_name, as supervision.Detections(..., data={"class_name": ...}) takes them
 
 A video file, the index of a camera (0), or a URL that OpenCV opens (rtsp://...) gives DIR/<name>_overlay.webm and
 DIR/<name>.jsonl: one line per frame with the tracked unknown objects (id, score, bbox, and with --calibration their
@@ -25,6 +36,7 @@ example:
   m2a predict drive/*.jpg --model m2a-edge --out predictions
   m2a predict a.png --model r50-cityscapes --checkpoint best_contrastive.pth --size native --flip --raw --out out
   m2a predict drive.mp4 --calibration camera.yaml --mounting height=1.4 --out predictions
+  m2a predict drive/*.jpg --format coco --format png --out predictions
   m2a predict 0 --frames 300 --out webcam
   python -c "import numpy; print(numpy.load('predictions/0001.npz')['anomaly'].max())"
 """
@@ -33,36 +45,27 @@ from __future__ import annotations
 
 import argparse
 import glob
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, cast
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.cli import predict_video
+from m2a_core.cli.predict_formats import FORMATS, ResultFiles, parse_formats
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.runtime.factory import BACKENDS
 from m2a_core.stream.video_source import is_video
-from m2a_core.types import Frame, OpenSetResult, Output
+from m2a_core.types import Frame
 
 if TYPE_CHECKING:
-    from m2a_core.contract.network_output import NetworkOutput
     from m2a_core.perception import Perception
     from m2a_core.reference.perception import CheckpointPerception
 
 HELP = "write anomaly maps, open-set masks and unknown instances of images"
-
-_JPEG_QUALITY = 92
-
-_WRITTEN = tuple(output for output in Output if output is not Output.SCORE)
-"""``score`` is ``refined`` or ``anomaly``, as the manifest says."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
+    parser.add_argument(
+        "--format", type=parse_formats, action="extend", metavar="NAME[,NAME]",
+        help=f"some of {', '.join(FORMATS)}, by commas or by several --format; for images (default: npz)",
+    )  # fmt: skip
     parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
     parser.add_argument(
         "--horizon", choices=("on", "off"), default="on",
@@ -122,16 +129,22 @@ def run(args: argparse.Namespace) -> int:
     images = [argument for argument in args.images if argument not in videos]
     predict_video.check_arguments(args, bool(videos))
     paths = find_images(images) if images else []
+    formats = list(dict.fromkeys(args.format or ["npz"]))
+    if args.raw and "npz" not in formats:
+        raise ConfigError(f"--raw: goes into .npz files; add npz to --format {','.join(formats)}")
     perception = _load(args)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"--out {args.out}: cannot make the directory ({error.strerror})") from error
     failures = 0
-    with ProgressBar(paths, unit="image", disable=not paths) as progress:
+    with (
+        ResultFiles(args.out, formats, paths, perception.labels, args.raw) as files,
+        ProgressBar(paths, unit="image", disable=not paths) as progress,
+    ):
         for path in progress:
             try:
-                _predict(perception, path, args.out, args.raw)
+                _predict(perception, path, files)
             except DataError as error:
                 failures += 1
                 named = "" if str(path) in str(error) else f"{path}: "
@@ -187,46 +200,7 @@ def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
     return Perception.load(args.model, args.backend, args.threads, spin=True, horizon=args.horizon == "on")
 
 
-def _predict(perception: Perception | CheckpointPerception, path: Path, out: Path, raw: bool) -> None:
-    from m2a_core.overlay import draw_overlay
-
+def _predict(perception: Perception | CheckpointPerception, path: Path, files: ResultFiles) -> None:
     image = read_image(path)
-    result, network = perception.infer_raw(Frame(image, camera=path.name), raw=raw)
-    arrays = _arrays(result, network if raw else None)
-    _write(out / f"{path.stem}.npz", lambda file: np.savez_compressed(file, **arrays))
-    overlay = _jpeg(draw_overlay(image, result, perception.labels))
-    _write(out / f"{path.stem}_overlay.jpg", lambda file: file.write(overlay))
-
-
-def _arrays(result: OpenSetResult, network: NetworkOutput | None) -> dict[str, Any]:
-    arrays: dict[str, Any] = {output.value: getattr(result, output.value) for output in _WRITTEN}
-    if result.horizon is not None:
-        arrays["horizon"] = np.array(result.horizon.box, np.int32)
-    if network is not None:
-        arrays |= {"class_logits": network.class_logits, "mask_logits": network.mask_logits}
-    return arrays
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    import cv2
-
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not done:
-        raise DataError(f"overlay of size {image.shape[:2]}: OpenCV cannot write it as JPEG")
-    encoded: bytes = data.tobytes()
-    return encoded
-
-
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(f"{path}: cannot write ({error.strerror})") from error
-        raise
+    result, network = perception.infer_raw(Frame(image, camera=path.name), raw=files.raw)
+    files.write(path, image, result, network)

@@ -58,6 +58,8 @@ def check_arguments(args: argparse.Namespace, has_videos: bool) -> None:
         raise ConfigError(f"--{', --'.join(given)}: only for a video file, a camera index or a stream URL")
     if has_videos and (args.checkpoint is not None or args.raw):
         raise ConfigError("--checkpoint and --raw are for images; a video needs a bundle (m2a export makes one)")
+    if has_videos and args.format:
+        raise ConfigError("--format: for images; a video gives .jsonl and an overlay video")
     if args.frames is not None and args.frames < 1:
         raise ConfigError(f"--frames {args.frames}: expected at least 1")
     if args.calibration is None and (args.rectify or args.mounting):

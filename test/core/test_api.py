@@ -73,8 +73,10 @@ def test_unknown_objects_as_detections_of_supervision(model, image):
     detections = model(image).to_detections()
     assert isinstance(detections, sv.Detections)
     assert detections.xyxy.tolist() == [[8, 56, 40, 80]]
-    assert detections.mask.sum() == detections.box_area.sum()
-    assert len(model(np.zeros((96, 128, 3), np.uint8)).to_detections()) == 0
+    # The network's masks blur at corners.
+    assert 0.98 * detections.box_area.sum() <= detections.mask.sum() <= detections.box_area.sum()
+    road = np.full((96, 128, 3), (0, 255, 0), np.uint8)
+    assert len(model(road).to_detections()) == 0
 
 
 def test_importing_the_package_alone_brings_nothing_heavy():

@@ -1,0 +1,1 @@
+"""Results and data in the formats of other tools: COCO, PNG, ``supervision``."""
