@@ -12,6 +12,7 @@ from pathlib import Path
 
 from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES, require_whole
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.bundle.signing import ANYBODY, Trust, require_signed
 from m2a_core.errors import ConfigError, EngineError, quoted
 from m2a_core.files import read_regular
 
@@ -26,11 +27,13 @@ class ModelBundle:
         manifest: its description.
         directory: where it lies.
         onnx_path: the graph, whose SHA-256 was found to be the manifest's.
+        signed: SHA-256 by name of the files that a trusted key signed; None where no signature was asked for.
     """
 
     manifest: Manifest
     directory: Path
     onnx_path: Path
+    signed: dict[str, str] | None = None
 
     def read_graph(self) -> bytes:
         """The graph's bytes, checked: what is loaded is what was hashed, also where the file changes meanwhile.
@@ -82,17 +85,26 @@ def _shipped(relative: str) -> tuple[Path, ...]:
     return (package.parent / relative, *dict.fromkeys(prefix / shared for prefix in prefixes))
 
 
-def load_bundle(name_or_path: str | Path = DEFAULT_MODEL) -> ModelBundle:
-    """Find a bundle, read its manifest and verify its graph's SHA-256.
+def load_bundle(name_or_path: str | Path = DEFAULT_MODEL, trust: Trust = ANYBODY) -> ModelBundle:
+    """Find a bundle, read its manifest and verify its digest, its graph's SHA-256 and, where asked for, its signature.
 
     Args:
         name_or_path: a name such as ``m2a-edge``, a bundle's directory, or an ``.onnx`` file beside a manifest.
+        trust: whose bundles are loaded.
 
     Raises:
-        EngineError: nothing is there, the manifest does not fit, or the graph is missing or has another hash.
+        ConfigError: a signature is required but no key is trusted, or a key cannot be read.
+        EngineError: nothing is there, the manifest does not fit, the graph is missing or has another hash, or the
+            bundle is not signed as it must be.
     """
     directory, asked_file = _locate(name_or_path)
-    manifest = Manifest.load(directory / FILE_NAME)
+    manifest_path, signed = directory / FILE_NAME, trust.signed_files(directory)
+
+    def check(content: bytes) -> None:
+        if signed is not None:
+            require_signed(manifest_path, hashlib.sha256(content).hexdigest(), signed)
+
+    manifest = Manifest.load(manifest_path, check)
     if Path(manifest.onnx_file).name != manifest.onnx_file or not manifest.onnx_file or "\0" in manifest.onnx_file:
         raise EngineError(
             f"{directory / FILE_NAME}: onnx.file is {quoted(manifest.onnx_file)}, expected a plain file name"
@@ -103,7 +115,7 @@ def load_bundle(name_or_path: str | Path = DEFAULT_MODEL) -> ModelBundle:
             f"{directory / str(asked_file)}: the manifest beside it describes '{manifest.onnx_file}'; "
             "name the bundle's directory, or export this graph into one of its own"
         )
-    bundle = ModelBundle(manifest, directory, onnx_path)
+    bundle = ModelBundle(manifest, directory, onnx_path, signed)
     bundle.read_graph()
     return bundle
 

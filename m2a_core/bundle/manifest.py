@@ -1,18 +1,21 @@
 """The manifest of a model bundle: what the network knows, how to read its outputs, what its file must hash to.
 
-JSON <-> frozen dataclasses, strict both ways: a missing or unknown key is an error, never a default. The one exception
-is ``decision``, which older manifests lack: they mean ``anomaly``, the only rule there was.
+JSON <-> frozen dataclasses, strict both ways: a missing or unknown key is an error, never a default. The exceptions are
+``decision``, which older manifests lack: they mean ``anomaly``, the only rule there was; and ``digest``, whose lack is
+warned of.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.decision import Decision
+from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.errors import ConfigError, EngineError, quoted
 from m2a_core.files import json_text, read_regular
 from m2a_core.labels.label_set import LabelSet
@@ -20,6 +23,8 @@ from m2a_core.labels.label_set import LabelSet
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
 MAX_BYTES = 1 << 24
+
+_REMEDY = "restore it, or store its present content with `m2a bundle seal`"
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Manifest:
     created_with: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The manifest as JSON text, keys in a fixed order."""
+        """The manifest as JSON text, keys in a fixed order, with its digest."""
         labels = self.labels
         data = {
             "format_version": FORMAT_VERSION,
@@ -119,7 +124,7 @@ class Manifest:
             "metrics": self.metrics,
             "created_with": self.created_with,
         }
-        return json_text(data, indent=2) + "\n"
+        return json_text(sealed(data), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "manifest") -> Manifest:
@@ -130,7 +135,8 @@ class Manifest:
             source: where the text came from, for messages.
 
         Raises:
-            EngineError: not JSON, of another format version, a key missing or unknown, or a value of a wrong kind.
+            EngineError: not JSON, of another format version, a key missing or unknown, a value of a wrong kind, or
+                another digest than the one stated.
         """
         try:
             data = json.loads(text)
@@ -145,19 +151,27 @@ class Manifest:
                 "export the bundle anew or use the m2a that wrote it"
             )
         try:
-            return _Reader(source).manifest(data)
+            manifest = _Reader(source).manifest({key: value for key, value in data.items() if key != KEY})
+            require_sealed(data, source, _REMEDY)
+            return manifest
         except RecursionError as error:
             raise EngineError(f"{source}: nested too deeply; export the bundle anew with `m2a export`") from error
 
     @classmethod
-    def load(cls, path: Path) -> Manifest:
+    def load(cls, path: Path, check: Callable[[bytes], object] = lambda content: None) -> Manifest:
         """Read a manifest file.
+
+        Args:
+            path: the file.
+            check: sees the bytes that are read, before anything is made of them.
 
         Raises:
             EngineError: no such file, or see ``from_json``.
         """
         try:
-            text = read_regular(path, MAX_BYTES).decode()
+            content = read_regular(path, MAX_BYTES)
+            check(content)
+            text = content.decode()
         except (OSError, UnicodeDecodeError) as error:
             raise EngineError(f"{path}: cannot read the manifest ({error}); a bundle needs {FILE_NAME}") from error
         return cls.from_json(text, str(path))

@@ -193,6 +193,7 @@ def _check_place(args: argparse.Namespace, bundle: ModelBundle) -> None:
 
 def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
     """Write the manifest, into a copy of the bundle where one is wanted; returns the manifest's path."""
+    from m2a_core.bundle import signing
     from m2a_core.bundle.manifest import FILE_NAME
 
     path = (out or bundle.directory) / FILE_NAME
@@ -201,10 +202,12 @@ def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             for file in bundle.directory.iterdir():
-                if file.is_file() and file.name != FILE_NAME:
+                if file.is_file() and file.name not in (FILE_NAME, signing.FILE_NAME):
                     shutil.copyfile(file, out / file.name)
             manifest = replace(manifest, name=out.resolve().name)
         partial_path.write_text(manifest.to_json(), encoding="utf-8")
+        if signing.remove_signature(path.parent):
+            print("the bundle's signature no longer holds and was removed; sign it anew with `m2a bundle sign`")
         partial_path.replace(path)
     except OSError as error:
         raise EngineError(

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "calibrate": "m2a_core.cli.calibrate",
     "export": "m2a_core.cli.export",
     "quantize": "m2a_core.cli.quantize",
+    "bundle": "m2a_core.cli.bundle",
     "build-engine": "m2a_core.cli.build_engine",
     "convert": "m2a_core.cli.convert",
     "info": "m2a_core.cli.info",
@@ -39,6 +40,7 @@ EXIT_BROKEN_PIPE = 141
 
 _EXTRAS = {
     "accelerate": "train",
+    "cryptography": "signing",
     "torch": "train",
     "onnx": "export",
     "onnx_ir": "trt",

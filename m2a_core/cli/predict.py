@@ -53,7 +53,7 @@ from typing import TYPE_CHECKING, cast
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import DEFAULT_MODEL
-from m2a_core.cli import predict_video
+from m2a_core.cli import predict_video, trust
 from m2a_core.cli.predict_formats import FORMATS, ResultFiles, parse_formats
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.images import SUFFIXES, read_image
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH",
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
     )  # fmt: skip
+    trust.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument(
         "--format", type=parse_formats, action="extend", metavar="NAME[,NAME]",
@@ -197,7 +198,8 @@ def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
         raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
     from m2a_core.perception import Perception
 
-    return Perception.load(args.model, args.backend, args.threads, spin=True, horizon=args.horizon == "on")
+    horizon = args.horizon == "on"
+    return Perception.load(args.model, args.backend, args.threads, True, horizon, trust.asked_for(args))
 
 
 def _predict(perception: Perception | CheckpointPerception, path: Path, files: ResultFiles) -> None:

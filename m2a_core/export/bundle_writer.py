@@ -13,6 +13,7 @@ import numpy as np
 from m2a_core import __version__
 from m2a_core.bundle.loading import hash_file, load_bundle, sha256_of
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.bundle.signing import remove_signature
 from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
@@ -82,6 +83,7 @@ def export_bundle(
             say(f"running the graph and PyTorch on {len(frames)} frames")
             report = _verify(OnnxRuntime(load_bundle(staged)), network, frames, options)
             out.mkdir(exist_ok=True)
+            remove_signature(out)
             # The manifest comes last: until then the old one's hash refuses the new graph.
             for file in (copy.name, hash_file(copy).name, f"{name}.onnx", FILE_NAME):
                 (staged / file).replace(out / file)

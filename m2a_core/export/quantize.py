@@ -20,6 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from m2a_core.bundle.loading import ModelBundle, sha256_of
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.bundle.signing import remove_signature
 from m2a_core.contract.io_spec import INPUT
 from m2a_core.contract.plugin import OP_TYPE
 from m2a_core.errors import ExportError
@@ -95,6 +96,7 @@ def quantise_bundle(bundle: ModelBundle, frames: Sequence[np.ndarray], out: Path
             manifest_file = Path(temporary, FILE_NAME)
             manifest_file.write_text(manifest.to_json(), encoding="utf-8")
             out.mkdir(exist_ok=True)
+            remove_signature(out)
             for file in (graph, manifest_file):
                 file.replace(out / file.name)
     except OSError as error:

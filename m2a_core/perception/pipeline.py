@@ -11,6 +11,7 @@ import numpy as np
 
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.bundle.manifest import Manifest
+from m2a_core.bundle.signing import ANYBODY, Trust
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.decision import decide
@@ -51,6 +52,7 @@ class Perception:
         threads: int | None = None,
         spin: bool = False,
         horizon: bool = True,
+        trust: Trust = ANYBODY,
     ) -> Perception:
         """Load a model bundle.
 
@@ -60,12 +62,13 @@ class Perception:
             threads: CPU threads for one inference; None for all cores.
             spin: see ``create_runtime``; for batch work.
             horizon: see ``__init__``.
+            trust: see ``load_bundle``.
 
         Raises:
             EngineError: the bundle is missing, corrupt or does not match its manifest.
             ConfigError: the back end is unknown or ``threads`` is below 1.
         """
-        bundle = load_bundle(name_or_path)
+        bundle = load_bundle(name_or_path, trust)
         return cls(bundle.manifest, create_runtime(bundle, backend, threads, spin=spin), horizon=horizon)
 
     @property

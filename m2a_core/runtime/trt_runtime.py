@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.bundle.loading import ModelBundle
+from m2a_core.bundle.loading import ModelBundle, sha256_of
+from m2a_core.bundle.signing import require_signed
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import EngineError
+from m2a_core.ops.native_code import require_own
 from m2a_core.runtime.base import Pending
 from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import load_checked
@@ -40,9 +42,15 @@ class TensorRtRuntime:
             device: index of the GPU.
 
         Raises:
-            EngineError: the engine is missing, damaged, of another graph, back end, plugin or GPU, or out of tolerance.
+            EngineError: the engine is missing, damaged, of another graph, back end, plugin or GPU, or out of tolerance;
+                where signatures are asked for, it is neither signed nor only this user's and root's to write.
         """
         path = engine or default_engine(bundle.onnx_path)
+        if bundle.signed is not None and path.name not in bundle.signed:
+            # Built on this machine, after the bundle was signed.
+            require_own(path)
+        elif bundle.signed is not None:
+            require_signed(path, sha256_of(path), bundle.signed)
         key = load_checked(path).key
         if key.onnx_sha256 != bundle.manifest.onnx_sha256 or key.backend != backend:
             raise EngineError(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import EngineError
 from m2a_core.files import json_text
@@ -102,8 +103,8 @@ class EngineManifest:
         return self.verification == VERIFIED and self.verified_batches == self.key.batches
 
     def to_json(self) -> str:
-        """The manifest as JSON text."""
-        return json_text({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+        """The manifest as JSON text, with its digest."""
+        return json_text(sealed({"format_version": FORMAT_VERSION, **asdict(self)}), indent=2) + "\n"
 
     def save(self, path: Path) -> None:
         """Write atomically: a crash leaves the old manifest or the new one.
@@ -132,8 +133,10 @@ class EngineManifest:
         version = data.get("format_version") if isinstance(data, dict) else None
         if version != FORMAT_VERSION:
             raise EngineError(f"{path}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; {_REBUILD}")
+        stated = dict(data)
         try:
             del data["format_version"]
+            data.pop(KEY, None)
             key = data.pop("key")
             _integers([key["gpu_memory"]])
             key |= {"input_size": _integers(key["input_size"], 2), "batches": _integers(key["batches"])}
@@ -149,6 +152,7 @@ class EngineManifest:
         wrong = [name for name, value in texts if not isinstance(value, str)]
         if wrong or manifest.verification not in (VERIFIED, NOT_VERIFIED):
             raise EngineError(f"{path}: {wrong or 'verification'} is not what an engine's manifest holds; {_REBUILD}")
+        require_sealed(stated, str(path), _REBUILD)
         return manifest
 
 

@@ -28,7 +28,7 @@ class LoadedModel:
             EngineError: the bundle is missing, corrupt or does not match its manifest.
             ConfigError: the model has other classes than ``settings.classes``, or a setting does not fit it.
         """
-        bundle = load_bundle(settings.model)
+        bundle = load_bundle(settings.model, settings.trust)
         _check_classes(settings, bundle.manifest.labels)
         self.manifest = bundle.manifest
         settings.apply_thresholds(self.manifest.thresholds)

@@ -38,6 +38,14 @@ NODE_PARAMETERS = (
         "model", DEFAULT_MODEL, "Model bundle: name under engines/, directory, or .onnx beside a manifest.",
         required=True,
     ),
+    ParameterSpec(
+        "require_signature", False,
+        "Load only a model that is signed by one of trusted_keys; see `m2a bundle`.",
+    ),
+    ParameterSpec(
+        "trusted_keys", [""],
+        "Files of public keys (Ed25519, PEM). A model's signature must be by one of them; [''] looks at none.",
+    ),
     ParameterSpec("backend", BACKENDS[0], "What runs the network.", choices=BACKENDS),
     ParameterSpec(
         "fallback_backend", NO_FALLBACK,

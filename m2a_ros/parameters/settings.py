@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.manifest import Thresholds
+from m2a_core.bundle.signing import Trust
 from m2a_core.errors import ConfigError
 from m2a_core.geometry.projection import Mounting
 from m2a_core.stream.config import StreamConfig
@@ -28,6 +30,7 @@ class Settings:
 
     Attributes:
         model: name or path of the model bundle.
+        trust: whose bundles are loaded.
         backend: what runs the network.
         fallback_backend: what does where ``backend`` cannot; empty for nothing.
         device: index of the GPU.
@@ -55,6 +58,7 @@ class Settings:
     """
 
     model: str
+    trust: Trust
     backend: str
     fallback_backend: str
     device: int
@@ -111,6 +115,7 @@ class Settings:
             raise ConfigError(f"'rectified_cameras' names {twice}, whose 'camera.NAME.rectify' is true: correct either")
         return cls(
             model=values["model"],
+            trust=Trust(values["require_signature"], tuple(Path(key) for key in values["trusted_keys"] if key)),
             backend=values["backend"],
             fallback_backend=values["fallback_backend"].removeprefix(NO_FALLBACK),
             device=values["device"],

@@ -70,7 +70,7 @@ def replay(request: Request) -> Outcome:
     wanted = parse_topics(request.topics)
     names = _names(request.bags)
     node = settings_of(request.parameters, _listed_cameras(request), _source(request))
-    bundle = load_bundle(node.model)
+    bundle = load_bundle(node.model, node.trust)
     failures = Failures(request.bags)
     choices = {}
     for path in request.bags:

@@ -119,7 +119,7 @@ def _replay(
 ) -> None:
     cameras = tuple(topic.camera for topic in choice.used)
     settings = settings_of(task.parameters, cameras, "replay")
-    manifest = load_bundle(settings.model).manifest
+    manifest = load_bundle(settings.model, settings.trust).manifest
     threshold = settings.apply_thresholds(manifest.thresholds).anomaly
     with BagRecorder(task.folder, task.parts, cameras, manifest.labels, threshold) as recorder:
         if task.mode == "offline":

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from m2a_core.bundle.decision import Decision
+from m2a_core.bundle.digest import sealed
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 from m2a_core.errors import EngineError
 from m2a_core.labels.label_set import CAMVID11
@@ -106,7 +107,7 @@ def test_a_manifest_without_a_decision_means_the_printed_one(tmp_path) -> None:
     path = write_tiny_bundle(tmp_path / "tiny") / FILE_NAME
     data = json.loads(path.read_text())
     del data["decision"]
-    old = Manifest.from_json(json.dumps(data))
+    old = Manifest.from_json(json.dumps(sealed(data)))
     assert old.decision is Decision.ANOMALY
     new = replace(old, decision=Decision.BACKGROUND)
     assert Manifest.from_json(new.to_json()) == new

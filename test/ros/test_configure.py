@@ -20,6 +20,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
+from m2a_core.bundle.digest import sealed
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
 from m2a_core.types import Output
 from m2a_ros.node.node import M2aNode
@@ -115,17 +116,17 @@ def damage(how: str, bundle: Path) -> None:
         case "graph corrupt but hash right":
             onnx.write_bytes(b"not a graph")
             content["onnx"]["sha256"] = hashlib.sha256(b"not a graph").hexdigest()
-            manifest.write_text(json.dumps(content))
+            manifest.write_text(json.dumps(sealed(content)))
         case "hash of another graph":
             content["onnx"]["sha256"] = 64 * "0"
-            manifest.write_text(json.dumps(content))
+            manifest.write_text(json.dumps(sealed(content)))
         case "manifest missing":
             manifest.unlink()
         case "manifest no JSON":
             manifest.write_text("{")
         case "more classes than the graph":
             content["labels"]["classes"].append({"name": "extra", "thing": False, "color": [1, 2, 3]})
-            manifest.write_text(json.dumps(content))
+            manifest.write_text(json.dumps(sealed(content)))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import m2a_core.bundle.loading as bundle_module
+from m2a_core.bundle.digest import KEY, digest_of
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.errors import ConfigError, EngineError
@@ -35,7 +36,14 @@ def change(directory: Path, *keys: str | int, to: object = None, drop: bool = Fa
         del target[keys[-1]]
     else:
         target[keys[-1]] = to
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(data if keys[0] == KEY else {**data, KEY: digest_or_nothing(data)}))
+
+
+def digest_or_nothing(data: dict) -> str:
+    try:
+        return digest_of(data)
+    except ValueError:
+        return ""
 
 
 @pytest.mark.parametrize("labels", [CAMVID11, CITYSCAPES19], ids=lambda labels: labels.name)
