@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES
 from m2a_core.bundle.manifest import FILE_NAME as MANIFEST
 from m2a_core.errors import ConfigError, EngineError, quoted
+from m2a_core.extras import install_command
 from m2a_core.files import read_regular, write_json
 
 if TYPE_CHECKING:
@@ -132,7 +133,11 @@ def verify(directory: Path, trusted: Sequence[Path]) -> dict[str, str]:
         ConfigError: a key cannot be read.
         EngineError: there is no signature, it cannot be read, or it is by no trusted key.
     """
-    from cryptography.exceptions import InvalidSignature
+    try:
+        from cryptography.exceptions import InvalidSignature
+    except ModuleNotFoundError as error:
+        needed = install_command("signing")
+        raise ConfigError(f"signatures need the Python package 'cryptography': {needed}") from error
 
     path = directory / FILE_NAME
     keys = [_public_key(key) for key in trusted]
