@@ -108,7 +108,8 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
     """Read every file; 0 when all is well."""
     from m2a_core.training.build import build_batches, network_of
     from m2a_core.training.check import check_frames, write_contact_sheet
-    from m2a_core.training.sources import Sources, open_outliers, open_sources
+    from m2a_core.training.false_alarms import open_hard_negatives
+    from m2a_core.training.sources import Sources, ground_ids, open_outliers, open_sources
 
     network = network_of(config)
     sources = open_sources(config.data, args.data_root, network.labels)
@@ -122,11 +123,14 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
     seen, unseen = open_outliers(config.data, args.data_root, args.config.parent)
     kinds = len({cutout.kind for cutout in seen})
     print(f"outliers: {len(seen)} of {kinds} kinds to train on, {len(unseen)} others to validate with")
+    hard = open_hard_negatives(config.data.hard_negatives, args.data_root, network.labels, ground_ids(network.labels))
+    if hard is not None:
+        print("hard negatives: " + ", ".join(hard.counts()))
     stages = config.stages
     index = max(range(len(stages)), key=lambda i: (stages[i].outlier_prob, stages[i].known_paste_prob))
     some = Sources(sources.train[:: max(1, len(sources.train) // 64)], sources.held, sources.in_memory)
     sheet = out / "check.jpg"
-    write_contact_sheet(build_batches(config, network, some, seen), stages[index], index, sheet)
+    write_contact_sheet(build_batches(config, network, some, seen, hard), stages[index], index, sheet)
     print(f"{sheet}: eight samples of stage {stages[index].name}")
     return 0
 

@@ -13,6 +13,7 @@ from m2a_core.errors import M2aError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.datasets import LabelledImage
+from m2a_core.training.false_alarms import HardNegatives
 from m2a_core.training.frames_by_class import FramesByClass
 from m2a_core.training.outliers import AnomalyMix
 from m2a_core.training.targets import IGNORE, Target, make_target
@@ -31,6 +32,7 @@ class Batches:
         data: DataConfig,
         seed: int,
         own_frames: Mapping[int, Sequence[LabelledImage]] | None = None,
+        hard_negatives: HardNegatives | None = None,
     ) -> None:
         """Take the data.
 
@@ -41,9 +43,11 @@ class Batches:
             data: augmentation and targets.
             seed: of everything random.
             own_frames: by position, the frames of stages that have their own.
+            hard_negatives: known things to paste that were taken for unknown; None = none.
         """
         self.frames, self.mix, self.labels, self.data, self.seed = frames, mix, labels, data, seed
         self.own_frames = own_frames or {}
+        self.hard_negatives = hard_negatives
         self.by_class: dict[int, FramesByClass] = {}
 
     def _by_class(self, stage_index: int, frames: Sequence[LabelledImage]) -> FramesByClass:
@@ -88,6 +92,9 @@ class Batches:
             # Known objects go first: an unknown one must not be covered unnoticed.
             if rng.random() < stage.known_paste_prob:
                 mix.add_known(image, label, outlier, int(rng.integers(1, 4)), rng, instances)
+            # Without hard negatives no number is drawn: such runs see the numbers of before there were any.
+            if self.hard_negatives is not None and rng.random() < self.data.hard_negatives.prob:
+                self.hard_negatives.add(image, label, outlier, mix.blend, rng, instances)
             if rng.random() < stage.outlier_prob:
                 mix.add_unknown(image, label, outlier, int(rng.integers(1, 4)), rng)
             image, label, outlier, instances = augment(

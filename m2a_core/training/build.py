@@ -22,6 +22,7 @@ from m2a_core.training.batches import Batches
 from m2a_core.training.composed import compose
 from m2a_core.training.config import TrainConfig
 from m2a_core.training.datasets import Cutout
+from m2a_core.training.false_alarms import HardNegatives, open_hard_negatives
 from m2a_core.training.initial import load_related_weights
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.sources import Sources, fits, ground_ids, open_outliers, open_sources, with_void
@@ -76,7 +77,13 @@ def network_of(config: TrainConfig) -> ModelConfig:
     return replace(network, labels=with_void(network.labels)) if config.data.void == "class" else network
 
 
-def build_batches(config: TrainConfig, network: ModelConfig, sources: Sources, seen: Sequence[Cutout]) -> Batches:
+def build_batches(
+    config: TrainConfig,
+    network: ModelConfig,
+    sources: Sources,
+    seen: Sequence[Cutout],
+    hard_negatives: HardNegatives | None = None,
+) -> Batches:
     """Read what training needs.
 
     Args:
@@ -84,6 +91,7 @@ def build_batches(config: TrainConfig, network: ModelConfig, sources: Sources, s
         network: what it trains.
         sources: the frames.
         seen: unknown objects to paste.
+        hard_negatives: known things to paste that were taken for unknown.
 
     Raises:
         DataError: a frame is malformed.
@@ -95,7 +103,7 @@ def build_batches(config: TrainConfig, network: ModelConfig, sources: Sources, s
         known = cut_known_objects((frame for frame in donors if not frame.partial), network.labels)
     mix = AnomalyMix(seen, known, config.data.blend, ground_ids(network.labels), config.data.outliers.favour)
     own = {stage: sources.open(frames) for stage, frames in sources.own.items()}
-    return Batches(train, mix, network.labels, config.data, config.seed, own)
+    return Batches(train, mix, network.labels, config.data, config.seed, own, hard_negatives)
 
 
 def build_trainer(
@@ -119,7 +127,8 @@ def build_trainer(
     mixes = {i: stage.mix for i, stage in enumerate(config.stages) if stage.mix}
     sources = open_sources(config.data, data_root, network.labels, mixes)
     seen, unseen = open_outliers(config.data, data_root, config_dir)
-    batches = build_batches(config, network, sources, seen)
+    hard = open_hard_negatives(config.data.hard_negatives, data_root, network.labels, ground_ids(network.labels))
+    batches = build_batches(config, network, sources, seen, hard)
     held = sources.held
     count = config.validation.frames or len(held)
     chosen = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))]

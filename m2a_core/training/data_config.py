@@ -155,6 +155,27 @@ class OutlierConfig:
 
 
 @dataclass(frozen=True)
+class HardNegativeConfig:
+    """Known things that were taken for unknown: pasted like outliers, and labelled as known (ours, not in the paper).
+
+    Attributes:
+        roots: folders of cut-outs, relative to the data root, laid out as `OutlierConfig.root` is; empty = none.
+        prob: probability that an image gets one or two of them.
+        classes: kind -> name of the known class that they are labelled as. A kind that is named as a class needs none;
+            all others take the classes of what they are pasted on.
+    """
+
+    roots: tuple[str, ...] = ()
+    prob: float = 0.0
+    classes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_shares(self, "prob")
+        require((self.prob > 0) == bool(self.roots), "prob", "more than 0 with roots, 0 without", self.prob)
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """What is trained on and what is held apart.
 
@@ -178,6 +199,7 @@ class DataConfig:
         max_segments: of more segments in a crop, the smallest are ignored; at most the network's queries.
         validation_kinds: YAML file listing the outlier kinds never trained on, relative to the configuration file.
         outliers: where pasted unknown objects come from.
+        hard_negatives: known things that were taken for unknown.
         blend: how they are fitted in.
         augment: image augmentation.
     """
@@ -193,6 +215,7 @@ class DataConfig:
     max_segments: int = 50
     validation_kinds: str = "outlier_validation_kinds.yaml"
     outliers: OutlierConfig = field(default_factory=OutlierConfig)
+    hard_negatives: HardNegativeConfig = field(default_factory=HardNegativeConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

@@ -85,12 +85,16 @@ class Cutout:
         kind: what it is; renders are a kind each.
         photo: a photograph, not a render.
         rgba: uint8 [H, W, 4].
+        foot: row of its lower edge where it was seen, as a share of that frame's height from the top; None = nowhere.
+        size: its longer side there, as a share of that height; None = nowhere.
     """
 
     name: str
     kind: str
     photo: bool
     rgba: np.ndarray
+    foot: float | None = None
+    size: float | None = None
 
 
 def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
@@ -181,7 +185,7 @@ def load_cutouts(root: Path, validation_kinds: Path | Sequence[str], *more: Path
         apart, where = _kinds(validation_kinds), str(validation_kinds)
     else:
         apart, where = set(validation_kinds), "outliers.held"
-    cutouts = [cutout for folder in (root, *more) for cutout in _cutouts(folder)]
+    cutouts = [cutout for folder in (root, *more) for cutout in read_cutouts(folder)]
     unknown = sorted(apart - {c.kind for c in cutouts})
     if unknown:
         raise DataError(f"{where}: no cut-out is of kind '{unknown[0]}'")
@@ -201,11 +205,30 @@ def _kinds(path: Path) -> set[str]:
         raise DataError(f"{path}: expected YAML with a list 'kinds' ({error})") from error
 
 
-def _cutouts(root: Path) -> list[Cutout]:
+def read_cutouts(root: Path) -> list[Cutout]:
+    """Read a folder of cut-outs: ``train.csv`` with file, kind, type and maybe foot and size; ``train/FILE``.
+
+    Raises:
+        DataError: a file is missing or malformed.
+    """
     cutouts = []
     for row in _rows(root / "train.csv", {"file", "kind", "type"}):
         stem = Path(row["file"]).stem
         kind = row["kind"] if row["kind"] != "emoji3d" else f"emoji3d/{stem.removeprefix('fluent3d__')}"
         rgba = read_rgba(root / "train" / row["file"])
-        cutouts.append(Cutout(stem, kind, row["type"] == "photo", rgba))
+        seen = [_share(root / "train.csv", row, column) for column in ("foot", "size")]
+        cutouts.append(Cutout(stem, kind, row["type"] == "photo", rgba, *seen))
     return cutouts
+
+
+def _share(path: Path, row: dict[str, str], column: str) -> float | None:
+    text = row.get(column)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise DataError(f"{path}: {column} of {row['file']}: expected a share of the frame's height, got '{text}'")
+    return value

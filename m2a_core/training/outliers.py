@@ -81,10 +81,21 @@ def _things(frame: LabelledImage, class_id: int) -> Iterator[np.ndarray]:
         yield (numbers == number).astype(np.uint8)
 
 
-def _place(
+def place(
     label: np.ndarray, on_road: float, ground: Sequence[int], rng: np.random.Generator, far: float = 0.0
 ) -> tuple[int, int, bool]:
-    """Foot x, y of a new object and whether it stands on the ground."""
+    """Draw where a new object stands.
+
+    Args:
+        label: uint8 [H, W], class ids.
+        on_road: probability that it stands on the ground.
+        ground: class ids that objects stand on.
+        rng: source of randomness.
+        far: probability that its distance decides, each octave as likely as the next, instead of its row.
+
+    Returns:
+        Foot x, y in pixels, and whether it stands on the ground.
+    """
     height, width = label.shape
     if rng.random() < on_road:
         rows, cols = np.nonzero(np.isin(label[int(HORIZON * height) + 8 :], ground))
@@ -258,7 +269,7 @@ class AnomalyMix:
                 rgba = rgba[:, ::-1]
             if rng.random() < 0.3:
                 rgba = _rotate(rgba, float(rng.uniform(-40, 40)))
-            x, y, grounded = _place(label, self.blend.on_road, self.ground, rng, self.blend.far)
+            x, y, grounded = place(label, self.blend.on_road, self.ground, rng, self.blend.far)
             if self.blend.large > 0 and rng.random() < self.blend.large:
                 size = rng.uniform(*LARGE) * height
                 y = max(y, int(min(height, rng.uniform(0.5, 1.1) * height)))
@@ -291,7 +302,7 @@ class AnomalyMix:
         horizon = HORIZON * image.shape[0]
         for _ in range(count):
             rgba, cutout = self.known[rng.integers(len(self.known))]
-            x, y, grounded = _place(label, 0.9, self.ground, rng)
+            x, y, grounded = place(label, 0.9, self.ground, rng)
             size = float(max(rgba.shape[:2]))
             old = int(cutout.name.split("@")[0]) - horizon
             factor = (y - horizon) / old if grounded and old > 5 else 1.0
