@@ -7,6 +7,8 @@ from pathlib import Path
 from setuptools import setup
 
 PACKAGE = "m2a_ros"
+TRAINING_ONLY = (".safetensors", ".safetensors.sha256")
+"""Weights to train from: as large as the graphs that run, which they were exported to. They stay in the sources."""
 ROOT = Path(__file__).resolve().parent
 
 
@@ -25,7 +27,7 @@ def data_files() -> list[tuple[str, list[str]]]:
         for path in sorted((ROOT / tree).rglob("*")):
             relative = path.relative_to(ROOT)
             hidden = any(part.startswith((".", "__pycache__")) for part in relative.parts)
-            if path.is_file() and not hidden:
+            if path.is_file() and not hidden and not path.name.endswith(TRAINING_ONLY):
                 collected.setdefault(f"{share}/{relative.parent.as_posix()}", []).append(relative.as_posix())
     return sorted(collected.items())
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from m2a_core.errors import M2aError
     from m2a_core.types import UnknownInstance
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["M2aError", "Model", "Result", "UnknownInstance", "__version__", "load"]
 
 _HOMES = {

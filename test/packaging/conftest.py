@@ -16,7 +16,7 @@ from test.tiny_bundle import write_tiny_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = ("m2a_core", "m2a_ros", "launch", "config", "engines", "resource")
-FILES = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "README.md", "LICENSE")
+FILES = ("setup.py", "MANIFEST.in", "setup.cfg", "pyproject.toml", "package.xml", "README.md", "LICENSE")
 
 
 def clean_environment() -> dict[str, str]:

@@ -48,10 +48,17 @@ def test_wheel_holds_the_ament_marker_and_the_package_description(names):
 
 @pytest.mark.parametrize("tree", ["launch", "config", "engines"])
 def test_wheel_holds_every_data_file_in_its_folder(names, source_tree, tree):
-    wanted = {f"m2a_ros/{p.relative_to(source_tree)}" for p in (source_tree / tree).rglob("*") if p.is_file()}
+    files = [p for p in (source_tree / tree).rglob("*") if p.is_file() and ".safetensors" not in p.name]
+    wanted = {f"m2a_ros/{p.relative_to(source_tree)}" for p in files}
     got = {name for name in shared(names) if name.startswith(f"m2a_ros/{tree}/")}
     assert wanted
     assert got == wanted
+
+
+def test_wheel_holds_the_terms_of_code_and_weights_and_no_training_weights(names):
+    licences = {Path(name).name for name in names if ".dist-info/" in name}
+    assert {"LICENSE", "WEIGHTS_LICENSE.md"} <= licences
+    assert not [name for name in names if name.endswith(".safetensors")]
 
 
 def test_wheel_declares_both_console_scripts(wheel, names):
