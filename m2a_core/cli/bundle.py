@@ -20,6 +20,28 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
+
+_KEYGEN = """Make an Ed25519 key pair: FILE, which only you may read, and FILE.pub, which vehicles are given.
+
+For example:
+  m2a bundle keygen ~/keys/m2a.pem
+"""
+_SIGN = """Hash every file of a bundle and sign the list: DIR/signature.json. A later change makes it void; sign last.
+
+For example:
+  m2a bundle sign engines/my-edge --key ~/keys/m2a.pem
+"""
+_VERIFY = """Check manifest, graph, signature and every file that the signature lists.
+
+For example:
+  m2a bundle verify engines/my-edge --trusted-key ~/keys/m2a.pem.pub
+"""
+_SEAL = """Give a manifest that was changed by hand, or is of an older m2a, the digest of its content.
+
+For example:
+  m2a bundle seal engines/my-edge
+"""
 
 HELP = "sign a model bundle, verify its signature and digests"
 
@@ -27,11 +49,11 @@ HELP = "sign a model bundle, verify its signature and digests"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    keygen = actions.add_parser("keygen", help="make a key pair")
+    keygen = _action(actions, "keygen", "make a key pair", _KEYGEN)
     keygen.add_argument("file", type=Path, metavar="FILE", help="of the private key; the public one is FILE.pub")
-    sign = actions.add_parser("sign", help="sign a bundle")
+    sign = _action(actions, "sign", "sign a bundle", _SIGN)
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key of `m2a bundle keygen`")
-    verify = actions.add_parser("verify", help="check a bundle")
+    verify = _action(actions, "verify", "check a bundle", _VERIFY)
     verify.add_argument(
         "--trusted-key",
         type=Path,
@@ -40,9 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PEM",
         help="public key of a signer",
     )
-    seal = actions.add_parser("seal", help="store the digest of a manifest as it is")
+    seal = _action(actions, "seal", "store the digest of a manifest as it is", _SEAL)
     for action in (sign, verify, seal):
         action.add_argument("bundle", type=Path, metavar="DIR", help="folder of the bundle")
+
+
+def _action(actions: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=text, formatter_class=raw)
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
@@ -15,6 +17,8 @@ from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
 from m2a_ros.process.qos import create_latched_subscription, create_sensor_subscription, is_latched
 from m2a_ros.process.statistics import CameraStatistics
 
+CAMERA_INFO, DEPTH = "camera_info", "depth"
+UNREADABLE = "bad_image.unreadable"
 _MESSAGES = {"raw": Image, "compressed": CompressedImage}
 
 
@@ -59,8 +63,8 @@ class CameraInput:
                 # Shows an impossible QoS override now and not when the camera turns out to be compressed.
                 self._unsubscribe(self._subscribe_images("compressed"))
             self._images = self._subscribe_images(self._transport)
-            self._subscribe(CameraInfo, self._info_topic, self._keep_info)
-            self._subscribe(Image, f"~/input/{camera}/depth", self._keep_depth)
+            self._subscribe(CameraInfo, self._info_topic, self._keep_info, self._unreadable(CAMERA_INFO))
+            self._subscribe(Image, f"~/input/{camera}/depth", self._keep_depth, self._unreadable(DEPTH))
         except BaseException:
             self.destroy()
             raise
@@ -82,7 +86,9 @@ class CameraInput:
     def follow_publishers(self) -> None:
         """Hear a latched ``camera_info``; with ``auto`` read the image topic that has a publisher, raw first."""
         if self._latched_info is None and any(map(is_latched, self._publishers(self._info_topic))):
-            self._latched_info = create_latched_subscription(self._node, CameraInfo, self._info_topic, self._keep_info)
+            self._latched_info = create_latched_subscription(
+                self._node, CameraInfo, self._info_topic, self._keep_info, self._unreadable(CAMERA_INFO)
+            )
             self._subscriptions.append(self._latched_info)
         if not self._auto:
             return
@@ -106,10 +112,14 @@ class CameraInput:
         return bool(publishers) and not other_type(publishers, kind)
 
     def _subscribe_images(self, transport: str) -> Subscription[Any]:
-        return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image)
+        return self._subscribe(_MESSAGES[transport], self._topics[transport], self._keep_image, self._drop_image)
 
-    def _subscribe(self, kind: type, topic: str, callback: Any) -> Subscription[Any]:
-        subscription = create_sensor_subscription(self._node, kind, topic, callback, self._statistics.qos_mismatch)
+    def _subscribe(
+        self, kind: type, topic: str, callback: Any, on_unreadable: Callable[[str], None]
+    ) -> Subscription[Any]:
+        subscription = create_sensor_subscription(
+            self._node, kind, topic, callback, on_unreadable, self._statistics.qos_mismatch
+        )
         self._subscriptions.append(subscription)
         return subscription
 
@@ -126,6 +136,13 @@ class CameraInput:
             self._statistics.odd_stamp(reason)
         if self._slots.put(arrival):
             self._statistics.dropped(REPLACED)
+
+    def _drop_image(self, error: str) -> None:
+        self._statistics.arrived(time.monotonic())
+        self._statistics.dropped(UNREADABLE, f"camera '{self._camera}': {error}")
+
+    def _unreadable(self, what: str) -> Callable[[str], None]:
+        return lambda error: self._statistics.unreadable(what)
 
     def _keep_info(self, message: CameraInfo) -> None:
         self.camera_info = message

@@ -88,6 +88,7 @@ class CameraDiagnostics:
             **{f"without_markers.{reason}": count for reason, count in sorted(current.without_markers.items())},
             **{f"stamps.{reason}": count for reason, count in sorted(current.odd_stamps.items())},
             **{f"images.{reason}": count for reason, count in sorted(current.odd_images.items())},
+            **{f"unreadable.{what}": count for what, count in sorted(current.unreadable.items())},
             **{f"qos_mismatch.{where}": count for where, count in sorted(current.qos_mismatches.items())},
             **{name: f"{value:.2f}" for name, value in current.timings_ms.items()},
             "last_error": current.last_error,
@@ -115,6 +116,11 @@ class CameraDiagnostics:
             return DiagnosticStatus.ERROR, f"{broken} frames failed: {view.snapshot.last_error}"
         if bad:
             return DiagnosticStatus.WARN, f"{bad} bad frames: {view.snapshot.last_error}"
+        if unreadable := _new(view.snapshot.unreadable, self._before.unreadable):
+            return DiagnosticStatus.WARN, (
+                f"messages cannot be deserialised: {unreadable}; the publisher's type is another one, or its data are "
+                "damaged"
+            )
         if silent and not view.publishers:
             return DiagnosticStatus.WARN, f"no publisher on {view.topic}: start the camera or remap the topic"
         if silent and view.snapshot.received:

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 from m2a_core.errors import ConfigError
@@ -34,7 +35,12 @@ _PREFIX = "qos_overrides."
 
 
 def create_sensor_subscription(
-    node: Node, kind: type, topic: str, callback: Callable[[Any], None], on_mismatch: OnMismatch | None = None
+    node: Node,
+    kind: type,
+    topic: str,
+    callback: Callable[[Any], None],
+    on_unreadable: Callable[[str], None],
+    on_mismatch: OnMismatch | None = None,
 ) -> Subscription[Any]:
     """Subscribe to what a sensor sends (REP-2003).
 
@@ -45,6 +51,7 @@ def create_sensor_subscription(
         kind: type of the messages.
         topic: its name.
         callback: called with each message.
+        on_unreadable: called for bytes that are no such message, which rclpy itself would drop without a word.
         on_mismatch: called when a publisher's quality of service does not fit; None leaves it to rclpy, which logs it.
 
     Raises:
@@ -55,7 +62,7 @@ def create_sensor_subscription(
     overrides = QoSOverridingOptions(_KINDS)
     try:
         return node.create_subscription(
-            kind, topic, callback, qos, qos_overriding_options=overrides,
+            kind, topic, _reading(kind, callback, on_unreadable), qos, qos_overriding_options=overrides, raw=True,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report),
         )  # fmt: skip
     except (RuntimeError, ParameterException) as error:
@@ -63,7 +70,7 @@ def create_sensor_subscription(
 
 
 def create_latched_subscription(
-    node: Node, kind: type, topic: str, callback: Callable[[Any], None]
+    node: Node, kind: type, topic: str, callback: Callable[[Any], None], on_unreadable: Callable[[str], None]
 ) -> Subscription[Any]:
     """Subscribe to the last message of latched publishers, of which a sensor's subscription hears only later ones.
 
@@ -72,11 +79,29 @@ def create_latched_subscription(
         kind: type of the messages.
         topic: its name.
         callback: called with each message.
+        on_unreadable: see ``create_sensor_subscription``.
     """
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     # A publisher that is not latched does not fit, and need not: the sensor's subscription hears it.
     silent = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
-    return node.create_subscription(kind, topic, callback, qos, event_callbacks=silent)
+    reading = _reading(kind, callback, on_unreadable)
+    return node.create_subscription(kind, topic, reading, qos, raw=True, event_callbacks=silent)
+
+
+def _reading(
+    kind: type, callback: Callable[[Any], None], on_unreadable: Callable[[str], None]
+) -> Callable[[bytes], None]:
+    """A callback for serialised messages."""
+
+    def read(data: bytes) -> None:
+        try:
+            message: Any = deserialize_message(data, kind)
+        except (RuntimeError, UnicodeDecodeError) as error:  # RMWError, which differs between distributions
+            on_unreadable(f"{len(data)} bytes that are no {kind.__name__} ({str(error).splitlines()[0]})")
+            return
+        callback(message)
+
+    return read
 
 
 def is_latched(publisher: Any) -> bool:

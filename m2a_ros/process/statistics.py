@@ -24,6 +24,7 @@ class Snapshot:
         last_arrival: ``time.monotonic()`` of the last frame, or None.
         timings_ms: last value of each stage and latency, milliseconds.
         last_error: message of the last bad frame, or empty.
+        unreadable: messages that cannot be deserialised and are no images, by topic.
         qos_mismatches: how many counterparts had a quality of service that does not fit, by "topic POLICY".
     """
 
@@ -38,6 +39,7 @@ class Snapshot:
     timings_ms: dict[str, float] = field(default_factory=dict)
     last_error: str = ""
     qos_mismatches: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, int] = field(default_factory=dict)
 
 
 class CameraStatistics:
@@ -62,6 +64,7 @@ class CameraStatistics:
             self._timings: dict[str, float] = {}
             self._last_error = ""
             self._qos_mismatches: Counter[str] = Counter()
+            self._unreadable: Counter[str] = Counter()
 
     def arrived(self, when: float) -> None:
         """Count a frame that came at ``time.monotonic()`` = ``when``."""
@@ -101,6 +104,11 @@ class CameraStatistics:
         with self._lock:
             self._odd_images[reason] += 1
 
+    def unreadable(self, what: str) -> None:
+        """Count a message, no image, that cannot be deserialised."""
+        with self._lock:
+            self._unreadable[what] += 1
+
     def qos_mismatch(self, topic: str, policy: str) -> None:
         """Count a publisher or reader whose quality of service does not fit."""
         with self._lock:
@@ -112,5 +120,5 @@ class CameraStatistics:
             return Snapshot(
                 self._received, self._camera_infos, self._published, dict(self._dropped), dict(self._without_markers),
                 dict(self._odd_stamps), dict(self._odd_images), self._last_arrival, dict(self._timings),
-                self._last_error, dict(self._qos_mismatches),
+                self._last_error, dict(self._qos_mismatches), dict(self._unreadable),
             )  # fmt: skip
