@@ -61,7 +61,7 @@ $(RUNNING): $(CREATED) $(METADATA)
 
 # One pip call, so that the resolver sees torch's exact version together with everything that depends on it.
 $(DEVELOPING): $(CREATED) $(METADATA)
-	@echo "Installing what developing needs into $(VENV) (about 2 GB with a CPU build of PyTorch, once) ..."
+	@echo "Installing what developing needs into $(VENV) (about 3.5 GB with a CPU build of PyTorch, once) ..."
 	$(PIP) install -qq -e '.[dev]'
 	@touch $@ $(RUNNING)
 
