@@ -30,10 +30,11 @@ from m2a_core.preprocess import Letterbox
 from m2a_core.progress import ProgressBar
 from m2a_core.reference.scores import score_maps
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.training.build import build_trainer, load_related_weights
+from m2a_core.training.build import build_trainer
 from m2a_core.training.composed import ComposedImage, compose
 from m2a_core.training.config import TrainConfig
 from m2a_core.training.datasets import LabelledImage, load_camvid, load_cutouts
+from m2a_core.training.initial import load_related_weights
 from m2a_core.training.strict import from_dict
 from m2a_core.training.validation import normalise, validate
 

@@ -84,12 +84,12 @@ def main() -> None:
         node = m2a_ros.node.node.M2aNode(parameter_overrides=[Parameter("overlay.max_width", value=width)])
         node.start()
         wait_for_readers(node)
-        node._inputs["front"].camera_info = info
+        node.inputs["front"].camera_info = info
 
         def frame(node: m2a_ros.node.node.M2aNode = node) -> None:
             image.header.stamp = node.get_clock().now().to_msg()
-            pipeline = node._pipelines["front"]
-            job = pipeline.prepare(Arrival("front", image), node._tuning, node._inputs["front"])
+            pipeline = node.pipelines["front"]
+            job = pipeline.prepare(Arrival("front", image), node.tuning, node.inputs["front"])
             pipeline.finish(job)
 
         frame()  # Fills the buffers that are kept.

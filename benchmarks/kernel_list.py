@@ -66,7 +66,7 @@ def list_kernels(graph: Path, precision: str, plugin: Path, architecture: str = 
     backend = load_backend(TENSORRT_RTX)
     trt, said = backend.trt, []
 
-    class Listener(trt.ILogger):
+    class Listener(trt.ILogger):  # type: ignore[name-defined]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 

@@ -21,13 +21,10 @@ settings.register_profile("m2a", deadline=None)
 settings.load_profile("m2a")
 
 
-_FOLDERS_OVER_DDS = ("demo", "replay", "view")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs ROS processes: it is slower, and other processes on the machine can disturb it."""
+    """Mark what has a ROS domain; tests of commands that start a node of their own are marked where they are."""
     for item in items:
-        if "domain" in getattr(item, "fixturenames", ()) or item.path.parent.name in _FOLDERS_OVER_DDS:
+        if "domain" in getattr(item, "fixturenames", ()):
             item.add_marker("dds")
 
 

@@ -64,7 +64,7 @@ def time_training(library: KernelLibrary, device: Device, precision: str, batch:
             continue  # the operator takes CUDA's kernels for CUDA's tensors
         with (
             tempfile.TemporaryDirectory() as folder,
-            patch.object(cuda_ops, "_library_for", lambda *_, kernel=kernel: kernel),
+            patch.object(cuda_ops, "library_for", lambda *_, kernel=kernel: kernel),
         ):
             trainer = edge_trainer(Path(folder), device, precision, batch, crop)
             stage = trainer.config.stages[0]
@@ -73,7 +73,7 @@ def time_training(library: KernelLibrary, device: Device, precision: str, batch:
             trainer._start_stage(stage)
             losses[what] = trainer._step(stage, criterion, images, targets)["loss"]
 
-            def step(*, trainer=trainer, stage=stage, criterion=criterion, images=images, targets=targets) -> None:  # type: ignore[no-untyped-def]
+            def step(*, trainer=trainer, stage=stage, criterion=criterion, images=images, targets=targets) -> None:
                 trainer._step(stage, criterion, images, targets)
 
             taken = duration(device, [[]], step)

@@ -132,7 +132,7 @@ def verify_batches(runtime: OnnxRuntime, frames: Sequence[np.ndarray], max_batch
     for size in range(2, max_batch + 1):
         # The last images, so that the order within the batch differs from size to size.
         together = runtime.submit(np.stack(images[-size:]), raw=True).result()
-        entries += [_agreements(want, have) for want, have in zip(alone[-size:], together, strict=True)]
+        entries += [agreements(want, have) for want, have in zip(alone[-size:], together, strict=True)]
     report = _worst(entries)
     if any(not entry.passes for entry in report):
         raise ExportError(
@@ -148,7 +148,7 @@ def _compare(runtime: Runtime, network: ExportedNetwork, image: np.ndarray) -> l
         replace(entry, equal=_equal_or_tied(entry.name, network, image, want, have))
         if entry.equal < MIN_AGREEMENT and entry.name in _DECISIONS
         else entry
-        for entry in _agreements(want, have)
+        for entry in agreements(want, have)
     ]
 
 
@@ -180,7 +180,8 @@ def _reference(network: ExportedNetwork, image: np.ndarray) -> NetworkOutput:
     return NetworkOutput(**{spec.name: t[0].numpy() for spec, t in zip(specs, tensors, strict=True)})
 
 
-def _agreements(want_all: NetworkOutput, have_all: NetworkOutput) -> list[Agreement]:
+def agreements(want_all: NetworkOutput, have_all: NetworkOutput) -> list[Agreement]:
+    """How far two answers to one frame agree, output by output; those that the first lacks are left out."""
     report = []
     for spec in (*OUTPUTS, *RAW_OUTPUTS, FULL_MASKS):
         want, have = getattr(want_all, spec.name), getattr(have_all, spec.name)

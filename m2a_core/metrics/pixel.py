@@ -27,7 +27,7 @@ from m2a_core.metrics.runs import RunFile, RunStore, SortedRun
 
 KNOWN, ANOMALY, VOID = 0, 1, 255
 
-_BLOCK = 1 << 22
+BLOCK_VALUES = 1 << 22
 """Distinct thresholds handled at a time."""
 
 _CURVE_POINTS = 512
@@ -173,9 +173,9 @@ class PixelMetrics:
             yield values[starts], np.add.reduceat(counts, starts)
 
     def _block_edges(self) -> list[float]:
-        """Cut the score axis so that no block has many more than ``_BLOCK`` entries."""
+        """Cut the score axis so that no block has many more than ``BLOCK_VALUES`` entries."""
         runs = list(self._anomaly.runs())
-        stride = max(1, _BLOCK // (2 * max(1, len(runs))))
+        stride = max(1, BLOCK_VALUES // (2 * max(1, len(runs))))
         samples = list(heapq.merge(*(np.asarray(run.values[stride - 1 :: stride]).tolist() for run in runs)))
-        step = max(1, _BLOCK // (2 * stride))
+        step = max(1, BLOCK_VALUES // (2 * stride))
         return [-np.inf, *samples[step - 1 :: step], np.inf]

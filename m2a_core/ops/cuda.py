@@ -38,7 +38,7 @@ def cuda_forward(reference: Forward) -> Forward:
         checked_shapes(value, projection, spatial_shapes, points)
         if value.dtype == torch.bfloat16:
             return forward(value.float(), projection.float(), spatial_shapes, points).to(value.dtype)
-        library = _library_for(value, spatial_shapes, points)
+        library = library_for(value, spatial_shapes, points)
         if library is None:
             return reference(value, projection, spatial_shapes, points)
         with torch.cuda.device(value.device):
@@ -64,7 +64,7 @@ def cuda_backward(reference: Backward) -> Backward:
         if value.dtype == torch.bfloat16:
             of_value, of_projection = backward(grad.float(), value.float(), projection.float(), spatial_shapes, points)
             return of_value.to(value.dtype), of_projection.to(value.dtype)
-        library = _library_for(value, spatial_shapes, points)
+        library = library_for(value, spatial_shapes, points)
         if library is None:
             return reference(grad, value, projection, spatial_shapes, points)
         with torch.cuda.device(value.device):
@@ -77,14 +77,16 @@ def _stream(value: torch.Tensor) -> int:
     return torch.cuda.current_stream(value.device).cuda_stream
 
 
-def _library_for(value: torch.Tensor, spatial_shapes: Sequence[int], points: int) -> KernelLibrary | None:
+def library_for(value: torch.Tensor, spatial_shapes: Sequence[int], points: int) -> KernelLibrary | None:
+    """The kernels for a tensor's GPU; None where they do not support its sizes or cannot be built."""
     if not supported(value, spatial_shapes, points):
         return None
-    return _compiled(torch.cuda.get_device_capability(value.device))
+    return compiled_library(torch.cuda.get_device_capability(value.device))
 
 
 @functools.cache
-def _compiled(capability: tuple[int, int]) -> KernelLibrary | None:
+def compiled_library(capability: tuple[int, int]) -> KernelLibrary | None:
+    """The kernels built for a compute capability, once a process; None, with a warning, where that fails."""
     try:
         return KernelLibrary(build_cuda(capability))
     except EngineError as error:

@@ -33,7 +33,7 @@ RefineChoice = Literal["paper", "official", "off"]
 UNCALIBRATED = Thresholds(anomaly=0.5, refined=0.5)
 """Foreign checkpoints bring no thresholds."""
 
-_OFFICIAL_SHORT, _OFFICIAL_LONG = 1024, 2048
+OFFICIAL_SHORT, OFFICIAL_LONG = 1024, 2048
 
 
 def refinement_of(choice: RefineChoice | None, labels: LabelSet, official_checkpoint: bool) -> RefineChoice:
@@ -181,9 +181,9 @@ class CheckpointPerception:
 
 
 def _official_size(height: int, width: int) -> tuple[int, int]:
-    scale = _OFFICIAL_SHORT / min(height, width)
-    if max(height, width) * scale > _OFFICIAL_LONG:
-        scale = _OFFICIAL_LONG / max(height, width)
+    scale = OFFICIAL_SHORT / min(height, width)
+    if max(height, width) * scale > OFFICIAL_LONG:
+        scale = OFFICIAL_LONG / max(height, width)
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 

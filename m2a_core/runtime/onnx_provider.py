@@ -26,7 +26,7 @@ from m2a_core.runtime.base import Pending
 from m2a_core.runtime.onnx_runtime import CPU, OnnxRuntime, Providers
 
 CUDA, TENSORRT, OPENVINO = "onnxruntime_cuda", "onnxruntime_tensorrt", "onnxruntime_openvino"
-_NAMES = {
+PROVIDER_NAMES = {
     CUDA: "CUDAExecutionProvider", TENSORRT: "TensorrtExecutionProvider", OPENVINO: "OpenVINOExecutionProvider",
 }  # fmt: skip
 _PACKAGES = {CUDA: "onnxruntime-gpu", TENSORRT: "onnxruntime-gpu", OPENVINO: "onnxruntime-openvino"}
@@ -61,7 +61,7 @@ class OnnxProviderRuntime:
             EngineError: this ONNX Runtime has no such provider, it does not load, or not the graph.
             ToleranceError: results are too far from those of ONNX Runtime's own provider for CPUs.
         """
-        name = _NAMES[backend]
+        name = PROVIDER_NAMES[backend]
         available = ort.get_available_providers()
         if name not in available:
             raise EngineError(
@@ -122,7 +122,7 @@ def providers(backend: str, bundle: ModelBundle, threads: int | None, device: in
     if backend == OPENVINO:
         # Left to itself it computes in bfloat16 on processors that have it, which the gate refuses.
         openvino = {"device_type": "CPU", "precision": "FP32"}
-        return [(_NAMES[OPENVINO], openvino | ({"num_of_threads": str(threads)} if threads else {})), *CPU]
+        return [(PROVIDER_NAMES[OPENVINO], openvino | ({"num_of_threads": str(threads)} if threads else {})), *CPU]
     cuda = {
         "device_id": str(device),
         # It grows by what is needed, not to the next power of two: boards share their memory with the processor.
@@ -130,7 +130,7 @@ def providers(backend: str, bundle: ModelBundle, threads: int | None, device: in
         # TensorFloat-32 keeps 10 bits: not what a single-precision graph gives elsewhere.
         "use_tf32": "0",
     }
-    found = [(_NAMES[CUDA], cuda), *CPU]
+    found = [(PROVIDER_NAMES[CUDA], cuda), *CPU]
     if backend == TENSORRT:
         cache = _CACHE / bundle.manifest.onnx_sha256[:16]
         tensorrt = {
@@ -143,7 +143,7 @@ def providers(backend: str, bundle: ModelBundle, threads: int | None, device: in
             # Some releases compile deformable attention made of it wrongly (NVIDIA/TensorRT issue 4813).
             "trt_op_types_to_exclude": "GridSample",
         }
-        found.insert(0, (_NAMES[TENSORRT], tensorrt))
+        found.insert(0, (PROVIDER_NAMES[TENSORRT], tensorrt))
     return found
 
 

@@ -9,7 +9,7 @@ velocity in place of the Kalman filter: unknown objects have no class to take no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,15 @@ class _Track:
         self.strong += strong
 
 
+def next_number(last: int, living: Iterable[int]) -> int:
+    """The number after ``last``, 1..65535 and round again, whose 8-bit form no living track's number has."""
+    taken = {panoptic_instance(number) for number in living}
+    while True:
+        last = last % _MAX_NUMBER + 1
+        if panoptic_instance(last) not in taken:
+            return last
+
+
 class Tracker:
     """Gives the unknown instances of one camera numbers that last; the same frames give the same numbers."""
 
@@ -148,9 +157,8 @@ class Tracker:
         self._make_room(len(states) - len(of_instance))
         for index in range(len(states)):
             if index not in of_instance:
-                of_instance[index] = _Track(
-                    self._new_number(), states[index], np.zeros(6), stamp_ns, int(strong[index])
-                )
+                self._last_number = next_number(self._last_number, [track.number for track in self._tracks])
+                of_instance[index] = _Track(self._last_number, states[index], np.zeros(6), stamp_ns, int(strong[index]))
                 self._tracks.append(of_instance[index])
         for track in of_instance.values():
             supported = config.support_frames > 0 and track.hits >= max(config.support_frames, config.confirm_frames)
@@ -163,14 +171,6 @@ class Tracker:
         if excess > 0:
             gone = {id(track) for track in sorted(self._tracks, key=lambda track: -track.missed)[:excess]}
             self._tracks = [track for track in self._tracks if id(track) not in gone]
-
-    def _new_number(self) -> int:
-        """The next number whose 8-bit form no living track has."""
-        taken = {panoptic_instance(track.number) for track in self._tracks}
-        while True:
-            self._last_number = self._last_number % _MAX_NUMBER + 1
-            if panoptic_instance(self._last_number) not in taken:
-                return self._last_number
 
     def _affinity(self, states: np.ndarray, stamp_ns: int) -> np.ndarray:
         """float64 [tracks, instances] in [0, 1]; 0 where the two cannot be the same."""

@@ -279,8 +279,8 @@ class Trainer:
             group["lr"] = group["peak"] * rate
         # Every image's points have a seed of their own, so that they do not depend on which process has the image.
         first = self.engine.rank * len(targets)
-        seeds = [self._seed(_POINTS, step, first + i) for i in range(len(targets))]
-        torch.manual_seed(self._seed(_DEPTH, step, self.engine.rank))
+        seeds = [self.seed_of(_POINTS, step, first + i) for i in range(len(targets))]
+        torch.manual_seed(self.seed_of(_DEPTH, step, self.engine.rank))
         heads, pixel = self.network(images.to(device))
         loss, parts = criterion(heads, [t.to(device) for t in targets], pixel, seeds)
         values = torch.tensor([float(loss.detach()), *parts.values()], dtype=torch.float64, device=device)
@@ -298,7 +298,7 @@ class Trainer:
         update_average(self.average, self.model, stage.ema, step if self.progress.stage == 0 else step + 1000)
         return {"loss": total, **parts, "grad_norm": float(norm), "lr": stage.lr * rate}
 
-    def _seed(self, purpose: int, step: int, index: int) -> int:
+    def seed_of(self, purpose: int, step: int, index: int) -> int:
         """32 bits, all that PyTorch's generator on the CPU looks at."""
         entropy = [self.config.seed, self.progress.stage, step, index, purpose]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])

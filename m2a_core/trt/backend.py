@@ -68,10 +68,10 @@ class Backend:
         """
         if not library.is_file():
             raise EngineError(f"{library}: no such plugin library; leave it out to have it built, or name another")
-        if self._creator() is not None:
+        if self.creator() is not None:
             return
         handle = self.trt.get_plugin_registry().load_library(str(require_own(library)))
-        if handle is None or self._creator() is None:
+        if handle is None or self.creator() is None:
             raise EngineError(
                 f"{library}: {self.name} {self.version} does not load plugin {OP_TYPE} version {PLUGIN_VERSION} from "
                 f"it ({self.take_errors()}); build the plugin anew on this machine"
@@ -114,7 +114,8 @@ class Backend:
             config.num_compute_capabilities = 1
             config.set_compute_capability(known[architecture], 0)
 
-    def _creator(self) -> Any:
+    def creator(self) -> Any:
+        """TensorRT's creator of our plugin; None before a library with it is loaded."""
         before = len(self.messages)
         creator = self.trt.get_plugin_registry().get_creator(OP_TYPE, PLUGIN_VERSION, PLUGIN_NAMESPACE)
         # Not finding it is an answer here, no error.

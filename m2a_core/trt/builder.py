@@ -97,7 +97,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     architecture = backend.architecture(request.capability, gpu)
     check_precision(backend, request.precision, architecture)
     # After all that can be refused at once: compiling it takes a while.
-    plugin = request.plugin or ensure_plugin(headers=_headers(backend, say), say=say)
+    plugin = request.plugin or ensure_plugin(headers=headers_for(backend, say), say=say)
     backend.load_plugin(plugin)
     # TensorRT chooses kernels by their time on the GPU at hand; TensorRT for RTX does so when it loads the engine.
     tuned_on = gpu if isinstance(gpu, Gpu) and backend.name == TENSORRT else None
@@ -196,7 +196,7 @@ def _make_writable(out: Path) -> None:
         raise EngineError(f"{out}: cannot write the engine ({error})") from error
 
 
-def _headers(backend: Backend, say: Callable[[str], None]) -> Path:
+def headers_for(backend: Backend, say: Callable[[str], None]) -> Path:
     """TensorRT's headers; fetched where they are missing and cannot be expected, as TensorRT for RTX is a wheel."""
     try:
         return find_headers()

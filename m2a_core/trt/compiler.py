@@ -97,7 +97,7 @@ def compile_engine(
     # TensorFloat-32 keeps 10 bits: not what a user who asks for fp32 gets elsewhere.
     if target.precision == "fp32" and hasattr(trt.BuilderFlag, "TF32"):
         config.clear_flag(trt.BuilderFlag.TF32)
-    cache = _timing_cache(config, timing_cache)
+    cache = create_timing_cache(config, timing_cache)
     backend.messages.clear()
     with progress_monitor(trt) as monitor:
         config.progress_monitor = monitor
@@ -110,7 +110,7 @@ def compile_engine(
             f"{target.precision}: {backend.take_errors()}"
         )
     if cache is not None and timing_cache is not None:
-        _keep(cache, timing_cache)
+        save_timing_cache(cache, timing_cache)
     return Engine(bytes(serialised), replaced)
 
 
@@ -142,7 +142,8 @@ def _add_profiles(builder: Any, config: Any, target: Target) -> None:
         config.add_optimization_profile(profile)
 
 
-def _timing_cache(config: Any, path: Path | None) -> Any:
+def create_timing_cache(config: Any, path: Path | None) -> Any:
+    """Give a builder's configuration the kept timing cache, or a new one where that is refused; None without one."""
     if path is None:
         return None
     try:
@@ -160,7 +161,7 @@ def _timing_cache(config: Any, path: Path | None) -> Any:
     return None
 
 
-def _keep(cache: Any, path: Path) -> None:
+def save_timing_cache(cache: Any, path: Path) -> None:
     """Write a timing cache; the engine is worth having without it."""
     try:
         with replaced(path) as temporary:

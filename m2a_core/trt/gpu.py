@@ -11,7 +11,7 @@ from m2a_core.errors import NoGpuError
 from m2a_core.extras import install_command
 from m2a_core.trt.cuda import load_binding
 
-_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia[0-9]*")
+DEVICE_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia[0-9]*")
 _JETSON_NODES = ("/dev/nvmap", "/dev/nvhost-ctrl-gpu", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/*", "/dev/dri/renderD*")
 """Jetsons give these to the groups video and render; elsewhere a render node may be of another maker's GPU."""
 
@@ -78,7 +78,7 @@ def _check_driver(runtime: Any) -> None:
 
 
 def _why_no_device(status: str) -> str:
-    patterns = _NODES + (_JETSON_NODES if os.path.exists("/dev/nvmap") else ())
+    patterns = DEVICE_NODES + (_JETSON_NODES if os.path.exists("/dev/nvmap") else ())
     nodes = sorted(path for pattern in patterns for path in glob.glob(pattern) if not os.path.isdir(path))
     closed = [path for path in nodes if not os.access(path, os.R_OK | os.W_OK)]
     if closed:

@@ -121,7 +121,7 @@ class TfExtrinsics:
             self._fixed[camera] = newest.nanoseconds == 0
             if self._fixed.keys() >= set(settings.cameras) and all(self._fixed.values()):
                 self._ignore_motion()
-        return _pose(found.transform)
+        return pose_of(found.transform)
 
     def announce(self, frames: Mapping[str, str], settings: Settings) -> None:
         """Nothing: they are known from others."""
@@ -173,7 +173,7 @@ def create_extrinsics(node: Node, source: str) -> Extrinsics:
     return TfExtrinsics(node) if installed and source != _PARAMETERS else ParameterExtrinsics(node)
 
 
-def _pose(transform: Any) -> CameraPose:
+def pose_of(transform: Any) -> CameraPose:
     """A ``geometry_msgs/Transform`` as a pose."""
     t, q = transform.translation, transform.rotation
     unit = np.array([q.x, q.y, q.z, q.w]) / np.linalg.norm([q.x, q.y, q.z, q.w])

@@ -54,6 +54,12 @@ class M2aNode(LifecycleNode):
     """Open-set perception of any number of cameras.
 
     Attributes:
+        model: what is loaded; None while unconfigured.
+        tuning: what the next frame is processed by; None while unconfigured.
+        inputs: each camera's subscriptions, while active.
+        pipelines: each camera's processing, from configured on.
+        statistics: each camera's counters, from configured on.
+        problem: why the last transition was refused; "" if it was not.
         exit_code: of the process; not 0 once only a new process can go on.
     """
 
@@ -64,29 +70,35 @@ class M2aNode(LifecycleNode):
             options: as for ``rclpy.lifecycle.LifecycleNode``.
         """
         super().__init__(NODE_NAME, **options)
-        self._model: LoadedModel | None = None
+        self.model: LoadedModel | None = None
         self._extrinsics: Extrinsics | None = None
-        self._tuning: Tuning | None = None
+        self.tuning: Tuning | None = None
         self._stages: Stages[FrameJob] | None = None
         self._watchdog = Watchdog(self.get_logger().error, self._resume)
         self._is_hanging = False
         self._batches: BatchSlots | None = None
-        self._pipelines: dict[str, CameraPipeline] = {}
-        self._inputs: dict[str, CameraInput] = {}
-        self._statistics: dict[str, CameraStatistics] = {}
+        self.pipelines: dict[str, CameraPipeline] = {}
+        self.inputs: dict[str, CameraInput] = {}
+        self.statistics: dict[str, CameraStatistics] = {}
         self._camera_diagnostics: dict[str, CameraDiagnostics] = {}
-        self._problem = ""
+        self.problem = ""
         self.exit_code = 0
         self._notes: list[str] = []
         # Two nodes side by side differ in their namespace.
         self._label = self.get_fully_qualified_name().lstrip("/")
-        self._parameter_server = ParameterServer(self, lambda: self._model is not None, self._retune)
+        self._parameter_server = ParameterServer(self, lambda: self.model is not None, self._retune)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         # Wall time: diagnostics must come also while simulated time stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self._parameter_server.value("diagnostics.period")
         self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
         self.create_timer(_FOLLOW_PERIOD_S, self._look_around, clock=steady)
+
+    @property
+    def state(self) -> str:
+        """Label of the life cycle's present state, such as active."""
+        label: str = self._state_machine.current_state[1]
+        return label
 
     def start(self) -> None:
         """Configure and activate, if the parameter ``autostart`` says so and the setup fits."""
@@ -137,46 +149,46 @@ class M2aNode(LifecycleNode):
         except Exception:  # noqa: BLE001 - reported in full
             reason = traceback.format_exc()
         else:
-            self._problem = ""
+            self.problem = ""
             return True
-        self._problem = f"cannot {what}: {reason}"
-        self.get_logger().error(self._problem)
+        self.problem = f"cannot {what}: {reason}"
+        self.get_logger().error(self.problem)
         self._release()
         return False
 
     def _configure(self) -> None:
         settings = self._parameter_server.settings()
-        self._model = LoadedModel(settings, self.get_logger().error)
-        self._tuning = Tuning(self._model.perception(settings), settings)
+        self.model = LoadedModel(settings, self.get_logger().error)
+        self.tuning = Tuning(self.model.perception(settings), settings)
         self._timer.timer_period_ns = int(1e9 * self._parameter_server.value("diagnostics.period"))
         self._extrinsics = create_extrinsics(self, settings.extrinsics)
         for camera in settings.cameras:
-            statistics = self._statistics[camera] = CameraStatistics()
-            self._pipelines[camera] = CameraPipeline(self, camera, self._tuning, statistics, self._extrinsics)
-        manifest = self._model.manifest
+            statistics = self.statistics[camera] = CameraStatistics()
+            self.pipelines[camera] = CameraPipeline(self, camera, self.tuning, statistics, self._extrinsics)
+        manifest = self.model.manifest
         self.get_logger().info(
-            f"configured: model '{manifest.name}' ({self._model.backend}, input {manifest.input_size}), "
+            f"configured: model '{manifest.name}' ({self.model.backend}, input {manifest.input_size}), "
             f"cameras {list(settings.cameras)}"
         )
 
     def _activate(self) -> None:
-        assert self._tuning is not None
-        settings = self._tuning.settings
+        assert self.tuning is not None
+        settings = self.tuning.settings
         slots: Slots = FrameSlots(settings.cameras)
         if settings.batch.anchor:
             slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
         for camera in settings.cameras:
             transport = settings.camera[camera].transport
-            self._statistics[camera].reset()
-            self._inputs[camera] = CameraInput(self, camera, transport, slots, self._statistics[camera])
+            self.statistics[camera].reset()
+            self.inputs[camera] = CameraInput(self, camera, transport, slots, self.statistics[camera])
             self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
         self._notes = ignored_overrides(self)
         for note in self._notes:
             self.get_logger().warning(note)
-        perception = self._tuning.perception
-        steps = FrameSteps(self._pipelines, self._inputs, self._present_tuning, self._report_crash, self._give_up)
+        perception = self.tuning.perception
+        steps = FrameSteps(self.pipelines, self.inputs, self._present_tuning, self._report_crash, self._give_up)
         self._stages = Stages(slots, steps, perception.batch_sizes[-1], perception.is_accelerated)
-        self.get_logger().info(f"active: reading {[camera.topic for camera in self._inputs.values()]}")
+        self.get_logger().info(f"active: reading {[camera.topic for camera in self.inputs.values()]}")
 
     def _stop(self) -> None:
         if self._stages is not None:
@@ -188,42 +200,42 @@ class M2aNode(LifecycleNode):
                 )
             self._stages = None
             if self.context.ok():
-                for pipeline in self._pipelines.values():
+                for pipeline in self.pipelines.values():
                     pipeline.reset()
         self._batches = None
-        for camera in self._inputs.values():
+        for camera in self.inputs.values():
             camera.destroy()
-        self._inputs.clear()
+        self.inputs.clear()
         self._camera_diagnostics.clear()
 
     def _release(self) -> None:
         self._watchdog.cancel()
         self._stop()
-        for pipeline in self._pipelines.values():
+        for pipeline in self.pipelines.values():
             pipeline.outputs.destroy()
-        self._pipelines.clear()
-        self._statistics.clear()
-        self._tuning = None
+        self.pipelines.clear()
+        self.statistics.clear()
+        self.tuning = None
         if self._extrinsics is not None:
             self._extrinsics.close()
             self._extrinsics = None
-        if self._model is not None:
+        if self.model is not None:
             if not self._is_hanging:
                 # Else a step may still be using its memory.
-                self._model.close()
-            self._model, self._is_hanging = None, False
+                self.model.close()
+            self.model, self._is_hanging = None, False
 
     def _present_tuning(self) -> Tuning:
-        assert self._tuning is not None
-        return self._tuning
+        assert self.tuning is not None
+        return self.tuning
 
     def _count_drop(self, camera: str, reason: str) -> None:
-        self._statistics[camera].dropped(reason)
+        self.statistics[camera].dropped(reason)
 
     def _report_crash(self, arrival: Arrival, trace: str) -> None:
         if not self.context.ok():
             return  # Publishing fails once a signal has shut ROS down; that is the end, not a defect.
-        self._statistics[arrival.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
+        self.statistics[arrival.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
         self.get_logger().error(f"camera '{arrival.camera}': a frame failed\n{trace}")
 
     def _give_up(self, error: RestartNeededError) -> None:
@@ -235,41 +247,41 @@ class M2aNode(LifecycleNode):
 
     def _retune(self, settings: Settings) -> None:
         """Use changed live parameters from the next frame on."""
-        assert self._model is not None
-        self._tuning = Tuning(self._model.perception(settings), settings)
-        for pipeline in self._pipelines.values():
-            pipeline.outputs.update_threshold(self._tuning.perception.manifest.thresholds.anomaly)
+        assert self.model is not None
+        self.tuning = Tuning(self.model.perception(settings), settings)
+        for pipeline in self.pipelines.values():
+            pipeline.outputs.update_threshold(self.tuning.perception.manifest.thresholds.anomaly)
 
     def _look_around(self) -> None:
-        for camera in self._inputs.values():
+        for camera in self.inputs.values():
             camera.follow_publishers()
-        if self._inputs and self._extrinsics is not None and self._tuning is not None:
-            frames = {name: camera.frame_id for name, camera in self._inputs.items()}
-            self._extrinsics.announce(frames, self._tuning.settings)
-        if self._stages is not None and self._tuning is not None:
-            value, settings = self._parameter_server.value, self._tuning.settings
+        if self.inputs and self._extrinsics is not None and self.tuning is not None:
+            frames = {name: camera.frame_id for name, camera in self.inputs.items()}
+            self._extrinsics.announce(frames, self.tuning.settings)
+        if self._stages is not None and self.tuning is not None:
+            value, settings = self._parameter_server.value, self.tuning.settings
             load = partial(LoadedModel, settings, self.get_logger().error)
             self._watchdog.look(self._stages, value("watchdog.timeout"), value("watchdog.restart"), load)
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""
-        assert self._tuning is not None
-        settings = self._tuning.settings
+        assert self.tuning is not None
+        settings = self.tuning.settings
         self._stop()
         self._is_hanging = False
-        self._model, self._tuning = model, Tuning(model.perception(settings), settings)
+        self.model, self.tuning = model, Tuning(model.perception(settings), settings)
         if self._try("go on", self._activate):
             self.get_logger().warning("the model was loaded anew; frames are processed again")
 
     def _publish_diagnostics(self) -> None:
         facts = {}
-        if self._model is not None and self._tuning is not None:
-            manifest = self._model.manifest
+        if self.model is not None and self.tuning is not None:
+            manifest = self.model.manifest
             facts = {
                 "version": __version__,
                 "model": manifest.name,
                 "onnx_sha256": manifest.onnx_sha256,
-                "backend": self._model.backend,
+                "backend": self.model.backend,
                 "input_size": f"{manifest.input_size[1]}x{manifest.input_size[0]}",
             }
         if self._batches is not None:
@@ -279,13 +291,12 @@ class M2aNode(LifecycleNode):
                 "batch_cameras": str(batch.cameras),
                 "batch_spread_ms": f"{batch.spread_ms:.1f}",
             }
-        label = self._state_machine.current_state[1]
         timeout = self._parameter_server.value("diagnostics.frame_timeout")
-        warnings = problems_around(self) if label == "active" else []
-        view = NodeView(label, self._problem or self._watchdog.problem, facts, warnings, self._notes)
+        warnings = problems_around(self) if self.state == "active" else []
+        view = NodeView(self.state, self.problem or self._watchdog.problem, facts, warnings, self._notes)
         statuses = [node_status(f"{self._label}: node", view)]
-        for name, camera in self._inputs.items():
-            snapshot = self._statistics[name].snapshot()
+        for name, camera in self.inputs.items():
+            snapshot = self.statistics[name].snapshot()
             seen = CameraView(camera.topic, camera.publisher_count(), snapshot, camera.cause_of_silence)
             statuses.append(self._camera_diagnostics[name].status(seen, timeout))
         self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from m2a_core.cli.main import main
 from m2a_core.evaluation import evaluator
+from m2a_core.evaluation.shards import process_pixels
 from test.metrics.smiyc_frames import frames
 from test.metrics.test_component import REFERENCE_CURVE
 
@@ -178,8 +179,7 @@ def test_a_bad_score_map_is_named_and_costs_no_other(
 
     bad.write_bytes(good)
     seen: list[int] = []
-    original = evaluator.process_pixels
-    monkeypatch.setattr(evaluator, "process_pixels", lambda shard: seen.append(1) or original(shard))
+    monkeypatch.setattr(evaluator, "process_pixels", lambda shard: seen.append(1) or process_pixels(shard))
     assert evaluate(data) == (0, complete)
     assert seen == [1]
 

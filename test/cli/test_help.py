@@ -14,8 +14,8 @@ from m2a_ros.main import COMMANDS
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """All parsers below one."""
-    for action in parser._actions:  # argparse has no public way
-        if isinstance(action, argparse._SubParsersAction):
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for child in action.choices.values():
                 yield child
                 yield from parsers(child)
@@ -33,7 +33,7 @@ def test_help_describes_the_command_and_shows_an_example(name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_option_is_explained(name):
-    silent = [a.dest for a in EVERY[name]._actions if not a.help]
+    silent = [a.dest for a in EVERY[name]._actions if not a.help]  # noqa: SLF001
     assert [dest for dest in silent if dest not in ("action", "command")] == []
 
 

@@ -129,8 +129,8 @@ def test_refinement_can_be_chosen(tmp_path, picture, checkpoint):
 def test_official_size_resizes_like_the_authors_and_returns_to_the_image(tmp_path, picture, checkpoint, monkeypatch):
     from m2a_core.reference import perception as torch_perception
 
-    monkeypatch.setattr(torch_perception, "_OFFICIAL_SHORT", 96)
-    monkeypatch.setattr(torch_perception, "_OFFICIAL_LONG", 130)
+    monkeypatch.setattr(torch_perception, "OFFICIAL_SHORT", 96)
+    monkeypatch.setattr(torch_perception, "OFFICIAL_LONG", 130)
     got = predict(tmp_path, picture, checkpoint, "--size", "official")
     channels = torch.from_numpy(picture[1].transpose(2, 0, 1).copy())[None]
     resized = F.interpolate(channels, size=(89, 130), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()

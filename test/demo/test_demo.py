@@ -31,9 +31,11 @@ from m2a_ros.process.children import ChildError, Children, interrupts_deferred
 from m2a_ros.process.domain import free_domain
 from m2a_ros.replay import node_runner
 from m2a_ros.replay.node_session import ReplayError
+from m2a_ros.replay.session import Request
 from test.ros.harness import python_path
 from test.tiny_bundle import write_tiny_bundle
 
+pytestmark = pytest.mark.dds
 ROOT = Path(__file__).parents[2]
 CLIP = ROOT / "config" / "demo"
 
@@ -151,10 +153,9 @@ def test_interrupting_the_demo_leaves_no_process_behind(model: Path, tmp_path: P
 def test_a_node_that_refuses_its_setup_ends_the_demo_with_its_reason(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = drive_module.Request
 
     def with_a_backend_that_is_not_there(**fields: Any) -> Any:
-        return request(**{**fields, "parameters": {**fields["parameters"], "backend": "tensorrt"}})
+        return Request(**{**fields, "parameters": {**fields["parameters"], "backend": "tensorrt"}})
 
     monkeypatch.setattr(drive_module, "Request", with_a_backend_that_is_not_there)
     with pytest.raises(ReplayError, match="(?s)refuses to be configured.*engine"):

@@ -189,8 +189,8 @@ def test_plugin_that_is_not_there_is_named(request_for, exported, tmp_path):
 
 def test_library_without_the_plugin_is_refused(request_for, tmp_path):
     backend = load_backend("tensorrt_rtx")
-    if backend._creator() is not None:
-        backend._creator = lambda: None  # type: ignore[method-assign]
+    if backend.creator() is not None:
+        backend.creator = lambda: None
     text = tmp_path / "text.so"
     text.write_text("no library")
     with pytest.raises(EngineError, match=r"text\.so: tensorrt_rtx .* does not load plugin MSDeformAttn"):
@@ -250,12 +250,12 @@ def test_headers_are_fetched_only_for_the_tensorrt_that_is_a_wheel(name, tmp_pat
     monkeypatch.setattr(builder, "DOWNLOADED_HEADERS", tmp_path)
     said: list[str] = []
     if name == "tensorrt_rtx":
-        assert builder._headers(Backend(name, FakeTensorRt), said.append) == tmp_path
+        assert builder.headers_for(Backend(name, FakeTensorRt), said.append) == tmp_path
         assert "fetching them" in said[0]
         assert fetched == [tmp_path]
     else:
         with pytest.raises(EngineError, match="no headers"):
-            builder._headers(Backend(name, FakeTensorRt), said.append)
+            builder.headers_for(Backend(name, FakeTensorRt), said.append)
         assert fetched == []
 
 

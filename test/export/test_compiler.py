@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from m2a_core.trt.backend import Backend
-from m2a_core.trt.compiler import _keep, _timing_cache
+from m2a_core.trt.compiler import create_timing_cache, save_timing_cache
 
 
 class FakeCache:
@@ -50,26 +50,26 @@ def test_timing_cache_that_is_refused_is_replaced(tmp_path, caplog, kept, used, 
     if kept is not None:
         path.write_bytes(kept)
     config = FakeConfig()
-    cache = _timing_cache(config, path)
+    cache = create_timing_cache(config, path)
     assert config.set is cache
     assert cache.data == used
     assert said in caplog.text
-    _keep(cache, path)
+    save_timing_cache(cache, path)
     assert path.read_bytes() == used + b"+times"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_tensorrt_that_makes_no_timing_cache_builds_without(tmp_path, caplog):
-    assert _timing_cache(FakeConfig(creates=False), tmp_path / "edge.timing") is None
+    assert create_timing_cache(FakeConfig(creates=False), tmp_path / "edge.timing") is None
     assert "building without" in caplog.text
 
 
 def test_timing_cache_that_cannot_be_read_or_written_costs_time_only(tmp_path, caplog):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "edge.timing"
-    cache = _timing_cache(FakeConfig(), path)
+    cache = create_timing_cache(FakeConfig(), path)
     assert cache.data == b""
-    _keep(cache, path)
+    save_timing_cache(cache, path)
     assert "cannot write the timing cache" in caplog.text
 
 

@@ -20,7 +20,7 @@ from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.errors import CheckpointError, ConfigError, ExportError
 from m2a_core.export.bundle_writer import export_bundle
 from m2a_core.export.network import ExportedNetwork
-from m2a_core.export.verify import _agreements, verify
+from m2a_core.export.verify import agreements, verify
 from m2a_core.export.weights import load_trained
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
 from m2a_core.model import MODELS, build_model
@@ -112,7 +112,7 @@ def test_single_values_may_be_far_off_and_errors_are_measured_by_what_they_are_o
     have = want.copy()
     have.ravel()[: round(want.size * share)] += error
     none = dict.fromkeys(spec.name for spec in (*OUTPUTS, *RAW_OUTPUTS, FULL_MASKS))
-    (entry,) = _agreements(SimpleNamespace(**none | {"anomaly": want}), SimpleNamespace(**none | {"anomaly": have}))
+    (entry,) = agreements(SimpleNamespace(**none | {"anomaly": want}), SimpleNamespace(**none | {"anomaly": have}))
     assert entry.passes == passes
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from m2a_core.metrics.component import TAUS, FrameComponents, Track, component_metrics, frame_components
 from m2a_core.metrics.pixel import split_scores
-from m2a_core.metrics.smiyc_curve import FrameBins, pooled_curve
+from m2a_core.metrics.smiyc_curve import BinnedResult, FrameBins, pooled_curve
 
 from .smiyc_frames import frames
 
@@ -29,7 +29,7 @@ REFERENCE_CURVE = {
 }
 
 
-def benchmark_curve(data: list[tuple[np.ndarray, np.ndarray]]) -> object:
+def benchmark_curve(data: list[tuple[np.ndarray, np.ndarray]]) -> BinnedResult:
     return pooled_curve([FrameBins.of_frame(*(np.sort(part) for part in split_scores(s, t))) for s, t in data])
 
 

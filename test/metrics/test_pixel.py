@@ -53,7 +53,7 @@ def measure(metrics: PixelMetrics, frames: list[tuple[np.ndarray, np.ndarray]]) 
 @pytest.mark.parametrize("buffer_values", [1 << 20, 333])
 @pytest.mark.parametrize("block", [1 << 22, 64])
 def test_equals_scikit_learn(kind: str, buffer_values: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel, "_BLOCK", block)
+    monkeypatch.setattr(pixel, "BLOCK_VALUES", block)
     frames = make_frames(kind)
     assert measure(PixelMetrics(buffer_values), frames) == pytest.approx(oracle(frames), abs=1e-12)
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from m2a_core.tracking.assignment import assign
-from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig, panoptic_instance
+from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig, next_number, panoptic_instance
 
 AT_ONCE = TrackerConfig(confirm_frames=1)
 PERIOD_NS = 100_000_000
@@ -98,13 +98,12 @@ def test_weak_frames_keep_a_track_and_enough_of_them_confirm_it(
 
 
 def test_numbers_go_round_after_65535_and_never_share_a_panoptic_byte_with_a_living_track() -> None:
-    track = Track()
-    assert track.see(A) == [1]
-    track.tracker._last_number = 65530
-    seen = [track.tracker._new_number() for _ in range(300)]
-    assert seen[:7] == [65531, 65532, 65533, 65534, 65535, 2, 3]
+    seen = [65530]
+    for _ in range(300):
+        seen.append(next_number(seen[-1], [1]))
+    assert seen[1:8] == [65531, 65532, 65533, 65534, 65535, 2, 3]
     assert 1 not in seen
-    assert all(panoptic_instance(number) != panoptic_instance(1) for number in seen)
+    assert all(panoptic_instance(number) != panoptic_instance(1) for number in seen[1:])
 
 
 def test_a_full_house_forgets_what_is_unseen_longest() -> None:

@@ -84,7 +84,7 @@ def test_every_kernel_compiles_for_every_architecture_without_stack_or_spills_an
 def test_intermediate_code_moves_values_sixteen_bytes_at_a_time():
     """Every sample's four neighbours in a turn of the loop, and the result, once."""
     command = [NVCC, "-std=c++17", "-O3", "-arch=sm_87", "-DM2A_FORWARD_ONLY", "-ptx", CSRC / "deform_attn.cu"]
-    ptx = subprocess.run([*command, "-o", "-"], capture_output=True, text=True, check=True).stdout
+    ptx = subprocess.run([*map(str, command), "-o", "-"], capture_output=True, text=True, check=True).stdout
     counts, name = {}, None
     for line in ptx.splitlines():
         if ".entry" in line:

@@ -42,8 +42,8 @@ def raw(rgb: np.ndarray, number: int, topic: str = TOPIC, stamp: int | None = No
     time = START + number * STEP
     pixels = {"rgb8": rgb, "bgr8": rgb[..., ::-1], "32FC1": rgb.astype(np.float32)[..., 0]}[encoding]
     message = STORE.types[IMAGE](
-        header=_header(time if stamp is None else stamp), height=rgb.shape[0], width=rgb.shape[1], encoding=encoding,
-        is_bigendian=0, step=pixels[0].nbytes, data=np.frombuffer(pixels.tobytes(), np.uint8),
+        header=message_header(time if stamp is None else stamp), height=rgb.shape[0], width=rgb.shape[1],
+        encoding=encoding, is_bigendian=0, step=pixels[0].nbytes, data=np.frombuffer(pixels.tobytes(), np.uint8),
     )  # fmt: skip
     return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
 
@@ -52,7 +52,7 @@ def compressed(rgb: np.ndarray, number: int, topic: str = TOPIC + "/compressed",
     """A PNG, of which only the first ``keep`` is sent."""
     png = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1]
     time = START + number * STEP
-    message = STORE.types[COMPRESSED](header=_header(time), format="png", data=png[: int(keep * len(png))])
+    message = STORE.types[COMPRESSED](header=message_header(time), format="png", data=png[: int(keep * len(png))])
     return Sent(topic, time, COMPRESSED, bytes(STORE.serialize_cdr(message, COMPRESSED)))
 
 
@@ -78,6 +78,6 @@ def foreign_type(number: int) -> tuple[str, str, bytes]:
     return name, "float64 left", bytes(STORE.serialize_cdr(STORE.types[name](left=float(number)), name))
 
 
-def _header(stamp: int) -> Any:
+def message_header(stamp: int) -> Any:
     time = STORE.types["builtin_interfaces/msg/Time"](sec=stamp // 10**9, nanosec=stamp % 10**9)
     return STORE.types["std_msgs/msg/Header"](stamp=time, frame_id=FRAME_ID)

@@ -44,12 +44,15 @@ class Replay:
 
 
 @pytest.fixture
-def replay(tiny: Path, tmp_path: Path) -> Callable[..., Replay]:
+def replay(tiny: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Replay]:
     """Run ``m2a replay``: ``replay(bag, ..., "--option", out="folder")``."""
 
     def run(*arguments: object, out: str = "out", mode: str = "offline") -> Replay:
         folder = tmp_path / out
         call = ["replay", "--mode", mode, "--model", str(tiny), "--out", str(folder), "--threads", "1"]
-        return Replay(main([*call, *map(str, arguments)]), folder)
+        done = Replay(main([*call, *map(str, arguments)]), folder)
+        marked = request.node.get_closest_marker("dds") is not None
+        assert marked or mode == "offline" or done.code == 2, "it ran a node: mark the test with dds"
+        return done
 
     return run

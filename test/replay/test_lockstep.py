@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rosbags.highlevel import AnyReader
 
 from m2a_core.bundle.manifest import Thresholds
 from test.replay.bags import START, compressed, raw, scene, write_bag
 from test.tiny_bundle import write_tiny_bundle
+
+pytestmark = pytest.mark.dds
 
 
 def without_latencies(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:

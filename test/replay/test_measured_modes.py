@@ -12,6 +12,7 @@ from m2a_ros.replay.peak import MAX_LOSS, RESOLUTION, search
 from test.replay.bags import START, raw, scene, write_bag
 
 
+@pytest.mark.dds
 def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay, tmp_path, capsys):
     images = [raw(scene(4 * i), i) for i in range(12)]
     # A loop at the end, a pause of an hour before it, an unknown encoding, a message cut off.
@@ -42,6 +43,7 @@ def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay
     assert "images answered at pace 0.5; lost:" in capsys.readouterr().out
 
 
+@pytest.mark.dds
 def test_peak_finds_a_rate_that_the_node_bears(replay, tmp_path):
     bag = write_bag(tmp_path / "drive", [raw(scene(4 * i), i) for i in range(4)])
     done = replay(bag, "--trial-frames", "21", "--repeats", "1", mode="peak")
@@ -77,9 +79,9 @@ def test_search_says_zero_where_every_rate_loses():
     assert (peak, len(trials)) == (0.0, 40)
 
 
-def test_memory_slope_is_that_of_a_straight_line(monkeypatch):
+def test_memory_slope_is_that_of_a_straight_line():
     watch = MemoryWatch(0)
-    monkeypatch.setattr(watch, "_samples", [(float(i), 100 + 0.5 * i) for i in range(21)])
+    watch.samples += [(float(i), 100 + 0.5 * i) for i in range(21)]
     summary = watch.summary()
     assert (summary["first_mib"], summary["last_mib"], summary["max_mib"]) == (100.0, 110.0, 110.0)
     assert summary["slope_mib_per_hour"] == pytest.approx(1800, abs=0.1)

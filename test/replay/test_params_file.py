@@ -19,7 +19,7 @@ WIDTH, HEIGHT, FOCAL = 128, 96, 100.0
 
 def camera_info(number: int, distortion: tuple[float, ...] = (0.0,) * 5) -> Sent:
     image = raw(scene(0), number)
-    message = STORE.deserialize_cdr(image.data, image.msgtype)
+    message: Any = STORE.deserialize_cdr(image.data, image.msgtype)
     roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     k = np.array([FOCAL, 0, WIDTH / 2, 0, FOCAL, HEIGHT / 2, 0, 0, 1.0])
     p = np.array([FOCAL, 0, WIDTH / 2, 0, 0, FOCAL, HEIGHT / 2, 0, 0, 0, 1.0, 0])
@@ -43,10 +43,11 @@ def params_file(path: Path, node: str = "/**", **parameters: Any) -> Path:
 def published(out: Path, topic: str) -> np.ndarray:
     with AnyReader([out / "drive" / "bag"]) as reader:
         connection = next(c for c in reader.connections if c.topic == topic)
-        message = reader.deserialize(next(iter(reader.messages([connection])))[2], connection.msgtype)
+        message: Any = reader.deserialize(next(iter(reader.messages([connection])))[2], connection.msgtype)
     return message.data.reshape(message.height, message.width)
 
 
+@pytest.mark.dds
 def test_crop_rectify_thresholds_mounting_and_cameras_give_the_same_in_offline_and_lockstep(replay, tmp_path):
     bag = calibrated_bag(tmp_path / "drive", distortion=(-0.2, 0.05, 0.0, 0.0, 0.0))
     file = params_file(
@@ -77,6 +78,7 @@ def test_a_threshold_decides_what_is_unknown(replay, tmp_path):
     assert (masks[0.5] != masks[1.0]).any()
 
 
+@pytest.mark.dds
 @pytest.mark.parametrize("mode", ["realtime", "peak"])
 def test_modes_that_measure_run_the_node_with_the_file(replay, tmp_path, mode):
     bag = calibrated_bag(tmp_path / "drive", distortion=(-0.2, 0.05, 0.0, 0.0, 0.0))

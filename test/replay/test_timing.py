@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from m2a_ros.bag.cdr_header import header_of, stamp_or_recorded, stamped
 from m2a_ros.bag.reader import Bag
 from m2a_ros.main import main
-from test.replay.bags import IMAGE, START, STEP, STORE, TOPIC, Sent, _header, raw, scene, write_bag
+from test.replay.bags import IMAGE, START, STEP, STORE, TOPIC, Sent, message_header, raw, scene, write_bag
 from test.review.drives import label
 
 STRING = "std_msgs/msg/String"
@@ -90,6 +90,7 @@ def test_zero_stamps_of_images_and_labels_meet_at_the_time_of_recording(replay, 
     assert done.summary["truth"]["frames_scored"] == 4
 
 
+@pytest.mark.dds
 def test_zero_stamps_and_loops_have_latencies_of_their_own(replay, tmp_path, capsys) -> None:
     """Two rounds of a looped recording, and a driver that stamps nothing."""
     rounds = [raw(scene(0), i, stamp=START + (i % 8) * STEP) for i in range(16)]
@@ -108,7 +109,7 @@ def test_zero_stamps_and_loops_have_latencies_of_their_own(replay, tmp_path, cap
 
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10**9 - 1), st.text(max_size=20).filter(lambda s: "\0" not in s))
 def test_the_header_is_that_of_the_decoded_message(sec: int, nanosec: int, frame_id: str) -> None:
-    made = _header(sec * 10**9 + nanosec)
+    made = message_header(sec * 10**9 + nanosec)
     made.frame_id = frame_id
     message = STORE.types[IMAGE](
         header=made, height=1, width=1, encoding="mono8", is_bigendian=0, step=1, data=np.ones(1, np.uint8)
@@ -116,7 +117,7 @@ def test_the_header_is_that_of_the_decoded_message(sec: int, nanosec: int, frame
     for little in (True, False):
         data = bytes(STORE.serialize_cdr(message, IMAGE, little_endian=little))
         assert header_of(data) == (sec * 10**9 + nanosec, frame_id)
-        moved = STORE.deserialize_cdr(stamped(data, START), IMAGE)
+        moved: Any = STORE.deserialize_cdr(stamped(data, START), IMAGE)
         assert moved.header.stamp.sec * 10**9 + moved.header.stamp.nanosec == START
         assert (moved.header.frame_id, moved.encoding) == (frame_id, "mono8")
 

@@ -18,7 +18,7 @@ from m2a_core.errors import DataError
 from m2a_ros.bag.cameras import Choice, NoCamera, camera_info_topic, camera_name, choose
 from m2a_ros.bag.reader import Bag
 from m2a_ros.main import main
-from test.replay.bags import COMPRESSED, IMAGE, START, STEP, STORE, Sent, _header, raw, scene, write_bag
+from test.replay.bags import COMPRESSED, IMAGE, START, STEP, STORE, Sent, message_header, raw, scene, write_bag
 
 RGB = scene(0)
 GREY16 = (RGB[..., 0].astype(np.uint16) << 4) + 500
@@ -32,14 +32,14 @@ def stream(pixels: np.ndarray, extension: str = ".png") -> bytes:
 
 def packed(topic: str, data: bytes, text: str, number: int = 0) -> Sent:
     time = START + number * STEP
-    message = STORE.types[COMPRESSED](header=_header(time), format=text, data=np.frombuffer(data, np.uint8))
+    message = STORE.types[COMPRESSED](header=message_header(time), format=text, data=np.frombuffer(data, np.uint8))
     return Sent(topic, time, COMPRESSED, bytes(STORE.serialize_cdr(message, COMPRESSED)))
 
 
 def image(topic: str, pixels: np.ndarray, encoding: str, number: int = 0) -> Sent:
     time = START + number * STEP
     message = STORE.types[IMAGE](
-        header=_header(time), height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, is_bigendian=0,
+        header=message_header(time), height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, is_bigendian=0,
         step=pixels[0].nbytes, data=np.frombuffer(pixels.tobytes(), np.uint8),
     )  # fmt: skip
     return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))

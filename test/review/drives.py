@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from test.replay.bags import FRAME_ID, IMAGE, START, STEP, STORE, Sent, _header, raw
+from test.replay.bags import FRAME_ID, IMAGE, START, STEP, STORE, Sent, message_header, raw
 
 LABELS, IDS = "/truth/labels", "/truth/ids"
 FOCAL, HEIGHT_M = 100.0, 1.5
@@ -15,7 +15,7 @@ FOCAL, HEIGHT_M = 100.0, 1.5
 def label(values: np.ndarray, number: int, topic: str = LABELS, encoding: str = "mono8") -> Sent:
     time = START + number * STEP
     message = STORE.types[IMAGE](
-        header=_header(time), height=values.shape[0], width=values.shape[1], encoding=encoding, is_bigendian=0,
+        header=message_header(time), height=values.shape[0], width=values.shape[1], encoding=encoding, is_bigendian=0,
         step=values[0].nbytes, data=np.frombuffer(values.tobytes(), np.uint8),
     )  # fmt: skip
     return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
@@ -26,7 +26,7 @@ def camera_info(size: tuple[int, int] = (96, 128), focal: float = FOCAL) -> Sent
     k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1], float)
     roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     message = STORE.types[kind](
-        header=_header(START), height=height, width=width, distortion_model="plumb_bob", d=np.zeros(5), k=k,
+        header=message_header(START), height=height, width=width, distortion_model="plumb_bob", d=np.zeros(5), k=k,
         r=np.eye(3).ravel(), p=np.hstack([k.reshape(3, 3), np.zeros((3, 1))]).ravel(), binning_x=0, binning_y=0,
         roi=roi,
     )  # fmt: skip
@@ -36,7 +36,7 @@ def camera_info(size: tuple[int, int] = (96, 128), focal: float = FOCAL) -> Sent
 def static_transform(height: float = HEIGHT_M) -> Sent:
     """base_link to the camera's optical frame: above it, looking straight ahead."""
     kind, types = "tf2_msgs/msg/TFMessage", STORE.types
-    header = _header(START)
+    header = message_header(START)
     header.frame_id = "base_link"
     transform = types["geometry_msgs/msg/Transform"](
         translation=types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=height),
@@ -54,7 +54,7 @@ def odometry(number: int, x: float) -> Sent:
         orientation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
     )
     message = types[kind](
-        header=_header(START + number * STEP), child_frame_id="base_link",
+        header=message_header(START + number * STEP), child_frame_id="base_link",
         pose=types["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=np.zeros(36)),
         twist=types["geometry_msgs/msg/TwistWithCovariance"](
             twist=types["geometry_msgs/msg/Twist"](linear=zero, angular=zero), covariance=np.zeros(36)

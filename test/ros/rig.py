@@ -45,7 +45,7 @@ class Rig:
         self._nodes.append(node)
         self.executor.add_node(node)
         node.start()
-        assert node._state_machine.current_state[1] == "active", node._problem
+        assert node.state == "active", node.problem
         return node
 
     def listen(self, topic: str, kind: type, qos: QoSProfile | int = 5) -> list[Any]:

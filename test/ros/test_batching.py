@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sensor_msgs.msg import Image
@@ -22,8 +25,9 @@ class Rig:
 
     def __init__(self, wait: float = LONG, max_spread: float = 0.05) -> None:
         self.drops: Counter[tuple[str, str]] = Counter()
-        config = BatchConfig("front", max_spread, wait)
-        self.slots = BatchSlots(("left", "front", "right"), config, lambda *drop: self.drops.update([drop]))
+        # The slots look at it anew for every batch.
+        self.config: Any = SimpleNamespace(**asdict(BatchConfig("front", max_spread, wait)))
+        self.slots = BatchSlots(("left", "front", "right"), self.config, lambda *drop: self.drops.update([drop]))
 
     def put(self, camera: str, stamp: float, received: float | None = None) -> bool:
         made = header(0)
@@ -73,7 +77,7 @@ def test_a_camera_that_dies_costs_one_wait_and_is_waited_for_again_when_it_comes
     assert rig.batch() == ["front", "left"]
     rig.put("front", 10.1)
     assert rig.batch() == ["front"]  # After the wait.
-    rig.slots._config = BatchConfig("front", 0.05, LONG)
+    rig.config.wait = LONG
     for n in range(2, 5):
         rig.put("front", 10 + n / 10)
         assert rig.batch() == ["front"]  # Would take LONG if the dead camera were waited for.

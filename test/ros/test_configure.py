@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,16 +52,11 @@ def make_node(domain: int, tiny: Path) -> Iterator[MakeNode]:
     rclpy.try_shutdown(context=context)
 
 
-def state(node: M2aNode) -> str:
-    label: str = node._state_machine.current_state[1]
-    return label
-
-
 def refusal(node: M2aNode) -> str:
     """Try to configure; give the reason of the refusal."""
     assert node.trigger_configure() == FAILURE
-    assert state(node) == "unconfigured"
-    return node._problem
+    assert node.state == "unconfigured"
+    return node.problem
 
 
 BAD_PARAMETERS = {
@@ -156,8 +152,8 @@ def test_back_end_that_cannot_load_is_refused_unless_another_is_configured(make_
     assert "no such engine" in refusal(make_node(backend="tensorrt"))
     node = make_node(backend="tensorrt", fallback_backend="onnxruntime")
     assert node.trigger_configure() == SUCCESS
-    assert node._model is not None
-    assert node._model.backend == "onnxruntime"
+    assert node.model is not None
+    assert node.model.backend == "onnxruntime"
 
 
 def test_bad_value_at_start_can_be_put_right(make_node: MakeNode) -> None:
@@ -174,20 +170,21 @@ def test_expected_classes_that_fit_are_taken(make_node: MakeNode) -> None:
 def test_autostart_activates_and_can_be_left_out(make_node: MakeNode) -> None:
     node = make_node()
     node.start()
-    assert state(node) == "active"
+    assert node.state == "active"
     waiting = make_node(autostart=False)
     waiting.start()
-    assert state(waiting) == "unconfigured"
+    assert waiting.state == "unconfigured"
 
 
 def test_transitions_can_be_repeated_and_leave_nothing_behind(make_node: MakeNode) -> None:
     node = make_node()
     publishers, subscriptions = len(list(node.publishers)), len(list(node.subscriptions))
+    threads = threading.active_count()
     for _ in range(10):
         assert node.trigger_configure() == node.trigger_activate() == SUCCESS
         assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
     assert (len(list(node.publishers)), len(list(node.subscriptions))) == (publishers, subscriptions)
-    assert node._stages is None
+    assert threading.active_count() == threads
 
 
 def test_other_model_is_taken_after_cleanup(make_node: MakeNode, tmp_path: Path) -> None:
@@ -202,8 +199,8 @@ def test_other_model_is_taken_after_cleanup(make_node: MakeNode, tmp_path: Path)
     node.trigger_cleanup()
     assert node.set_parameters(change)[0].successful
     node.start()
-    assert node._model is not None
-    assert node._model.manifest.name == "other"
+    assert node.model is not None
+    assert node.model.manifest.name == "other"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +220,7 @@ def test_live_parameters_change_while_running(make_node: MakeNode, name: str, go
     node.start()
     assert not node.set_parameters([Parameter(name, value=bad)])[0].successful
     assert node.set_parameters([Parameter(name, value=good)])[0].successful
-    tuning = node._tuning
+    tuning = node.tuning
     assert tuning is not None
     used = {
         "max_rate": tuning.settings.camera["front"].max_rate,
@@ -240,11 +237,11 @@ def test_live_parameters_change_while_running(make_node: MakeNode, name: str, go
 def test_a_fixed_parameter_may_be_set_to_what_it_is(make_node: MakeNode, tiny: Path) -> None:
     node = make_node()
     node.start()
-    same = [Parameter("model", value=str(tiny)), Parameter("cameras", value=["front"])]
+    same: list[Any] = [Parameter("model", value=str(tiny)), Parameter("cameras", value=["front"])]
     together = node.set_parameters_atomically([*same, Parameter("max_rate", value=3.0)])
     assert together.successful, together.reason
-    assert node._tuning is not None
-    assert node._tuning.settings.camera["front"].max_rate == 3.0
+    assert node.tuning is not None
+    assert node.tuning.settings.camera["front"].max_rate == 3.0
     refused = node.set_parameters([Parameter("cameras", value=["front", "rear"])])[0]
     assert "fixed" in refused.reason
 
@@ -252,8 +249,8 @@ def test_a_fixed_parameter_may_be_set_to_what_it_is(make_node: MakeNode, tiny: P
 def test_contradictions_are_refused_while_running(make_node: MakeNode) -> None:
     node = make_node()
     node.start()
-    assert node._tuning is not None
-    seed = node._tuning.perception.manifest.thresholds.refined
+    assert node.tuning is not None
+    seed = node.tuning.perception.manifest.thresholds.refined
     for name, value in (("thresholds.extent", min(1.0, seed + 0.01)), ("camera.front.max_rate", -0.5)):
         refused = node.set_parameters([Parameter(name, value=value)])[0]
         assert not refused.successful
@@ -277,6 +274,11 @@ def test_quality_of_service_can_be_overridden(make_node: MakeNode) -> None:
     assert found == {"/m2a/input/front/image": ["RELIABLE"], "/m2a/input/front/camera_info": ["BEST_EFFORT"]}
 
 
+def camera_topics(node: M2aNode) -> list[str]:
+    ends: list[Any] = [*node.subscriptions, *node.publishers]
+    return [end.topic_name for end in ends if "/front/" in end.topic_name]
+
+
 @pytest.mark.parametrize(
     "topic",
     [
@@ -289,27 +291,26 @@ def test_quality_of_service_can_be_overridden(make_node: MakeNode) -> None:
 def test_impossible_quality_of_service_is_refused_aloud(make_node: MakeNode, topic: str) -> None:
     node = make_node(**{f"qos_overrides.{topic}.reliability": "perhaps"})
     node.start()
-    assert state(node) == "unconfigured"
-    assert "perhaps" in node._problem
-    assert "Traceback" not in node._problem
-    kept = [p.topic_name for p in (*node.subscriptions, *node.publishers) if "/front/" in p.topic_name]
-    assert kept == []
+    assert node.state == "unconfigured"
+    assert "perhaps" in node.problem
+    assert "Traceback" not in node.problem
+    assert camera_topics(node) == []
 
 
 def test_quality_of_service_of_a_wrong_type_is_refused_and_leaves_nothing_behind(make_node: MakeNode) -> None:
     for direction in ("output/front/panoptic.publisher", "input/front/camera_info.subscription"):
         node = make_node(**{f"qos_overrides./m2a/{direction}.depth": "5"})
         node.start()
-        assert state(node) == "unconfigured"
-        assert "Traceback" not in node._problem
-        assert [p.topic_name for p in (*node.subscriptions, *node.publishers) if "/front/" in p.topic_name] == []
+        assert node.state == "unconfigured"
+        assert "Traceback" not in node.problem
+        assert camera_topics(node) == []
 
 
 def test_an_override_of_an_unknown_policy_is_refused_with_the_known_ones(make_node: MakeNode) -> None:
     node = make_node(**{"qos_overrides./m2a/input/front/image.subscription.reliabilty": "reliable"})
     node.start()
-    assert state(node) == "unconfigured"
-    assert "'reliabilty' is none of history, depth, reliability, durability" in node._problem
+    assert node.state == "unconfigured"
+    assert "'reliabilty' is none of history, depth, reliability, durability" in node.problem
 
 
 def test_defaults_of_a_camera_that_is_not_listed_change_nothing(make_node: MakeNode) -> None:
@@ -322,19 +323,15 @@ def test_defaults_of_a_camera_that_is_not_listed_change_nothing(make_node: MakeN
 def test_a_new_activation_begins_anew(make_node: MakeNode) -> None:
     node = make_node()
     node.start()
-    statistics, pipeline = node._statistics["front"], node._pipelines["front"]
-    statistics.dropped("inference_error", "an hour ago")
-    pipeline._last_published, tracker = 1.0, pipeline._stream._tracker
+    node.statistics["front"].dropped("inference_error", "an hour ago")
     assert node.trigger_deactivate() == node.trigger_activate() == SUCCESS
-    assert node._statistics["front"].snapshot() == CameraStatistics().snapshot()
-    assert pipeline._last_published is None
-    assert pipeline._stream._tracker is not tracker
+    assert node.statistics["front"].snapshot() == CameraStatistics().snapshot()
 
 
 def test_only_what_is_listened_to_is_wanted(make_node: MakeNode) -> None:
     node = make_node()
     node.trigger_configure()
-    outputs = node._pipelines["front"].outputs
+    outputs = node.pipelines["front"].outputs
     assert outputs.wanted() == frozenset()
     for topic, kind, needs in (
         ("output/front/anomaly_map", Image, {Output.SCORE}),

@@ -16,15 +16,17 @@ import rclpy
 from builtin_interfaces.msg import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rclpy.clock import ROSClock
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.time import Time as RosTime
 from std_msgs.msg import String
 
 from m2a_core.errors import ConfigError
 from m2a_core.geometry.projection import CameraPose, Mounting, quaternion, rotation_matrix
 from m2a_core.stream.sensors import NoTransform
-from m2a_ros.camera.extrinsics import ParameterExtrinsics, create_extrinsics
+from m2a_ros.camera.extrinsics import ParameterExtrinsics, create_extrinsics, pose_of
 from m2a_ros.parameters.declarations import all_parameters
 from m2a_ros.parameters.settings import Settings
 
@@ -46,11 +48,13 @@ class Buffer:
 
     known: dict[tuple[str, str], Any] = {}
     asked: list[tuple[str, str, int]] = []
+    nodes: list[Any] = []
+    """The node that each buffer was made with."""
     newest_ns: int | None = None
     """Stamp of the newest transform; None: a static one, which has no end."""
 
     def __init__(self, node: Any = None) -> None:
-        self.node = node
+        self.nodes.append(node)
 
     def lookup_transform(self, target_frame: str, source_frame: str, time: Any) -> Any:
         self.asked.append((target_frame, source_frame, time.nanoseconds))
@@ -70,12 +74,14 @@ class Buffer:
 
 
 class TransformListener:
+    registered: list[TransformListener] = []
+
     def __init__(self, buffer: Buffer, node: Any) -> None:
-        self.registered = True
+        self.registered.append(self)
         self.tf_sub = node.create_subscription(String, "/tf", lambda message: None, 1)
 
     def unregister(self) -> None:
-        self.registered = False
+        self.registered.remove(self)
 
 
 @pytest.fixture
@@ -87,6 +93,8 @@ def tf(monkeypatch: pytest.MonkeyPatch) -> type[Buffer]:
     monkeypatch.setitem(sys.modules, "tf2_ros", module)
     monkeypatch.setattr(Buffer, "known", {})
     monkeypatch.setattr(Buffer, "asked", [])
+    monkeypatch.setattr(Buffer, "nodes", [])
+    monkeypatch.setattr(TransformListener, "registered", [])
     monkeypatch.setattr(Buffer, "newest_ns", None)
     return Buffer
 
@@ -95,7 +103,8 @@ def tf(monkeypatch: pytest.MonkeyPatch) -> type[Buffer]:
 def node(domain: int) -> Iterator[Node]:
     context = Context()
     rclpy.init(context=context, domain_id=domain)
-    made = rclpy.create_node("tf_test", context=context)
+    simulated = [Parameter("use_sim_time", value=True)]
+    made = rclpy.create_node("tf_test", context=context, parameter_overrides=simulated)
     yield made
     made.destroy_node()
     rclpy.try_shutdown(context=context)
@@ -129,10 +138,8 @@ def test_a_mounting_s_quaternion_is_its_rotation(roll: float, pitch: float, yaw:
 @given(roll=st.floats(-0.5, 0.5), pitch=st.floats(-0.5, 0.5), yaw=st.floats(-1.0, 1.0))
 @settings(max_examples=25)
 def test_a_transform_is_the_pose_it_was_made_of(roll: float, pitch: float, yaw: float) -> None:
-    from m2a_ros.camera.extrinsics import _pose
-
     pose = Mounting(x=1.7, y=-0.4, height=1.9, roll=roll, pitch=pitch, yaw=yaw).pose()
-    found = _pose(transform(pose))
+    found = pose_of(transform(pose))
     np.testing.assert_allclose(found.rotation, pose.rotation, atol=1e-9)
     np.testing.assert_allclose(found.position, pose.position)
 
@@ -144,9 +151,10 @@ def test_tf_is_asked_for_the_image_s_frame_at_its_stamp(tf: type[Buffer], node: 
     found = extrinsics.pose("front", "front_optical", STAMP, SETTINGS)
     np.testing.assert_allclose(found.rotation, pose.rotation, atol=1e-9)
     assert tf.asked == [("base_link", "front_optical", 7_000_000_005)]
-    assert extrinsics._buffer.node is None  # type: ignore[attr-defined]
+    assert tf.nodes == [None]
+    assert len(TransformListener.registered) == 1
     extrinsics.close()
-    assert not extrinsics._listener.registered  # type: ignore[attr-defined]
+    assert TransformListener.registered == []
 
 
 @pytest.mark.parametrize(("frame_id", "named"), [("lost_optical", "lost_optical"), ("", "frame_id")])
@@ -199,7 +207,7 @@ def test_moving_frames_are_listened_to_until_every_camera_is_fixed_and_again_whe
 
 def test_when_time_jumps_back_what_tf_knew_is_forgotten_until_it_is_closed(tf: type[Buffer], node: Node) -> None:
     clock = node.get_clock()
-    clock._set_ros_time_is_active(True)
+    assert isinstance(clock, ROSClock)
     clock.set_ros_time_override(RosTime(seconds=1008, clock_type=clock.clock_type))
     extrinsics = create_extrinsics(node, "tf")
     tf.known["base_link", "front_optical"] = transform(Mounting().pose())
@@ -214,14 +222,14 @@ def test_when_time_jumps_back_what_tf_knew_is_forgotten_until_it_is_closed(tf: t
 
 
 def test_parameters_are_used_where_they_are_asked_for(tf: type[Buffer]) -> None:
-    assert isinstance(create_extrinsics(None, "parameters"), ParameterExtrinsics)  # type: ignore[arg-type]
+    assert isinstance(create_extrinsics(None, "parameters"), ParameterExtrinsics)
 
 
 @pytest.mark.skipif(HAS_TF, reason="tf2_ros is installed here")
 def test_without_tf2_parameters_stand_in_and_tf_is_refused() -> None:
-    assert isinstance(create_extrinsics(None, "auto"), ParameterExtrinsics)  # type: ignore[arg-type]
+    assert isinstance(create_extrinsics(None, "auto"), ParameterExtrinsics)
     with pytest.raises(ConfigError, match="tf2_ros"):
-        create_extrinsics(None, "tf")  # type: ignore[arg-type]
+        create_extrinsics(None, "tf")
 
 
 def test_names_of_rectified_cameras_must_be_cameras() -> None:

@@ -31,7 +31,7 @@ def test_bridge_gives_rgb_of_rgba_and_refuses_it_as_rgba() -> None:
 
 def test_bridge_refuses_what_is_no_array() -> None:
     with pytest.raises(TypeError):
-        BRIDGE.cv2_to_imgmsg(1, "rgba8")  # type: ignore[arg-type]
+        BRIDGE.cv2_to_imgmsg(1, "rgba8")
 
 
 def test_bridge_converts_colour_to_mono16_but_not_channels_without_colour() -> None:

@@ -17,13 +17,13 @@ INFO = "/m2a/input/front/camera_info"
 def test_a_calibration_that_was_latched_before_the_node_began_is_received(rig: Rig) -> None:
     rig.send(INFO, camera_info(128, 96, 100.0), LATCHED)
     node = rig.start()
-    assert rig.until(lambda: node._inputs["front"].camera_info).width == 128
+    assert rig.until(lambda: node.inputs["front"].camera_info).width == 128
 
 
 def test_a_calibration_is_received_from_a_latched_and_a_plain_publisher_of_one_topic(rig: Rig) -> None:
     rig.send(INFO, camera_info(128, 96, 100.0), LATCHED)
     node = rig.start()
-    camera = node._inputs["front"]
+    camera = node.inputs["front"]
     assert rig.until(lambda: camera.camera_info)
     plain = rig.peer.create_publisher(CameraInfo, INFO, 1)
     rig.until(

@@ -220,9 +220,15 @@ def test_cameras_are_those_that_the_node_itself_reads_from_the_file(
     rclpy.init(
         args=["x", "--ros-args", "--params-file", str(tmp_path / "mine.yaml")], context=context, domain_id=domain
     )
-    node = rclpy.create_node("m2a", namespace=namespace, context=context)
-    given = node._parameter_overrides
+    node = rclpy.create_node(
+        "m2a", namespace=namespace, context=context, automatically_declare_parameters_from_overrides=True
+    )
+    plain = rclpy.create_node("another", context=context)
+    given = node.get_parameters_by_prefix("")
+    for own in plain.get_parameters_by_prefix(""):
+        del given[own]
     node.destroy_node()
+    plain.destroy_node()
     rclpy.try_shutdown(context=context)
     if given or "m2a" not in text:
         assert found == (list(given["cameras"].value) if "cameras" in given else ["front"])

@@ -61,8 +61,10 @@ def test_calibration_that_says_nothing_gives_no_markers_and_a_warning(
     def play_and_see(status: dict[str, str]) -> bool:
         bench.player.play("/m2a/input/front/camera_info", [info])
         bench.player.play(IN, [image(scene(RED_BOX), bench.stamp())])
-        return int(status.get(key, 0)) > 0 and "camera_info" in status["message"]
+        warned = int(status.get(key, 0)) > 0 and "camera_info" in status["message"]
+        return warned and bool(bench.listener.received[listening])
 
+    bench.listener.wait_for_outputs(listening)
     status = bench.listener.wait_for_status(CAMERA, play_and_see)
     assert status["level"] == "1"
     last = bench.listener.received[listening][-1]

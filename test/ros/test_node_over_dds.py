@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, String
 
 from m2a_core.overlay import draw_overlay, draw_scores
-from m2a_ros.outputs.label_info import LabelInfo
+from m2a_ros.outputs.label_info import LABEL_INFO
 from test.ros.bench import CAMERA, DEBUG, IN, OUT, RED_BOX, Bench, pixels
 from test.ros.harness import PATIENCE_S, Listener, NodeProcess
 from test.ros.messages import header, image, scene
@@ -117,10 +117,10 @@ def test_latency_is_counted_from_the_camera_stamp_and_withheld_for_one_of_anothe
 
 def test_label_info_is_latched_and_names_the_unknown(bench: Bench) -> None:
     topic = f"{OUT}/label_info"
-    bench.listener.listen(topic, LabelInfo or String, latched=True)
+    bench.listener.listen(topic, LABEL_INFO, latched=True)
     message = bench.listener.spin_until(lambda: bench.listener.received[topic])[0]
     bench.listener.forget(topic)
-    if LabelInfo is None:
+    if LABEL_INFO is String:
         content = json.loads(message.data)
         names = {entry["class_id"]: entry["class_name"] for entry in content["class_map"]}
         threshold = content["threshold"]

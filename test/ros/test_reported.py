@@ -101,7 +101,7 @@ def test_diagnostics_come_from_a_timer_also_when_nothing_moves(rig: Rig) -> None
     first = len(rig.until(lambda: rig.received["/diagnostics"]))
     rig.until(lambda: len(rig.received["/diagnostics"]) > first + 5)
     assert "no publisher" in rig.until(lambda: rig.status("m2a: camera front").get("message"))
-    manifest = node._model.manifest  # type: ignore[union-attr]
+    manifest = node.model.manifest
     identity = rig.status("m2a: node")
     assert identity["model"] == manifest.name
     assert identity["onnx_sha256"] == manifest.onnx_sha256

@@ -27,11 +27,11 @@ class Rig:
         self.lost: list[RestartNeededError] = []
         cameras = ("left", "right")
         pipelines: Any = {c: SimpleNamespace(drop=lambda reason, _: self.dropped.append(reason)) for c in cameras}
-        tuning = SimpleNamespace(perception=SimpleNamespace(run=run))
+        tuning: Any = SimpleNamespace(perception=SimpleNamespace(run=run))
         self.jobs: Any = [
             SimpleNamespace(arrival=SimpleNamespace(camera=c), tuning=tuning, perceiving=None) for c in cameras
         ]
-        self.steps = FrameSteps(pipelines, {}, lambda: tuning, lambda *_: None, self.lost.append)  # type: ignore[arg-type]
+        self.steps = FrameSteps(pipelines, {}, lambda: tuning, lambda *_: None, self.lost.append)
 
 
 def test_lost_gpu_is_reported_once_for_a_batch_whose_frames_are_counted() -> None:

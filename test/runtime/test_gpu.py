@@ -54,7 +54,7 @@ def with_a_broken_device(cuda: FakeCuda) -> None:
     ],
 )
 def test_reason_is_the_one_that_applies(cuda, monkeypatch, tmp_path, change, device, message):
-    monkeypatch.setattr(gpu, "_NODES", (f"{tmp_path}/*",))
+    monkeypatch.setattr(gpu, "DEVICE_NODES", (f"{tmp_path}/*",))
     change(cuda)
     with pytest.raises(NoGpuError, match=message):
         find_gpu(device)
@@ -69,7 +69,7 @@ def test_older_binding_works_with_a_newer_driver(cuda):
 def test_missing_permission_names_files_and_numeric_groups(cuda, monkeypatch, tmp_path):
     node = tmp_path / "nvmap"
     node.touch()
-    monkeypatch.setattr(gpu, "_NODES", (f"{tmp_path}/*",))
+    monkeypatch.setattr(gpu, "DEVICE_NODES", (f"{tmp_path}/*",))
     # Root may open everything.
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != node)
     without_device(cuda)
@@ -82,7 +82,7 @@ def test_missing_permission_names_files_and_numeric_groups(cuda, monkeypatch, tm
 
 def test_device_that_is_there_and_open_leaves_cudas_own_word(cuda, monkeypatch, tmp_path):
     (tmp_path / "nvidia0").touch()
-    monkeypatch.setattr(gpu, "_NODES", (f"{tmp_path}/*",))
+    monkeypatch.setattr(gpu, "DEVICE_NODES", (f"{tmp_path}/*",))
     cuda.fail["cudaGetDeviceCount"] = ERROR.cudaErrorUnknown
     with pytest.raises(NoGpuError, match="though its devices are in /dev: cudaErrorUnknown"):
         find_gpu(0)

@@ -81,7 +81,7 @@ def test_tensorrt_comes_before_cuda_keeps_its_engines_and_leaves_sampling_alone(
 @pytest.fixture
 def on_cpu(monkeypatch) -> None:
     """The CPU's provider in the other's place: all but the provider is real."""
-    monkeypatch.setattr(onnx_provider, "_NAMES", dict.fromkeys(NAMES, "CPUExecutionProvider"))
+    monkeypatch.setattr(onnx_provider, "PROVIDER_NAMES", dict.fromkeys(NAMES, "CPUExecutionProvider"))
     monkeypatch.setattr(onnx_provider, "providers", lambda *_: [("CPUExecutionProvider", {})])
 
 
@@ -121,10 +121,10 @@ def test_provider_that_computes_something_else_is_refused(bundle, on_cpu, monkey
 def test_lost_gpu_is_told_from_a_failed_frame(bundle, on_cpu, monkeypatch, said, kind):
     runtime = create_runtime(bundle, "onnxruntime_cuda", threads=1)
 
-    def fail(self, images, raw):
-        raise InferenceError(said)
+    def fail(*_):
+        raise RuntimeError(said)
 
-    monkeypatch.setattr(OnnxRuntime, "_run", fail)
+    monkeypatch.setattr(ort.InferenceSession, "run", fail)
     image = np.zeros((*bundle.manifest.input_size, 3), np.uint8)
     for run in (lambda: runtime.infer(image), lambda: runtime.submit(image[None]).result()):
         with pytest.raises(kind) as raised:

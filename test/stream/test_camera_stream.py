@@ -91,7 +91,7 @@ class Drive:
             result_of(*boxes), candidates=candidates.instances, candidate_map=candidates.unknown_instances
         )
         frame = Frame(np.zeros((*SIZE, 3), np.uint8), self.second * 10**9, "optical", "front")
-        return self.stream.process(frame, self.sensors, frozenset(), self.perception, self.config)  # type: ignore[arg-type]
+        return self.stream.process(frame, self.sensors, frozenset(), self.perception, self.config)
 
 
 def test_map_panoptic_and_objects_tell_the_same_track_id() -> None:
@@ -209,7 +209,7 @@ def test_the_network_sees_the_crop_and_maps_have_the_size_of_the_image() -> None
     assert inside is not None
     drive.perception.next = OpenSetResult(unknown_instances=inside[:240])
     frame = Frame(np.zeros((*SIZE, 3), np.uint8), 1, "optical", "front")
-    seen = drive.stream.process(frame, drive.sensors, frozenset(), drive.perception, drive.config)  # type: ignore[arg-type]
+    seen = drive.stream.process(frame, drive.sensors, frozenset(), drive.perception, drive.config)
     assert drive.perception.seen[-1].shape == (240, 640, 3)
     assert seen.result.unknown_instances is not None
     assert seen.result.unknown_instances.shape == SIZE

@@ -51,7 +51,7 @@ def test_a_plot_has_a_bar_per_value_and_an_error_where_there_are_seeds():
 
 @pytest.fixture
 def rehearsal(tmp_path, data_root, tiny_in_zoo, monkeypatch):
-    """Calls the command with two steps on the drawn data."""
+    """What calls the command with two steps on the drawn data, and its settings."""
     config = yaml.safe_load((data_root / "config" / "train.yaml").read_text(encoding="utf-8"))
     (tmp_path / "config").mkdir()
     shutil.copy(data_root / "config" / "kinds.yaml", tmp_path / "config" / "kinds.yaml")
@@ -69,12 +69,11 @@ def rehearsal(tmp_path, data_root, tiny_in_zoo, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["benchmarks/ablations.py", *map(str, arguments), *more])
         ablations.main()
 
-    call.settings = Settings(path, data_root, tmp_path / "runs", start, 2, None, 2, "none")
-    return call
+    return call, Settings(path, data_root, tmp_path / "runs", start, 2, None, 2, "none")
 
 
 def test_variants_override_what_their_table_names(rehearsal):
-    settings = rehearsal.settings
+    _, settings = rehearsal
     plain = settings.train_config(RunSpec(contrastive="none"), 0)
     assert plain.stages[0].outlier_prob == 0
     changed = settings.train_config(
@@ -89,6 +88,7 @@ def test_variants_override_what_their_table_names(rehearsal):
 
 
 def test_a_table_is_trained_once_resumed_where_it_was_killed_and_written(rehearsal, tmp_path, monkeypatch):
+    rehearse, _ = rehearsal
     trained = []
     run = Trainer.run
 
@@ -100,12 +100,12 @@ def test_a_table_is_trained_once_resumed_where_it_was_killed_and_written(rehears
 
     monkeypatch.setattr(Trainer, "run", count)
     with pytest.raises(KeyboardInterrupt):
-        rehearsal("--table", "fig14", "--seeds", "0")
-    rehearsal("--table", "fig14", "--seeds", "0")
+        rehearse("--table", "fig14", "--seeds", "0")
+    rehearse("--table", "fig14", "--seeds", "0")
     # The first run was done, the second began anew, the third is the last.
     assert len(trained) == 4
     assert len(set(trained)) == 3
-    rehearsal("--table", "fig14", "--seeds", "0")
+    rehearse("--table", "fig14", "--seeds", "0")
     assert len(trained) == 4
     text = (tmp_path / "docs" / "fig14.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in text for name in ("printed", "text", "BCE"))

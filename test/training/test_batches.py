@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,7 @@ def test_the_built_run_trains_on_nothing_that_it_validates_with(data_root, tmp_p
     assert {c.kind for c in unseen} == {"fish"}
 
     measured = trainer.validate(trainer.model)
+    assert isinstance(trainer.validate, partial)
     checked = trainer.validate.keywords
     assert {f.name for f in checked["frames"]} <= {f.name for f in held}
     assert {c.name for c in checked["composed"]} <= {f.name for f in held}

@@ -32,12 +32,16 @@ from test.training.synthetic import STAGES, TINY, cutout, frames, tiny_trainer, 
 WIDE = [stage | {"batch_size": 4, "iterations": 3} for stage in STAGES]
 
 
+def forget_precision() -> None:
+    """Accelerate keeps one precision per process; its own tests use this to make it forget."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001
+
+
 @pytest.fixture
 def other_precision():
-    """Accelerate keeps one precision per process until it is told to forget it."""
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget_precision()
     yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget_precision()
 
 
 def train_as_rank(rank: int, world: int, port: int, out: Path) -> None:
@@ -55,7 +59,7 @@ def join_processes(rank: int, world: int, port: int) -> None:
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget_precision()
     torch.set_num_threads(1)
 
 
@@ -103,8 +107,8 @@ def test_two_processes_train_what_one_trains_on_the_same_batches(two_processes, 
     assert theirs[0]["grad_norm"] == pytest.approx(ours[0]["grad_norm"], rel=1e-4)
     states = [load_checkpoint(out / "checkpoint.pt") for out in (tmp_path, two_processes)]
     for part in ("model", "average"):
-        a, b = (flat(state[part]) for state in states)
-        assert float((a - b).norm() / (a - start).norm()) < 0.02, part
+        here, there = (flat(state[part]) for state in states)
+        assert float((here - there).norm() / (here - start).norm()) < 0.02, part
 
 
 def test_parts_make_up_the_batch_and_hold_unlike_numbers_of_pixels():
@@ -133,7 +137,7 @@ def test_bf16_trains_float32_weights_on_nearly_the_same_losses(tmp_path, other_p
     stages = [STAGES[0] | {"iterations": 2}]
     exact = tiny_trainer(tmp_path / "exact", train_config(stages=stages))
     exact.run()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget_precision()
     coarse = tiny_trainer(tmp_path / "coarse", train_config(stages=stages, precision="bf16"))
     assert coarse.run()
     assert {v.dtype for v in coarse.model.state_dict().values() if v.is_floating_point()} == {torch.float32}
@@ -181,7 +185,7 @@ def test_a_frame_that_breaks_in_the_middle_stops_with_a_checkpoint_of_every_step
         state["broken"] = index == 0 and step == 3
         return get(stage, index, step)
 
-    trainer.batches.get = spy
+    trainer.batches.get = spy  # type: ignore[assignment]
     with pytest.raises(DataError, match=r"frame_3\.png"):
         trainer.run()
     saved = load_checkpoint(trainer.checkpoint)
@@ -219,4 +223,5 @@ def test_stochastic_depth_acts_while_the_backbone_trains_and_batch_statistics_st
     network = TrainedNetwork(model, None, frozen=False)
     drop, norm = model.backbone.extra
     assert (drop.training, norm.training) == (True, False)
-    assert (network.eval().model.backbone.extra[0].training) is False
+    network.eval()
+    assert drop.training is False

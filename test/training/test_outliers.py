@@ -8,8 +8,9 @@ import pytest
 
 from m2a_core.errors import DataError
 from m2a_core.training.composed import compose, write_composed
+from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
-from m2a_core.training.outliers import TRAIN_BLEND, AnomalyMix, BlendConfig, cut_known_objects, erode_alpha, paste
+from m2a_core.training.outliers import TRAIN_BLEND, AnomalyMix, cut_known_objects, erode_alpha, paste
 from m2a_core.training.targets import IGNORE
 from test.training.synthetic import CAR, ROAD, SIZE, cutout, disc, frames
 

@@ -49,7 +49,7 @@ def test_a_run_killed_within_the_stage_gives_the_same_average(tmp_path):
             killed.stop = True
         return get(stage, index, step)
 
-    killed.batches.get = until_stopped
+    killed.batches.get = until_stopped  # type: ignore[assignment]
     assert not killed.run()
     resumed = tiny_trainer(tmp_path / "killed", config)
     resumed.resume()

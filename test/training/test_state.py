@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import resource
+from typing import Any
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def test_a_batch_that_cannot_be_saved_hides_no_error(tmp_path):
     assert save_bad_batch(tmp_path / "b.pt", torch.zeros(1), [EMPTY]) == f"the batch is in {tmp_path / 'b.pt'}"
 
 
-def small_network() -> nn.Sequential:
+def small_network() -> Any:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
 
@@ -88,7 +89,7 @@ def test_the_average_moves_by_the_decay_once_the_start_is_forgotten():
 def test_the_average_copies_statistics_and_leaves_frozen_weights():
     model = small_network()
     model[0].requires_grad_(False)
-    average = average_of(model)
+    average: Any = average_of(model)
     before = average[0].weight.clone()
     with torch.no_grad():
         model[0].weight.add_(1.0)
@@ -103,7 +104,7 @@ def test_the_average_copies_statistics_and_leaves_frozen_weights():
 
 
 def test_every_trained_parameter_is_in_one_group_with_its_rate_and_decay():
-    model = nn.Module()
+    model: Any = nn.Module()
     model.backbone, model.decoder = small_network(), small_network()
     model.backbone[0].requires_grad_(False)
     head = nn.Conv2d(2, 2, 1)
@@ -119,7 +120,7 @@ def test_every_trained_parameter_is_in_one_group_with_its_rate_and_decay():
     assert where[id(head.weight)]["peak"] == pytest.approx(2e-4)
 
 
-STATE = {"step": 3, "model": {"weight": torch.arange(200_000.0)}}
+STATE: dict[str, Any] = {"step": 3, "model": {"weight": torch.arange(200_000.0)}}
 
 
 def test_a_checkpoint_reads_back(tmp_path):

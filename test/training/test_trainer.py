@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def call_before(trainer: Trainer, total_step: int, action) -> None:
             action()
         return get(stage, stage_index, step)
 
-    trainer.batches.get = spy
+    trainer.batches.get = spy  # type: ignore[assignment]
 
 
 def die() -> None:
@@ -164,7 +165,7 @@ def test_another_seed_gives_other_weights(uninterrupted, tmp_path):
 
 def test_the_outlier_stage_starts_from_the_averaged_weights(tmp_path):
     trainer = tiny_trainer(tmp_path)
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def look() -> None:
         seen["model"] = {k: v.clone() for k, v in trainer.model.state_dict().items()}
@@ -220,7 +221,7 @@ def broken_batches(trainer: Trainer, total_step: int) -> None:
             images[0, 0, 3, 5] = float("nan")
         return images, targets
 
-    trainer.batches.get = spoiled
+    trainer.batches.get = spoiled  # type: ignore[assignment]
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch_saved_and_the_old_checkpoint_whole(tmp_path):
@@ -267,7 +268,7 @@ def test_points_depend_on_seed_stage_step_and_image_in_the_bits_that_the_generat
         trainer = tiny_trainer(tmp_path, train_config(seed=seed))
         for stage, step, image in itertools.product((0, 3), (0, 1), (0, 1)):
             trainer.progress = Progress(stage, step)
-            torch.manual_seed(trainer._seed(0, step, image))
+            torch.manual_seed(trainer.seed_of(0, step, image))
             drawn[seed, stage, step, image] = tuple(torch.rand(2).tolist())
     assert len(set(drawn.values())) == len(drawn)
 

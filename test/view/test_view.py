@@ -127,6 +127,7 @@ def test_another_node_s_topics_are_not_shown() -> None:
     assert shown_topic("/car/m2a/output/front/anomaly_map", IMAGE, (), "/car/m2a") is not None
 
 
+@pytest.mark.dds
 def test_a_running_node_s_topics_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rclpy = pytest.importorskip("rclpy")
     from sensor_msgs.msg import Image

@@ -87,11 +87,11 @@ def problems():
         for case in CASES:
             yield f"{case.name}, {np.dtype(dtype)}", *case.inputs(dtype), case.shapes
     rng = np.random.default_rng(1)
-    for heads, dim, dtype, levels in itertools.product(HEADS, (16, 32), (np.float32, np.float16), SHAPES):
+    for heads, dim, kind, levels in itertools.product(HEADS, (16, 32), ("float32", "float16"), SHAPES):
         batch, keys = int(rng.integers(1, 3)), sum(h * w for h, w in levels)
-        value = rng.standard_normal((batch, keys, heads, dim)).astype(dtype)
-        projection = (3 * rng.standard_normal((batch, keys, 3 * heads * len(levels) * POINTS))).astype(dtype)
-        yield f"{heads} heads of {dim}, {np.dtype(dtype)}, {levels}", value, projection, levels
+        value = rng.standard_normal((batch, keys, heads, dim)).astype(kind)
+        projection = (3 * rng.standard_normal((batch, keys, 3 * heads * len(levels) * POINTS))).astype(kind)
+        yield f"{heads} heads of {dim}, {kind}, {levels}", value, projection, levels
 
 
 def same(emulated: Library, host: Library, value, projection, shapes) -> bool:
