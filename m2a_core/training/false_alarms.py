@@ -77,7 +77,7 @@ class HardNegatives:
         """
         for _ in range(int(rng.integers(1, 3))):
             cutout = self.cutouts[int(rng.integers(len(self.cutouts)))]
-            foot, size = self._place(cutout, label, blend, rng)
+            foot, size = self.place(cutout, label, blend, rng)
             rgba = cutout.rgba[:, ::-1] if rng.random() < 0.5 else cutout.rgba
             class_id = self.class_ids.get(cutout.kind)
             new_label, new_outlier = label.copy(), outlier.copy()
@@ -93,7 +93,7 @@ class HardNegatives:
                 instances[new_label != label] = 0
             label[:] = new_label
 
-    def _place(
+    def place(
         self, cutout: Cutout, label: np.ndarray, blend: BlendConfig, rng: np.random.Generator
     ) -> tuple[tuple[int, int], float]:
         """Foot x, y and the longer side in pixels."""

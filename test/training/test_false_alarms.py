@@ -81,7 +81,7 @@ def test_things_far_away_are_smaller():
     label = np.full((200, 200), ROAD, np.uint8)
     rows = []
     for seed in range(60):
-        (_, y), size = hard._place(hard.cutouts[0], label, BlendConfig(on_road=1.0), np.random.default_rng(seed))
+        (_, y), size = hard.place(hard.cutouts[0], label, BlendConfig(on_road=1.0), np.random.default_rng(seed))
         rows.append((y, size / (0.3 * 200 * (y / 200 - 0.42) / 0.48)))
     assert min(y for y, _ in rows) < 120 < 170 < max(y for y, _ in rows)
     near = [ratio for y, ratio in rows if y > 130]
