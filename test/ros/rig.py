@@ -33,7 +33,7 @@ class Rig:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self._model = model
         self._nodes: list[M2aNode] = []
-        self._senders: dict[str, Any] = {}
+        self.senders: dict[str, Any] = {}
 
     def start(self, namespace: str = "", ros_arguments: Sequence[str] = (), **parameters: Any) -> M2aNode:
         values = {"model": str(self._model), "threads": 1, "diagnostics.period": 0.1, **parameters}
@@ -53,9 +53,9 @@ class Rig:
         return self.received[topic]
 
     def send(self, topic: str, message: Any, qos: QoSProfile | int = 1) -> None:
-        if topic not in self._senders:
-            self._senders[topic] = self.peer.create_publisher(type(message), topic, qos)
-        self._senders[topic].publish(message)
+        if topic not in self.senders:
+            self.senders[topic] = self.peer.create_publisher(type(message), topic, qos)
+        self.senders[topic].publish(message)
 
     def until(self, test: Callable[[], Any], send: Callable[[], None] = lambda: None) -> Any:
         """Spin until the test gives something, sending every tenth of a second."""

@@ -20,7 +20,7 @@ def test_bytes_that_are_no_message_are_counted_by_topic(rig) -> None:
     cut_off = serialize_message(picture)[:-7]
     rig.send(f"{IN}/camera_info", camera_info(128, 96, 100.0))
     rig.send(f"{IN}/depth", image(scene(None), 5))
-    images, infos, depths = (rig._senders[f"{IN}/{name}"] for name in ("image", "camera_info", "depth"))
+    images, infos, depths = (rig.senders[f"{IN}/{name}"] for name in ("image", "camera_info", "depth"))
 
     def send() -> None:
         images.publish(cut_off)
