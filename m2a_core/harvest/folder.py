@@ -55,6 +55,12 @@ class Harvest:
         return cls(folder, info["harvest"], info["model"], info["settings"], info)
 
     @property
+    def known_classes(self) -> tuple[str, ...]:
+        """Names of the classes that the model knows; empty where ``harvest.json`` does not say."""
+        names = self.info.get("classes")
+        return tuple(map(str, names)) if isinstance(names, list) else ()
+
+    @property
     def objects(self) -> Path:
         """The file of records."""
         return self.folder / OBJECTS

@@ -99,9 +99,11 @@ class HardNegatives:
         """Foot x, y and the longer side in pixels."""
         height, width = label.shape
         x, y, grounded = place(label, blend.on_road, self.ground, rng, blend.far)
-        if cutout.foot is None or cutout.size is None:
+        if cutout.size is None:
             return (x, y), float(np.exp(rng.uniform(np.log(10), np.log(0.4 * height))))
         size = cutout.size * rng.uniform(0.7, 1.4)
+        if cutout.foot is None:
+            return (x, y), max(LEAST_SIZE, size * height)
         if cutout.foot <= HORIZON + 0.02:
             # It does not lie on the ground: its row says nothing about its size.
             return (int(rng.integers(width)), round(cutout.foot * height)), max(LEAST_SIZE, size * height)

@@ -1,0 +1,194 @@
+"""`m2a harvest export`: what is named becomes cut-outs, a COCO data set and a card that training and tools read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from m2a_core.errors import ConfigError, DataError
+from m2a_core.harvest.choices import Choice, Choices
+from m2a_core.harvest.export import described, export_harvest
+from m2a_core.harvest.folder import Harvest
+from m2a_core.labels.label_set import CAMVID11
+from m2a_core.training.data_config import HardNegativeConfig
+from m2a_core.training.datasets import load_cutouts, read_cutouts
+from m2a_core.training.false_alarms import open_hard_negatives
+from test.harvest.harvests import record, write_harvest
+
+PALLET, PAINT, SCOOTER = Choice("pallet", "outlier"), Choice("road paint", "false_alarm"), Choice("scooter", "class")
+SIZE = (48, 64)
+
+
+def sighting(number: int, **changes: Any):
+    """A record whose two crops are 24x20 pixels, the object 12x10 of them."""
+    item = record(number)
+    crops = tuple(f"crops/{item.id}_{i}.png" for i in range(2))
+    box = (10, 20, 22, 30)
+    mask = np.zeros(SIZE, np.uint8)
+    mask[box[1] : box[3], box[0] : box[2]] = 1
+    counts = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
+    masks = tuple(crop.replace(".png", "_mask.png") for crop in crops)
+    values = {"crop": crops[0], "mask": masks[0], "crops": crops, "masks": masks, "box": box, "full_mask": counts}
+    return replace(item, **(values | changes))
+
+
+def make_harvest(folder: Path, records: list) -> Harvest:
+    harvest = write_harvest(folder, records)
+    for item in records:
+        for crop, mask in zip(item.crops, item.masks, strict=True):
+            cv2.imwrite(str(folder / crop), np.full((20, 24, 3), (10, 20, 200), np.uint8))
+            inside = np.zeros((20, 24), np.uint8)
+            inside[5:15, 6:18] = 255
+            cv2.imwrite(str(folder / mask), inside)
+        if item.frame:
+            (folder / item.frame).parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / item.frame), np.full((*SIZE, 3), 90, np.uint8))
+    return harvest
+
+
+@pytest.fixture
+def harvest(tmp_path) -> Harvest:
+    frame = "frames/drive_0_3.jpg"
+    return make_harvest(
+        tmp_path / "harvest",
+        [sighting(0, cluster=0), sighting(1, cluster=0, bag="drive_1"), sighting(2, cluster=1),
+         sighting(3, cluster=2, frame=frame), sighting(4, cluster=2, frame=frame), sighting(5, cluster=2),
+         sighting(6, cluster=0, duplicate_of=record(0).id), sighting(7)],
+    )  # fmt: skip
+
+
+NAMED = Choices({0: PALLET, 1: PAINT, 2: SCOOTER}, {})
+
+
+def test_outliers_are_what_training_pastes(harvest, tmp_path):
+    named = export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    cutouts = read_cutouts(tmp_path / "out" / "outliers")
+    assert [c.kind for c in cutouts] == ["pallet"] * 4
+    for cutout in cutouts:
+        assert cutout.photo
+        assert cutout.rgba.shape == (10, 12, 4)
+        assert (cutout.rgba == (200, 20, 10, 255)).all()
+    assert [(c.foot, c.size) for c in cutouts[:2]] == [(0.625, 0.25), (None, 0.25)]
+    seen, unseen = load_cutouts(tmp_path / "out" / "outliers", ["pallet"], tmp_path / "out" / "hard_negatives")
+    assert {c.kind for c in seen} == {"road paint"}
+    assert len(unseen) == 4
+    assert described(named)[0] == "pallet: 2 objects of 2 bags, 4 in outliers"
+
+
+def test_false_alarms_are_what_training_shows_as_known(harvest, tmp_path):
+    export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    config = HardNegativeConfig(("out/hard_negatives",), 0.5, {"road paint": "road"})
+    hard = open_hard_negatives(config, tmp_path, CAMVID11, (3, 4))
+    assert hard is not None
+    assert hard.counts() == ["2 of road paint (as road)"]
+
+
+def test_new_classes_are_a_data_set_of_pycocotools_with_frames_where_they_were_kept(harvest, tmp_path):
+    export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(tmp_path / "out" / "classes" / "annotations" / "instances_default.json"))
+    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["scooter"]
+    images = coco.loadImgs(coco.getImgIds())
+    assert [len(coco.getAnnIds([i["id"]])) for i in images] == [2, 1]
+    for entry in images:
+        picture = cv2.imread(str(tmp_path / "out" / "classes" / "images" / "default" / entry["file_name"]))
+        assert picture.shape[:2] == (entry["height"], entry["width"])
+    whole, crop = (coco.loadAnns(coco.getAnnIds([i["id"]]))[0] for i in images)
+    assert (whole["bbox"], whole["area"], whole["iscrowd"]) == ([10, 20, 12, 10], 120, 0)
+    assert np.flatnonzero(coco.annToMask(whole).any(axis=1)).tolist() == list(range(20, 30))
+    assert (crop["bbox"], crop["area"]) == ([6, 5, 12, 10], 120)
+
+
+def test_the_card_says_what_there_is_and_its_keys_are_those_of_the_configuration(harvest, tmp_path):
+    export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    card = (tmp_path / "out" / "README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["task_categories"] == ["image-segmentation"]
+    assert "| pallet | stays unknown: `outliers/` | 2 | 4 | 1 | 2 |" in card
+    assert harvest.hash in card
+    keys = yaml.safe_load(card.split("```yaml")[1].split("```")[0])["data"]
+    assert HardNegativeConfig(tuple(keys["hard_negatives"]["roots"]), keys["hard_negatives"]["prob"])
+    assert keys["outliers"] == {"more_roots": ["THIS_FOLDER/outliers"]}
+    info = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert info["harvest"] == harvest.hash
+    assert {n["name"]: (n["kind"], n["objects"], n["bags"]) for n in info["names"]} == {
+        "pallet": ("outlier", 2, ["drive_0", "drive_1"]), "road paint": ("false_alarm", 1, ["drive_0"]),
+        "scooter": ("class", 3, ["drive_0"]),
+    }  # fmt: skip
+
+
+def test_an_earlier_export_is_replaced_and_other_folders_are_left_alone(harvest, tmp_path):
+    out = tmp_path / "out"
+    export_harvest(harvest, NAMED, out, CAMVID11.names, progress=False)
+    export_harvest(harvest, Choices({1: PAINT}, {}), out, CAMVID11.names, progress=False)
+    assert sorted(p.name for p in out.iterdir()) == ["README.md", "export.json", "hard_negatives"]
+    assert "outliers" not in (out / "README.md").read_text()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(ConfigError, match="holds something else than an export"):
+        export_harvest(harvest, NAMED, tmp_path / "mine", CAMVID11.names, progress=False)
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_missing_crop_is_named_and_the_earlier_export_stays(harvest, tmp_path):
+    out = tmp_path / "out"
+    export_harvest(harvest, NAMED, out, CAMVID11.names, progress=False)
+    lost = harvest.path(record(1).crop.replace("_0", "_1"))
+    lost.unlink()
+    with pytest.raises(DataError, match=f"{lost}: missing, the crop of record {record(1).id}"):
+        export_harvest(harvest, NAMED, out, CAMVID11.names, progress=False)
+    assert len(read_cutouts(out / "outliers")) == 4
+    assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (
+            Choices({0: Choice("Road", "class")}, {}),
+            "'Road' .class. is a class that the model knows; choose",
+        ),
+        (Choices({0: Choice("car", "outlier")}, {}), "'car' .outlier. is a class that the model knows"),
+        (Choices({0: PALLET, 1: Choice("pallet", "class")}, {}), "'pallet' is named as outlier and 'pallet' as class"),
+        (Choices({0: PALLET, 1: Choice("Pallet", "outlier")}, {}), "a name means one thing in one spelling"),
+        (Choices({}, {}), "the choices name none of its objects"),
+    ],
+)
+def test_names_that_contradict_are_refused(harvest, tmp_path, choices, message):
+    with pytest.raises(DataError, match=message):
+        export_harvest(harvest, choices, tmp_path / "out", CAMVID11.names, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"full_mask": "PPYo1"}, "full_mask of record"),
+        ({"image_height": 40}, "is 64x48, record 0000000000000000 says 64x40"),
+    ],
+)
+def test_a_frame_that_does_not_fit_its_record_is_named(tmp_path, changes, message):
+    harvest = make_harvest(tmp_path / "h", [sighting(0, cluster=0, frame="frames/a.jpg", **changes)])
+    with pytest.raises(DataError, match=message):
+        export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", (), progress=False)
+
+
+def test_specks_are_left_out_and_counted(tmp_path):
+    harvest = make_harvest(tmp_path / "h", [sighting(0, cluster=0), sighting(1, cluster=0)])
+    speck = np.zeros((20, 24), np.uint8)
+    speck[3:6, 3:6] = 255
+    cv2.imwrite(str(harvest.path(record(0).mask)), speck)
+    export_harvest(harvest, Choices({0: PALLET}, {}), tmp_path / "out", (), progress=False)
+    assert len(read_cutouts(tmp_path / "out" / "outliers")) == 3
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["too_small"] == 1
