@@ -233,7 +233,8 @@ def mine(settings: Settings) -> list[Report]:
             masks = net.query_masks[:, : -(-height // stride), : -(-width // stride)]
             area = max(1, round(limits.min_area * height * width))
             found = miner(candidates, masks, net.class_probs, stride, area)[:MAX_INSTANCES]
-            ids, instances = describe_instances(found, net.anomaly, geometry)
+            numbers, instances = describe_instances(found, net.anomaly, geometry)
+            ids = geometry.undo_labels(numbers)
             unknown = {i.id: labels.unknown_id for i in instances}
             total.update(Segments(ids, unknown), true_segments(item.label, labels.unknown_id, 50))
         result = total.quality([labels.unknown_id])

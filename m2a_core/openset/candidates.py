@@ -65,17 +65,21 @@ def candidates_of(layers: Sequence[Layer], size: tuple[int, int], seed: float, e
     Returns:
         bool [H, W].
     """
-    seeds, extents = (_thick(layers, size, level) for level in (seed, min(seed, extent)))
-    _, components = cv2.connectedComponents(extents, connectivity=8)
-    seeded = np.zeros(components.max() + 1, bool)
-    seeded[components[seeds > 0]] = True
-    seeded[0] = False
-    candidates: np.ndarray = seeded[components]
+    candidates = np.zeros(size, bool)
+    extents = thick(layers, size, min(seed, extent))
+    x, y, width, height = cv2.boundingRect(extents)
+    window = slice(y, y + height), slice(x, x + width)
+    if width == 0:
+        return candidates
+    count, components = cv2.connectedComponents(extents[window], connectivity=8)
+    seeded = np.zeros(count, bool)
+    seeded[components[thick(layers, size, seed)[window] > 0]] = True
+    candidates[window] = np.take(seeded, components)
     return candidates
 
 
-def _thick(layers: Sequence[Layer], size: tuple[int, int], level: float) -> np.ndarray:
-    """Where some view reaches the level in a thick structure: uint8 [H, W], 0 or 1."""
+def thick(layers: Sequence[Layer], size: tuple[int, int], level: float) -> np.ndarray:
+    """Where some view reaches a level in a thick structure: uint8 [H, W], 0 or 1; arguments as ``candidates_of``."""
     result = np.zeros(size, np.uint8)
     for layer in layers:
         height, width = layer.refined.shape

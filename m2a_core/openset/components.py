@@ -60,11 +60,16 @@ def find_components(
         The components; none overlaps another.
     """
     if iterations is None:
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8), connectivity=8)
+        left, top, width, height = cv2.boundingRect(candidates.view(np.uint8))
+        inside = candidates[top : top + height, left : left + width].astype(np.uint8)
+        if inside.size == 0:
+            return []
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
         # By area, then by the box, so that the order does not hang on OpenCV's labelling algorithm.
         order = 1 + np.lexsort((stats[1:, cv2.CC_STAT_LEFT], stats[1:, cv2.CC_STAT_TOP], -stats[1:, cv2.CC_STAT_AREA]))
         areas = stats[:, cv2.CC_STAT_AREA]
     else:
+        left = top = 0
         labels = _propagate(candidates, iterations)
         areas = np.bincount(labels.ravel())
         order = 1 + np.argsort(-areas[1:], kind="stable")
@@ -74,7 +79,7 @@ def find_components(
             x, y, width, height = stats[label, :4].tolist()
         else:
             x, y, width, height = cv2.boundingRect((labels == label).astype(np.uint8))
-        found.append(Component(x, y, labels[y : y + height, x : x + width] == label))
+        found.append(Component(left + x, top + y, labels[y : y + height, x : x + width] == label))
     return found
 
 

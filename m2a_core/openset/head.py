@@ -11,7 +11,7 @@ from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.openset.candidates import Layer, candidates_of
+from m2a_core.openset.candidates import Layer, candidates_of, thick
 from m2a_core.openset.components import Component
 from m2a_core.openset.decision import View, decide
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
@@ -107,16 +107,17 @@ class OpenSetHead:
             open_set = open_set_semantic(semantic, score, self._thresholds.anomaly, self._labels.unknown_id)
         if wanted & {Output.UNKNOWN_INSTANCES, Output.PANOPTIC}:
             strong, weak = self._split(self._mine(view, geometry), view, geometry)
-            unknown, instances = describe_instances(strong, view.score, geometry, maps)
-            if weak and Output.UNKNOWN_INSTANCES in wanted:
-                candidate_map, candidates = describe_instances(weak, view.score, geometry, maps)
+            numbers, instances = describe_instances(strong, view.score, geometry)
+            if Output.PANOPTIC in wanted:
+                panoptic = self._panoptic(numbers, view, maps)
+            if Output.UNKNOWN_INSTANCES in wanted:
+                unknown = maps.undo_labels(numbers)
+                if weak:
+                    weak_numbers, candidates = describe_instances(weak, view.score, geometry)
+                    candidate_map = maps.undo_labels(weak_numbers)
             if instances or candidates:
                 hull = self._hull(view, geometry)
                 instances, candidates = (_with_road(items, hull, geometry) for items in (instances, candidates))
-        if Output.PANOPTIC in wanted:
-            assert unknown is not None
-            panoptic = self._known_segments(view, maps)
-            draw_unknown(panoptic, unknown, self._labels.unknown_id)
         return OpenSetResult(
             anomaly=maps.undo_continuous(view.anomaly) if Output.ANOMALY in wanted else None,
             background=maps.undo_continuous(view.background) if Output.BACKGROUND in wanted else None,
@@ -126,7 +127,7 @@ class OpenSetHead:
             semantic=semantic if Output.SEMANTIC in wanted else None,
             open_set=open_set,
             panoptic=panoptic,
-            unknown_instances=unknown if Output.UNKNOWN_INSTANCES in wanted else None,
+            unknown_instances=unknown,
             instances=instances if Output.UNKNOWN_INSTANCES in wanted else (),
             candidates=candidates,
             candidate_map=candidate_map,
@@ -175,23 +176,27 @@ class OpenSetHead:
         limits = self._thresholds
         if self._candidates is Candidates.BACKGROUND or self._hold >= limits.refined:
             return components, []
-        seeded = candidates_of(_layers(view, geometry), geometry.valid, limits.refined, limits.extent)
+        # Every component reaches as far as the weaker level goes: strong ones have a pixel of the stronger one.
+        strong = thick(_layers(view, geometry), geometry.valid, limits.refined)
         parts: tuple[list[Component], list[Component]] = ([], [])
         for component in components:
-            parts[0 if (seeded[component.window] & component.mask).any() else 1].append(component)
+            parts[0 if strong[component.window][component.mask].any() else 1].append(component)
         return parts
 
-    def _known_segments(self, view: View, geometry: Geometry) -> np.ndarray:
-        """Closed-set panoptic map, int32 at the image's size."""
+    def _panoptic(self, numbers: np.ndarray, view: View, maps: Geometry) -> np.ndarray:
+        """Open-set panoptic map, int32 at the maps' size, from the numbers of unknown instances in the valid area."""
         segments = merge_segments(
-            _valid_cells(view.winning_query, view, geometry),
-            _valid_cells(view.query_masks, view, geometry),
+            _valid_cells(view.winning_query, view, maps),
+            _valid_cells(view.query_masks, view, maps),
             view.class_probs,
             self._labels,
             self._thresholds.keep_score,
             self._thresholds.overlap,
         )
-        return geometry.undo_labels(segments, view.stride)
+        # Drawn where it is small: a pixel of the image takes its id from the same place either way.
+        panoptic = Geometry(maps.valid, maps.valid, (1.0, 1.0)).undo_labels(segments, view.stride)
+        draw_unknown(panoptic, numbers, self._labels.unknown_id)
+        return maps.undo_labels(panoptic)
 
 
 def _with_road(

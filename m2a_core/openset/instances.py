@@ -14,7 +14,7 @@ MAX_INSTANCES = 255
 
 
 def describe_instances(
-    components: list[Component], score: np.ndarray, geometry: Geometry, maps: Geometry | None = None
+    components: list[Component], score: np.ndarray, geometry: Geometry
 ) -> tuple[np.ndarray, tuple[UnknownInstance, ...]]:
     """Number the unknown instances by descending score and describe them at the image's own size.
 
@@ -22,15 +22,12 @@ def describe_instances(
         components: disjoint, found at the network's size inside the valid area; at most 255.
         score: float32, the decision's score at the network's size; an instance's is its mean over the component.
         geometry: how the image lies in the network's input.
-        maps: the same for the map of ids, where that has another size than the image.
 
     Returns:
-        uint16 [H0, W0], 0 none, else an instance's id; and the instances in the image's pixels, ids 1..n in order. A
-        component that lies between the pixels of a smaller image is left out.
+        uint16 of the valid area's size, 0 none, else an instance's id, for ``Geometry.undo_labels``; and the instances
+        in the image's pixels, ids 1..n in order. A component that lies between the pixels of a smaller image is left
+        out.
     """
-    maps = maps or geometry
-    if not components:
-        return np.zeros(maps.original, np.uint16), ()
     scored = sorted(((float(score[c.window][c.mask].mean()), c) for c in components), key=lambda pair: -pair[0])
     numbers = np.zeros(geometry.valid, np.uint16)
     for number, (_, component) in enumerate(scored, start=1):
@@ -43,7 +40,9 @@ def describe_instances(
         if mask.any():
             instances.append(_describe(mask, cols.start, rows.start, len(instances) + 1, mean))
             ids_of[number] = len(instances)
-    return maps.undo_labels(ids_of[numbers]), tuple(instances)
+    if len(instances) < len(scored):
+        numbers = ids_of[numbers]
+    return numbers, tuple(instances)
 
 
 def _window_at_image(component: Component, geometry: Geometry) -> tuple[slice, slice]:

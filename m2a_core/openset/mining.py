@@ -41,11 +41,13 @@ def mask_areas(query_masks: np.ndarray, size: tuple[int, int], stride: int) -> n
     Returns:
         float64 [Q].
     """
-    heights = np.minimum(stride, size[0] - stride * np.arange(query_masks.shape[1]))
-    widths = np.minimum(stride, size[1] - stride * np.arange(query_masks.shape[2]))
-    # float32 holds the sums exactly up to 2^24 pixels.
-    cells = np.outer(heights, widths).astype(np.float32)
-    return np.tensordot(query_masks.astype(np.float32), cells, 2).astype(np.float64)
+    bottom, right = (side - stride * (cells - 1) for side, cells in zip(size, query_masks.shape[1:], strict=True))
+    # Counted, not multiplied: the threads of a BLAS spin on after a product, for longer than a frame takes.
+    all_cells = np.array([np.count_nonzero(mask) for mask in query_masks], np.int64)
+    last_row, last_column = (np.count_nonzero(query_masks.take(-1, axis), axis=1) for axis in (1, 2))
+    areas: np.ndarray = stride**2 * all_cells - stride * ((stride - bottom) * last_row + (stride - right) * last_column)
+    areas += (stride - bottom) * (stride - right) * query_masks[:, -1, -1]
+    return areas.astype(np.float64)
 
 
 def mask_overlaps(component: Component, query_masks: np.ndarray, areas: np.ndarray, stride: int) -> np.ndarray:
@@ -66,7 +68,8 @@ def mask_overlaps(component: Component, query_masks: np.ndarray, areas: np.ndarr
     counts = np.add.reduceat(counts, _cell_starts(cols, stride), axis=1)
     y, x = rows.start // stride, cols.start // stride
     covered = query_masks[:, y : y + counts.shape[0], x : x + counts.shape[1]]
-    inside = np.tensordot(covered, counts.astype(np.float64), 2)
+    # Whole numbers have no BLAS; see ``mask_areas``.
+    inside = covered.reshape(len(covered), -1) @ counts.ravel()
     overlaps: np.ndarray = inside / (component.area + areas - inside)
     return overlaps
 

@@ -119,3 +119,11 @@ def test_impossible_input_size_is_refused(bad):
 def test_what_is_no_rgb_image_is_refused(image):
     with pytest.raises(DataError, match=r"expected uint8 \[any, any, 3\]"):
         Letterbox((96, 128)).apply(image)
+
+
+@pytest.mark.parametrize(("factor", "grey_levels"), [(2, 0.5), (3, 0.5), (4, 1.0), (6, 1.0), (8, 1.5), (16, 2.0)])
+def test_a_whole_factor_averages_blocks_to_the_stated_error(factor, grey_levels):
+    image = np.random.default_rng(factor).integers(0, 256, (12 * factor, 16 * factor, 3), np.uint8)
+    mean = image.reshape(12, factor, 16, factor, 3).mean(axis=(1, 3))
+    shrunk, _ = Letterbox((12, 16)).apply(image)
+    assert np.abs(shrunk - mean).max() <= grey_levels + 1e-9
