@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
-from m2a_core.cli.main import command_parser, main
+from m2a_core.cli.main import every_parser, main
 from m2a_ros.main import COMMANDS
 
-
-def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """All parsers below one."""
-    for action in parser._actions:  # noqa: SLF001 - argparse has no public way
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for child in action.choices.values():
-                yield child
-                yield from parsers(child)
-
-
-EVERY = {parser.prog: parser for parser in parsers(command_parser(COMMANDS))}
+EVERY = {parser.prog: parser for parser in every_parser(COMMANDS)}
 
 
 @pytest.mark.parametrize("name", EVERY)

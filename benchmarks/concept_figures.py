@@ -1,0 +1,135 @@
+"""Draws the figures of docs/concepts.md: scores (as the paper's Fig. 6) and attention (as its Figs. 4, 5, 12).
+
+python benchmarks/concept_figures.py [--model BUNDLE] [--image FILE] [--out docs/pictures]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from m2a_core.bundle.loading import load_bundle
+from m2a_core.export.weights import load_trained
+from m2a_core.images import read_image
+from m2a_core.model.mask_attention import Attention
+from m2a_core.openset.decision import decision_scores
+from m2a_core.overlay import draw_overlay, draw_scores
+from m2a_core.perception import Perception
+from m2a_core.preprocess import Letterbox
+from m2a_core.reference.network import MULTIPLE, TorchRuntime
+from m2a_core.types import Frame
+
+DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "004.jpg"
+WIDTH = 480
+_BAND = 26
+
+
+def main() -> None:
+    """Write scores.webp and attention.webp."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="m2a-edge")
+    parser.add_argument("--image", type=Path, default=DEMO_FRAME)
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
+    args = parser.parse_args()
+    image = read_image(args.image)
+    for name, panels in (("scores", scores(args.model, image)), ("attention", attention(args.model, image))):
+        write(args.out / f"{name}.webp", panels)
+
+
+def scores(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Panels of one look: known classes, f, B, what decides, and the result."""
+    perception = Perception.load(model, horizon=False)
+    result, network = perception.infer_raw(Frame(image))
+    geometry = Letterbox(perception.manifest.input_size).geometry(*image.shape[:2])
+    _, decided = decision_scores(network.anomaly, network.refined, network.background, perception.manifest.decision)
+    colors = np.array(perception.labels.colors, np.uint8)
+    known = geometry.undo_labels(network.semantic)
+
+    def heat(values: np.ndarray) -> np.ndarray:
+        return draw_scores(geometry.undo_continuous(values))
+
+    return [
+        ("image", image),
+        ("known classes, argmax of S (Eq. 5)", colors[np.minimum(known, len(colors) - 1)]),
+        ("f = 1 - max S (Eq. 7)", heat(network.anomaly)),
+        ("B = 1 - max over queries (Eq. 17)", heat(network.background)),
+        ("refined (Eq. 15): what decides", heat(decided)),
+        ("unknown objects", draw_overlay(image, result, perception.labels)),
+    ]
+
+
+def attention(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Where the last layer's queries look: the foreground and the background term of Eq. 10, and their masks."""
+    bundle = load_bundle(model)
+    weights = next(bundle.directory.glob("*.safetensors"))
+    network, _ = load_trained(weights, bundle.manifest.name)
+    letterbox = Letterbox(bundle.manifest.input_size)
+    seen, geometry = letterbox.apply(image)
+    valid = seen[: geometry.valid[0] // 32 * 32, : geometry.valid[1]]
+    maps: dict[str, np.ndarray] = {}
+    layer = network.transformer_decoder.layers[-1].mask_attention
+    hooks = [
+        getattr(layer, term).register_forward_hook(_keep(maps, term))
+        for term in ("foreground", "background")
+        if getattr(layer, term) is not None
+    ]
+    class_logits, mask_logits, _ = TorchRuntime(network).logits(valid)
+    for hook in hooks:
+        hook.remove()
+    names = bundle.manifest.labels.names
+    probability = torch.softmax(class_logits, -1)[:, :-1].numpy()
+    panels = [("image", valid)]
+    for wanted in ("road", "car"):
+        if wanted not in names:
+            continue
+        query = int(probability[:, names.index(wanted)].argmax())
+        panels.append((f"mask of a query of '{wanted}'", draw_scores(torch.sigmoid(mask_logits[query]).numpy())))
+        for term in maps:
+            weights_of = maps[term][query]
+            level = _grid(weights_of, valid.shape[:2])
+            panels.append((f"'{wanted}': {term} attention", draw_scores(level / level.max())))
+    return panels
+
+
+def _keep(maps: dict[str, np.ndarray], term: str):  # type: ignore[no-untyped-def] # a hook, as torch wants it
+    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
+        assert isinstance(module, Attention)
+        query, key, _, attend = inputs
+        q, k = (p(x).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+                for p, x in ((module.q_proj, query), (module.k_proj, key)))  # fmt: skip
+        logits = (q @ k.transpose(-1, -2)) / q.shape[-1] ** 0.5
+        maps[term] = logits.masked_fill(~attend[:, None], -torch.inf).softmax(-1).mean(1)[0].detach().numpy()
+
+    return hook
+
+
+def _grid(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Attention weights [S] as a map of a level whose aspect is the image's."""
+    height, width = (side + -side % MULTIPLE for side in size)
+    stride = round((height * width / len(values)) ** 0.5)
+    level = values.reshape(height // stride, width // stride)
+    return cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)[: size[0], : size[1]]
+
+
+def write(path: Path, panels: list[tuple[str, np.ndarray]]) -> None:
+    """Panels in rows of three, each with its title."""
+    tiles = []
+    for title, panel in panels:
+        small = cv2.resize(panel, (WIDTH, round(panel.shape[0] * WIDTH / panel.shape[1])), interpolation=cv2.INTER_AREA)
+        band = np.full((_BAND, WIDTH, 3), 255, np.uint8)
+        cv2.putText(band, title, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+        tiles.append(np.vstack([band, small]))
+    height = min(tile.shape[0] for tile in tiles)
+    tiles = [cv2.resize(tile, (WIDTH, height)) for tile in tiles]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 3)
+    rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""MkDocs hook: pages that are made from the code, and links that lead out of the documentation.
+
+``mkdocs build`` calls the two functions; see https://www.mkdocs.org/user-guide/configuration/#hooks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[2]
+_OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)]+)\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that no file holds."""
+    pages = {
+        "index.md": home(),
+        "reference/commands.md": commands(),
+        "reference/parameters.md": parameters(),
+        "reference/python.md": "# Python\n\n::: m2a_core.api\n\n::: m2a_core.types\n\n::: m2a_core.errors\n",
+    }
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Links to sources become their paths: the site does not hold them."""
+
+    def path_only(match: re.Match[str]) -> str:
+        text, target = match.groups()
+        inside = Path(page.file.src_uri).parent.parts
+        return match.group() if len(inside) >= match.group().count("../") else f"{text} (`{target}` in the repository)"
+
+    return _OUTSIDE.sub(path_only, markdown)
+
+
+def home() -> str:
+    """The README, as the front page: its links to ``docs/`` lead to the pages."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"(\]\(|src=\")docs/", r"\1", text)
+    return re.sub(r"\[([^\]]+)\]\((?!https?:|#|[\w/]+\.(?:md|webp|png|svg)[)#])([^)]+)\)", r"\1 (`\2`)", text)
+
+
+def commands() -> str:
+    """What ``--help`` says, of every command."""
+    from m2a_core.cli.main import every_parser
+    from m2a_ros.main import COMMANDS
+
+    parts = ["# Commands\n\nMade from the commands' own `--help`. `pip install` of a clone brings `m2a`; see Home.\n"]
+    for parser in every_parser(COMMANDS):
+        parts.append(f"## `{parser.prog}`\n\n```text\n{parser.format_help().rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def parameters() -> str:
+    """Every parameter of the node, from the JSON Schema of parameter files."""
+    from m2a_ros.parameters.schema import parameter_schema
+
+    schema = parameter_schema()
+    found = schema["additionalProperties"]["properties"]["ros__parameters"]["properties"]
+    rows = ["# Parameters\n", "Made from the node's declarations; [The node](../node.md) explains them.\n"]
+    rows += ["| parameter | type | default | meaning |", "| --- | --- | --- | --- |"]
+    rows += [_row(name, spec) for name, spec in _flat(found, "")]
+    return "\n".join(rows) + "\n"
+
+
+def _flat(found: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, spec in found.items():
+        if "properties" in spec:
+            yield from _flat(spec["properties"], f"{prefix}{name}.")
+        elif isinstance(spec.get("additionalProperties"), dict) and "properties" in spec["additionalProperties"]:
+            yield from _flat(spec["additionalProperties"]["properties"], f"{prefix}{name}.NAME.")
+        else:
+            yield f"{prefix}{name}", spec
+
+
+def _row(name: str, spec: dict[str, Any]) -> str:
+    kind = spec.get("type", "")
+    kind = "/".join(kind) if isinstance(kind, list) else kind
+    if "enum" in spec:
+        kind = ", ".join(map(str, spec["enum"]))
+    default = f"`{spec['default']!r}`" if "default" in spec else ""
+    text = str(spec.get("description", "")).replace("|", "\\|").replace("\n", " ")
+    return f"| `{name}` | {kind} | {default} | {text} |"
