@@ -202,6 +202,8 @@ class DataConfig:
         hard_negatives: known things that were taken for unknown.
         blend: how they are fitted in.
         augment: image augmentation.
+        annotated: folders of COCO instances, relative to the data root, in whose frames only some objects are
+            annotated and all else is void -> how often each frame comes in an epoch.
     """
 
     dataset: str = "camvid"
@@ -218,10 +220,12 @@ class DataConfig:
     hard_negatives: HardNegativeConfig = field(default_factory=HardNegativeConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    annotated: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choice(self, "dataset", DATASETS)
+        require(all(n >= 1 for n in self.annotated.values()), "annotated", "folder: 1 or more", self.annotated)
         require_choice(self, "segments", SEGMENTS)
         require_choice(self, "void", VOID_RULES)
         instances = self.segments != "instance" or self.dataset in ("coco_panoptic", "roads")

@@ -10,6 +10,7 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12, LabelSet
+from m2a_core.training.annotated import annotated_sources
 from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.data_config import DataConfig
 from m2a_core.training.datasets import Cutout, FramesOnDisk, FrameSource, LabelledImage, camvid_sources, load_cutouts
@@ -82,7 +83,9 @@ def open_sources(
             f"{folder}: {len(train)} frames to train on and {len(held)} held apart; both need at least "
             "one: check data.splits and data.held_apart"
         )
-    return Sources(train, held, data.dataset == "camvid", own)
+    more = [source for name, n in data.annotated.items() for source in annotated_sources(root / name, labels) * n]
+    own = {stage: frames + more for stage, frames in own.items()}
+    return Sources(train + more, held, data.dataset == "camvid", own)
 
 
 def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[Cutout], list[Cutout]]:
