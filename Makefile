@@ -16,7 +16,7 @@ DEVELOPING := $(VENV)/.developing
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-jazzy site setup lint clean
+.PHONY: help demo test test-quick test-jazzy soak site setup lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ lint: $(DEVELOPING) ## ruff (docstrings and formatting too), mypy and the rooms'
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+HOURS ?= 3
+soak: $(DEVELOPING) ## the node for HOURS=3 hours: four cameras, memory, handles and latency as curves in out/soak
+	$(BIN)/python -m benchmarks.soak --hours $(HOURS)
 
 site: $(DEVELOPING) ## the documentation as a site, in build/site
 	$(BIN)/mkdocs build --strict --quiet
