@@ -247,7 +247,7 @@ def main() -> None:
 
         if role == "constant":
             ConstantModel.size = (height, width)
-            m2a_ros.node.node.LoadedModel = ConstantModel  # type: ignore[misc,assignment]
+            vars(m2a_ros.node.node)["LoadedModel"] = ConstantModel
         run([sys.argv[0], *ros, "-p", f"model:={model}", "-p", f"overlay.max_width:={overlay}"])
         return
     rclpy.init(args=[])
