@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": "m2a_ros.node.doctor",
     "view": "m2a_ros.view.command",
     "layout": "m2a_ros.view.layout",
+    "harvest export": "m2a_core.cli.harvest_export",
 }
 
 

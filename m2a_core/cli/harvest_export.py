@@ -20,6 +20,7 @@ import argparse
 from pathlib import Path
 
 HELP = "turn named clusters into data to train on"
+EXTRA = "harvest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -57,7 +57,7 @@ class Harvest:
     @property
     def known_classes(self) -> tuple[str, ...]:
         """Names of the classes that the model knows; empty where ``harvest.json`` does not say."""
-        names = self.info.get("classes")
+        names = self.info.get("labels")
         return tuple(map(str, names)) if isinstance(names, list) else ()
 
     @property

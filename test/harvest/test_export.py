@@ -24,6 +24,7 @@ from m2a_core.labels.label_set import CAMVID11
 from m2a_core.training.data_config import HardNegativeConfig
 from m2a_core.training.datasets import load_cutouts, read_cutouts
 from m2a_core.training.false_alarms import open_hard_negatives
+from m2a_ros.main import main
 from test.harvest.harvests import record, write_harvest
 
 PALLET, PAINT, SCOOTER = Choice("pallet", "outlier"), Choice("road paint", "false_alarm"), Choice("scooter", "class")
@@ -192,3 +193,30 @@ def test_specks_are_left_out_and_counted(tmp_path):
     export_harvest(harvest, Choices({0: PALLET}, {}), tmp_path / "out", (), progress=False)
     assert len(read_cutouts(tmp_path / "out" / "outliers")) == 3
     assert json.loads((tmp_path / "out" / "export.json").read_text())["too_small"] == 1
+
+
+def test_the_command_reads_the_choices_beside_the_harvest(harvest, tmp_path, capsys):
+    out = tmp_path / "out"
+    clusters = {"0": {"name": "pallet", "kind": "outlier"}}
+    choices = {"format": 1, "harvest": harvest.hash, "clusters": clusters, "objects": {}}
+    (harvest.folder / "choices.json").write_text(json.dumps(choices))
+    assert main(["harvest", "export", str(harvest.folder), "--out", str(out)]) == 0
+    assert "pallet: 2 objects of 2 bags, 4 in outliers" in capsys.readouterr().out
+    choices["harvest"] = "f" * 64
+    (tmp_path / "other.json").write_text(json.dumps(choices))
+    arguments = ["harvest", "export", str(harvest.folder), "--choices", str(tmp_path / "other.json"), "--out", str(out)]
+    assert main(arguments) == 2
+    assert "chosen in the gallery of another harvest" in capsys.readouterr().err
+    assert len(read_cutouts(out / "outliers")) == 4
+
+
+def test_names_of_known_classes_come_from_the_harvest(tmp_path, capsys):
+    harvest = make_harvest(tmp_path / "h", [sighting(0, cluster=0)])
+    info = json.loads((harvest.folder / "harvest.json").read_text())
+    (harvest.folder / "harvest.json").write_text(json.dumps({**info, "labels": list(CAMVID11.names)}))
+    clusters = {"0": {"name": "Car", "kind": "class"}}
+    choices = {"format": 1, "harvest": harvest.hash, "clusters": clusters, "objects": {}}
+    (tmp_path / "choices.json").write_text(json.dumps(choices))
+    arguments = ["--choices", str(tmp_path / "choices.json"), "--out", str(tmp_path / "out")]
+    assert main(["harvest", "export", str(harvest.folder), *arguments]) == 2
+    assert "'Car' (class) is a class that the model knows" in capsys.readouterr().err
