@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from m2a_ros.process.qos import mismatch_remedy
 from m2a_ros.process.statistics import Snapshot
 
 INTERNAL_ERROR = "internal_error"
+OVERLOAD_S, OVERLOAD_SHARE, OVERLOAD_FRAMES = 3.0, 0.5, 8
+"""Overload: over so many seconds, more than this share of at least so many frames was replaced by a later one."""
 _HARMLESS = (NO_SUBSCRIBER,)
 
 
@@ -65,6 +68,7 @@ class CameraDiagnostics:
         self._before_when = time.monotonic()
         self._since = self._before_when
         self._unanswered_since: float | None = None
+        self._looks: deque[tuple[float, int, int, int]] = deque([(self._since, 0, 0, 0)])
 
     def status(self, view: CameraView, frame_timeout: float) -> DiagnosticStatus:
         """The camera's status now; after ``frame_timeout`` seconds without a frame it counts as silent."""
@@ -72,9 +76,14 @@ class CameraDiagnostics:
         elapsed = max(now - self._before_when, 1e-6)
         age = now - (self._since if current.last_arrival is None else current.last_arrival)
         level, message = self._judge(view, age, age > frame_timeout)
+        if (overload := self._overload(current, now)) and level == DiagnosticStatus.OK:
+            level, message = DiagnosticStatus.WARN, overload
         if (stalled := self._stalled(current, now)) > max(frame_timeout, 0.0):
             level = DiagnosticStatus.ERROR
-            message = f"frames come and none is answered for {stalled:.1f} s: the worker hangs; restart the node"
+            message = (
+                f"frames come and none is answered for {stalled:.1f} s: one takes longer than that (a very large "
+                "image, a slow model), or the accelerator hangs, which the watchdog ends (watchdog.timeout)"
+            )
         values = {
             "topic": view.topic,
             "publishers": view.publishers,
@@ -95,6 +104,21 @@ class CameraDiagnostics:
         }
         self._before, self._before_when = current, now
         return make_status(self._name, level, message, values)
+
+    def _overload(self, current: Snapshot, now: float) -> str:
+        """What to say where most frames are replaced before their turn comes; empty where they are not."""
+        self._looks.append((now, current.received, current.dropped.get(REPLACED, 0), current.published))
+        while len(self._looks) > 2 and self._looks[1][0] <= now - OVERLOAD_S:
+            self._looks.popleft()
+        then, *before = self._looks[0]
+        received, replaced, published = (b - a for a, b in zip(before, self._looks[-1][1:], strict=True))
+        seconds = now - then
+        if seconds < OVERLOAD_S or received < OVERLOAD_FRAMES or replaced <= OVERLOAD_SHARE * received:
+            return ""
+        return (
+            f"overloaded: {published / seconds:.1f} of {received / seconds:.1f} frames a second are answered, the "
+            "others are replaced by later ones; see `m2a benchmark`, or lower max_rate to what is needed"
+        )
 
     def _stalled(self, current: Snapshot, now: float) -> float:
         """Seconds over which frames came and each only replaced the one before."""

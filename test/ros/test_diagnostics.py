@@ -145,3 +145,31 @@ def test_a_worker_that_looks_at_frames_and_drops_them_does_not_hang() -> None:
         statistics.dropped("rate_limit")
         assert look(diagnostics, statistics, timeout=0.01)[:2] == (OK, "running")
         time.sleep(0.005)
+
+
+def drive(monkeypatch: pytest.MonkeyPatch, replaced: int, published: int, reason: str = "replaced_by_newer"):
+    """Five seconds of frames, ten a second, looked at each second; what the last look says."""
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("c")
+    start = time.monotonic()
+    for second in range(1, 6):
+        for _ in range(replaced + published):
+            statistics.arrived(start + second)
+        for _ in range(replaced):
+            statistics.dropped(reason)
+        for _ in range(published):
+            statistics.published({})
+        monkeypatch.setattr(time, "monotonic", lambda now=start + second: now)
+        found = look(diagnostics, statistics)
+    return found
+
+
+@pytest.mark.parametrize(("replaced", "published", "level"), [(0, 10, OK), (5, 5, OK), (6, 4, WARN), (9, 1, WARN)])
+def test_most_frames_replaced_is_overload_and_the_rates_are_told(monkeypatch, replaced, published, level):
+    found = drive(monkeypatch, replaced, published)
+    assert found[0] == level
+    if level == WARN:
+        assert f"{published:.1f} of 10.0 frames a second" in found[1]
+
+
+def test_frames_that_the_rate_limit_leaves_out_are_no_overload(monkeypatch):
+    assert drive(monkeypatch, 9, 1, "rate_limit")[0] == OK
