@@ -20,6 +20,7 @@ examples:
   m2a evaluate --pred out/scores --gt dataset_AnomalyTrack/labels_masks --track anomaly --json ra21.json
   m2a evaluate --dataset smiyc_obstacle --root dataset_ObstacleTrack --model m2a-edge --json ro21.json
   m2a evaluate --dataset folder --root my_drive --scores all --json my_drive.json
+  m2a evaluate --dataset own --root my_data --model engines/own --json own.json
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("a model on a benchmark")
     model.add_argument("--dataset", metavar="NAME", help="a benchmark; names and layouts: docs/datasets.md")
     model.add_argument("--root", type=Path, metavar="DIR", help="where it lies")
+    model.add_argument(
+        "--format",
+        metavar="NAME",
+        help="of --dataset own: as data.format of a training configuration (default: folder)",
+    )
+    model.add_argument("--classes", metavar="FILE", help="of --dataset own: in ROOT, or a path (default: classes.yaml)")
     model.add_argument("--model", metavar="NAME_OR_PATH", help="a model bundle (default: the one that ships)")
     model.add_argument(
         "--scores", "--score", default="refined", metavar="NAME,...",
@@ -152,7 +159,10 @@ def _run_model(args: argparse.Namespace) -> int:
 
     out, work = _output(args)
     scores = _scores(args)
-    dataset = open_dataset(args.dataset, args.root)
+    own = {key: value for key, value in (("kind", args.format), ("classes", args.classes)) if value is not None}
+    if own and args.dataset != "own":
+        raise ConfigError("--format and --classes: only with --dataset own")
+    dataset = open_dataset(args.dataset, args.root, **own)
     name = args.model or DEFAULT_MODEL
     bundle = load_bundle(name)
     if dataset.classes is not None and dataset.anomaly is None:

@@ -21,6 +21,7 @@ from m2a_core.extras import install_command
 COMMANDS: Mapping[str, str] = {
     "predict": "m2a_core.cli.predict",
     "train": "m2a_core.cli.train",
+    "data": "m2a_core.cli.data",
     "evaluate": "m2a_core.cli.evaluate",
     "calibrate": "m2a_core.cli.calibrate",
     "export": "m2a_core.cli.export",

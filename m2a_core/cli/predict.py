@@ -196,10 +196,13 @@ def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
     given = [f"--{name}" for name in ("size", "flip", "refine", "attention", "decision") if getattr(args, name)]
     if given:
         raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
-    from m2a_core.perception import Perception
+    from m2a_core.perception import NO_ROAD, Perception
 
     horizon = args.horizon == "on"
-    return Perception.load(args.model, args.backend, args.threads, True, horizon, trust.asked_for(args))
+    perception = Perception.load(args.model, args.backend, args.threads, True, horizon, trust.asked_for(args))
+    if horizon and perception.labels.road is None:
+        print(f"m2a: note: model '{args.model}': {NO_ROAD}", file=sys.stderr)
+    return perception
 
 
 def _predict(perception: Perception | CheckpointPerception, path: Path, files: ResultFiles) -> None:

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="folder of the run; default runs/NAME")
     parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint, if there is one")
+    parser.add_argument("--steps", type=int, metavar="N", help="at most N steps a stage, for a first try")
     parser.add_argument("--threads", type=int, help="CPU threads, in place of the configuration's")
     parser.add_argument("--cpu", action="store_true", help="leave GPUs alone")
     only = parser.add_mutually_exclusive_group()
@@ -68,9 +69,14 @@ def run(args: argparse.Namespace) -> int:
     from m2a_core.training.accelerator import Engine
     from m2a_core.training.build import build_trainer
     from m2a_core.training.config import load_config
+    from m2a_core.training.own import shortened
     from m2a_core.training.weights import save_weights
 
     config = load_config(args.config)
+    if args.steps is not None:
+        if args.steps < 1:
+            raise ConfigError(f"--steps: expected at least 1, got {args.steps}")
+        config = shortened(config, args.steps)
     out = args.out or Path("runs") / config.name
     if args.check:
         return _check(config, args, out)
@@ -82,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
         cv2.setNumThreads(threads)
     engine = Engine(config.precision, args.cpu)
     trainer = build_trainer(config, args.config.parent, args.data_root, out, engine)
+    if engine.is_main:
+        for note in trainer.notes:
+            print(f"note: {note}")
     if args.dry_run:
         _describe(trainer)
         return 0
@@ -106,13 +115,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
     """Read every file; 0 when all is well."""
-    from m2a_core.training.build import build_batches, network_of
+    from m2a_core.training.build import build_batches, prepare
     from m2a_core.training.check import check_frames, write_contact_sheet
     from m2a_core.training.false_alarms import open_hard_negatives
-    from m2a_core.training.sources import Sources, ground_ids, open_outliers, open_sources
+    from m2a_core.training.sources import Sources, ground_ids, open_outliers
 
-    network = network_of(config)
-    sources = open_sources(config.data, args.data_root, network.labels)
+    prepared = prepare(config, args.config.parent, args.data_root)
+    config, network, sources = prepared.config, prepared.network, prepared.sources
+    print("".join(f"note: {note}\n" for note in prepared.notes), end="")
     broken = 0
     for what, frames in (("train", sources.train), ("validation", sources.held)):
         report = check_frames(frames, network.labels, what, config.data.void == "class")

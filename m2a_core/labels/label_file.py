@@ -7,15 +7,17 @@ YAML::
       - {name: road, id: 7, color: [128, 64, 128], thing: false}
       - {name: car, id: 26, color: [0, 0, 142], thing: true}
       - {name: sky, id: 23}   # a colour of its own, no thing
-    void: [255, 0]            # one value or several of pixels that do not count; default: 255
-    road: road                # the class that objects stand on (Eq. 15 keeps it); default: none
+      - {name: cycle, from: [bicycle, 32], thing: true}  # several classes of the annotations, by name or id
+    void: [255, 0]            # one value or several of pixels that do not count, by name or id; default: 255
+    road: road                # what objects stand on (Eq. 15 keeps it); default: the class called road; null: none
 
-``id`` is the value in label maps.
+``id`` is the value in label maps. With ``from``, a class is all of those values and names, and no other.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +29,100 @@ from m2a_core.labels.label_map import VOID, LabelValues
 from m2a_core.labels.label_set import LabelSet
 
 _KEYS = {"name", "classes", "void", "road"}
-_CLASS_KEYS = {"name", "id", "color", "thing"}
+_CLASS_KEYS = {"name", "id", "color", "thing", "from"}
+_ROAD = "road"
+_LARGEST = 2**24 - 1
+
+Source = int | str
+"""A class of the annotations: a value in label maps, or a name."""
 
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label set and the values that stand for its classes in label maps; ids are those of the label set."""
+    """A label set and what stands for its classes in annotations; ids are those of the label set.
 
+    Attributes:
+        path: the file.
+        labels: the classes.
+        sources: per class, the values and names that are its own.
+        listed: per class, whether ``from`` says so: then its name is not one of them.
+        void: values and names of what does not count.
+    """
+
+    path: Path
     labels: LabelSet
-    values: LabelValues
+    sources: tuple[tuple[Source, ...], ...]
+    listed: tuple[bool, ...]
+    void: frozenset[Source] = field(default_factory=lambda: frozenset({VOID}))
+
+    @property
+    def values(self) -> LabelValues:
+        """What label maps hold that know no names; raises `ConfigError` where a class has no value."""
+        return self.values_of({})
+
+    def values_of(self, vocabulary: Mapping[str, int]) -> LabelValues:
+        """What label maps hold.
+
+        Args:
+            vocabulary: name of a class of the annotations -> its value; empty where they know no names.
+
+        Raises:
+            ConfigError: a class has neither a value nor a name of the vocabulary, or two classes share a value.
+        """
+        known = {name.casefold(): value for name, value in vocabulary.items()}
+        ids: dict[int, int] = {}
+        for class_id, (name, sources) in enumerate(zip(self.labels.names, self.sources, strict=True)):
+            for value in [self._value(s, known, f"class '{name}'") for s in sources or (name,)]:
+                if value in ids:
+                    raise ConfigError(
+                        f"{self.path}: classes '{self.labels.names[ids[value]]}' and '{name}' both take the value "
+                        f"{value}; leave it out of one of them"
+                    )
+                ids[value] = class_id
+        void = frozenset(self._value(source, known, "void") for source in self.void)
+        both = sorted(void & ids.keys())
+        if both:
+            raise ConfigError(
+                f"{self.path}: {both[0]}, a value of class '{self.labels.names[ids[both[0]]]}', is void, too; leave it "
+                "out of one of them"
+            )
+        return LabelValues(ids, void)
+
+    def by_name(self) -> dict[Source, int]:
+        """Name (in lower case) or number of a class of the annotations -> id, or 255 = void."""
+        found: dict[Source, int] = dict.fromkeys(
+            (_folded(source) for source in self.void if isinstance(source, str)), VOID
+        )
+        for class_id, (name, sources) in enumerate(zip(self.labels.names, self.sources, strict=True)):
+            own = sources if self.listed[class_id] else (name,)
+            found.update(dict.fromkeys(map(_folded, own), class_id))
+        return found
+
+    def _value(self, source: Source, known: Mapping[str, int], what: str) -> int:
+        if isinstance(source, int):
+            return source
+        if source.casefold() in known:
+            return known[source.casefold()]
+        if not known:
+            raise ConfigError(
+                f"{self.path}: {what} has the name '{source}' and no id; label maps hold ids: give 'id', or ids "
+                "in 'from'"
+            )
+        raise ConfigError(
+            f"{self.path}: {what}: the annotations have no class '{source}'; they have {', '.join(known)}"
+        )
 
 
-def read_label_file(path: Path) -> LabelFile:
+def _folded(source: Source) -> Source:
+    return source.strip().casefold() if isinstance(source, str) else source
+
+
+def read_label_file(path: Path, name: str = "") -> LabelFile:
     """Read a label set.
 
     Args:
         path: see the module.
+        name: of a set whose file gives it none; default: the file's name without its ending.
 
     Raises:
         ConfigError: the file cannot be read, has an unknown or no needed key, two classes of one name or id, a class
@@ -56,35 +136,58 @@ def read_label_file(path: Path) -> LabelFile:
     entries = content["classes"]
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path}: 'classes' is {entries!r}; expected a list of at least one class")
-    entries = [
-        _mapping(entry, _CLASS_KEYS, {"name", "id"}, f"{path}: class {i + 1}") for i, entry in enumerate(entries)
-    ]
+    entries = [_mapping(entry, _CLASS_KEYS, {"name"}, f"{path}: class {i + 1}") for i, entry in enumerate(entries)]
     names = [_name(entry["name"], f"{path}: class {i + 1}") for i, entry in enumerate(entries)]
-    stored = [
-        _integer(entry["id"], f"{path}: id of class '{name}'") for name, entry in zip(names, entries, strict=True)
-    ]
+    sources = [_sources(entry, f"class '{name}'", path) for name, entry in zip(names, entries, strict=True)]
     void = content.get("void", VOID)
-    values = void if isinstance(void, list) else [void]
-    unlabelled = frozenset(_integer(value, f"{path}: void") for value in values)
-    unique: tuple[tuple[str, list[Any]], ...] = (("name", names), ("id", stored))
-    for what, found in unique:
-        twice = sorted({str(value) for value in found if found.count(value) > 1})
-        if twice:
-            raise ConfigError(f"{path}: two classes have the {what} {twice[0]}; each needs its own")
-    both = [name for name, value in zip(names, stored, strict=True) if value in unlabelled]
-    if both:
-        raise ConfigError(f"{path}: the id of class '{both[0]}' is void, too; leave it out of one of them")
-    road = content.get("road")
+    unlabelled = frozenset(_source(value, f"{path}: void") for value in (void if isinstance(void, list) else [void]))
+    _require_unique(path, names, sources, unlabelled)
+    road = content.get("road", _ROAD if _ROAD in names else None)
     if road is not None and road not in names:
         raise ConfigError(f"{path}: road is {road!r}; expected one of {', '.join(names)}")
     labels = LabelSet(
-        name=_name(content.get("name", path.stem), f"{path}"),
+        name=_name(content.get("name", name or path.stem), f"{path}"),
         names=tuple(names),
         things=frozenset(i for i, entry in enumerate(entries) if _thing(entry, f"{path}: class '{names[i]}'")),
         colors=tuple(_color(entry, i, f"{path}: class '{names[i]}'") for i, entry in enumerate(entries)),
         road=None if road is None else names.index(road),
     )
-    return LabelFile(labels, LabelValues({value: i for i, value in enumerate(stored)}, unlabelled))
+    listed = tuple("from" in entry for entry in entries)
+    return LabelFile(path, labels, tuple(sources), listed, unlabelled)
+
+
+def _require_unique(
+    path: Path, names: list[str], sources: list[tuple[Source, ...]], unlabelled: frozenset[Source]
+) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path}: two classes have the name {twice[0]}; each needs its own")
+    owners: dict[Source, str] = {}
+    for name, own in zip(names, sources, strict=True):
+        for source in map(_folded, own):
+            what = "id" if isinstance(source, int) else "name"
+            if source in owners:
+                raise ConfigError(
+                    f"{path}: two classes have the {what} {source}: '{owners[source]}' and '{name}'; each needs its own"
+                )
+            if source in {_folded(value) for value in unlabelled}:
+                raise ConfigError(f"{path}: the {what} of class '{name}' is void, too; leave it out of one of them")
+            owners[source] = name
+
+
+def _sources(entry: dict[str, Any], what: str, path: Path) -> tuple[Source, ...]:
+    if "from" not in entry:
+        return (_integer(entry["id"], f"{path}: id of {what}"),) if "id" in entry else ()
+    listed = entry["from"] if isinstance(entry["from"], list) else [entry["from"]]
+    if not listed:
+        raise ConfigError(f"{path}: {what}: 'from' is empty; expected names or ids of the annotations' classes")
+    return tuple(_source(value, f"{path}: {what}: from") for value in listed)
+
+
+def _source(value: Any, where: str) -> Source:
+    if isinstance(value, str) and value.strip():
+        return value
+    return _integer(value, where)
 
 
 def _mapping(value: Any, known: set[str], needed: set[str], where: str) -> dict[str, Any]:
@@ -107,6 +210,8 @@ def _name(value: Any, where: str) -> str:
 def _integer(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{where} is {value!r}; expected an integer")
+    if not -1 <= value <= _LARGEST:
+        raise ConfigError(f"{where} is {value}; expected -1 to {_LARGEST}")
     return value
 
 

@@ -12,6 +12,8 @@ Where the paper is silent:
   with the group's scores wherever p < 1/e and so decide the opposite of what step 4 concludes from it: with
   E_S > E_T, the scores single out a thing and no stuff, hence "more likely things". A group of one class has entropy
   0, an empty one 1 (nothing speaks for it). Averages are over the significantly overlapping queries.
+* A label set without things, or with a single stuff class, would make every such object stuff. Where the candidates are
+  those of the anomaly score, step 4 is left out then: the score has already said that the pixels are unknown.
 """
 
 from __future__ import annotations
@@ -149,9 +151,12 @@ def mine_unknown(
     if not components:
         return []
     areas = mask_areas(query_masks, candidates.shape, stride)
+    decides = mask_required or (len(labels.things) > 0 and len(labels.stuff) != 1)
     unknown = []
     for component in components:
         overlapping = mask_overlaps(component, query_masks, areas, stride) >= min_overlap
-        if looks_like_thing(class_probs[overlapping], labels) if overlapping.any() else not mask_required:
+        if not decides or (
+            looks_like_thing(class_probs[overlapping], labels) if overlapping.any() else not mask_required
+        ):
             unknown.append(component)
     return unknown

@@ -24,6 +24,11 @@ from m2a_core.runtime.base import Runtime, infer_images
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.types import ALL_OUTPUTS, FarEnd, Frame, Horizon, OpenSetResult, Output
 
+NO_ROAD = (
+    "none of its classes is the road: no second look at the road's far end, refined_road is refined, and nothing is "
+    "said of what stands on the road"
+)
+
 
 class Perception:
     """A loaded model, ready for frames of any size."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from m2a_core.data.own.frames import OwnDataset
 from m2a_core.errors import CheckpointError, ConfigError
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import MODELS, build_model
 from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0, convert_imagenet_weights
 from m2a_core.model.checkpoints.convert import load_foreign
@@ -23,8 +25,9 @@ from m2a_core.training.composed import compose
 from m2a_core.training.config import TrainConfig
 from m2a_core.training.datasets import Cutout
 from m2a_core.training.false_alarms import HardNegatives, open_hard_negatives
-from m2a_core.training.initial import load_related_weights
+from m2a_core.training.initial import find_weights, load_by_class, load_related_weights
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
+from m2a_core.training.own import class_names, fitted, open_own_data
 from m2a_core.training.sources import Sources, fits, ground_ids, open_outliers, open_sources, with_void
 from m2a_core.training.trainer import Trainer
 from m2a_core.training.validation import validate
@@ -52,15 +55,19 @@ def load_pretrained_backbone(backbone: nn.Module) -> None:
     backbone.load_state_dict(convert_imagenet_weights(torch.load(path, map_location="cpu", weights_only=True)))
 
 
-def network_of(config: TrainConfig) -> ModelConfig:
+def network_of(config: TrainConfig, labels: LabelSet | None = None) -> ModelConfig:
     """The network that a configuration trains.
+
+    Args:
+        config: the run.
+        labels: the classes of own data, in place of the model's.
 
     Raises:
         ConfigError: the model is unknown or does not fit the data.
     """
     if config.model not in MODELS:
         raise ConfigError(f"model '{config.model}' is unknown; known are {', '.join(sorted(MODELS))}")
-    network = MODELS[config.model]
+    network = MODELS[config.model] if labels is None else replace(MODELS[config.model], labels=labels)
     if not fits(network.labels, config.data.dataset):
         known = {"camvid": "camvid11", "streethazards": "streethazards12", "coco_panoptic": "coco_panoptic"}
         raise ConfigError(
@@ -101,9 +108,42 @@ def build_batches(
     if any(stage.known_paste_prob > 0 for stage in config.stages):
         donors = train[:: max(1, len(train) // KNOWN_DONORS)]
         known = cut_known_objects((frame for frame in donors if not frame.partial), network.labels)
-    mix = AnomalyMix(seen, known, config.data.blend, ground_ids(network.labels), config.data.outliers.favour)
+    mix = AnomalyMix(
+        seen, known, config.data.blend, ground_ids(network.labels), config.data.outliers.favour,
+        need_known=config.data.dataset != "own",
+    )  # fmt: skip
     own = {stage: sources.open(frames) for stage, frames in sources.own.items()}
     return Batches(train, mix, network.labels, config.data, config.seed, own, hard_negatives)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a configuration and its data make together.
+
+    Attributes:
+        config: the configuration, without what own data cannot give.
+        network: what is trained.
+        sources: the frames.
+        own: own data, or None.
+        notes: what one should know of the run, a sentence each.
+    """
+
+    config: TrainConfig
+    network: ModelConfig
+    sources: Sources
+    own: OwnDataset | None
+    notes: tuple[str, ...]
+
+
+def prepare(config: TrainConfig, config_dir: Path, data_root: Path) -> Run:
+    """List the frames and choose the network; arguments and errors as `build_trainer`."""
+    own = open_own_data(config, data_root, config_dir)
+    notes: list[str] = []
+    if own is not None:
+        config, notes = fitted(config, data_root, own)
+    network = network_of(config, None if own is None else own.file.labels)
+    mixes = {i: stage.mix for i, stage in enumerate(config.stages) if stage.mix}
+    return Run(config, network, open_sources(config.data, data_root, network.labels, mixes, own), own, tuple(notes))
 
 
 def build_trainer(
@@ -123,15 +163,16 @@ def build_trainer(
         DataError: data are missing or malformed.
         CheckpointError: the backbone's weights are missing or do not fit.
     """
-    network = network_of(config)
-    mixes = {i: stage.mix for i, stage in enumerate(config.stages) if stage.mix}
-    sources = open_sources(config.data, data_root, network.labels, mixes)
+    run = prepare(config, config_dir, data_root)
+    config, network, sources, notes = run.config, run.network, run.sources, list(run.notes)
     seen, unseen = open_outliers(config.data, data_root, config_dir)
     hard = open_hard_negatives(config.data.hard_negatives, data_root, network.labels, ground_ids(network.labels))
     batches = build_batches(config, network, sources, seen, hard)
+    if not batches.mix.known and any(stage.known_paste_prob for stage in config.stages):
+        notes.append("no thing can be cut out of the frames: nothing known is pasted")
     held = sources.held
     count = config.validation.frames or len(held)
-    chosen = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))]
+    chosen = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, count).round().astype(int))] if held else []
     some = [source.read() for source in chosen]
     check = functools.partial(
         validate,
@@ -147,5 +188,15 @@ def build_trainer(
     else:
         load_pretrained_backbone(model.backbone)
     if config.initial_weights:
-        load_related_weights(model, config_dir / config.initial_weights)
-    return Trainer(config, model, network.labels, batches, out, check, engine)
+        weights = find_weights(config.initial_weights, config_dir)
+        if run.own is None:
+            load_related_weights(model, weights)
+        else:
+            notes.append(_started_from(weights, load_by_class(model, weights, class_names(run.own)), network.labels))
+    return Trainer(config, model, network.labels, batches, out, check if some else None, engine, notes)
+
+
+def _started_from(weights: Path, matched: Sequence[str], labels: LabelSet) -> str:
+    anew = [name for name in labels.names if name not in matched]
+    known = f"; classes known there: {', '.join(matched)}" if matched else ""
+    return f"starts from {weights}{known}" + (f"; anew: {', '.join(anew)}" if anew else "")

@@ -192,8 +192,9 @@ class TrainConfig:
         name: name of the run.
         model: name in ``m2a_core.model.zoo.MODELS``.
         stages: stages in order.
-        initial_weights: safetensors file of a related network, relative to the configuration file: what has the same
-            name and shape starts from it, the rest anew; "" = ImageNet's backbone alone.
+        initial_weights: safetensors file of a related network, relative to the configuration file, or the name of a
+            model bundle: what has the same name and shape starts from it, the rest anew; of own data, a class also
+            starts from one of the same name; "" = ImageNet's backbone alone.
         seed: of everything random.
         threads: CPU threads of torch and OpenCV; 0 = leave as they are.
         workers: processes that prepare batches ahead (worth it beside a GPU); 0 = none.
@@ -228,7 +229,8 @@ class TrainConfig:
         mixed = [stage.name for stage in self.stages if stage.mix and self.data.dataset != "roads"]
         require(not mixed, "stages.mix", "none without data.dataset roads", mixed)
         pasting = max(stage.outlier_prob for stage in self.stages) > 0
-        fits = not pasting or self.data.outliers.source != "none"
+        # Own data leave stages out that need outliers, and say what is lost: `m2a_core.training.own`.
+        fits = not pasting or self.data.outliers.source != "none" or self.data.dataset == "own"
         require(fits, "data.outliers.source", "cutouts or coco where a stage pastes outliers", "none")
         require_counts(self, "checkpoint_every")
         require(self.workers >= 0, "workers", "0 or more", self.workers)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from m2a_core.data.own.opening import CLASSES, FORMATS
 from m2a_core.training.strict import require, require_choice, require_counts, require_shares
 
-DATASETS = ("camvid", "roads", "cityscapes", "streethazards", "coco_panoptic")
+DATASETS = ("camvid", "roads", "cityscapes", "streethazards", "coco_panoptic", "own")
 ROAD_SETS = ("cityscapes_640", "camvid", "idd_lite", "idd_obstacles")
 SEGMENTS = ("component", "class", "instance")
 VOID_RULES = ("ignore", "background", "class")
 SCALE_BASES = ("image", "crop", "height")
 SCALE_DRAWS = ("log", "uniform")
 BLEND_MODES = ("alpha", "hard", "gaussian", "poisson")
-OUTLIER_SOURCES = ("cutouts", "coco", "none")
+OUTLIER_SOURCES = ("cutouts", "coco", "auto", "none")
 
 
 def require_mix(name: str, mix: Mapping[str, float]) -> None:
@@ -120,8 +121,9 @@ class OutlierConfig:
     """Where pasted unknown objects come from (AnomalyMix, Sec. 4.3).
 
     Attributes:
-        source: ``cutouts`` (RGBA files with a list, ``ROOT/train.csv``), ``coco`` (images with instance masks) or
-            ``none`` (nothing is pasted, and no ranking of anomalies is validated).
+        source: ``cutouts`` (RGBA files with a list, ``ROOT/train.csv``), ``coco`` (images with instance masks),
+            ``none`` (nothing is pasted, and no ranking of anomalies is validated) or ``auto`` (own data alone:
+            ``cutouts`` where there are any, else ``none``).
         root: folder, relative to the data root.
         more_roots: of ``cutouts``: further folders of the same layout.
         held: of ``cutouts``: kinds never trained on, in place of the list in `DataConfig.validation_kinds`.
@@ -181,12 +183,14 @@ class DataConfig:
 
     Attributes:
         dataset: ``camvid``, ``roads`` (the sets of ``mix`` with the classes of Cityscapes), ``cityscapes``,
-            ``streethazards`` or ``coco_panoptic``; all but CamVid are read from disk step by step, train split and
-            validation split as distributed.
+            ``streethazards``, ``coco_panoptic`` or ``own`` (what ``format`` stands for); all but CamVid are read from
+            disk step by step, train split and validation split as distributed.
+        format: of own data, see ``m2a_core.data.own.opening.FORMATS``; empty with the other data sets.
+        classes: of own data: the file of the classes, in ``root`` or beside the configuration.
         mix: of ``roads``: set -> how often each of its frames comes in an epoch; below 1, every 1/share-th frame comes
             once. Sets: ``cityscapes_640``, ``camvid``, ``idd_lite``, and ``idd_obstacles``, those frames of IDD-lite
             that have a marked real obstacle, which is an outlier.
-        root: its folder, relative to the data root; empty = the data set's name.
+        root: its folder, relative to the data root; empty = the data set's name, of own data the data root itself.
         segments: what one target mask is: of things a connected ``component`` (CamVid has no instances), of every
             class one mask (``class``, the semantic recipes of Mask2Former) or an ``instance`` (``roads`` and panoptic
             data; frames without instances fall back to components).
@@ -197,7 +201,8 @@ class DataConfig:
         held_apart: share of the end of each ``train`` sequence of CamVid kept for validation.
         min_component: connected components of things below this area (pixels of the crop) are ignored.
         max_segments: of more segments in a crop, the smallest are ignored; at most the network's queries.
-        validation_kinds: YAML file listing the outlier kinds never trained on, relative to the configuration file.
+        validation_kinds: YAML file listing the outlier kinds never trained on, relative to the configuration file;
+            empty = every fifth kind.
         outliers: where pasted unknown objects come from.
         hard_negatives: known things that were taken for unknown.
         blend: how they are fitted in.
@@ -206,7 +211,9 @@ class DataConfig:
             annotated and all else is void -> how often each frame comes in an epoch.
     """
 
-    dataset: str = "camvid"
+    dataset: str = ""
+    format: str = ""
+    classes: str = CLASSES
     root: str = ""
     segments: str = "component"
     void: str = "ignore"
@@ -224,11 +231,18 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if not self.dataset:
+            object.__setattr__(self, "dataset", "own" if self.format else "camvid")
         require_choice(self, "dataset", DATASETS)
         require(all(n >= 1 for n in self.annotated.values()), "annotated", "folder: 1 or more", self.annotated)
+        own = self.dataset == "own"
+        require(own == bool(self.format), "format", "a format with dataset own, none with others", self.format)
+        if own:
+            require_choice(self, "format", tuple(FORMATS))
+        require(own or self.outliers.source != "auto", "outliers.source", "auto with own data alone", "auto")
         require_choice(self, "segments", SEGMENTS)
         require_choice(self, "void", VOID_RULES)
-        instances = self.segments != "instance" or self.dataset in ("coco_panoptic", "roads")
+        instances = self.segments != "instance" or self.dataset in ("coco_panoptic", "roads", "own")
         require(instances, "segments", "component or class: this dataset holds no instances", self.segments)
         require(
             bool(self.mix) == (self.dataset == "roads"), "mix", "sets with dataset roads, none with others", self.mix

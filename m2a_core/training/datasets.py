@@ -166,13 +166,15 @@ def load_camvid(
     return [source.read() for source in train], [source.read() for source in held]
 
 
-def load_cutouts(root: Path, validation_kinds: Path | Sequence[str], *more: Path) -> tuple[list[Cutout], list[Cutout]]:
+def load_cutouts(
+    root: Path, validation_kinds: Path | Sequence[str] | None, *more: Path
+) -> tuple[list[Cutout], list[Cutout]]:
     """Read the outlier cut-outs, split by kind.
 
     Args:
         root: folder with ``train.csv`` and ``train/*.png``.
-        validation_kinds: the kinds to hold apart, or YAML with a list ``kinds`` of them; renders are named
-            ``emoji3d/STEM``.
+        validation_kinds: the kinds to hold apart, or YAML with a list ``kinds`` of them, or None for every fifth kind;
+            renders are named ``emoji3d/STEM``.
         more: further folders of the same layout.
 
     Returns:
@@ -181,11 +183,13 @@ def load_cutouts(root: Path, validation_kinds: Path | Sequence[str], *more: Path
     Raises:
         DataError: a file is missing or malformed, a kind to hold apart does not exist, or one side is left empty.
     """
+    cutouts = [cutout for folder in (root, *more) for cutout in read_cutouts(folder)]
     if isinstance(validation_kinds, Path):
         apart, where = _kinds(validation_kinds), str(validation_kinds)
+    elif validation_kinds is None:
+        apart, where = set(sorted({c.kind for c in cutouts})[::5]), "every fifth one"
     else:
         apart, where = set(validation_kinds), "outliers.held"
-    cutouts = [cutout for folder in (root, *more) for cutout in read_cutouts(folder)]
     unknown = sorted(apart - {c.kind for c in cutouts})
     if unknown:
         raise DataError(f"{where}: no cut-out is of kind '{unknown[0]}'")

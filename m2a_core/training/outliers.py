@@ -222,6 +222,7 @@ class AnomalyMix:
         blend: BlendConfig = TRAIN_BLEND,
         ground: Sequence[int] = ROAD_LIKE,
         favour: Mapping[str, float] | None = None,
+        need_known: bool = True,
     ) -> None:
         """Take the objects.
 
@@ -231,7 +232,9 @@ class AnomalyMix:
             blend: how objects are fitted in.
             ground: class ids that objects can stand on.
             favour: kind of an unknown object -> how many times likelier it is drawn.
+            need_known: whether it is an error to paste known objects where there are none, or nothing is pasted then.
         """
+        self.need_known = need_known
         self.ground = tuple(ground)
         self.unknown = [(erode_alpha(c.rgba), c) for c in unknown]
         self.known = [(c.rgba, c) for c in known]
@@ -292,9 +295,11 @@ class AnomalyMix:
         """Paste ``count`` known objects at a size that fits their row, in place; arguments as for `paste`.
 
         Raises:
-            DataError: there are none.
+            DataError: there are none, and there should be.
         """
         if not self.known:
+            if not self.need_known:
+                return
             raise DataError(
                 "AnomalyMix: the training frames hold no whole car, pedestrian or bicyclist to cut out; "
                 "set known_paste_prob: 0"

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from m2a_core.data.own.frames import OwnDataset
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12, LabelSet
 from m2a_core.training.annotated import annotated_sources
 from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.data_config import DataConfig
 from m2a_core.training.datasets import Cutout, FramesOnDisk, FrameSource, LabelledImage, camvid_sources, load_cutouts
+from m2a_core.training.own import own_sources
 from m2a_core.training.road_mix import held_frames, mixed_sources
 from m2a_core.training.road_sets import cityscapes_sources, streethazards_sources
 from m2a_core.training.validation import VOID_CLASS
@@ -44,14 +46,20 @@ class Sources:
 
 
 def fits(labels: LabelSet, dataset: str) -> bool:
-    """Whether a network's classes are those of a data set; COCO's may lack the classes that a K-split removed."""
+    """Whether a network's classes are those of a data set; COCO's may lack those of a K-split; own ones always."""
+    if dataset == "own":
+        return True
     if dataset == "coco_panoptic":
         return labels.name.startswith("coco_panoptic")
     return labels == _LABELS[dataset]
 
 
 def open_sources(
-    data: DataConfig, root: Path, labels: LabelSet, mixes: Mapping[int, Mapping[str, float]] | None = None
+    data: DataConfig,
+    root: Path,
+    labels: LabelSet,
+    mixes: Mapping[int, Mapping[str, float]] | None = None,
+    own_data: OwnDataset | None = None,
 ) -> Sources:
     """List the frames of a run.
 
@@ -60,13 +68,18 @@ def open_sources(
         root: the data root.
         labels: the classes of the network.
         mixes: by the position of a stage, its own `DataConfig.mix`.
+        own_data: the frames of ``own``.
 
     Raises:
-        DataError: a list or a folder is missing or malformed, or nothing is left to train on or to validate with.
+        DataError: a list or a folder is missing or malformed, or nothing is left to train on or to validate with (own
+            data may do without the latter).
     """
     folder = root / (data.root or data.dataset)
     own: dict[int, list[FrameSource]] = {}
     match data.dataset:
+        case "own":
+            assert own_data is not None
+            train, held = own_sources(own_data)
         case "roads":
             train, held = mixed_sources(root, data, data.mix), held_frames(root)
             own = {stage: mixed_sources(root, data, mix) for stage, mix in (mixes or {}).items()}
@@ -78,7 +91,7 @@ def open_sources(
             train, held = streethazards_sources(folder, "training"), streethazards_sources(folder, "validation")
         case _:
             train, held = (coco_panoptic_sources(folder, split, labels) for split in ("train2017", "val2017"))
-    if not train or not held:
+    if not train or not (held or data.dataset == "own"):
         raise DataError(
             f"{folder}: {len(train)} frames to train on and {len(held)} held apart; both need at least "
             "one: check data.splits and data.held_apart"
@@ -110,7 +123,7 @@ def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[
         return load_coco_cutouts(
             folder / outliers.images, folder / outliers.annotations, outliers.count, outliers.exclude, outliers.subset
         )
-    apart = outliers.held or config_dir / data.validation_kinds
+    apart = outliers.held or (config_dir / data.validation_kinds if data.validation_kinds else None)
     seen, unseen = load_cutouts(folder, apart, *(root / more for more in outliers.more_roots))
     if outliers.limit:
         order = np.random.default_rng([outliers.subset, 0x0B1E]).permutation(len(seen))
@@ -120,7 +133,7 @@ def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[
 
 def ground_ids(labels: LabelSet) -> tuple[int, ...]:
     """Ids of the classes that objects stand on."""
-    return tuple(i for i, name in enumerate(labels.names) if name in _GROUND)
+    return tuple(i for i, name in enumerate(labels.names) if name in _GROUND or i == labels.road)
 
 
 def with_void(labels: LabelSet) -> LabelSet:

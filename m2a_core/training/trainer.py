@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.progress import ProgressBar
 from m2a_core.training.accelerator import Engine
 from m2a_core.training.batches import Batches, in_order
+from m2a_core.training.clock import Clock
 from m2a_core.training.config import StageConfig, TrainConfig
 from m2a_core.training.errors import TrainingError
 from m2a_core.training.log import RunLog
@@ -65,8 +66,9 @@ class Trainer:
         labels: LabelSet,
         batches: Batches,
         out: Path,
-        validate: Callable[[nn.Module], dict[str, float]],
+        validate: Callable[[nn.Module], dict[str, float]] | None,
         engine: Engine | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         """Prepare a run.
 
@@ -76,8 +78,9 @@ class Trainer:
             labels: its classes.
             batches: source of batches.
             out: folder for ``checkpoint.pt``, ``metrics.jsonl`` and TensorBoard files.
-            validate: measures a network.
+            validate: measures a network; None = nothing to measure on.
             engine: processes and devices; None = this process, on the CPU.
+            notes: what one should know of the run before it begins.
 
         Raises:
             ConfigError: a batch cannot be shared evenly among the processes.
@@ -90,7 +93,7 @@ class Trainer:
                     "processes; it is that of all together: choose a multiple"
                 )
         self.config, self.model, self.batches, self.out, self.validate = config, model, batches, out, validate
-        self.labels = labels
+        self.labels, self.notes = labels, tuple(notes)
         self.pixel_head = nn.Conv2d(model.config.mask_dim, labels.num_classes, 1)
         for module in (self.model, self.pixel_head):
             module.to(self.engine.device)
@@ -100,6 +103,7 @@ class Trainer:
         self.optimizer: Any = None
         self.network: nn.Module | None = None
         self.stop = False
+        self.clock = Clock(config)
         self.checkpoint = out / "checkpoint.pt"
 
     def resume(self) -> None:
@@ -227,6 +231,9 @@ class Trainer:
                 log.add("train", {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts},
                         offset + done)  # fmt: skip
                 bar.update()
+                estimate = self.clock.tick(self.progress.stage, done)
+                if estimate and self.engine.is_main:
+                    ProgressBar.write(estimate)
                 bar.set_postfix(loss=f"{parts['loss']:.2f}", refresh=False)
                 if done % self.config.validation.every == 0 or done == stage.iterations:
                     self._validate(stage, done, log, offset)
@@ -262,10 +269,10 @@ class Trainer:
         return batch
 
     def _validate(self, stage: StageConfig, done: int, log: RunLog, offset: int) -> None:
-        if self.engine.is_main:
+        if self.engine.is_main and self.validate is not None:
             measured = self.validate(self.average)
             log.add("validation", {"stage": stage.name, "step": done, **measured}, offset + done)
-            shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not k.startswith("iou_"))
+            shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not (k.startswith("iou_") or math.isnan(v)))
             ProgressBar.write(f"{stage.name} {done}: {shown}")
         self.engine.wait()
 

@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from m2a_core import __version__
 from m2a_core.errors import M2aError, RestartNeededError
+from m2a_core.perception import NO_ROAD
 from m2a_ros.camera.batching import BatchSlots
 from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
 from m2a_ros.camera.frame_slot import Arrival, FrameSlots, Slots
@@ -170,6 +171,8 @@ class M2aNode(LifecycleNode):
             f"configured: model '{manifest.name}' ({self.model.backend}, input {manifest.input_size}), "
             f"cameras {list(settings.cameras)}"
         )
+        if settings.horizon and manifest.labels.road is None:
+            self.get_logger().warning(f"model '{manifest.name}': {NO_ROAD}")
 
     def _activate(self) -> None:
         assert self.tuning is not None

@@ -33,7 +33,7 @@ def test_a_label_set_and_the_values_of_its_label_maps(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
-    found = read_label_file(write(tmp_path / "streets.yaml", {"classes": [{"name": "road", "id": 0}]}))
+    found = read_label_file(write(tmp_path / "streets.yaml", {"classes": [{"name": "street", "id": 0}]}))
     assert (found.labels.name, found.labels.things, found.labels.road) == ("streets", frozenset(), None)
     assert found.values.void == {255}
 
@@ -79,10 +79,13 @@ def changed(entry: int | None = None, **changes: Any) -> dict[str, Any]:
         (changed(1, color=[1, 2]), r"class 'car': color is \[1, 2\]; expected \[red, green, blue\] of 0..255"),
         (changed(1, color=[1, 2, 256]), "class 'car': color is"),
         (changed(1, thing="yes"), "class 'car': thing is 'yes'; expected true or false"),
-        (changed(1, colour=[1, 2, 3]), "class 2: unknown key 'colour'; expected some of color, id, name, thing"),
+        (changed(1, colour=[1, 2, 3]), "class 2: unknown key 'colour'; expected some of color, from, id, name, thing"),
         (changed(classes=[]), r"'classes' is \[\]; expected a list of at least one class"),
-        (changed(classes=[{"name": "road"}]), "class 1: no 'id'"),
-        (changed(void="none"), "void is 'none'; expected an integer"),
+        (changed(classes=[{"id": 7}]), "class 1: no 'name'"),
+        (changed(1, id=2**24), "id of class 'car' is 16777216; expected -1 to"),
+        (changed(1, **{"from": []}), "class 'car': 'from' is empty"),
+        (changed(1, **{"from": [7]}), "two classes have the id 7: 'road' and 'car'"),
+        (changed(void=[1.5]), "void is 1.5; expected an integer"),
         (changed(road="street"), "road is 'street'; expected one of road, car"),
         (changed(version=2), "unknown key 'version'"),
         ({}, "no 'classes'"),
@@ -101,3 +104,34 @@ def test_what_is_no_yaml_is_named(tmp_path: Path, text: str) -> None:
         read_label_file(tmp_path / "own.yaml")
     with pytest.raises(ConfigError, match=r"none\.yaml: no readable YAML file"):
         read_label_file(tmp_path / "none.yaml")
+
+
+def test_the_class_called_road_is_the_road_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    without = {key: value for key, value in OWN.items() if key != "road"}
+    assert read_label_file(write(tmp_path / "a.yaml", without)).labels.road == 0
+    assert read_label_file(write(tmp_path / "b.yaml", {**without, "road": None})).labels.road is None
+    assert read_label_file(write(tmp_path / "c.yaml", {**without, "road": "car"})).labels.road == 1
+
+
+def test_a_class_of_several_takes_them_by_id_or_by_name(tmp_path: Path) -> None:
+    content = {
+        "classes": [
+            {"name": "vehicle", "from": ["Car", 27], "thing": True},
+            {"name": "sky"},
+            {"name": "rest", "id": 4},
+        ],
+        "void": [255, "ego vehicle"],
+    }
+    found = read_label_file(write(tmp_path / "own.yaml", content))
+    vocabulary = {"car": 26, "truck": 27, "sky": 23, "ego vehicle": 1}
+    assert found.values_of(vocabulary).ids == {26: 0, 27: 0, 23: 1, 4: 2}
+    assert found.values_of(vocabulary).void == {255, 1}
+    assert found.by_name() == {"ego vehicle": 255, "car": 0, 27: 0, "sky": 1, "rest": 2}
+    with pytest.raises(ConfigError, match="class 'vehicle' has the name 'Car' and no id; label maps hold ids"):
+        _ = found.values
+    with pytest.raises(ConfigError, match="class 'sky': the annotations have no class 'sky'; they have car, truck"):
+        found.values_of({"car": 26, "truck": 27})
+    with pytest.raises(ConfigError, match="classes 'vehicle' and 'sky' both take the value 27"):
+        found.values_of({**vocabulary, "sky": 27})
+    with pytest.raises(ConfigError, match="255, a value of class 'sky', is void, too"):
+        found.values_of({**vocabulary, "sky": 255})

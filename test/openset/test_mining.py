@@ -153,6 +153,10 @@ def test_nothing_is_mined_where_nothing_is_a_candidate(scene):
     assert mine_unknown(np.zeros((32, 48), bool), *scene[1:], CAMVID11, stride=4, mask_required=False) == []
 
 
-def test_without_thing_classes_only_uncovered_components_are_unknown(scene):
-    stuff_only = LabelSet("s", CAMVID11.names, frozenset(), CAMVID11.colors, 3)
-    assert _corners(mine_unknown(*scene, stuff_only, stride=4, mask_required=False)) == {(32, 4)}
+@pytest.mark.parametrize("things", [frozenset(), frozenset(range(1, 11))], ids=["no thing", "one stuff class"])
+def test_where_the_classes_cannot_tell_stuff_from_things_the_score_decides(scene, things):
+    labels = LabelSet("s", CAMVID11.names, things, CAMVID11.colors, 3)
+    everything = {(0, 0), (12, 12), (32, 4)}
+    assert _corners(mine_unknown(*scene, labels, stride=4, mask_required=False)) == everything
+    # The background holds unlabelled stuff: there the paper's rule stays.
+    assert _corners(mine_unknown(*scene, labels, stride=4, mask_required=True)) == set()

@@ -1,0 +1,118 @@
+"""Pictures with id masks beside them: ``images/{train,val}/NAME.*`` and ``masks/{train,val}/NAME.png``."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from m2a_core.data.own.frames import (
+    SPLITS,
+    UNSPLIT,
+    Listing,
+    OwnFrame,
+    Truth,
+    by_key,
+    files_in,
+    is_picture,
+    sequence_of,
+)
+from m2a_core.errors import DataError
+from m2a_core.labels.label_file import LabelFile
+from m2a_core.labels.label_map import SUFFIXES, LabelValues, read_stored_values
+
+LAYOUT = """\
+ROOT/classes.yaml
+ROOT/images/{train,val}/NAME.jpg          (any picture; folders below are sequences)
+ROOT/masks/{train,val}/NAME.png           (the ids of classes.yaml, 8 or 16 bits, or a palette's indices)
+ROOT/instances/{train,val}/NAME.png       (optional: numbers of things, 0 = none)"""
+
+
+def list_folder(root: Path, file: LabelFile) -> Listing:
+    """List the frames; nothing is read yet.
+
+    Args:
+        root: see `LAYOUT`.
+        file: the classes.
+
+    Raises:
+        ConfigError: a class has no id.
+    """
+    listing, values = Listing(), file.values
+    for split in (*SPLITS, UNSPLIT):
+        below = "" if split == UNSPLIT else split
+        pictures, masks, numbers = (root / kind / below for kind in ("images", "masks", "instances"))
+        if split == UNSPLIT and any((root / "images" / name).is_dir() for name in SPLITS):
+            continue
+        _pair(listing, split, pictures, masks, numbers, file, values)
+    return listing
+
+
+def _pair(
+    listing: Listing, split: str, pictures: Path, masks: Path, numbers: Path, file: LabelFile, values: LabelValues
+) -> None:
+    found = files_in(pictures)
+    strange = [path for path in found if not is_picture(path)]
+    if strange:
+        listing.notes.append(
+            f"{pictures}: {len(strange)} files are no pictures and are left out, such as {strange[0].name}"
+        )
+    images = by_key((path for path in found if path not in set(strange)), pictures)
+    labels = by_key(files_in(masks), masks)
+    for key, paths in sorted(images.items()):
+        name = key.replace("/", "_")
+        mask = _one_mask(listing, paths[0], labels.get(key, []), masks / f"{key}.png")
+        if len(paths) > 1:
+            listing.problems.append(f"{paths[0]} and {paths[1].name}: two pictures of one name; keep one")
+        elif mask is not None:
+            own = numbers / f"{key}.png"
+            read = functools.partial(read_truth, mask, own if own.is_file() else None, values, file)
+            folder = str(Path(key).parent)
+            sequence = sequence_of(Path(key).name, "" if folder == "." else folder)
+            listing.frames.append(OwnFrame(name, split, sequence, paths[0], read, labels=mask))
+    for key in sorted(labels.keys() - images.keys()):
+        listing.problems.append(f"{labels[key][0]}: a mask without its picture {pictures / key}.*")
+
+
+def _one_mask(listing: Listing, image: Path, paths: list[Path], expected: Path) -> Path | None:
+    """The mask of a picture, or None and a problem."""
+    usable = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    lossy = [path for path in paths if path.suffix.lower() in (".jpg", ".jpeg")]
+    if len(usable) > 1:
+        listing.problems.append(f"{usable[0]} and {usable[1].name}: two masks of {image.name}; keep one")
+    elif usable:
+        return usable[0]
+    elif lossy:
+        listing.problems.append(f"{lossy[0]}: the mask is a JPEG, which changes ids; save the ids as PNG")
+    else:
+        listing.problems.append(f"{image}: has no mask; expected {expected}")
+    return None
+
+
+def read_truth(mask: Path, numbers: Path | None, values: LabelValues, file: LabelFile, size: tuple[int, int]) -> Truth:
+    """Read a mask, and the numbers of its things where there are any.
+
+    Raises:
+        DataError: a file cannot be read, is a JPEG, has another size than its picture, or holds an id that
+            is in no class.
+    """
+    label = decoded(read_stored_values(mask), mask, values, file, size)
+    if numbers is None:
+        return Truth(label)
+    stored = read_stored_values(numbers)
+    if stored.shape != label.shape:
+        raise DataError(f"{numbers}: is {list(stored.shape)}, its mask {list(label.shape)}")
+    return Truth(label, np.where(label < file.labels.num_classes, stored, 0).astype(np.int32))
+
+
+def decoded(stored: np.ndarray, path: Path, values: LabelValues, file: LabelFile, size: tuple[int, int]) -> np.ndarray:
+    """Stored values as class ids uint8 [H, W]; errors as `read_truth`."""
+    if stored.shape != tuple(size):
+        raise DataError(
+            f"{path}: the label is {stored.shape[1]}x{stored.shape[0]} pixels, its picture {size[1]}x{size[0]}"
+        )
+    try:
+        return values.decode(stored, str(path))
+    except DataError as error:
+        raise DataError(f"{error}; give each a class in {file.path.name}, or list it there under void") from error

@@ -1,0 +1,153 @@
+"""What every format of own data is read into."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from m2a_core.data.base import nearest
+from m2a_core.errors import DataError
+from m2a_core.images import SUFFIXES, read_image
+from m2a_core.labels.label_file import LabelFile
+
+SPLITS = ("train", "val", "test")
+UNSPLIT = "all"
+"""The split of frames that nobody has split yet."""
+
+_MORE_SUFFIXES = (".jpe", ".jfif", ".jp2", ".j2k", ".pgm", ".pnm", ".dib")
+_SIDECARS = (".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".db", ".ini")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The labels of a frame.
+
+    Attributes:
+        label: uint8 [H, W], class id or 255 = void.
+        instances: int32 [H, W], number of the instance of a thing, 0 where there is none; None without instances.
+    """
+
+    label: np.ndarray
+    instances: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class OwnFrame:
+    """A frame that can be read.
+
+    Attributes:
+        name: unique in its split.
+        split: ``train``, ``val``, ``test``, or ``all`` where nobody has split the data.
+        sequence: the drive it is from; frames of one sequence never go to two splits.
+        image: the picture.
+        truth: reads the labels for a picture of H, W pixels, or raises `DataError` naming the file.
+        aspect: width over height, where pictures are stored stretched; None = as they are.
+        labels: the file of its labels, where it has one of its own.
+    """
+
+    name: str
+    split: str
+    sequence: str
+    image: Path
+    truth: Callable[[tuple[int, int]], Truth]
+    aspect: float | None = None
+    labels: Path | None = None
+
+    def read(self) -> tuple[np.ndarray, Truth]:
+        """The picture uint8 [H, W, 3], RGB, and its labels.
+
+        Raises:
+            DataError: a file is missing or malformed, or the labels are of another size.
+        """
+        image = read_image(self.image)
+        truth = self.truth((image.shape[0], image.shape[1]))
+        if self.aspect is None:
+            return image, truth
+        size = (image.shape[0], round(self.aspect * image.shape[0]))
+        instances = None if truth.instances is None else nearest(truth.instances, size)
+        return (
+            cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR),
+            Truth(nearest(truth.label, size), instances),
+        )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The frames of a root, before any of them is read.
+
+    Attributes:
+        frames: all that have a picture and labels, by split and name.
+        problems: what is wrong with others, a sentence each that names the file.
+        notes: what one may want to know and needs no mending.
+    """
+
+    frames: list[OwnFrame] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OwnDataset:
+    """Own data on disk.
+
+    Attributes:
+        root: its folder.
+        format: what it is stored as.
+        file: its classes.
+        listing: its frames.
+    """
+
+    root: Path
+    format: str
+    file: LabelFile
+    listing: Listing
+
+    def split(self, name: str) -> list[OwnFrame]:
+        """The frames of a split."""
+        return [frame for frame in self.listing.frames if frame.split == name]
+
+    def require_whole(self) -> None:
+        """Raise `DataError` where a frame is not as it should be, or where there is nothing to train on."""
+        problems = self.listing.problems
+        if problems:
+            more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+            raise DataError(f"{problems[0]}{more}; `m2a data check {self.root}` names them all")
+
+
+def sequence_of(name: str, folder: str = "") -> str:
+    """The drive that a frame is from: its folder, else its name without the number at the end."""
+    return folder or re.sub(r"[-_. ]*\d+$", "", name)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is to be read as a picture, whatever its ending."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES or suffix in _MORE_SUFFIXES:
+        return True
+    return suffix not in _SIDECARS and bool(cv2.haveImageReader(str(path)))
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder but hidden ones, sorted."""
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def key_of(path: Path, folder: Path) -> str:
+    """A file's name below a folder without its ending; what pictures and labels share."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def by_key(paths: Iterable[Path], folder: Path) -> dict[str, list[Path]]:
+    """Files by `key_of`."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(key_of(path, folder), []).append(path)
+    return found

@@ -1,0 +1,65 @@
+"""Opening own data: which format, where the classes are, and what training can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from m2a_core.data.own.folder import LAYOUT, list_folder
+from m2a_core.data.own.frames import Listing, OwnDataset
+from m2a_core.errors import ConfigError, DataError
+from m2a_core.labels.label_file import LabelFile, read_label_file
+
+CLASSES = "classes.yaml"
+MOST_CLASSES = 199
+"""Ids above are kept for pixels that are one of several classes, see ``m2a_core.training.targets``."""
+
+_RESERVED = {
+    "void": "list its id under void",
+    "unknown": "which is what m2a calls objects of no class: name it otherwise",
+}
+
+FORMATS: Mapping[str, Callable[[Path, LabelFile], Listing]] = {"folder": list_folder}
+
+
+def open_own(root: Path, kind: str, classes: str = CLASSES, beside: Path | None = None) -> OwnDataset:
+    """List the frames of own data.
+
+    Args:
+        root: its folder.
+        kind: one of `FORMATS`.
+        classes: the file of the classes: in ``root``, else in ``beside``, else a path.
+        beside: folder of the configuration.
+
+    Raises:
+        ConfigError: the classes cannot be read or do not fit the format.
+        DataError: there is no such folder, or no frame in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected\n{LAYOUT}")
+    file = read_classes(root, classes, beside)
+    if kind not in FORMATS:
+        raise ConfigError(f"format '{kind}': expected one of {', '.join(FORMATS)}")
+    listing = FORMATS[kind](root, file)
+    listing.frames.sort(key=lambda frame: (frame.split, frame.name))
+    if not listing.frames and not listing.problems:
+        raise DataError(f"{root}: no frame of the format '{kind}' in it; expected\n{LAYOUT}")
+    return OwnDataset(root, kind, file, listing)
+
+
+def read_classes(root: Path, classes: str, beside: Path | None = None) -> LabelFile:
+    """Read the classes; arguments and errors as `open_own`."""
+    places = [root / classes, *([] if beside is None else [beside / classes])]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise ConfigError(
+            f"{' or '.join(map(str, places))}: no such file; expected the classes: "
+            "classes: [{name: road, id: 0, color: [128, 64, 128], thing: false}, ...]"
+        )
+    file = read_label_file(path, path.resolve().parent.name if path.name == CLASSES else "")
+    if file.labels.num_classes > MOST_CLASSES:
+        raise ConfigError(f"{path}: {file.labels.num_classes} classes; expected at most {MOST_CLASSES}")
+    for name in file.labels.names:
+        if name.strip().casefold() in _RESERVED:
+            raise ConfigError(f"{path}: a class is called '{name}'; {_RESERVED[name.strip().casefold()]}")
+    return file
