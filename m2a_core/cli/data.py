@@ -38,7 +38,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = _action(actions, "check", "count, draw and find what is wrong", _CHECK)
     _add_source(check)
     check.add_argument(
@@ -47,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="drawn samples (default: ROOT/check.jpg, or check.jpg here where ROOT cannot be written)",
     )
-    check.set_defaults(action=_check)
 
 
 def _action(actions: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
@@ -58,7 +57,7 @@ def _action(actions: Any, name: str, summary: str, text: str) -> argparse.Argume
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen action; returns its exit code."""
-    return int(args.action(args))
+    return _ACTIONS[args.action](args)
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -94,3 +93,6 @@ def _check(args: argparse.Namespace) -> int:
         print(f"m2a: error: {problem}", file=sys.stderr)
     print(f"{len(report.problems)} problems" if report.problems else "no problems")
     return _EXIT_PROBLEMS if report.problems else 0
+
+
+_ACTIONS = {"check": _check}
