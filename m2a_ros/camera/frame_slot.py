@@ -47,7 +47,7 @@ class Arrival:
 
     Attributes:
         camera: name of the camera.
-        message: ``sensor_msgs/Image`` or ``sensor_msgs/CompressedImage``.
+        message: ``sensor_msgs/Image`` or ``sensor_msgs/CompressedImage``, or what has their fields.
         received: ``time.monotonic()`` of its arrival, in seconds.
     """
 

@@ -14,12 +14,14 @@ from m2a_core.stream.sensors import DepthBuffer
 from m2a_ros.camera.frame_slot import REPLACED, Arrival, Slots
 from m2a_ros.camera.silence import cause_of_silence, other_type
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
+from m2a_ros.images.serialized import CompressedImageView, ImageView, view_compressed_image, view_image
 from m2a_ros.process.qos import create_latched_subscription, create_sensor_subscription, is_latched
 from m2a_ros.process.statistics import CameraStatistics
 
 CAMERA_INFO, DEPTH = "camera_info", "depth"
 UNREADABLE = "bad_image.unreadable"
 _MESSAGES = {"raw": Image, "compressed": CompressedImage}
+_VIEWS = {Image: view_image, CompressedImage: view_compressed_image}
 
 
 class CameraInput:
@@ -118,7 +120,7 @@ class CameraInput:
         self, kind: type, topic: str, callback: Any, on_unreadable: Callable[[str], None]
     ) -> Subscription[Any]:
         subscription = create_sensor_subscription(
-            self._node, kind, topic, callback, on_unreadable, self._statistics.qos_mismatch
+            self._node, kind, topic, callback, on_unreadable, self._statistics.qos_mismatch, _VIEWS.get(kind)
         )
         self._subscriptions.append(subscription)
         return subscription
@@ -127,7 +129,7 @@ class CameraInput:
         self._node.destroy_subscription(subscription)
         self._subscriptions.remove(subscription)
 
-    def _keep_image(self, message: Image | CompressedImage) -> None:
+    def _keep_image(self, message: Image | CompressedImage | ImageView | CompressedImageView) -> None:
         arrival = Arrival(self._camera, message)
         self._statistics.arrived(arrival.received)
         self.frame_id = message.header.frame_id
@@ -148,7 +150,7 @@ class CameraInput:
         self.camera_info = message
         self._statistics.camera_info_arrived()
 
-    def _keep_depth(self, message: Image) -> None:
+    def _keep_depth(self, message: Image | ImageView) -> None:
         self.depth.put(stamp_to_ns(message.header.stamp), message)
 
 

@@ -29,6 +29,9 @@ except ModuleNotFoundError:  # Humble.
 OnMismatch = Callable[[str, str], None]
 """Called with the topic and the name of the policy that a counterpart asks for or offers differently."""
 
+View = Callable[[bytes], Any]
+"""Gives what has the fields of a serialised message, or None where it takes rclpy to read it."""
+
 _KINDS = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 _POLICIES = tuple(kind.name.lower() for kind in _KINDS)
 _PREFIX = "qos_overrides."
@@ -41,6 +44,7 @@ def create_sensor_subscription(
     callback: Callable[[Any], None],
     on_unreadable: Callable[[str], None],
     on_mismatch: OnMismatch | None = None,
+    view: View | None = None,
 ) -> Subscription[Any]:
     """Subscribe to what a sensor sends (REP-2003).
 
@@ -53,6 +57,7 @@ def create_sensor_subscription(
         callback: called with each message.
         on_unreadable: called for bytes that are no such message, which rclpy itself would drop without a word.
         on_mismatch: called when a publisher's quality of service does not fit; None leaves it to rclpy, which logs it.
+        view: a quicker way to read most messages.
 
     Raises:
         ConfigError: an override is impossible.
@@ -62,7 +67,7 @@ def create_sensor_subscription(
     overrides = QoSOverridingOptions(_KINDS)
     try:
         return node.create_subscription(
-            kind, topic, _reading(kind, callback, on_unreadable), qos, qos_overriding_options=overrides, raw=True,
+            kind, topic, _reading(kind, callback, on_unreadable, view), qos, qos_overriding_options=overrides, raw=True,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report),
         )  # fmt: skip
     except (RuntimeError, ParameterException) as error:
@@ -89,11 +94,14 @@ def create_latched_subscription(
 
 
 def _reading(
-    kind: type, callback: Callable[[Any], None], on_unreadable: Callable[[str], None]
+    kind: type, callback: Callable[[Any], None], on_unreadable: Callable[[str], None], view: View | None = None
 ) -> Callable[[bytes], None]:
     """A callback for serialised messages."""
 
     def read(data: bytes) -> None:
+        if view is not None and (seen := view(data)) is not None:
+            callback(seen)
+            return
         try:
             message: Any = deserialize_message(data, kind)
         except (RuntimeError, UnicodeDecodeError) as error:  # RMWError, which differs between distributions
