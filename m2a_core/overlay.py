@@ -9,6 +9,7 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.labels.label_set import UNKNOWN_COLOR, LabelSet
+from m2a_core.resize import resized
 from m2a_core.types import UNLABELLED, OpenSetResult, UnknownInstance, check_array
 
 OVERLAY_WIDTH = 960
@@ -121,23 +122,25 @@ def _draw_instances(canvas: np.ndarray, result: OpenSetResult) -> None:
 
 
 def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np.ndarray, OpenSetResult]:
-    """Bring an image and what an overlay shows of its result to at most ``max_width`` columns.
+    """Bring an image and what an overlay shows of its result to at most ``max_width`` columns, and those of its maps.
 
     Args:
         image: uint8 [H, W, 3].
         result: of this image; its ``open_set``, instances and window are shown.
-        max_width: pixels; 0 for the image's own size.
+        max_width: pixels; 0 for the image's own size, whatever the maps'.
 
     Returns:
         Both, untouched where the image is no wider and the maps have its size; else the image averaged, class ids by
         the nearest pixel, and no other maps.
     """
     height, width = image.shape[:2]
+    ids, window = result.open_set, result.horizon
+    if ids is not None and ids.shape[1] < width and max_width > 0:
+        max_width = min(max_width, ids.shape[1])
     size = _size(width, height, max_width)
     if size == (width, height) and result.image_size is None:
         return image, result
-    ids, window = result.open_set, result.horizon
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), OpenSetResult(
+    return resized(image, size[::-1]), OpenSetResult(
         open_set=None if ids is None else cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST),
         instances=tuple(_scaled(instance, size[0] / width, size[1] / height) for instance in result.instances),
         horizon=None

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import ConfigError
+from m2a_core.resize import resized
 from m2a_core.types import check_array
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -129,23 +130,10 @@ class Letterbox:
             uint8 [H, W, 3] at the input size, contiguous; the image itself where nothing is to be done.
         """
         if valid != image.shape[:2]:
-            image = _resized(image, valid)
+            image = resized(image, valid)
         if valid == self.input_size:
             return np.ascontiguousarray(image)
         padded = np.empty((*self.input_size, 3), np.uint8)
         height, width = valid
         padded[:height, :width], padded[:height, width:], padded[height:] = image, PADDING_COLOR, PADDING_COLOR
         return padded
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Averaged where ``size``, height and width, is smaller; bilinear where it is larger."""
-    resampling = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_LINEAR
-    factor, rest = divmod(image.shape[0], size[0])
-    if rest == 0 and factor * size[1] == image.shape[1]:
-        # OpenCV halves five times as fast as it quarters. Rounding twice differs by at most one grey level a halving.
-        while factor > 2 and factor % 2 == 0:
-            image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
-            factor //= 2
-    resized: np.ndarray = cv2.resize(image, size[::-1], interpolation=resampling)
-    return resized

@@ -14,6 +14,8 @@ from std_msgs.msg import Header
 
 _PLAIN_CDR = {b"\0\0": ">", b"\0\1": "<"}
 _ENCAPSULATION = 4
+_PADDINGS = tuple(bytes((0, count)) for count in range(4))
+"""Bytes that some writers append to fill up a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,11 @@ class _Reader:
     """Takes one field after the other."""
 
     def __init__(self, data: bytes) -> None:
-        order = _PLAIN_CDR.get(data[:2])
-        if order is None:
+        order, options = _PLAIN_CDR.get(data[:2]), data[2:_ENCAPSULATION]
+        if order is None or options not in _PADDINGS:
             raise _NotPlain
-        self._order, self._data, self._at = order, memoryview(data)[_ENCAPSULATION:], 0
+        self._order, self._at = order, 0
+        self._data = memoryview(data)[_ENCAPSULATION : len(data) - options[1]]
 
     def number(self, code: str) -> int:
         size = struct.calcsize(f"={code}")

@@ -93,7 +93,8 @@ NODE_PARAMETERS = (
         live=True,
     ),
     ParameterSpec(
-        "overlay.max_width", OVERLAY_WIDTH, "Pixels; wider images get an overlay of this width; 0 for the image's own.",
+        "overlay.max_width", OVERLAY_WIDTH,
+        "Pixels; wider images get an overlay of this width, or of the maps' if that is smaller; 0 for the image's own.",
         (64, 16384), special=0, live=True,
     ),
     ParameterSpec("overlay.jpeg_quality", 90, "Quality of the compressed overlay.", (1, 100), live=True),

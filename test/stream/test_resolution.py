@@ -99,6 +99,13 @@ def test_an_overlay_of_small_maps_has_the_image_s_size_and_outlines(perception: 
     assert [i.bbox for i in result.instances] == [i.bbox for i in small.result.instances]
 
 
+def test_an_overlay_is_no_wider_than_the_maps_that_it_shows(perception: Perception) -> None:
+    small = seen(perception, resolution="network")
+    image, result = shrink(small.frame.image, small.result, 960)
+    assert image.shape[:2] == small.result.open_set.shape
+    np.testing.assert_array_equal(result.open_set, small.result.open_set)
+
+
 def test_depth_finds_objects_in_small_maps(perception: Perception) -> None:
     stream, config = CameraStream(), StreamConfig(resolution="network")
     depth = np.full((HEIGHT, WIDTH), 30.0, np.float32)
