@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import yaml
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from m2a_core.errors import ConfigError, DataError
@@ -25,37 +21,10 @@ from m2a_core.training.data_config import HardNegativeConfig
 from m2a_core.training.datasets import load_cutouts, read_cutouts
 from m2a_core.training.false_alarms import open_hard_negatives
 from m2a_ros.main import main
-from test.harvest.harvests import record, write_harvest
+from test.harvest.harvests import record
+from test.harvest.sightings import make_harvest, sighting
 
 PALLET, PAINT, SCOOTER = Choice("pallet", "outlier"), Choice("road paint", "false_alarm"), Choice("scooter", "class")
-SIZE = (48, 64)
-
-
-def sighting(number: int, **changes: Any):
-    """A record whose two crops are 24x20 pixels, the object 12x10 of them."""
-    item = record(number)
-    crops = tuple(f"crops/{item.id}_{i}.png" for i in range(2))
-    box = (10, 20, 22, 30)
-    mask = np.zeros(SIZE, np.uint8)
-    mask[box[1] : box[3], box[0] : box[2]] = 1
-    counts = coco_mask.encode(np.asfortranarray(mask))["counts"].decode()
-    masks = tuple(crop.replace(".png", "_mask.png") for crop in crops)
-    values = {"crop": crops[0], "mask": masks[0], "crops": crops, "masks": masks, "box": box, "full_mask": counts}
-    return replace(item, **(values | changes))
-
-
-def make_harvest(folder: Path, records: list) -> Harvest:
-    harvest = write_harvest(folder, records)
-    for item in records:
-        for crop, mask in zip(item.crops, item.masks, strict=True):
-            cv2.imwrite(str(folder / crop), np.full((20, 24, 3), (10, 20, 200), np.uint8))
-            inside = np.zeros((20, 24), np.uint8)
-            inside[5:15, 6:18] = 255
-            cv2.imwrite(str(folder / mask), inside)
-        if item.frame:
-            (folder / item.frame).parent.mkdir(exist_ok=True)
-            cv2.imwrite(str(folder / item.frame), np.full((*SIZE, 3), 90, np.uint8))
-    return harvest
 
 
 @pytest.fixture
