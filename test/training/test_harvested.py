@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
+from m2a_core.labels.label_set import CAMVID11
 from m2a_ros.main import main
 from test.harvest.sightings import make_harvest, sighting
+from test.packaging.conftest import ROOT
+from test.training.synthetic import VOID, draw_frame, write_outliers
 
 pytestmark = pytest.mark.usefixtures("tiny_in_zoo")
 
 
-def test_outliers_hard_negatives_and_new_classes_of_a_harvest_are_trained_in_one_run(data_root, tmp_path, capsys):
+def export(tmp_path: Path, out: Path) -> None:
+    """A harvest with one object of each kind, exported into ``out``."""
     records = [sighting(0, cluster=0), sighting(1, cluster=1), sighting(2, cluster=2, frame="frames/a.jpg")]
     harvest = make_harvest(tmp_path / "harvest", records)
     clusters = {
@@ -22,9 +29,12 @@ def test_outliers_hard_negatives_and_new_classes_of_a_harvest_are_trained_in_one
     }  # fmt: skip
     choices = {"format": 1, "harvest": harvest.hash, "clusters": clusters, "objects": {}}
     (harvest.folder / "choices.json").write_text(json.dumps(choices))
-    harvested = tmp_path / "harvested"
-    assert main(["harvest", "export", str(harvest.folder), "--out", str(harvested)]) == 0
+    assert main(["harvest", "export", str(harvest.folder), "--out", str(out)]) == 0
 
+
+def test_outliers_hard_negatives_and_new_classes_of_a_harvest_are_trained_in_one_run(data_root, tmp_path, capsys):
+    harvested = tmp_path / "harvested"
+    export(tmp_path, harvested)
     config = yaml.safe_load((data_root / "config" / "train.yaml").read_text())
     config["stages"] = config["stages"][1:]
     config["stages"][0]["iterations"] = 2
@@ -45,3 +55,24 @@ def test_outliers_hard_negatives_and_new_classes_of_a_harvest_are_trained_in_one
     assert "hard negatives: 2 of road paint (as road)" in said
     assert main(arguments) == 0
     assert (tmp_path / "run" / "tiny.safetensors").is_file()
+
+
+def test_the_configuration_that_ships_takes_own_frames_and_an_export(tmp_path, capsys):
+    root = tmp_path / "data"
+    for index in range(5):
+        image, label = draw_frame(index)
+        split = "train" if index < 4 else "val"
+        for kind, name, array in (("images", f"a_{index}.jpg", image[..., ::-1]), ("masks", f"a_{index}.png", label)):
+            (root / kind / split).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / kind / split / name), np.ascontiguousarray(array))
+    classes = [{"name": name, "id": i, "color": list(CAMVID11.colors[i]), "thing": i in CAMVID11.things}
+               for i, name in enumerate(CAMVID11.names)]  # fmt: skip
+    (root / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "void": VOID}))
+    write_outliers(root / "outliers", {"ball": (250, 20, 200), "box": (20, 40, 250), "fish": (10, 250, 10)})
+    export(tmp_path, root / "harvested")
+    config = ROOT / "config" / "training" / "harvested.yaml"
+    out = tmp_path / "run"
+    assert main(["train", "--config", str(config), "--data-root", str(root), "--out", str(out), "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "hard negatives: 2 of road paint (as what they lie on)" in said
+    assert (out / "check.jpg").is_file()
