@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 METADATA := setup.cfg setup.py pyproject.toml
 JAZZY := .venv-jazzy
+N := 20
 PYTHON_JAZZY ?= python3.12
 CREATED := $(VENV)/.created
 RUNNING := $(VENV)/.running
@@ -16,7 +17,7 @@ DEVELOPING := $(VENV)/.developing
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-jazzy soak site setup lint clean
+.PHONY: help demo test test-quick test-dds test-jazzy soak site setup lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,10 @@ test: $(DEVELOPING) lint ## lint, type checks and every test, on all cores
 
 test-quick: $(DEVELOPING) ## tests that need neither DDS nor ten seconds each; under a minute
 	$(BIN)/python -m pytest -q -n logical --dist loadfile -m 'not dds and not slow'
+
+test-dds: $(DEVELOPING) ## the tests over DDS N times in a row (N=20), to find races
+	@for round in $$(seq $(N)); do \
+	  echo "round $$round of $(N)"; $(BIN)/python -m pytest -q -m dds -n logical --dist loadfile || exit 1; done
 
 test-jazzy: $(JAZZY)/.ready ## tests of the node and of replay with ROS 2 Jazzy instead of Kilted; needs python3.12
 	$(JAZZY)/bin/python -m pytest -q test/ros test/replay test/demo

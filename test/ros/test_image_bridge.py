@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from sensor_msgs.msg import Image
 
 from m2a_ros.images.cv_bridge_compat import ImageBridge
@@ -42,14 +45,12 @@ def test_bridge_converts_colour_to_mono16_but_not_channels_without_colour() -> N
     np.testing.assert_array_equal(BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(rgb, "rgb8"), "mono16"), grey)
 
 
-@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4, 5])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32, np.float64])
-def test_bridge_returns_what_it_was_given(channels: int | None, dtype: type) -> None:
-    original = (noise(10, 20, *(() if channels is None else (channels,))) - 100).astype(dtype)
-    message = BRIDGE.cv2_to_imgmsg(original)
-    returned = BRIDGE.imgmsg_to_cv2(message)
+@given(arrays(st.sampled_from(["u1", "i1", "u2", "i2", "i4", "f4", "f8"]), array_shapes(min_dims=2, max_dims=3)))
+def test_bridge_returns_what_it_was_given(original: np.ndarray) -> None:
+    returned = BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(original))
     assert returned.dtype == original.dtype
-    np.testing.assert_array_equal(returned, original[..., 0] if channels == 1 else original)
+    one = original.ndim == 3 and original.shape[2] == 1
+    np.testing.assert_array_equal(returned, original[..., 0] if one else original)
 
 
 def test_bridge_scales_between_8_and_16_bits_and_rounds_other_depths() -> None:
@@ -69,14 +70,6 @@ def test_bridge_refuses_conversions_that_do_not_exist(source: str, target: str) 
     pixels = noise(4, 6) if source == "mono8" else noise(4, 6, 3)
     with pytest.raises(ImageError, match=target):
         BRIDGE.imgmsg_to_cv2(BRIDGE.cv2_to_imgmsg(pixels, source), target)
-
-
-@pytest.mark.parametrize("channels", [None, 3])
-@pytest.mark.parametrize("extension", ["png", "bmp", "tiff"])
-def test_bridge_round_trips_lossless_files(channels: int | None, extension: str) -> None:
-    original = noise(10, 20, *(() if channels is None else (channels,)))
-    message = BRIDGE.cv2_to_compressed_imgmsg(original, extension)
-    np.testing.assert_array_equal(BRIDGE.compressed_imgmsg_to_cv2(message), original)
 
 
 def test_bridge_does_not_lend_its_message_when_an_encoding_is_asked_for() -> None:
