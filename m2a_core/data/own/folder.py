@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,17 @@ ROOT/images/{train,val}/NAME.jpg          (any picture; folders below are sequen
 ROOT/masks/{train,val}/NAME.png           (the ids of classes.yaml, 8 or 16 bits, or a palette's indices)
 ROOT/instances/{train,val}/NAME.png       (optional: numbers of things, 0 = none)"""
 
+Reader = Callable[..., Truth]
+"""As `read_truth`."""
 
-def list_folder(root: Path, file: LabelFile) -> Listing:
+
+def list_folder(root: Path, file: LabelFile, read: Reader | None = None) -> Listing:
     """List the frames; nothing is read yet.
 
     Args:
         root: see `LAYOUT`.
         file: the classes.
+        read: reads a mask; default: `read_truth`.
 
     Raises:
         ConfigError: a class has no id.
@@ -45,13 +50,13 @@ def list_folder(root: Path, file: LabelFile) -> Listing:
         pictures, masks, numbers = (root / kind / below for kind in ("images", "masks", "instances"))
         if split == UNSPLIT and any((root / "images" / name).is_dir() for name in SPLITS):
             continue
-        _pair(listing, split, pictures, masks, numbers, file, values)
+        read_one = functools.partial(read or read_truth, values=values, file=file)
+        _pair(listing, split, (pictures, masks, numbers), read_one)
     return listing
 
 
-def _pair(
-    listing: Listing, split: str, pictures: Path, masks: Path, numbers: Path, file: LabelFile, values: LabelValues
-) -> None:
+def _pair(listing: Listing, split: str, folders: tuple[Path, Path, Path], read_one: Callable[..., Truth]) -> None:
+    pictures, masks, numbers = folders
     found = files_in(pictures)
     strange = [path for path in found if not is_picture(path)]
     if strange:
@@ -67,7 +72,7 @@ def _pair(
             listing.problems.append(f"{paths[0]} and {paths[1].name}: two pictures of one name; keep one")
         elif mask is not None:
             own = numbers / f"{key}.png"
-            read = functools.partial(read_truth, mask, own if own.is_file() else None, values, file)
+            read = functools.partial(read_one, mask, own if own.is_file() else None)
             folder = str(Path(key).parent)
             sequence = sequence_of(Path(key).name, "" if folder == "." else folder)
             listing.frames.append(OwnFrame(name, split, sequence, paths[0], read, labels=mask))
@@ -90,7 +95,7 @@ def _one_mask(listing: Listing, image: Path, paths: list[Path], expected: Path) 
     return None
 
 
-def read_truth(mask: Path, numbers: Path | None, values: LabelValues, file: LabelFile, size: tuple[int, int]) -> Truth:
+def read_truth(mask: Path, numbers: Path | None, size: tuple[int, int], values: LabelValues, file: LabelFile) -> Truth:
     """Read a mask, and the numbers of its things where there are any.
 
     Raises:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from m2a_core.data.own.cityscapes import list_cityscapes
+from m2a_core.data.own.coco import list_coco
+from m2a_core.data.own.cvat import list_cvat
 from m2a_core.data.own.folder import LAYOUT, list_folder
 from m2a_core.data.own.frames import Listing, OwnDataset
+from m2a_core.data.own.yolo import list_yolo
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_file import LabelFile, read_label_file
 
@@ -19,7 +23,13 @@ _RESERVED = {
     "unknown": "which is what m2a calls objects of no class: name it otherwise",
 }
 
-FORMATS: Mapping[str, Callable[[Path, LabelFile], Listing]] = {"folder": list_folder}
+FORMATS: Mapping[str, Callable[[Path, LabelFile], Listing]] = {
+    "folder": list_folder,
+    "coco": list_coco,
+    "cityscapes": list_cityscapes,
+    "cvat": list_cvat,
+    "yolo-seg": list_yolo,
+}
 
 
 def open_own(root: Path, kind: str, classes: str = CLASSES, beside: Path | None = None) -> OwnDataset:

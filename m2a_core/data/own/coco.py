@@ -1,0 +1,178 @@
+"""COCO's JSON: instances (things), or panoptic maps (things and stuff)."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2a_core.data.coco import field, files_by_id, looked_up, names_by_id, read_annotations
+from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of
+from m2a_core.data.own.naming import Categories
+from m2a_core.errors import DataError
+from m2a_core.labels.coco_masks import segmentation_mask
+from m2a_core.labels.label_file import LabelFile
+from m2a_core.labels.label_map import VOID
+from m2a_core.labels.panoptic_png import read_segment_ids
+
+LAYOUT = """\
+ROOT/annotations/{instances_,panoptic_,}{train,val}*.json, or ROOT/{train,val}/_annotations.coco.json
+ROOT/images/{train,val}/FILE, ROOT/{train,val}*/FILE or ROOT/images/FILE
+panoptic: the PNGs in a folder beside the JSON, of the same name"""
+
+
+@dataclass(frozen=True)
+class Region:
+    """An annotation of a frame."""
+
+    class_id: int
+    crowd: bool
+    segmentation: Any
+    where: str
+
+
+def list_coco(root: Path, file: LabelFile) -> Listing:
+    """List the frames.
+
+    Categories go by name, in any case. Of instances, what no object covers is void, unless the classes have one called
+    ``background``; later annotations lie over earlier ones; crowds are void.
+
+    Args:
+        root: see `LAYOUT`.
+        file: the classes.
+
+    Raises:
+        DataError: a JSON is malformed, names a category that no class takes, or two have the same split.
+    """
+    listing = Listing()
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(
+        [*root.glob("*.json"), *root.glob("annotations/*.json"), *root.glob("*/_annotations.coco.json")]
+    ):
+        found[_split_of(path)].append(path)
+    for split, paths in found.items():
+        panoptic = [path for path in paths if "panoptic" in path.stem]
+        chosen = panoptic or paths
+        if len(chosen) > 1:
+            raise DataError(f"{chosen[0]} and {chosen[1].name}: two annotations of the split '{split}'; keep one")
+        (_panoptic if panoptic else _instances)(listing, root, split, chosen[0], file)
+    return listing
+
+
+def _split_of(path: Path) -> str:
+    words = f"{path.parent.name} {path.stem}".lower()
+    return next((split for split in (*SPLITS, "valid") if split in words), UNSPLIT).replace("valid", "val")
+
+
+def _image_of(root: Path, split: str, path: Path, name: str) -> Path:
+    """The picture that a JSON names, wherever tools put it."""
+    places = [
+        root / "images" / split, root / split, root / f"{split}2017", root / "images" / f"{split}2017",
+        root / "images", root, path.parent,
+    ]  # fmt: skip
+    return next((place / name for place in places if (place / name).is_file()), places[0] / name)
+
+
+def _frames(
+    listing: Listing, root: Path, split: str, path: Path, content: Any
+) -> dict[str, tuple[str, Path, tuple[int, int] | None]]:
+    """Image id -> name, picture and stated size of those that are there."""
+    sizes = {str(entry.get("id")): entry for entry in content["images"]}
+    frames: dict[str, tuple[str, Path, tuple[int, int] | None]] = {}
+    owners: dict[str, str] = {}
+    for image_id, name in files_by_id(content, path).items():
+        image = _image_of(root, split, path, name)
+        if name in owners:
+            listing.problems.append(f"{path}: images {owners[name]} and {image_id} are both {name}; keep one")
+        elif not image.is_file():
+            listing.problems.append(f"{path}: image {image_id} is {name}, and there is no {image}")
+        else:
+            entry = sizes[image_id]
+            stated = (entry.get("height"), entry.get("width"))
+            size = stated if all(isinstance(n, int) for n in stated) else None
+            frames[image_id] = Path(name).with_suffix("").as_posix().replace("/", "_"), image, size
+        owners[name] = image_id
+    return frames
+
+
+def _instances(listing: Listing, root: Path, split: str, path: Path, file: LabelFile) -> None:
+    content = read_annotations(path)
+    names = names_by_id(content, path)
+    categories = Categories(file, path)
+    frames = _frames(listing, root, split, path, content)
+    regions: dict[str, list[Region]] = defaultdict(list)
+    for entry in content["annotations"]:
+        number = f"{path}: annotation {field(entry, 'id', f'{path}: annotations')}"
+        category = field(entry, "category_id", number)
+        class_id = categories.of(looked_up(names, category, f"{number} is of category"), category)
+        image_id = str(field(entry, "image_id", number))
+        crowd = bool(entry.get("iscrowd", 0))
+        regions[image_id].append(Region(class_id, crowd, field(entry, "segmentation", number), number))
+    strange = sorted(regions.keys() - files_by_id(content, path).keys())
+    if strange:
+        listing.problems.append(f"{path}: annotations of an image {strange[0]} that it does not list")
+    for image_id, (name, image, size) in frames.items():
+        read = functools.partial(draw, regions[image_id], file, size, f"{path}: image {image_id}")
+        listing.frames.append(OwnFrame(name, split, sequence_of(name), image, read))
+
+
+def draw(
+    regions: Sequence[Region], file: LabelFile, stated: tuple[int, int] | None, where: str, size: tuple[int, int]
+) -> Truth:
+    """Draw annotations, later ones over earlier ones.
+
+    Raises:
+        DataError: the picture has another size than the annotations say, or one cannot be drawn.
+    """
+    if stated is not None and tuple(stated) != tuple(size):
+        raise DataError(f"{where}: annotated at {stated[1]}x{stated[0]} pixels, its picture is {size[1]}x{size[0]}")
+    names = [name.casefold() for name in file.labels.names]
+    label = np.full(size, names.index("background") if "background" in names else VOID, np.uint8)
+    instances = np.zeros(size, np.int32)
+    for number, region in enumerate(regions, start=1):
+        mask = segmentation_mask(region.segmentation, size, region.where) > 0
+        label[mask] = VOID if region.crowd else region.class_id
+        instances[mask] = number if region.class_id in file.labels.things and not region.crowd else 0
+    return Truth(label, instances)
+
+
+def _panoptic(listing: Listing, root: Path, split: str, path: Path, file: LabelFile) -> None:
+    content = read_annotations(path)
+    names = names_by_id(content, path)
+    categories = Categories(file, path)
+    frames = _frames(listing, root, split, path, content)
+    seen: set[str] = set()
+    for entry in content["annotations"]:
+        image_id = str(field(entry, "image_id", f"{path}: annotations"))
+        if image_id in seen:
+            listing.problems.append(f"{path}: two annotations of image {image_id}; keep one")
+        elif image_id in frames:
+            name, image, _ = frames[image_id]
+            where = f"{path}: image {image_id}"
+            segments = {}
+            for segment in field(entry, "segments_info", where):
+                category = field(segment, "category_id", where)
+                class_id = categories.of(looked_up(names, category, f"{where}: a segment is of category"), category)
+                segments[int(field(segment, "id", where))] = VOID if segment.get("iscrowd") else class_id
+            png = path.with_suffix("") / str(field(entry, "file_name", where))
+            read = functools.partial(_read_panoptic, png, segments, file)
+            listing.frames.append(OwnFrame(name, split, sequence_of(name), image, read, labels=png))
+        seen.add(image_id)
+    for image_id in sorted(frames.keys() - seen):
+        listing.problems.append(f"{path}: no annotation of image {image_id}, {frames[image_id][1]}")
+
+
+def _read_panoptic(path: Path, segments: Mapping[int, int], file: LabelFile, size: tuple[int, int]) -> Truth:
+    stored = read_segment_ids(path, segments.keys())
+    if stored.shape != tuple(size):
+        raise DataError(f"{path}: is {stored.shape[1]}x{stored.shape[0]} pixels, its picture {size[1]}x{size[0]}")
+    found, inverse = np.unique(stored, return_inverse=True)
+    classes = np.array([segments.get(int(value), VOID) for value in found], np.uint8)
+    numbers = np.where(np.isin(classes, sorted(file.labels.things)), np.arange(1, len(found) + 1), 0).astype(np.int32)
+    inverse = inverse.reshape(stored.shape)
+    return Truth(classes[inverse], numbers[inverse])

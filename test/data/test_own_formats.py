@@ -1,0 +1,311 @@
+"""The same drawn frames in every format give the same labels; what does not fit is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from pycocotools import mask as coco_mask
+
+from m2a_core.cli.main import main
+from m2a_core.data.own.frames import OwnDataset
+from m2a_core.data.own.opening import open_own
+from m2a_core.errors import ConfigError, DataError
+
+SIZE = (48, 64)
+CLASSES: dict[str, Any] = {
+    "classes": [
+        {"name": "road", "id": 7, "color": [128, 64, 128], "thing": False},
+        {"name": "vehicle", "from": ["car", "truck"], "color": [0, 0, 142], "thing": True},
+        {"name": "sky", "id": 23, "color": [70, 130, 180], "thing": False},
+    ],
+    "void": [255, "dirt"],
+}
+BOXES = {"road": (24, 48, 0, 64), "sky": (0, 20, 0, 64), "car": (20, 32, 8, 20), "truck": (16, 28, 40, 60),
+         "dirt": (44, 48, 0, 8)}  # fmt: skip
+"""Name -> rows and columns; later ones lie over earlier ones. Rows 20 to 23 are unlabelled but for the cars."""
+IDS = {"road": 7, "sky": 23, "car": 26, "truck": 27, "dirt": 0}
+
+
+def drawn(values: dict[str, int], other: int) -> np.ndarray:
+    found = np.full(SIZE, other, np.int32)
+    for name, (top, bottom, left, right) in BOXES.items():
+        found[top:bottom, left:right] = values[name]
+    return found
+
+
+EXPECTED = drawn({"road": 0, "sky": 2, "car": 1, "truck": 1, "dirt": 255}, 255)
+NUMBERS = drawn({"road": 0, "sky": 0, "car": 1, "truck": 2, "dirt": 0}, 0)
+
+
+def write_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(len(str(path))).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    assert cv2.imwrite(str(path), image)
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), mask)
+
+
+def folder(root: Path) -> None:
+    content = {**CLASSES, "classes": [*CLASSES["classes"]], "void": [255, 0]}
+    content["classes"][1] = {**CLASSES["classes"][1], "from": [26, 27]}
+    (root / "classes.yaml").write_text(yaml.safe_dump(content))
+    for split in ("train", "val"):
+        write_image(root / "images" / split / "drive" / "a.001.jpg")
+        write_mask(root / "masks" / split / "drive" / "a.001.png", drawn(IDS, 255).astype(np.uint8))
+        write_mask(root / "instances" / split / "drive" / "a.001.png", NUMBERS.astype(np.uint16))
+
+
+def _region(number: int, name: str, image: int) -> dict[str, Any]:
+    top, bottom, left, right = BOXES[name]
+    polygon: Any = [[left, top, right, top, right, bottom, left, bottom]]
+    if number % 2:
+        mask = np.zeros(SIZE, np.uint8)
+        mask[top:bottom, left:right] = 1
+        polygon = coco_mask.encode(np.asfortranarray(mask))
+        polygon = {"size": list(polygon["size"]), "counts": polygon["counts"].decode()}
+    return {
+        "id": 100 * image + number,
+        "image_id": image,
+        "category_id": IDS[name],
+        "segmentation": polygon,
+        "iscrowd": 0,
+    }
+
+
+def coco_content(names: list[str]) -> dict[str, Any]:
+    images = [{"id": i, "file_name": n, "height": SIZE[0], "width": SIZE[1]} for i, n in enumerate(names)]
+    return {
+        "images": images, "categories": [{"id": i, "name": n.title()} for n, i in IDS.items()],
+        "annotations": [_region(k, n, image["id"]) for image in images for k, n in enumerate(BOXES)],
+    }  # fmt: skip
+
+
+def coco(root: Path) -> None:
+    (root / "annotations").mkdir()
+    for split in ("train", "val"):
+        write_image(root / f"{split}2017" / "a_001.png")
+        content = coco_content(["a_001.png"])
+        (root / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(content))
+
+
+def panoptic(root: Path) -> None:
+    for split in ("train", "val"):
+        write_image(root / "images" / split / "a_001.png")
+        content = coco_content(["a_001.png"])
+        numbers = {name: 1000 + 7 * k for k, name in enumerate(BOXES)}
+        content["annotations"] = [{
+            "image_id": 0, "file_name": "a_001.png",
+            "segments_info": [{"id": numbers[n], "category_id": IDS[n]} for n in BOXES],
+        }]  # fmt: skip
+        ids = drawn(numbers, 0)
+        png = np.dstack([ids >> 16, ids >> 8 & 255, ids & 255]).astype(np.uint8)
+        write_mask(root / "annotations" / f"panoptic_{split}" / "a_001.png", png)
+        (root / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(content))
+
+
+def cityscapes(root: Path) -> None:
+    ids = {**IDS, "dirt": 1}  # ego vehicle
+    numbered = drawn({**ids, "car": 26001, "truck": 27000}, 3)
+    (root / "classes.yaml").write_text(yaml.safe_dump({**CLASSES, "void": 255}))
+    for split in ("train", "val"):
+        write_image(root / "leftImg8bit" / split / "ulm" / "ulm_000_001_leftImg8bit.png")
+        stem = root / "gtFine" / split / "ulm" / "ulm_000_001_gtFine_"
+        write_mask(Path(f"{stem}labelIds.png"), drawn(ids, 3).astype(np.uint8))
+        write_mask(Path(f"{stem}instanceIds.png"), numbered.astype(np.uint16))
+
+
+def numbered_masks(root: Path) -> None:
+    content = {**CLASSES, "classes": [*CLASSES["classes"]], "void": [255, 0]}
+    content["classes"][1] = {**CLASSES["classes"][1], "from": [26, 27]}
+    (root / "classes.yaml").write_text(yaml.safe_dump(content))
+    for split in ("train", "val"):
+        write_image(root / "images" / split / "a_001.webp")
+        write_mask(
+            root / "masks" / split / "a_001.png", drawn({**IDS, "car": 26001, "truck": 27004}, 255).astype(np.uint16)
+        )
+
+
+def packed(root: Path) -> None:
+    # Its ids are not those of Cityscapes' files: classes go by name.
+    by_name = [{key: value for key, value in entry.items() if key != "id"} for entry in CLASSES["classes"]]
+    (root / "frames.csv").write_text("split,city,name\ntrain,ulm,a\nval,bonn,a\n")
+    (root / "classes.yaml").write_text(yaml.safe_dump({"classes": by_name, "void": [255, "wall"]}))
+    packed_ids = {"road": 0, "sky": 10000, "car": 13001, "truck": 14002, "dirt": 3000}
+    for split in ("train", "val"):
+        write_image(root / "images" / split / "a.jpg")
+        write_mask(root / "ids" / split / "a.png", drawn(packed_ids, 65535).astype(np.uint16))
+
+
+def cvat(root: Path) -> None:
+    lines = []
+    for split in ("train", "val"):
+        write_image(root / "images" / split / "a_001.png")
+        lines.append(f'<image id="0" name="{split}/a_001.png" subset="{split}" width="{SIZE[1]}" height="{SIZE[0]}">')
+        for k, (name, (top, bottom, left, right)) in reversed(list(enumerate(BOXES.items()))):
+            corners = f"{left},{top};{right},{top};{right},{bottom};{left},{bottom}"
+            lines.append(
+                [f'<polygon label="{name}" points="{corners}" z_order="{k}"/>',
+                 f'<mask label="{name}" rle="0,{(bottom - top) * (right - left)}" left="{left}" top="{top}" '
+                 f'width="{right - left}" height="{bottom - top}" z_order="{k}"/>',
+                 f'<box label="{name}" xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}" z_order="{k}"/>'][k % 3]
+            )  # fmt: skip
+        lines += ['<polyline label="road" points="1,1;5,5"/>', "</image>"]
+    text = f"<?xml version='1.0'?><annotations><version>1.1</version>{''.join(lines)}</annotations>"
+    (root / "annotations.xml").write_text(text)
+
+
+def yolo(root: Path) -> None:
+    (root / "data.yaml").write_text(yaml.safe_dump({"names": dict(enumerate(BOXES))}))
+    for split, name in (("train", "train"), ("val", "valid")):
+        write_image(root / name / "images" / "a_001.png")
+        lines = []
+        for k, (top, bottom, left, right) in enumerate(BOXES.values()):
+            corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+            lines.append(" ".join([str(k), *(f"{x / SIZE[1]} {y / SIZE[0]}" for x, y in corners)]))
+        (root / name / "labels").mkdir()
+        (root / name / "labels" / "a_001.txt").write_text("\n".join(lines) + "\n")
+        del split
+
+
+WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "folder": ("folder", folder), "coco instances": ("coco", coco), "coco panoptic": ("coco", panoptic),
+    "cityscapes": ("cityscapes", cityscapes), "cityscapes ids in a folder": ("cityscapes", numbered_masks),
+    "packed cityscapes": ("cityscapes", packed), "cvat": ("cvat", cvat), "yolo": ("yolo-seg", yolo),
+}  # fmt: skip
+
+
+def write(root: Path, name: str) -> str:
+    root.mkdir()
+    (root / "classes.yaml").write_text(yaml.safe_dump(CLASSES))
+    kind, writer = WRITERS[name]
+    writer(root)
+    return kind
+
+
+def opened(root: Path, kind: str) -> OwnDataset:
+    dataset = open_own(root, kind)
+    assert dataset.listing.problems == []
+    return dataset
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_drawn_labels(tmp_path: Path, name: str) -> None:
+    kind = write(tmp_path / "root", name)
+    dataset = opened(tmp_path / "root", kind)
+    assert [frame.split for frame in dataset.listing.frames] == ["train", "val"]
+    for frame in dataset.listing.frames:
+        image, truth = frame.read()
+        expected, numbers = EXPECTED, NUMBERS
+        if name == "packed cityscapes":
+            columns = np.arange(2 * SIZE[0]) * SIZE[1] // (2 * SIZE[0])
+            expected, numbers = EXPECTED[:, columns], NUMBERS[:, columns]
+        assert image.shape == (*expected.shape, 3)
+        np.testing.assert_array_equal(truth.label, expected)
+        assert truth.instances is not None
+        # "truck" of Cityscapes' distribution is a group without a number.
+        numbers = np.where(expected == 1, numbers, 0)
+        pairs = {tuple(pair) for pair in np.stack([truth.instances.ravel(), numbers.ravel()], 1).tolist()}
+        assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == 3
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_is_checked_and_drawn(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = write(tmp_path / "root", name)
+    assert main(["data", "check", str(tmp_path / "root"), "--format", kind]) == 0
+    text = capsys.readouterr().out
+    assert "vehicle" in text
+    assert "2 things" in text
+    assert (tmp_path / "root" / "check.jpg").is_file()
+
+
+def _spoil_json(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        path = next((root / "annotations").glob("*_train*.json"))
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+
+    return spoil
+
+
+def _spoil_text(file: str, old: str, new: str) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        text = (root / file).read_text()
+        assert old in text
+        (root / file).write_text(text.replace(old, new, 1))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("coco instances", _spoil_json(lambda c: c["images"].append({**c["images"][0], "id": 9})),
+         "images 0 and 9 are both a_001.png; keep one"),
+        ("coco instances", _spoil_json(lambda c: c["images"].append({"id": 9, "file_name": "b.png"})),
+         "image 9 is b.png, and there is no"),
+        ("coco instances", _spoil_json(lambda c: c["images"][0].update(height=40)),
+         "annotated at 64x40 pixels, its picture is 64x48"),
+        ("coco instances", _spoil_json(lambda c: c["categories"].append({"id": 99, "name": "moose"})
+                                       or c["annotations"][0].update(category_id=99)),
+         "the category 'moose' is of no class in classes.yaml"),
+        ("coco instances", _spoil_json(lambda c: c["annotations"][0].update(segmentation=[[1, 2]])),
+         "expected polygons of at least three points"),
+        ("coco panoptic", _spoil_json(lambda c: c["annotations"].append(c["annotations"][0])),
+         "two annotations of image 0; keep one"),
+        ("coco panoptic", _spoil_json(lambda c: c["annotations"].clear()), "no annotation of image 0"),
+        ("coco panoptic", lambda root: next((root / "annotations" / "panoptic_train").iterdir()).unlink(),
+         "cannot read the file"),
+        ("cvat", _spoil_text("annotations.xml", 'name="val/', 'name="train/'), "two annotations of train/a_001.png"),
+        ("cvat", _spoil_text("annotations.xml", "a_001", "b_001"), "train/b_001.png: there is no"),
+        ("cvat", _spoil_text("annotations.xml", 'height="48"', 'height="40"'), "annotated at 64x40 pixels"),
+        ("cvat", _spoil_text("annotations.xml", 'label="car"', 'label="moose"'), "the category 'moose' is of no class"),
+        ("cvat", _spoil_text("annotations.xml", 'rle="0,', 'rle="1,'), "its run lengths do not fill its box"),
+        ("cvat", _spoil_text("annotations.xml", "<image", "<!ENTITY a 'b'><image"), "declares entities"),
+        ("cvat", _spoil_text("annotations.xml", "</image>", ""), "no XML"),
+        ("yolo", _spoil_text("train/labels/a_001.txt", "0 ", "9 "), "line 1: class 9 is none of 0, 1, 2, 3, 4"),
+        ("yolo", _spoil_text("train/labels/a_001.txt", "0 0.0", "0 1.5"), "line 1: expected at least three points"),
+        ("yolo", lambda root: (root / "train/labels/a_001.txt").write_text("0 0.5 0.5 0.2 0.2\n"),
+         "line 1: a box, no outline"),
+        ("yolo", lambda root: (root / "train/labels/b.txt").write_text(""), "b.txt: a text without its picture"),
+        ("yolo", _spoil_text("data.yaml", "names", "nouns"), "expected 'names'"),
+        ("cityscapes", lambda root: shutil.rmtree(root / "gtFine" / "train"), "1 of 1 images have no labels"),
+        ("packed cityscapes", lambda root: write_mask(root / "ids/train/a.png", np.full(SIZE, 5000, np.uint16)),
+         "label values outside the map: 5 "),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, spoil: Callable[[Path], object], said: str
+) -> None:
+    kind = write(tmp_path / "root", name)
+    spoil(tmp_path / "root")
+    assert main(["data", "check", str(tmp_path / "root"), "--format", kind]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_no_object_covers_is_background_where_the_classes_have_one(tmp_path: Path) -> None:
+    kind = write(tmp_path / "root", "yolo")
+    content = {**CLASSES, "classes": [*CLASSES["classes"], {"name": "Background", "id": 99}]}
+    (tmp_path / "root" / "classes.yaml").write_text(yaml.safe_dump(content))
+    _, truth = opened(tmp_path / "root", kind).listing.frames[0].read()
+    np.testing.assert_array_equal(truth.label == 3, drawn(dict.fromkeys(BOXES, 0), 1) == 1)
+
+
+def test_cityscapes_names_that_are_none_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "root", "cityscapes")
+    (tmp_path / "root" / "classes.yaml").write_text(yaml.safe_dump({"classes": [{"name": "moose"}]}))
+    with pytest.raises(ConfigError, match="class 'moose': the annotations have no class 'moose'; they have unlabeled"):
+        open_own(tmp_path / "root", "cityscapes")
+    with pytest.raises(DataError, match="no frame of the format 'cvat'"):
+        open_own(tmp_path / "root", "cvat")
