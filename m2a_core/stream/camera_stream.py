@@ -18,6 +18,7 @@ from m2a_core.geometry.rectification import Rectifier, rectified_info
 from m2a_core.perception import Perception
 from m2a_core.perception.perceiving import Perceiving
 from m2a_core.stream.config import IMAGE, StreamConfig
+from m2a_core.stream.image_quality import ImageQuality
 from m2a_core.stream.objects import ObjectLocator, TrackedObject, Unlocalized
 from m2a_core.stream.sensors import DepthBuffer, Sensors
 from m2a_core.tracking.tracker import Box, Tracker
@@ -34,12 +35,14 @@ class PreparedFrame:
         sensors: what is known beside it, following ``frame``.
         region: the part that the network sees; None for all of it.
         config: what it was prepared by, which also holds for its later steps.
+        degraded: what is wrong with the camera's image (``image_quality``); empty where nothing is seen.
     """
 
     frame: Frame
     sensors: Sensors
     region: Region | None
     config: StreamConfig
+    degraded: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class CameraStream:
         self._rectifier = Rectifier()
         self._tracker = Tracker()
         self._far_end: FarEnd | None = None
+        self._quality = ImageQuality()
 
     def process(
         self,
@@ -119,6 +123,7 @@ class CameraStream:
         Raises:
             NotRectifiable: rectification is asked for and there is no usable ``camera_info``.
         """
+        degraded = self._quality.judge(frame.image, frame.stamp_ns)
         if config.rectify:
             image = self._rectifier.apply(frame.image, sensors.camera_info)
             frame = replace(frame, image=image)
@@ -128,7 +133,7 @@ class CameraStream:
         if config.crop:
             height, width = frame.image.shape[:2]
             region = crop_to_aspect((height, width), input_size, config.crop_center)
-        return PreparedFrame(frame, sensors, region, config)
+        return PreparedFrame(frame, sensors, region, config, degraded)
 
     def begin(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> Perceiving:
         """Make the prepared frame ready for the network; ``Perception.run`` comes next."""
@@ -192,6 +197,7 @@ class CameraStream:
         """End all tracks: frames after a pause are a beginning."""
         self._tracker = Tracker()
         self._far_end = None
+        self._quality = ImageQuality()
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

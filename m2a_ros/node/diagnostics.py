@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from m2a_core.stream.image_quality import BLACK, BLIND, BLURRED, COVERED, FROZEN, NOISY, SATURATED
 from m2a_ros.camera.batching import OUTSIDE_WINDOW
 from m2a_ros.camera.frame_slot import REPLACED
 from m2a_ros.camera.silence import LARGE_IMAGES
@@ -20,6 +21,14 @@ INTERNAL_ERROR = "internal_error"
 OVERLOAD_S, OVERLOAD_SHARE, OVERLOAD_FRAMES = 3.0, 0.5, 8
 """Overload: over so many seconds, more than this share of at least so many frames was replaced by a later one."""
 _HARMLESS = (NO_SUBSCRIBER,)
+_DEGRADED = {
+    BLACK: "the lens is covered, or there is no light",
+    SATURATED: "the sun shines into the lens, or the exposure is stuck",
+    COVERED: "hardly any contrast: the lens is covered or misted, or there is fog",
+    NOISY: "look at gain, cable and light",
+    BLURRED: "the lens is dirty, wet or out of focus",
+    FROZEN: "the camera repeats its last picture: restart its driver",
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class CameraDiagnostics:
             **{f"without_markers.{reason}": count for reason, count in sorted(current.without_markers.items())},
             **{f"stamps.{reason}": count for reason, count in sorted(current.odd_stamps.items())},
             **{f"images.{reason}": count for reason, count in sorted(current.odd_images.items())},
+            **{f"degraded.{reason}": count for reason, count in sorted(current.degraded.items())},
             **{f"unreadable.{what}": count for what, count in sorted(current.unreadable.items())},
             **{f"qos_mismatch.{where}": count for where, count in sorted(current.qos_mismatches.items())},
             **{name: f"{value:.2f}" for name, value in current.timings_ms.items()},
@@ -164,6 +174,10 @@ class CameraDiagnostics:
                 f"quality of service of a counterpart does not fit: {', '.join(sorted(unfit))}; the log says what "
                 "to set (qos_overrides.*)"
             )
+        if degraded := _new(view.snapshot.degraded, self._before.degraded):
+            reason = max(degraded, key=lambda key: degraded[key])
+            level = DiagnosticStatus.ERROR if reason in BLIND else DiagnosticStatus.WARN
+            return level, f"the images are {reason} ({degraded[reason]} since the last look): {_DEGRADED[reason]}"
         if OUTSIDE_WINDOW in new:
             return DiagnosticStatus.WARN, (
                 f"{new[OUTSIDE_WINDOW]} frames were too far from the anchor camera's: check the camera's clock and "

@@ -33,6 +33,7 @@ NO_SUBSCRIBER = "no_subscriber"
 RATE_LIMIT = "rate_limit"
 BAD_FRAME_PREFIX = "bad_image."
 NOT_RECTIFIED_PREFIX = "not_rectified."
+DEGRADED_PREFIX = "degraded."
 INFERENCE_ERROR = "inference_error"
 
 
@@ -123,6 +124,11 @@ class CameraPipeline:
         except NotRectifiable as error:
             self.drop(NOT_RECTIFIED_PREFIX + error.reason, error)
             return None
+        if prepared.degraded:
+            self._statistics.degraded(prepared.degraded)
+            if settings.suppress_degraded:
+                self._statistics.dropped(DEGRADED_PREFIX + prepared.degraded)
+                return None
         decode_ms = 1e3 * (time.perf_counter() - start)
         return FrameJob(arrival, tuning, prepared, self._stream.begin(prepared, wanted, perception), start, decode_ms)
 

@@ -26,6 +26,8 @@ EXTRINSICS = ("auto", "tf", "parameters")
 
 NO_FALLBACK = "none"
 
+REPORT, SUPPRESS = DEGRADED_POLICIES = ("report", "suppress")
+
 REGIONS = ("scene", "road")
 
 TOPIC_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -169,6 +171,12 @@ NODE_PARAMETERS = (
         "Give up a step that takes five times as long, and load the model anew, with growing pauses; false only "
         "reports.",
         live=True,
+    ),
+    ParameterSpec(
+        "degraded.policy", REPORT,
+        "What happens to images that are black, saturated, covered, noisy, blurred or frozen: report (in "
+        "diagnostics), or suppress (nothing is published of them, either).",
+        choices=DEGRADED_POLICIES, live=True,
     ),
     ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
     ParameterSpec(

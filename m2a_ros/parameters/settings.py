@@ -18,6 +18,7 @@ from m2a_ros.parameters.declarations import (
     MODELS_OWN,
     MOUNTING_MEANINGS,
     NO_FALLBACK,
+    SUPPRESS,
     THRESHOLD_PARAMETERS,
     TOPIC_TOKEN,
     all_parameters,
@@ -55,6 +56,7 @@ class Settings:
         hold: refined score down to which an object that was seen before is held.
         thresholds: values that replace the model's own, by name.
         mounting: where each camera sits.
+        suppress_degraded: whether nothing is published of an image that shows nothing or little of the scene.
     """
 
     model: str
@@ -83,6 +85,7 @@ class Settings:
     hold: float
     thresholds: dict[str, float]
     mounting: dict[str, Mounting]
+    suppress_degraded: bool
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Settings:
@@ -145,6 +148,7 @@ class Settings:
                 camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in MOUNTING_MEANINGS})
                 for camera in cameras
             },
+            suppress_degraded=values["degraded.policy"] == SUPPRESS,
         )
 
     def stream(self, camera: str) -> StreamConfig:

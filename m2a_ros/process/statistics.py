@@ -21,6 +21,7 @@ class Snapshot:
         without_markers: frames whose markers were not published although somebody listened, by reason.
         odd_stamps: frames whose stamp is no use, by reason; they are processed all the same.
         odd_images: images whose stream is not as it should be, by reason; they are processed all the same.
+        degraded: images that show nothing or little of the scene, by reason; see ``m2a_core.stream.image_quality``.
         last_arrival: ``time.monotonic()`` of the last frame, or None.
         timings_ms: last value of each stage and latency, milliseconds.
         last_error: message of the last bad frame, or empty.
@@ -40,6 +41,7 @@ class Snapshot:
     last_error: str = ""
     qos_mismatches: dict[str, int] = field(default_factory=dict)
     unreadable: dict[str, int] = field(default_factory=dict)
+    degraded: dict[str, int] = field(default_factory=dict)
 
 
 class CameraStatistics:
@@ -65,6 +67,7 @@ class CameraStatistics:
             self._last_error = ""
             self._qos_mismatches: Counter[str] = Counter()
             self._unreadable: Counter[str] = Counter()
+            self._degraded: Counter[str] = Counter()
 
     def arrived(self, when: float) -> None:
         """Count a frame that came at ``time.monotonic()`` = ``when``."""
@@ -104,6 +107,11 @@ class CameraStatistics:
         with self._lock:
             self._odd_images[reason] += 1
 
+    def degraded(self, reason: str) -> None:
+        """Count an image that shows nothing or little of the scene."""
+        with self._lock:
+            self._degraded[reason] += 1
+
     def unreadable(self, what: str) -> None:
         """Count a message, no image, that cannot be deserialised."""
         with self._lock:
@@ -120,5 +128,5 @@ class CameraStatistics:
             return Snapshot(
                 self._received, self._camera_infos, self._published, dict(self._dropped), dict(self._without_markers),
                 dict(self._odd_stamps), dict(self._odd_images), self._last_arrival, dict(self._timings),
-                self._last_error, dict(self._qos_mismatches), dict(self._unreadable),
+                self._last_error, dict(self._qos_mismatches), dict(self._unreadable), dict(self._degraded),
             )  # fmt: skip

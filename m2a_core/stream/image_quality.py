@@ -1,0 +1,124 @@
+"""Whether an image can be trusted: black, saturated, covered, noisy, blurred or frozen pictures are told.
+
+A network answers on any picture. What it says of a black one is no map of the road, and nothing in the map shows that.
+The checks look at a thumbnail and at a few patches of full resolution; they cost a fraction of a millisecond.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+BLACK, SATURATED, COVERED, NOISY, BLURRED, FROZEN = "black", "saturated", "covered", "noisy", "blurred", "frozen"
+BLIND = frozenset({BLACK, SATURATED, COVERED, FROZEN})
+"""With these the camera shows nothing of the scene."""
+
+_THUMBNAIL = (64, 48)
+_LEAST_CONTRAST = 24.0
+"""Grey levels: a patch of less says nothing of sharpness."""
+_PATCH, _GRID = 64, 3
+_LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+"""Immerkaer, "Fast noise variance estimation", CVIU 1996: blind to edges, sees noise."""
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """From where on a picture counts as degraded; chosen by ``benchmarks/degraded.py``.
+
+    Attributes:
+        black: the brightest percent of the thumbnail, grey levels, below which a picture is black.
+        saturated: share of the thumbnail at 250 or more.
+        covered: standard deviation of the thumbnail, grey levels.
+        noisy: sigma of the noise, grey levels, the least of all patches.
+        blurred: sharpness: the largest gradient between neighbouring pixels, as a share of the contrast around it.
+        frozen_s: seconds over which the pictures are equal bit by bit.
+    """
+
+    black: float = 24.0
+    saturated: float = 0.6
+    covered: float = 10.0
+    noisy: float = 5.0
+    blurred: float = 0.25
+    frozen_s: float = 3.0
+
+
+LIMITS = QualityLimits()
+
+
+class ImageQuality:
+    """Judges the images of one camera, one after the other."""
+
+    def __init__(self, limits: QualityLimits = LIMITS) -> None:
+        """Start with nothing seen."""
+        self._limits = limits
+        self._print: int | None = None
+        self._same_since_ns = 0
+
+    def judge(self, image: np.ndarray, stamp_ns: int) -> str:
+        """What is wrong with an image; empty where nothing is seen.
+
+        Args:
+            image: uint8 [H, W, 3], RGB.
+            stamp_ns: when it was taken, nanoseconds; equal pictures are frozen by their stamps.
+        """
+        found = degradation(image, self._limits)
+        fingerprint = zlib.crc32(np.ascontiguousarray(image[::16, ::16]))
+        if fingerprint != self._print or stamp_ns < self._same_since_ns:
+            self._print, self._same_since_ns = fingerprint, stamp_ns
+        elif not found and stamp_ns - self._same_since_ns >= 1e9 * self._limits.frozen_s:
+            return FROZEN
+        return found
+
+
+def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
+    """What is wrong with one image alone; empty where nothing is seen.
+
+    Args:
+        image: uint8 [H, W, 3], RGB.
+        limits: from where on it counts.
+    """
+    thumbnail = cv2.cvtColor(cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    if np.percentile(thumbnail, 99) < limits.black:
+        return BLACK
+    if (thumbnail >= 250).mean() > limits.saturated:
+        return SATURATED
+    if thumbnail.std() < limits.covered:
+        return COVERED
+    if min(image.shape[:2]) < _PATCH:
+        return ""
+    patches = _patches(image)
+    if min(noise_sigma(patch) for patch in patches) > limits.noisy:
+        return NOISY
+    if max(sharpness(patch) for patch in patches) < limits.blurred:
+        return BLURRED
+    return ""
+
+
+def noise_sigma(grey: np.ndarray) -> float:
+    """Standard deviation of the noise of a patch float32 [H, W], grey levels (Immerkaer 1996)."""
+    response = cv2.filter2D(grey, cv2.CV_32F, _LAPLACIAN)[1:-1, 1:-1]
+    return float(np.sqrt(np.pi / 2) / 6 * cv2.norm(response, cv2.NORM_L1) / response.size)
+
+
+def sharpness(grey: np.ndarray) -> float:
+    """Steepest step between neighbouring pixels over the range of a patch float32 [H, W]: 0 flat, 1 a perfect edge."""
+    low, high, *_ = cv2.minMaxLoc(grey)
+    if high - low < _LEAST_CONTRAST:
+        return 0.0
+    steps = (cv2.norm(grey[1:], grey[:-1], cv2.NORM_INF), cv2.norm(grey[:, 1:], grey[:, :-1], cv2.NORM_INF))
+    return float(max(steps) / (high - low))
+
+
+def _patches(image: np.ndarray) -> list[np.ndarray]:
+    """Patches of full resolution, evenly spread, float32 and grey."""
+    height, width = image.shape[:2]
+    rows = np.linspace(0, height - _PATCH, _GRID).astype(int)
+    cols = np.linspace(0, width - _PATCH, _GRID).astype(int)
+    return [
+        cv2.cvtColor(np.ascontiguousarray(image[y : y + _PATCH, x : x + _PATCH]), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        for y in rows
+        for x in cols
+    ]

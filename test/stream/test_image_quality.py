@@ -1,0 +1,77 @@
+"""Degraded images are told, good ones are not."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2a_core.bundle.loading import shipped_frames
+from m2a_core.images import read_image
+from m2a_core.stream.image_quality import (
+    BLACK,
+    BLURRED,
+    COVERED,
+    FROZEN,
+    NOISY,
+    SATURATED,
+    ImageQuality,
+    degradation,
+    noise_sigma,
+)
+
+FRAMES = [read_image(path) for path in sorted(shipped_frames().glob("*.jpg"))[::12]]
+
+
+def noisy(image: np.ndarray, sigma: float) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, sigma, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def covered(image: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(image, (0, 0), 200) // 3 + 60
+
+
+@pytest.mark.parametrize("image", FRAMES)
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda image: image, ""),
+        (lambda image: image // 16, BLACK),
+        (lambda image: np.maximum(image, 252), SATURATED),
+        (covered, COVERED),
+        (lambda image: noisy(image, 25.0), NOISY),
+        (lambda image: cv2.GaussianBlur(image, (0, 0), 6), BLURRED),
+    ],
+    ids=["good", "black", "saturated", "covered", "noisy", "blurred"],
+)
+def test_what_is_done_to_a_frame_is_found(image, change, found):
+    assert degradation(change(image)) == found
+
+
+@given(st.floats(2.0, 40.0))
+def test_the_noise_of_a_flat_patch_is_measured(sigma):
+    patch = 128 + np.random.default_rng(1).normal(0, sigma, (64, 64)).astype(np.float32)
+    assert noise_sigma(patch) == pytest.approx(sigma, rel=0.15)
+
+
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 255))
+def test_a_picture_of_any_size_is_judged(height, width, grey):
+    assert degradation(np.full((height, width, 3), grey, np.uint8)) in (BLACK, SATURATED, COVERED)
+
+
+def test_equal_pictures_are_frozen_after_three_seconds_of_their_stamps():
+    quality, image = ImageQuality(), FRAMES[0]
+    found = [quality.judge(image, int(second * 1e9)) for second in (0, 1, 2.9, 3, 4)]
+    assert found == ["", "", "", FROZEN, FROZEN]
+    assert quality.judge(FRAMES[1], int(5e9)) == ""
+    assert quality.judge(image, int(5.1e9)) == ""
+
+
+def test_a_bag_that_begins_anew_is_not_frozen():
+    quality, image = ImageQuality(), FRAMES[0]
+    quality.judge(image, int(100e9))
+    assert quality.judge(image, int(1e9)) == ""
+    assert quality.judge(image, int(2e9)) == ""
