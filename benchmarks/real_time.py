@@ -8,11 +8,13 @@ their own over DDS.
         --resolution network --seconds 10 --json out.json
     python benchmarks/real_time.py --stand-in-ms 20 --stand-in-batch-ms 30,50 --cameras 4 --rate 15 --size 1280x720
     python benchmarks/real_time.py --stand-in-ms 20 --side usual        # a node written the usual way
+    python benchmarks/real_time.py --stand-in-ms 20 --outputs none      # nobody listens
 
 Keys of the JSON: ``sent``, ``received`` (frames that reached the node), ``answered`` (frames of which every output
 came), ``published_hz``, ``latency_ms`` (from the image's stamp to the last of its outputs; p50, p95, p99),
 ``cpu_ms_per_frame`` (the node's process, all threads), ``accelerator_busy_share`` (of the measured time),
-``batch_size`` (mean) and ``dropped`` (by reason, from the node's diagnostics).
+``batch_size`` (mean) and ``dropped`` (by reason, from the node's diagnostics). With ``--outputs none``: ``core_share``
+of the node and, side by side, of a process that takes the same messages and does nothing (``bare``).
 """
 
 from __future__ import annotations
@@ -133,12 +135,47 @@ def measure(side: str, settings: dict[str, Any], seconds: float, folder: Path) -
             role.stop()
 
 
+def measure_idle(settings: dict[str, Any], seconds: float, folder: Path) -> dict[str, Any]:
+    """Let the node, to which nobody listens, and a process that only takes its messages run side by side."""
+    settings = {**settings, "outputs": [], "busy_file": str(folder / "busy")}
+    roles: dict[str, Role] = {}
+    try:
+        for name in ("node", "bare", "listener", "camera"):
+            roles[name] = Role(name, settings, folder)
+        deadline = time.monotonic() + _READY_S
+        while not roles["listener"].ask(report=True)["received"]:
+            roles["camera"].ask(seconds=1.0)
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the node gets no images; it says:\n{roles['node'].log.read_text()[-3000:]}")
+        roles["camera"].ask(seconds=_WARM_UP_S)
+        roles["listener"].ask(settle=1.0, reset=True)
+        processes = {name: roles[name].process.pid for name in ("node", "bare")}
+        before, start = {name: cpu_seconds(pid) for name, pid in processes.items()}, time.monotonic()
+        sent = roles["camera"].ask(seconds=seconds)
+        elapsed = time.monotonic() - start
+        shares = {name: (cpu_seconds(pid) - before[name]) / elapsed for name, pid in processes.items()}
+        found = roles["listener"].ask(settle=1.5)
+        return {
+            "side": "nobody listens",
+            "sent": sent["sent"],
+            "received": found["received"],
+            "dropped": found["dropped"],
+            "core_share": {name: round(share, 4) for name, share in shares.items()},
+            "core_share_beside_the_middleware": round(shares["node"] - shares["bare"], 4),
+        }
+    finally:
+        for role in reversed(roles.values()):
+            role.stop()
+
+
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 2)
 
 
 def parse_outputs(text: str) -> list[str]:
-    """``all``, ``maps``, or names with commas between them."""
+    """``all``, ``maps``, ``none``, or names with commas between them."""
+    if text == "none":
+        return []
     names = {"all": list(OUTPUTS), "maps": list(MAPS)}.get(text) or [name.strip() for name in text.split(",")]
     if unknown := sorted(set(names) - set(OUTPUTS)):
         raise SystemExit(f"--outputs {text}: {unknown} not among {', '.join(OUTPUTS)}, all, maps")
@@ -161,7 +198,7 @@ def main() -> None:
     parser.add_argument("--cameras", type=int, default=1)
     parser.add_argument("--rate", type=float, default=30.0, help="frames a second and camera")
     parser.add_argument("--size", default="1920x1080", metavar="WIDTHxHEIGHT")
-    parser.add_argument("--outputs", default="all", help=f"all, maps, or some of {', '.join(OUTPUTS)}")
+    parser.add_argument("--outputs", default="all", help=f"all, maps, none, or some of {', '.join(OUTPUTS)}")
     parser.add_argument("--resolution", default="image", help="output.resolution: image, network or WIDTHxHEIGHT")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--side", choices=("node", "usual", "both"), default="node")
@@ -183,7 +220,10 @@ def main() -> None:
     results = []
     for side in ("node", "usual") if args.side == "both" else (args.side,):
         with tempfile.TemporaryDirectory() as folder:
-            results.append(measure(side, settings, args.seconds, Path(folder)))
+            if settings["outputs"]:
+                results.append(measure(side, settings, args.seconds, Path(folder)))
+            else:
+                results.append(measure_idle(settings, args.seconds, Path(folder)))
         print(json.dumps(results[-1]), flush=True)
     record = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "settings": settings}
     if args.json:

@@ -32,6 +32,7 @@ from m2a_core.images import read_image
 from m2a_core.overlay import draw_overlay
 from m2a_core.perception import Perception
 from m2a_core.types import Frame, OpenSetResult
+from m2a_ros.process.allocation import keep_freed_memory
 
 MODEL = "m2a-edge"
 # Encapsulation, then the header's stamp, in every message that begins with a header.
@@ -208,6 +209,17 @@ class Cameras:
         return {"sent": count}
 
 
+class BareNode(Node):
+    """Takes the messages that the node takes, and does nothing with them: what the middleware costs."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__("bare")
+        for camera in settings["cameras"]:
+            for kind, name in ((Image, "image"), (CameraInfo, "camera_info")):
+                topic = f"/m2a/input/{camera}/{name}"
+                self.create_subscription(kind, topic, lambda _: None, _BEST_EFFORT, raw=True)
+
+
 def run_node(settings: dict[str, Any]) -> None:
     """The real node, whose network is the stand-in."""
     from m2a_ros.node import model
@@ -218,7 +230,7 @@ def run_node(settings: dict[str, Any]) -> None:
     parameters = {
         "cameras": settings["cameras"],
         "extrinsics": "parameters",
-        "diagnostics": {"period": 0.5},
+        "diagnostics": {"period": 0.5 if settings["outputs"] else 1.0},
         "output": {"resolution": settings["resolution"]},
         "horizon": {"window": settings["horizon"]},
     }
@@ -238,6 +250,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     if role == "usual":
         rclpy.spin(UsualNode(settings))
+        return
+    if role == "bare":
+        keep_freed_memory()
+        rclpy.spin(BareNode(settings))
         return
     worker = Listener(settings) if role == "listener" else Cameras(settings)
     for line in sys.stdin:

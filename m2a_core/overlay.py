@@ -121,13 +121,16 @@ def _draw_instances(canvas: np.ndarray, result: OpenSetResult) -> None:
         cv2.putText(canvas, text, (x, y), _FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
 
 
-def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np.ndarray, OpenSetResult]:
+def shrink(
+    image: np.ndarray, result: OpenSetResult, max_width: int, small: np.ndarray | None = None
+) -> tuple[np.ndarray, OpenSetResult]:
     """Bring an image and what an overlay shows of its result to at most ``max_width`` columns, and those of its maps.
 
     Args:
         image: uint8 [H, W, 3].
         result: of this image; its ``open_set``, instances and window are shown.
         max_width: pixels; 0 for the image's own size, whatever the maps'.
+        small: the image as it was made smaller already; taken where it has the size that is wanted.
 
     Returns:
         Both, untouched where the image is no wider and the maps have its size; else the image averaged, class ids by
@@ -140,7 +143,9 @@ def shrink(image: np.ndarray, result: OpenSetResult, max_width: int) -> tuple[np
     size = _size(width, height, max_width)
     if size == (width, height) and result.image_size is None:
         return image, result
-    return resized(image, size[::-1]), OpenSetResult(
+    if small is None or small.shape[:2] != size[::-1]:
+        small = resized(image, size[::-1])
+    return small, OpenSetResult(
         open_set=None if ids is None else cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST),
         instances=tuple(_scaled(instance, size[0] / width, size[1] / height) for instance in result.instances),
         horizon=None

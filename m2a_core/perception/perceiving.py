@@ -19,6 +19,7 @@ class Perceiving:
 
     Attributes:
         images: uint8 [H, W, 3] each, for the network.
+        whole: the first of them, which shows all of the frame.
         outputs: the network's, one per image; empty before it ran.
         result: None before it is made.
         laps_ms: milliseconds by stage: ``preprocess``, ``network``, ``heads``.
@@ -32,6 +33,7 @@ class Perceiving:
         self.laps_ms: dict[str, float] = {}
         start = perf_counter()
         self.images: Sequence[np.ndarray] = next(steps)
+        self.whole: np.ndarray | None = self.images[0] if self.images else None
         self.laps_ms["preprocess"] = 1e3 * (perf_counter() - start)
 
     def advance(self) -> bool:

@@ -158,6 +158,14 @@ class CameraStream:
             return result
         return place_back(result, prepared.region, _size(prepared.frame.image), _map_size(prepared, perception))
 
+    @staticmethod
+    def seen(prepared: PreparedFrame, perceiving: Perceiving, perception: Perception) -> np.ndarray | None:
+        """All of the image at the size in which the network saw it, uint8 [h, w, 3]; None where it saw a part."""
+        if prepared.region is not None or perceiving.whole is None:
+            return None
+        height, width = perception.seen_size(*_size(prepared.frame.image))
+        return perceiving.whole[:height, :width]
+
     def track(self, prepared: PreparedFrame, result: OpenSetResult, perception: Perception) -> StreamResult:
         """Localize the unknown instances of the next frame and give them the ids of their tracks.
 

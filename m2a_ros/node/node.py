@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -190,6 +191,9 @@ class M2aNode(LifecycleNode):
             self.get_logger().warning(note)
         perception = self.tuning.perception
         steps = FrameSteps(self.pipelines, self.inputs, self._present_tuning, self._report_crash, self._give_up)
+        if perception.is_accelerated:
+            # The stages keep the cores busy; OpenCV's own threads would only spin for each other beside them.
+            cv2.setNumThreads(1)
         self._stages = Stages(slots, steps, perception.batch_sizes[-1], perception.is_accelerated)
         self.get_logger().info(f"active: reading {[camera.topic for camera in self.inputs.values()]}")
 

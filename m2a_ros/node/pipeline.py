@@ -145,7 +145,7 @@ class CameraPipeline:
         result = self._stream.track(job.prepared, inferred, perception)
         self._count_unlocalized(result)
         header = job.arrival.message.header
-        self.outputs.publish(header, result, settings)
+        self.outputs.publish(header, result, settings, self._stream.seen(job.prepared, job.perceiving, perception))
         timings["publish"] = 1e3 * (time.perf_counter() - answered)
         self._finish(header, timings, job.start)
 

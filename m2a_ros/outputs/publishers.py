@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -98,12 +99,21 @@ class CameraOutputs:
         """Whether somebody listens to where objects are: markers, or detections where vision_msgs is installed."""
         return _is_heard(self._markers) or (self._detections is not None and _is_heard(self._detections))
 
-    def publish(self, header: Header, result: StreamResult, settings: Settings) -> None:
-        """Publish everything of a frame that is heard, with the frame's own header."""
+    def publish(
+        self, header: Header, result: StreamResult, settings: Settings, small: np.ndarray | None = None
+    ) -> None:
+        """Publish everything of a frame that is heard, with the frame's own header.
+
+        Args:
+            header: the frame's.
+            result: what is known of it.
+            settings: the node's parameters.
+            small: the frame's image at the network's size, uint8 [h, w, 3], where there is one.
+        """
         self._publish_maps(header, result.result)
         self._publish_info(header, result)
         self._publish_objects(header, result, settings)
-        self._publish_overlay(header, result, settings)
+        self._publish_overlay(header, result, settings, small)
         self._publish_anomaly_color(header, result.result, settings)
 
     def clear_markers(self) -> None:
@@ -137,11 +147,13 @@ class CameraOutputs:
         if self._detections is not None and _is_heard(self._detections):
             self._detections.publish(detections_message(header, result.objects, result.pose))
 
-    def _publish_overlay(self, header: Header, result: StreamResult, settings: Settings) -> None:
+    def _publish_overlay(
+        self, header: Header, result: StreamResult, settings: Settings, small: np.ndarray | None
+    ) -> None:
         raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
         if not (raw or jpeg) or result.result.open_set is None:
             return
-        shown = shrink(result.frame.image, result.result, settings.overlay_width)
+        shown = shrink(result.frame.image, result.result, settings.overlay_width, small)
         overlay = draw_overlay(*shown, self._labels)
         if raw:
             message = Image(header=header)

@@ -106,6 +106,21 @@ def test_an_overlay_is_no_wider_than_the_maps_that_it_shows(perception: Percepti
     np.testing.assert_array_equal(result.open_set, small.result.open_set)
 
 
+def test_an_overlay_takes_the_image_that_the_network_saw_where_it_has_its_size(perception: Perception) -> None:
+    result, stream = seen(perception, resolution="network"), CameraStream()
+    for crop in (False, True):
+        frame = Frame(scene(), 10**18, "optical", "front")
+        prepared = stream.prepare(frame, Sensors(), perception.manifest.input_size, StreamConfig(crop=crop))
+        small = stream.seen(prepared, stream.begin(prepared, ALL_OUTPUTS, perception), perception)
+        if crop:
+            assert small is None, "the network saw a part of the image"
+        else:
+            shown = shrink(result.frame.image, result.result, 960, small)[0]
+            assert shown.base is small.base
+            np.testing.assert_array_equal(shown, shrink(result.frame.image, result.result, 960)[0])
+            assert shrink(result.frame.image, result.result, 0, small)[0].shape == (HEIGHT, WIDTH, 3)
+
+
 def test_depth_finds_objects_in_small_maps(perception: Perception) -> None:
     stream, config = CameraStream(), StreamConfig(resolution="network")
     depth = np.full((HEIGHT, WIDTH), 30.0, np.float32)
