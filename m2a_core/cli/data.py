@@ -1,6 +1,7 @@
 """Look at data of your own before a network does; guide: docs/own_data.md.
 
-  m2a data check ROOT      reads every file: counts per class, eight drawn samples as a picture, every problem by name
+  m2a data check ROOT               reads every file: counts per class, eight drawn samples, every problem by name
+  m2a data split ROOT --out DIR     splits frames into train and val by sequence, never by frame
 
 ROOT holds classes.yaml, images/{train,val}/NAME.* and masks/{train,val}/NAME.png:
 
@@ -11,6 +12,7 @@ ROOT holds classes.yaml, images/{train,val}/NAME.* and masks/{train,val}/NAME.pn
 
 examples:
   m2a data check my_data
+  m2a data split my_data --val 0.2 --out my_data_split
   m2a train --config config/training/own.yaml --data-root my_data --out runs/own
 """
 
@@ -22,9 +24,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from m2a_core.errors import ConfigError
+
 HELP = "check and split data of your own, before training on it"
 
 _EXIT_PROBLEMS = 2
+
+_SPLIT = """\
+Split the frames of ROOT into train and val (and test) by sequence, never by frame: frames of one drive are alike, and a
+network measured on neighbours of what it was trained on is flattered. Splits that ROOT has are put together first.
+
+DIR becomes a root of the folder format, whatever ROOT's is: pictures are hard links where that can be, masks and
+instances PNG.
+
+examples:
+  m2a data split my_data --out my_data_split
+  m2a data split my_data --val 0.15 --test 0.15 --sequence '^(drive[0-9]+)_' --out my_data_split
+"""
 
 _CHECK = """\
 Read every file of ROOT: frames, sizes, sequences and pixels per class; eight samples drawn as a picture; every problem
@@ -47,6 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="drawn samples (default: ROOT/check.jpg, or check.jpg here where ROOT cannot be written)",
     )
+    split = _action(actions, "split", "split frames by sequence, never by frame", _SPLIT)
+    _add_source(split)
+    split.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new root, in the folder format")
+    split.add_argument("--val", type=float, default=0.2, metavar="SHARE", help="of the frames (default: %(default)s)")
+    split.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="of the frames (default: none)")
+    split.add_argument(
+        "--sequence", default="", metavar="REGEX",
+        help="what of a frame's name is its sequence: the first group (default: its folder, else the name without the "
+        "number at its end)",
+    )  # fmt: skip
+    split.add_argument("--seed", type=int, default=1, metavar="N", help="another one draws other sequences")
 
 
 def _action(actions: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
@@ -95,4 +122,25 @@ def _check(args: argparse.Namespace) -> int:
     return _EXIT_PROBLEMS if report.problems else 0
 
 
-_ACTIONS = {"check": _check}
+def _split(args: argparse.Namespace) -> int:
+    from m2a_core.data.own.opening import open_own
+    from m2a_core.data.own.splitting import assign, sequences, write_split
+
+    shares = {name: share for name, share in (("val", args.val), ("test", args.test)) if share}
+    if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1 or args.seed < 0:
+        raise ConfigError(f"--val {args.val} --test {args.test}: expected shares from 0 to 1, in total less than 1")
+    dataset = open_own(args.root, args.format, args.classes, Path())
+    dataset.require_whole()
+    groups = sequences(dataset.listing.frames, args.sequence)
+    splits = assign(groups, shares, args.seed)
+    write_split(dataset, groups, splits, args.out)
+    for split in ("train", *shares):
+        names = [name for name in groups if splits[name] == split]
+        count = sum(len(groups[name]) for name in names)
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        print(f"{split}: {count} frames of {len(names)} sequences: {shown}")
+    print(f"{args.out}: look at it with `m2a data check {args.out}`")
+    return 0
+
+
+_ACTIONS = {"check": _check, "split": _split}
