@@ -58,7 +58,7 @@ def trace() -> Iterator[Trace]:
     sys.setprofile(made)
     yield made
     sys.setprofile(None)
-    threading.setprofile(None)  # type: ignore[arg-type]
+    threading.setprofile(None)
 
 
 def test_a_frame_s_way_is_the_diagram_s_and_short(trace: Trace, rig: Rig) -> None:
