@@ -17,6 +17,7 @@ from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import Rectifier, rectified_info
 from m2a_core.perception import Perception
 from m2a_core.perception.perceiving import Perceiving
+from m2a_core.stream.answer_quality import AnswerQuality
 from m2a_core.stream.config import IMAGE, StreamConfig
 from m2a_core.stream.image_quality import ImageQuality
 from m2a_core.stream.objects import ObjectLocator, TrackedObject, Unlocalized
@@ -57,6 +58,7 @@ class StreamResult:
         pose: the camera's in the base frame; None where objects could not be localized.
         unlocalized: why not; None where they could, or nobody asked for instances.
         detections: boxes of the frame's own instances and candidates, before tracking, with their places.
+        degraded: what is wrong with the camera's image or with the network's answer, by reason.
     """
 
     frame: Frame
@@ -66,6 +68,7 @@ class StreamResult:
     pose: CameraPose | None = None
     unlocalized: Unlocalized | None = None
     detections: Detections | None = None
+    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ class Detections:
 
 
 class CameraStream:
-    """The state of one camera between frames: rectification tables, the road's far end and tracks."""
+    """The state of one camera between frames: rectification tables, the road's far end and tracks.
+
+    Attributes:
+        answer_fault: what is wrong with the network's answer that ``finish`` saw last (``answer_quality``).
+    """
 
     def __init__(self) -> None:
         """Start with nothing seen."""
@@ -94,6 +101,8 @@ class CameraStream:
         self._tracker = Tracker()
         self._far_end: FarEnd | None = None
         self._quality = ImageQuality()
+        self._answers = AnswerQuality()
+        self.answer_fault = ""
 
     def process(
         self,
@@ -152,6 +161,7 @@ class CameraStream:
         Raises:
             InferenceError: the network was needed once more, and failed.
         """
+        self.answer_fault = self._answers.judge(prepared.frame.image, perceiving.outputs)
         result = perception.finish(perceiving)
         self._far_end = None if result.horizon is None else result.horizon.far_end
         if prepared.region is None:
@@ -175,8 +185,9 @@ class CameraStream:
             perception: the model that gave it.
         """
         frame, sensors, config = prepared.frame, prepared.sensors, prepared.config
+        degraded = tuple(reason for reason in (prepared.degraded, self.answer_fault) if reason)
         if result.unknown_instances is None:
-            return StreamResult(frame, result, camera_info=sensors.camera_info)
+            return StreamResult(frame, result, camera_info=sensors.camera_info, degraded=degraded)
         locator = ObjectLocator(frame, sensors, config, perception.manifest.input_size)
         locations = locator.locate(result)
         seen = (*result.instances, *result.candidates)
@@ -192,7 +203,14 @@ class CameraStream:
             if track.confirmed
         )
         return StreamResult(
-            frame, updated.result, objects, sensors.camera_info, locator.pose, locator.unlocalized, detections
+            frame,
+            updated.result,
+            objects,
+            sensors.camera_info,
+            locator.pose,
+            locator.unlocalized,
+            detections,
+            degraded,
         )
 
     def catch_up(self, stamp_ns: int, detections: Detections, config: StreamConfig) -> None:
@@ -206,6 +224,7 @@ class CameraStream:
         self._tracker = Tracker()
         self._far_end = None
         self._quality = ImageQuality()
+        self._answers = AnswerQuality()
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

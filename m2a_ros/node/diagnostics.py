@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from m2a_core.stream.answer_quality import FROZEN_NETWORK, NO_MASKS
 from m2a_core.stream.image_quality import BLACK, BLIND, BLURRED, COVERED, FROZEN, NOISY, SATURATED
 from m2a_ros.camera.batching import OUTSIDE_WINDOW
 from m2a_ros.camera.frame_slot import REPLACED
@@ -28,6 +29,10 @@ _DEGRADED = {
     NOISY: "look at gain, cable and light",
     BLURRED: "the lens is dirty, wet or out of focus",
     FROZEN: "the camera repeats its last picture: restart its driver",
+}
+_ANSWERS = {
+    NO_MASKS: "no query of the network claims a pixel: the weights are damaged, or the image is like none it knows",
+    FROZEN_NETWORK: "the network says the same of different images: load the model anew",
 }
 
 
@@ -175,8 +180,11 @@ class CameraDiagnostics:
                 "to set (qos_overrides.*)"
             )
         if degraded := _new(view.snapshot.degraded, self._before.degraded):
-            reason = max(degraded, key=lambda key: degraded[key])
-            level = DiagnosticStatus.ERROR if reason in BLIND else DiagnosticStatus.WARN
+            # What the camera shows comes first: an answer to a black image need not have masks.
+            reason = max(degraded, key=lambda key: (key in _DEGRADED, degraded[key]))
+            level = DiagnosticStatus.ERROR if reason in BLIND | {FROZEN_NETWORK} else DiagnosticStatus.WARN
+            if reason in _ANSWERS:
+                return level, f"{_ANSWERS[reason]} ({degraded[reason]} frames since the last look)"
             return level, f"the images are {reason} ({degraded[reason]} since the last look): {_DEGRADED[reason]}"
         if OUTSIDE_WINDOW in new:
             return DiagnosticStatus.WARN, (

@@ -140,6 +140,11 @@ class CameraPipeline:
         except InferenceError as error:
             self.drop(INFERENCE_ERROR, error)
             return
+        if fault := self._stream.answer_fault:
+            self._statistics.degraded(fault)
+            if settings.suppress_degraded:
+                self._statistics.dropped(DEGRADED_PREFIX + fault)
+                return
         timings = {"decode": job.decode_ms, **inferred.timings_ms}
         answered = time.perf_counter()
         result = self._stream.track(job.prepared, inferred, perception)

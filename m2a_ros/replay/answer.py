@@ -36,6 +36,7 @@ class Answer:
         detections: in mode offline, what the tracker was given, for a replay that goes on here.
         restamped: whether the image's stamp was zero; ``stamp_ns`` then is the time of recording.
         oddity: what is wrong with the image's stream although it was decoded, as in ``decoding.Decoded``.
+        degraded: in mode offline, what is wrong with the image or the network's answer, as in ``StreamResult``.
     """
 
     camera: str
@@ -48,6 +49,7 @@ class Answer:
     detections: Detections | None = None
     restamped: bool = False
     oddity: str | None = None
+    degraded: tuple[str, ...] = ()
 
     @property
     def size(self) -> str:
@@ -68,6 +70,7 @@ class Answer:
             "unknown_instances": len(np.unique(numbers[numbers > 0])),
             **({"stamp_was_zero": True} if self.restamped else {}),
             **({"oddity": self.oddity} if self.oddity else {}),
+            **({"degraded": list(self.degraded)} if self.degraded else {}),
         }
 
 
@@ -99,6 +102,7 @@ def answer_of(loaded: Loaded, result: StreamResult, labels: LabelSet, settings: 
         detections=result.detections,
         restamped=loaded.recorded.restamped,
         oddity=loaded.oddity,
+        degraded=result.degraded,
     )
 
 

@@ -165,6 +165,7 @@ def _camera(records: list[dict[str, Any]], sizes: Counter[str]) -> dict[str, Any
         "stamps_zero": sum("stamp_was_zero" in record for record in records),
         "frame_ids": sorted({record["frame_id"] for record in records}),
         "odd_images": dict(sorted(Counter(record["oddity"] for record in records if "oddity" in record).items())),
+        "degraded": dict(sorted(Counter(why for record in records for why in record.get("degraded", ())).items())),
         "frames_with_unknown_instances": sum(count > 0 for count in unknown),
         "unknown_instances": sum(unknown),
     }

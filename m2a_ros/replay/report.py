@@ -81,6 +81,7 @@ def _camera(name: str, camera: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name}: images of several frames are on one topic: {', '.join(camera['frame_ids'])}")
     for oddity, count in camera["odd_images"].items():
         lines.append(f"{name}: {count} images {_ODDITIES[oddity]}, and were decoded all the same")
+    lines += [f"{name}: {count} frames are degraded: {reason}" for reason, count in camera["degraded"].items()]
     return lines
 
 

@@ -173,3 +173,23 @@ def test_most_frames_replaced_is_overload_and_the_rates_are_told(monkeypatch, re
 
 def test_frames_that_the_rate_limit_leaves_out_are_no_overload(monkeypatch):
     assert drive(monkeypatch, 9, 1, "rate_limit")[0] == OK
+
+
+@pytest.mark.parametrize(
+    ("reasons", "level", "word"),
+    [
+        (["frozen_network"], ERROR, "the same of different images"),
+        (["no_masks"], WARN, "no query"),
+        (["no_masks", "no_masks", "black"], ERROR, "the images are black"),
+    ],
+)
+def test_answers_that_tell_nothing_show_behind_images_that_show_nothing(
+    reasons: list[str], level: bytes, word: str
+) -> None:
+    statistics, diagnostics = CameraStatistics(), CameraDiagnostics("c")
+    for reason in reasons:
+        statistics.degraded(reason)
+    told = look(diagnostics, statistics)
+    assert told[0] == level
+    assert word in told[1]
+    assert look(diagnostics, statistics)[:2] == (OK, "running")

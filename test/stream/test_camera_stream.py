@@ -245,3 +245,8 @@ def test_after_a_reset_tracks_begin_anew() -> None:
     assert drive.see(LEFT).objects
     drive.stream.reset()
     assert drive.see(LEFT).objects == ()
+
+
+def test_a_black_image_is_told_in_the_result() -> None:
+    drive = Drive()
+    assert drive.see(LEFT).degraded == ("black",)
