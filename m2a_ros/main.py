@@ -12,6 +12,8 @@ COMMANDS = {
     "demo": "m2a_ros.demo.command",
     "replay": "m2a_ros.replay.command",
     "replay compare": "m2a_ros.review.compare_command",
+    "harvest": "m2a_ros.harvest.command",
+    "harvest serve": "m2a_ros.harvest.serve",
     "bag": "m2a_ros.bag.command",
     "health": "m2a_ros.node.health",
     "doctor": "m2a_ros.node.doctor",

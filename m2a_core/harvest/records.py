@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         pa.field("mask", pa.string(), nullable=False),
         pa.field("crops", pa.list_(pa.string()), nullable=False),
         pa.field("masks", pa.list_(pa.string()), nullable=False),
+        pa.field("classes", pa.list_(pa.string()), nullable=False),
         pa.field("full_mask", pa.string(), nullable=False),
         pa.field("image_height", pa.int32(), nullable=False),
         pa.field("image_width", pa.int32(), nullable=False),
@@ -58,7 +59,7 @@ SCHEMA = pa.schema(
 """Columns of ``objects.parquet``; ``ObjectRecord`` says what they mean."""
 
 _PATHS = ("crop", "mask", "frame")
-_PATH_LISTS = ("crops", "masks")
+_PATH_LISTS = ("crops", "masks", "classes")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class ObjectRecord:
         mask: PNG as large as the crop, 255 where the object is, else 0.
         crops: ``crop`` and the next best ones of other frames.
         masks: of ``crops``.
+        classes: PNGs of the open-set masks in ``crops``, 8-bit ids of the model's classes: what masking of people in
+            pictures goes by. Empty where none were kept.
         full_mask: COCO's compressed run lengths of the object in the whole best frame.
         image_height: of the best frame, pixels.
         image_width: of the best frame, pixels.
@@ -125,6 +128,7 @@ class ObjectRecord:
     z: float | None = None
     frame_id: str | None = None
     frame: str | None = None
+    classes: tuple[str, ...] = ()
     duplicate_of: str | None = None
     cluster: int = NO_CLUSTER
     cluster_probability: float = 0.0

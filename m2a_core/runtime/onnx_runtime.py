@@ -52,7 +52,7 @@ class OnnxRuntime:
                 bundle.read_graph(), _session_options(threads, spin), providers=list(providers)
             )
         # ONNX Runtime's load errors share no base class narrower than these.
-        except (RuntimeError, ValueError, NotImplementedError) + _ort_errors() as error:
+        except (RuntimeError, ValueError, NotImplementedError) + ort_errors() as error:
             raise EngineError(
                 f"{bundle.onnx_path}: ONNX Runtime {ort.__version__} cannot load the graph "
                 f"({_first_line(error)}); export it anew with `m2a export` or update onnxruntime"
@@ -98,7 +98,7 @@ class OnnxRuntime:
         names = [spec.name for spec in OUTPUTS + (self._raw if raw else ())]
         try:
             values = self._session.run(names, {INPUT.name: np.ascontiguousarray(images)})
-        except (RuntimeError, ValueError) + _ort_errors() as error:
+        except (RuntimeError, ValueError) + ort_errors() as error:
             raise InferenceError(f"{self._path}: ONNX Runtime failed on a frame ({_first_line(error)})") from error
         return [
             require_finite(NetworkOutput(**{n: v[i] for n, v in zip(names, values, strict=True)}), self._path)
@@ -144,7 +144,8 @@ def _session_options(threads: int | None, spin: bool = False) -> ort.SessionOpti
     return options
 
 
-def _ort_errors() -> tuple[type[Exception], ...]:
+def ort_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's own errors, which share no base class narrower than Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented",

@@ -7,19 +7,49 @@ part, and results of any number of workers are those of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from m2a_core.errors import ConfigError
 from m2a_core.extras import install_command
-from m2a_ros.replay.task import BagTask
 
 RETRIES = 2
 """How often a bag is tried again whose worker died."""
 
-Done = Callable[[BagTask, str | None], None]
+
+class Task(Protocol):
+    """The work on one bag; goes to other processes and machines as it is."""
+
+    @property
+    def name(self) -> str:
+        """Of the bag's results."""
+
+    @property
+    def out(self) -> Path:
+        """The output folder, which every worker must reach by this path."""
+
+    @property
+    def cpus(self) -> int:
+        """CPUs that it takes."""
+
+    def work(self, progress: Callable[[int], object]) -> None:
+        """Do it, going on where an earlier, killed call stopped.
+
+        Args:
+            progress: to be told how much was done since the last call.
+
+        Raises:
+            M2aError: it cannot be done.
+            OSError: the results cannot be written.
+        """
+
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+Done = Callable[[AnyTask, str | None], None]
 """Told of each bag that is done, with the error that kept it from being evaluated."""
 
 
-def run(tasks: Sequence[BagTask], engine: str, workers: int | None, done: Done) -> None:
+def run(tasks: Sequence[AnyTask], engine: str, workers: int | None, done: Done[AnyTask]) -> None:
     """Evaluate bags side by side.
 
     Args:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Generic
 
 from m2a_core.errors import DataError, M2aError
-from m2a_ros.replay.fleet import RETRIES, Done, died
-from m2a_ros.replay.task import BagTask, evaluate
+from m2a_ros.replay.fleet import RETRIES, AnyTask, Done, Task, died
 
 # Fork would copy the threads' locks of a process that has ONNX Runtime or ROS in it.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -21,17 +20,17 @@ _TERMINATE_S = 15.0
 
 
 @dataclass(frozen=True)
-class _Job:
-    task: BagTask
+class _Job(Generic[AnyTask]):
+    task: AnyTask
     attempt: int
     process: BaseProcess
     answer: Connection[Any, Any]
 
 
-def run_local(tasks: Sequence[BagTask], workers: int, done: Done) -> None:
+def run_local(tasks: Sequence[AnyTask], workers: int, done: Done[AnyTask]) -> None:
     """See ``fleet.run``."""
     queue = deque((task, 1) for task in tasks)
-    jobs: list[_Job] = []
+    jobs: list[_Job[AnyTask]] = []
     try:
         while queue or jobs:
             while queue and len(jobs) < workers:
@@ -63,21 +62,21 @@ def _received(answer: Connection[Any, Any]) -> str | None:
     return None if kind == "done" else text
 
 
-def _start(task: BagTask, attempt: int) -> _Job:
+def _start(task: AnyTask, attempt: int) -> _Job[AnyTask]:
     ours, theirs = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_work, args=(task, theirs), name=f"m2a-replay-{task.name}")
+    process = _CONTEXT.Process(target=_work, args=(task, theirs), name=f"m2a-{task.name}")
     process.start()
     theirs.close()
     return _Job(task, attempt, process, ours)
 
 
-def _work(task: BagTask, answer: Connection[Any, Any]) -> None:
-    """In the worker: evaluate, and say how it went."""
+def _work(task: Task, answer: Connection[Any, Any]) -> None:
+    """In the worker: do the work, and say how it went."""
     # Ctrl-C reaches the whole group; the parent ends its workers in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        evaluate(task, _stop_without_parent)
+        task.work(_stop_without_parent)
     except (DataError, M2aError) as error:
         answer.send(("error", str(error)))
     except OSError as error:

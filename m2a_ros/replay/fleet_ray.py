@@ -9,11 +9,10 @@ import ray
 from ray.exceptions import RayError
 
 from m2a_core.errors import ConfigError, M2aError
-from m2a_ros.replay.fleet import RETRIES, Done, died
-from m2a_ros.replay.task import BagTask, evaluate
+from m2a_ros.replay.fleet import RETRIES, AnyTask, Done, Task, died
 
 
-def run_ray(tasks: Sequence[BagTask], workers: int | None, done: Done) -> None:
+def run_ray(tasks: Sequence[AnyTask], workers: int | None, done: Done[AnyTask]) -> None:
     """See ``fleet.run``. A cluster that this process is connected to is used and left running."""
     ours = not ray.is_initialized()
     if ours:
@@ -33,15 +32,15 @@ def _connect(workers: int | None) -> None:
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
 
 
-def _run(tasks: Sequence[BagTask], workers: int, done: Done) -> None:
+def _run(tasks: Sequence[AnyTask], workers: int, done: Done[AnyTask]) -> None:
     # Errors of the bag come back as values: only a worker's death is worth another try, and Ray sees to that.
     remote = ray.remote(max_retries=RETRIES, retry_exceptions=False)(_work)
     waiting = list(reversed(tasks))
-    running: dict[ray.ObjectRef[str | None], BagTask] = {}
+    running: dict[ray.ObjectRef[str | None], AnyTask] = {}
     while waiting or running:
         while waiting and len(running) < workers:
             task = waiting.pop()
-            running[remote.options(name=task.name, num_cpus=task.parameters.get("threads") or 1).remote(task)] = task
+            running[remote.options(name=task.name, num_cpus=task.cpus).remote(task)] = task
         finished, _ = ray.wait(list(running), num_returns=1)
         for reference in finished:
             task = running.pop(reference)
@@ -52,12 +51,12 @@ def _run(tasks: Sequence[BagTask], workers: int, done: Done) -> None:
             done(task, error)
 
 
-def _work(task: BagTask) -> str | None:
-    """In the worker: evaluate a bag; its error, if it cannot be evaluated."""
+def _work(task: Task) -> str | None:
+    """In the worker: do a bag's work; its error, if it cannot be done."""
     if not task.out.is_dir():
         raise ConfigError(f"--out {task.out}: this worker cannot see the folder; it must be shared by all machines")
     try:
-        evaluate(task, lambda _: None)
+        task.work(lambda _: None)
     except M2aError as error:
         return str(error)
     return None

@@ -109,6 +109,7 @@ def replay(request: Request) -> Outcome:
     summary = {
         "format": FORMAT,
         **{key: value for key, value in identity.items() if key != "bags"},
+        "model_path": str(bundle.directory.resolve()),
         "hash": digest,
         "bags": [{"name": task.name, "path": str(task.path), **read_json(task.folder / RESULT)} for task in done],
         "failed_bags": [{"path": str(path), "error": error} for path, error in failures.errors.items()],

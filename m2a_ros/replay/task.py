@@ -67,6 +67,15 @@ class BagTask:
         """Where unfinished results are."""
         return self.out / WORK / self.name
 
+    @property
+    def cpus(self) -> int:
+        """CPUs that its network takes."""
+        return self.parameters.get("threads") or 1
+
+    def work(self, progress: Progress) -> None:
+        """See ``evaluate``."""
+        evaluate(self, progress)
+
 
 def finished(task: BagTask) -> dict[str, Any] | None:
     """The bag's ``result.json``, or None while it is not finished.

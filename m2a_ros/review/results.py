@@ -17,7 +17,7 @@ from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.images.conversions import image_to_array
 from m2a_ros.outputs.topics import map_topic
 
-_MAPS = ("anomaly_map", "unknown_instances")
+_MAPS, _CLASSES = ("anomaly_map", "unknown_instances"), "open_set_mask"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class FrameResult:
         frame_id: the camera's optical frame.
         anomaly: float32 [H, W], in [0, 1].
         instances: uint16 [H, W], 0 none, else the id of an unknown instance.
+        classes: uint8 [H, W], the open-set mask; None where it was not asked for.
     """
 
     camera: str
@@ -41,20 +42,23 @@ class FrameResult:
     frame_id: str
     anomaly: np.ndarray
     instances: np.ndarray
+    classes: np.ndarray | None = None
 
 
-def frame_results(output_bag: Path, cameras: Sequence[str]) -> Iterator[FrameResult]:
+def frame_results(output_bag: Path, cameras: Sequence[str], classes: bool = False) -> Iterator[FrameResult]:
     """The results of a bag, by time of recording.
 
     Args:
         output_bag: ``OUT/BAG/bag``.
         cameras: names of the cameras.
+        classes: also give the open-set masks.
 
     Raises:
         DataError: the bag is damaged, or a frame lacks one of its maps.
     """
-    topics = {map_topic(camera, name): (camera, name) for camera in cameras for name in _MAPS}
-    waiting: dict[str, dict[str, deque[tuple[int, Any]]]] = {c: {name: deque() for name in _MAPS} for c in cameras}
+    maps = (*_MAPS, _CLASSES) if classes else _MAPS
+    topics = {map_topic(camera, name): (camera, name) for camera in cameras for name in maps}
+    waiting: dict[str, dict[str, deque[tuple[int, Any]]]] = {c: {name: deque() for name in maps} for c in cameras}
     numbers = {camera: count() for camera in cameras}
     with Bag(output_bag) as bag:
         for connection, recorded, data in bag.messages([c for c in bag.connections if c.topic in topics]):
@@ -62,14 +66,14 @@ def frame_results(output_bag: Path, cameras: Sequence[str]) -> Iterator[FrameRes
             queues = waiting[camera]
             queues[name].append((recorded, decode(data, connection.msgtype)))
             if all(queues.values()):
-                anomaly, instances = (queues[name].popleft()[1] for name in _MAPS)
+                anomaly, instances, *others = (queues[name].popleft()[1] for name in maps)
                 yield FrameResult(
                     camera, next(numbers[camera]), stamp_of(anomaly), recorded, anomaly.header.frame_id,
-                    image_to_array(anomaly), image_to_array(instances),
+                    image_to_array(anomaly), image_to_array(instances), *map(image_to_array, others),
                 )  # fmt: skip
     left = {camera for camera, queues in waiting.items() if any(queues.values())}
     if left:
-        raise DataError(f"bag {output_bag}: a frame of {', '.join(sorted(left))} lacks one of {', '.join(_MAPS)}")
+        raise DataError(f"bag {output_bag}: a frame of {', '.join(sorted(left))} lacks one of {', '.join(maps)}")
 
 
 def with_recorded(output_bag: Path, frames: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,87 @@
+"""How pure a harvest's clusters are, on bags of ``benchmarks/harvest_bags.py`` whose objects are known.
+
+A record is of the kind whose objects cover most of its mask in its best frame, and a false alarm where they cover less
+than half of it. Reported: the share of object records in clusters of which one kind makes up at least 80 %, duplicates
+included, and what each cluster holds.
+
+python -m benchmarks.harvest_purity --harvest DIR --bags DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco
+
+from m2a_core.harvest.folder import Harvest
+from m2a_core.harvest.records import NO_CLUSTER, ObjectRecord
+
+PURE = 0.8
+FALSE_ALARM = "false alarm"
+_COVERED = 0.5
+
+
+@dataclass(frozen=True)
+class Purity:
+    """What the clusters hold.
+
+    Attributes:
+        share: of the object records, those in clusters of purity ``PURE`` and more.
+        objects: records of objects.
+        false_alarms: records of none.
+        clusters: what each cluster holds; ``NO_CLUSTER`` for the rest.
+    """
+
+    share: float
+    objects: int
+    false_alarms: int
+    clusters: dict[int, Counter[str]]
+
+
+def kind_of(record: ObjectRecord, bags: Path) -> str:
+    """What a record shows."""
+    folder = bags / record.bag
+    ids = cv2.imread(str(folder / "truth" / f"{record.best_stamp_ns}.png"), cv2.IMREAD_UNCHANGED)
+    size = [record.image_height, record.image_width]
+    mask = coco.decode({"size": size, "counts": record.full_mask.encode()}) > 0
+    names = json.loads((folder / "kinds.json").read_text())
+    counts = Counter(names[str(number)] for number in ids[mask & (ids > 0)].tolist())
+    kind, pixels = counts.most_common(1)[0] if counts else ("", 0)
+    return kind if pixels >= _COVERED * np.count_nonzero(mask) else FALSE_ALARM
+
+
+def purity(records: list[tuple[int, str]]) -> Purity:
+    """Purity of records, each a cluster and a kind."""
+    clusters: dict[int, Counter[str]] = {}
+    for cluster, kind in records:
+        clusters.setdefault(cluster, Counter())[kind] += 1
+    objects = pure = 0
+    for cluster, kinds in clusters.items():
+        of_objects = sum(count for kind, count in kinds.items() if kind != FALSE_ALARM)
+        objects += of_objects
+        if cluster != NO_CLUSTER and max(kinds.values()) >= PURE * sum(kinds.values()):
+            pure += of_objects
+    return Purity(pure / max(1, objects), objects, len(records) - objects, clusters)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--harvest", type=Path, required=True)
+    parser.add_argument("--bags", type=Path, required=True)
+    args = parser.parse_args()
+    found = purity([(r.cluster, kind_of(r, args.bags)) for r in Harvest.open(args.harvest).records()])
+    for cluster, kinds in sorted(found.clusters.items()):
+        name = "no cluster" if cluster == NO_CLUSTER else f"cluster {cluster}"
+        print(f"{name}: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    print(f"{found.objects} object tracks, {found.false_alarms} false alarms")
+    print(f"{100 * found.share:.1f} % of the object tracks are in clusters of purity {PURE} and more")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""People and vehicles made unrecognisable in pictures that are shown or handed on, by the model's own classes.
+
+There is no detector of number plates in m2a: ``plates`` stands for whole vehicles. What the model does not see as a
+person or a vehicle is not masked; nobody should rely on it where law asks for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from m2a_core.errors import ConfigError
+from m2a_core.labels.label_set import LabelSet
+
+GROUPS = {
+    "people": ("person", "pedestrian", "rider", "bicyclist", "people", "human", "cyclist", "motorcyclist"),
+    "plates": (
+        "car", "truck", "bus", "van", "vehicle", "motorcycle", "motorbike", "caravan", "trailer", "autorickshaw",
+        "vehicle fallback", "train", "on rails",
+    ),
+}  # fmt: skip
+"""What the words on the command line stand for, of the classes that a model has."""
+
+_MARGIN = 0.02
+_CELLS = 6
+
+
+def blurred_classes(words: Sequence[str], labels: LabelSet) -> frozenset[int]:
+    """Ids of the classes that words name.
+
+    Args:
+        words: of ``GROUPS``, or names of classes.
+        labels: the model's classes.
+
+    Raises:
+        ConfigError: a word is neither, or a group of which the model knows no class.
+    """
+    found: set[int] = set()
+    for word in words:
+        names = [name for name in labels.names if name in GROUPS.get(word, (word,))]
+        if not names:
+            raise ConfigError(
+                f"--blur {word}: the model knows no such class; expected {' or '.join(GROUPS)}, or of its classes "
+                f"{', '.join(labels.names)}"
+            )
+        found.update(labels.names.index(name) for name in names)
+    return frozenset(found)
+
+
+def blur(image: np.ndarray, classes: np.ndarray, hidden: frozenset[int]) -> np.ndarray:
+    """Coarse mosaic over pixels of some classes, and a little around them.
+
+    Args:
+        image: uint8 [h, w, 3], RGB.
+        classes: uint8 [h, w], class ids of its pixels.
+        hidden: ids to mask.
+
+    Returns:
+        uint8 [h, w, 3]; the image itself where nothing is masked.
+    """
+    mask = np.isin(classes, list(hidden)).astype(np.uint8)
+    if not mask.any():
+        return image
+    height, width = mask.shape
+    margin = 2 * max(1, round(_MARGIN * max(height, width))) + 1
+    mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (margin, margin)))
+    masked = image.copy()
+    count, components, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    for number in range(1, count):
+        # Cells by the object's size, not the picture's: what is far away has few pixels and is known by them.
+        x, y, w, h = boxes[number, :4]
+        part = (slice(y, y + h), slice(x, x + w))
+        cells = (min(w, _CELLS), min(h, _CELLS))
+        coarse = cv2.resize(cv2.resize(image[part], cells, interpolation=cv2.INTER_AREA), (w, h),
+                            interpolation=cv2.INTER_NEAREST)  # fmt: skip
+        inside = components[part] == number
+        masked[part][inside] = coarse[inside]
+    return masked

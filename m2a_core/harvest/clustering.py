@@ -1,0 +1,140 @@
+"""Clusters of records that look alike, the ones worth a look first.
+
+HDBSCAN (Campello, Moulavi, Sander, PAKDD 2013) as scikit-learn has it, on the ``AXES`` principal axes of unit vectors,
+where Euclidean distance follows the cosine: densities in hundreds of dimensions tell little. Up to ``MAX_FITTED``
+records are fitted; of more, those of the lowest ids, which are hashes and so a random choice that is the same every
+time; the others join the cluster of their nearest fitted neighbours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from m2a_core.harvest.records import NO_CLUSTER
+
+MIN_CLUSTER = 4
+"""Objects that make a cluster."""
+
+MAX_FITTED = 20_000
+AXES = 16
+MIN_PROBABILITY = 0.1
+"""A record that belongs less to its cluster is in none: HDBSCAN leaves what lies alone in the nearest."""
+
+_MIN_SAMPLES = 2
+_NEIGHBOURS = 5
+_NEAR_M = 10.0
+_UNKNOWN_NEARNESS = 0.5
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Clusters of the records that were fitted.
+
+    Attributes:
+        vectors: float [N, A], their embeddings along the principal axes.
+        clusters: int [N], from 0; ``NO_CLUSTER`` for none.
+        probabilities: float [N], in [0, 1].
+        mean: float [D], of their embeddings.
+        axes: float [A, D], the principal axes.
+    """
+
+    vectors: np.ndarray
+    clusters: np.ndarray
+    probabilities: np.ndarray
+    mean: np.ndarray
+    axes: np.ndarray
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """Embeddings float32 [M, D] along the axes."""
+        projected: np.ndarray = (vectors - self.mean) @ self.axes.T
+        return projected
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a cluster's rank goes by.
+
+    Attributes:
+        objects: how many there are, duplicates not counted.
+        score: mean of their mean scores.
+        probability: mean of how sure they belong together.
+        distance: metres, the smallest; None where unknown.
+    """
+
+    objects: int
+    score: float
+    probability: float
+    distance: float | None
+
+    @property
+    def rank(self) -> float:
+        """How often, how near, how sure, as one figure; the larger, the earlier in the gallery."""
+        nearness = _UNKNOWN_NEARNESS if self.distance is None else _NEAR_M / (_NEAR_M + self.distance)
+        return self.objects * self.score * self.probability * nearness
+
+
+def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
+    """Cluster embeddings.
+
+    Args:
+        vectors: float32 [N, D], of length 1, in an order that does not depend on who made them when.
+        min_cluster: objects that make a cluster, >= 2.
+    """
+    from sklearn.cluster import HDBSCAN
+
+    mean = vectors.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], np.float32)
+    axes = np.linalg.svd((vectors - mean).astype(np.float64), full_matrices=False)[2][:AXES]
+    none = Fitted(vectors, np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors)), mean, axes)
+    along = none.project(vectors)
+    # Too few to tell a cluster from all there is.
+    if len(vectors) < 2 * min_cluster:
+        return replace(none, vectors=along)
+    model = HDBSCAN(min_cluster_size=min_cluster, min_samples=min(_MIN_SAMPLES, min_cluster), copy=True)
+    clusters = model.fit_predict(along).astype(np.int64)
+    sure = model.probabilities_ >= MIN_PROBABILITY
+    return replace(
+        none,
+        vectors=along,
+        clusters=np.where(sure, clusters, NO_CLUSTER),
+        probabilities=np.where(sure, model.probabilities_, 0.0),
+    )
+
+
+class Neighbours:
+    """Which cluster's fitted records a vector is nearest to."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        """Index the fitted records that are in clusters."""
+        from sklearn.neighbors import NearestNeighbors
+
+        self._fitted = fitted
+        inside = fitted.clusters != NO_CLUSTER
+        self._clusters, vectors = fitted.clusters[inside], fitted.vectors[inside]
+        self._index = None
+        if len(vectors) > _NEIGHBOURS:
+            self._index = NearestNeighbors(n_neighbors=_NEIGHBOURS + 1).fit(vectors)
+            # As far as a cluster's own members lie from each other, a newcomer may lie.
+            own = self._index.kneighbors(vectors)[0][:, _NEIGHBOURS]
+            self._reach = {n: float(np.percentile(own[self._clusters == n], 95)) for n in np.unique(self._clusters)}
+
+    def assign(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cluster and probability of float32 [N, D] vectors; a cluster needs most of the nearest, within its reach."""
+        clusters, probabilities = np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors))
+        if self._index is None or not len(vectors):
+            return clusters, probabilities
+        distances, indices = self._index.kneighbors(self._fitted.project(vectors), _NEIGHBOURS)
+        for row, (away, nearest) in enumerate(zip(distances, indices, strict=True)):
+            number, votes = Counter(self._clusters[nearest].tolist()).most_common(1)[0]
+            if 2 * votes > _NEIGHBOURS and away[-1] <= self._reach[number]:
+                clusters[row], probabilities[row] = number, votes / _NEIGHBOURS
+        return clusters, probabilities
+
+
+def ranked(worth: dict[int, Worth]) -> dict[int, int]:
+    """Clusters' numbers as they were fitted -> numbers by rank, from 0; ties by the fitted number."""
+    order: Sequence[int] = sorted(worth, key=lambda number: (-worth[number].rank, number))
+    return {number: rank for rank, number in enumerate(order)}
