@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("harvest", type=Path, metavar="DIR", help="folder that m2a harvest wrote")
     parser.add_argument("--choices", type=Path, metavar="FILE", help="as the gallery saves it (default: choices.json "
                         "in DIR)")  # fmt: skip
+    parser.add_argument(
+        "--blur", default="", metavar="WHAT,...",
+        help="mask in OUT/classes: people, plates (whole vehicles), or classes of the model; pictures there are then "
+        "crops. Cut-outs, which training uses, stay as they are",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="where to write")
 
 
@@ -38,8 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from m2a_core.harvest.folder import Harvest
 
     harvest = Harvest.open(args.harvest)
+    blur = tuple(word.strip() for word in args.blur.split(",") if word.strip())
     choices = read_choices(args.choices or args.harvest / CHOICES, harvest)
-    named = export_harvest(harvest, choices, args.out, harvest.known_classes)
+    named = export_harvest(harvest, choices, args.out, blur)
     print("\n".join(described(named)))
     print(f"{args.out / 'README.md'} says how to train with it")
     return 0

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import ConfigError
-from m2a_core.labels.label_set import LabelSet
 
 GROUPS = {
     "people": ("person", "pedestrian", "rider", "bicyclist", "people", "human", "cyclist", "motorcyclist"),
@@ -27,25 +26,25 @@ _MARGIN = 0.02
 _CELLS = 6
 
 
-def blurred_classes(words: Sequence[str], labels: LabelSet) -> frozenset[int]:
+def blurred_classes(words: Sequence[str], known: Sequence[str]) -> frozenset[int]:
     """Ids of the classes that words name.
 
     Args:
         words: of ``GROUPS``, or names of classes.
-        labels: the model's classes.
+        known: names of the model's classes, by id.
 
     Raises:
         ConfigError: a word is neither, or a group of which the model knows no class.
     """
     found: set[int] = set()
     for word in words:
-        names = [name for name in labels.names if name in GROUPS.get(word, (word,))]
+        names = [name for name in known if name in GROUPS.get(word, (word,))]
         if not names:
             raise ConfigError(
                 f"--blur {word}: the model knows no such class; expected {' or '.join(GROUPS)}, or of its classes "
-                f"{', '.join(labels.names)}"
+                f"{', '.join(known)}"
             )
-        found.update(labels.names.index(name) for name in names)
+        found.update(known.index(name) for name in names)
     return frozenset(found)
 
 

@@ -26,7 +26,7 @@ def dataset_card(harvest: Harvest, named: Sequence[NamedObjects], images: int, c
         harvest: where the objects are from.
         named: what became of each name.
         images: images of ``classes/``.
-        crops: those of them that are crops, because the whole frame was not kept.
+        crops: those of them that are crops.
         too_small: cut-outs left out as too small.
     """
     bags = sorted(set().union(*(entry.bags for entry in named)))
@@ -90,7 +90,8 @@ edge and the longer side, as shares of the frame's height.
 _CLASSES = """\
 ## New classes
 
-{images} images ({crops} of them crops: the whole frames were not kept) in `classes/images/default`, objects with run
+{images} images ({crops} of them crops: whole frames are not kept without `m2a harvest --keep-frames`, nor used with
+`--blur`) in `classes/images/default`, objects with run
 lengths in `classes/annotations/instances_default.json`. Only the named objects are annotated: everything else in these
 images is unlabelled, not background. Correct the masks and label the rest before training.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import write_json, write_text
+from m2a_core.harvest.blur import blurred_classes
 from m2a_core.harvest.choices import CLASS, FALSE_ALARM, OUTLIER, Choice, Choices
 from m2a_core.harvest.cutout_folder import CutoutFolder
 from m2a_core.harvest.dataset_card import dataset_card
@@ -44,7 +45,7 @@ class NamedObjects:
 
 
 def export_harvest(
-    harvest: Harvest, choices: Choices, out: Path, known: Iterable[str], progress: bool = True
+    harvest: Harvest, choices: Choices, out: Path, blur: Sequence[str] = (), progress: bool = True
 ) -> list[NamedObjects]:
     """Write what a person named.
 
@@ -56,24 +57,25 @@ def export_harvest(
         harvest: the harvest.
         choices: what its objects were named.
         out: the folder.
-        known: names of the classes that the model knows.
+        blur: what is masked in ``classes``, in the words of ``blurred_classes``.
         progress: show a bar.
 
     Returns:
         What became of each name, by name.
 
     Raises:
-        ConfigError: ``out`` holds something else than an export.
+        ConfigError: ``out`` holds something else than an export, or the model has no class to mask by that name.
         DataError: nothing is named, names contradict each other or a known class, or a file is missing or malformed.
         OSError: something cannot be written.
     """
-    _check_names(choices, known)
+    _check_names(choices, harvest.known_classes)
+    hidden = blurred_classes(blur, harvest.known_classes)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).is_file())):
         raise ConfigError(f"--out {out}: holds something else than an export; name another folder")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        named = _write(harvest, choices, partial, progress)
+        named = _write(harvest, choices, partial, hidden, progress)
         if not named:
             raise DataError(
                 f"{harvest.folder}: the choices name none of its objects; name clusters in its gallery and save"
@@ -86,10 +88,10 @@ def export_harvest(
     return named
 
 
-def _write(harvest: Harvest, choices: Choices, out: Path, progress: bool) -> list[NamedObjects]:
+def _write(harvest: Harvest, choices: Choices, out: Path, hidden: frozenset[int], progress: bool) -> list[NamedObjects]:
     found: dict[str, NamedObjects] = {}
     outliers, negatives = CutoutFolder(out / OUTLIERS), CutoutFolder(out / HARD_NEGATIVES)
-    classes = RelabelSet(out / CLASSES)
+    classes = RelabelSet(out / CLASSES, hidden)
     total = count_records(harvest.objects)
     for record in ProgressBar(harvest.records(), total=total, unit="object", desc="export", disable=not progress):
         choice = choices.of(record)

@@ -15,6 +15,7 @@ from m2a_core.errors import DataError
 from m2a_core.files import write_json
 from m2a_core.harvest.cutout_folder import read_crop
 from m2a_core.harvest.folder import Harvest
+from m2a_core.harvest.gallery import picture
 from m2a_core.harvest.records import ObjectRecord
 from m2a_core.image_header import read_header
 from m2a_core.images import read_bytes
@@ -28,9 +29,15 @@ ANNOTATIONS = "annotations/instances_default.json"
 class RelabelSet:
     """Collects images with the objects in them; nothing is written before the first one."""
 
-    def __init__(self, folder: Path) -> None:
-        """Write into ``folder``."""
-        self.folder = folder
+    def __init__(self, folder: Path, hidden: frozenset[int] = frozenset()) -> None:
+        """Prepare.
+
+        Args:
+            folder: where to write.
+            hidden: ids of the model's classes that are masked in the pictures. Then all of them are crops: only of
+                crops a harvest keeps where these classes are.
+        """
+        self.folder, self.hidden = folder, hidden
         self.crops = 0
         self._names: dict[str, int] = {}
         self._images: dict[str, dict[str, Any]] = {}
@@ -38,11 +45,11 @@ class RelabelSet:
 
     @property
     def images(self) -> int:
-        """Images so far; ``crops`` of them are crops, because the whole frame was not kept."""
+        """Images so far; ``crops`` of them are crops."""
         return len(self._images)
 
     def add(self, harvest: Harvest, record: ObjectRecord, name: str) -> None:
-        """Take one record: its whole frame with its mask, or its best crop where the frame was not kept.
+        """Take one record: its whole frame with its mask, or its best crop, see ``hidden`` and ``ObjectRecord.frame``.
 
         Args:
             harvest: whose record it is.
@@ -53,8 +60,9 @@ class RelabelSet:
             DataError: a file is missing or malformed, or the mask does not fit.
             OSError: the image cannot be written.
         """
-        if record.frame is None:
-            image, mask = read_crop(harvest, record, record.crop, record.mask)
+        if record.frame is None or self.hidden:
+            mask = read_crop(harvest, record, record.crop, record.mask)[1]
+            image = picture(harvest, record, self.hidden)
             entry = self._image(f"{record.id}.png", cv2.imencode(".png", image[..., ::-1])[1].tobytes(), mask.shape)
             self.crops += 1
         else:

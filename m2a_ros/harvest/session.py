@@ -81,7 +81,7 @@ def harvest(request: Request) -> Outcome:
     with _claimed(request.out):
         bags, failed = replayed_sources(request.sources, request.out, request.model, request.workers)
         bundle = bundle_of(bags, request.model)
-        blur = blurred_classes(request.blur, bundle.manifest.labels)
+        blur = blurred_classes(request.blur, bundle.manifest.labels.names)
         embedding = encoder_name(bundle, request.encoder)
         tasks = [
             HarvestTask(request.out, bag, bundle.directory, request.encoder, request.keep_frames,

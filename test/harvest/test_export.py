@@ -27,22 +27,29 @@ from test.harvest.sightings import make_harvest, sighting
 PALLET, PAINT, SCOOTER = Choice("pallet", "outlier"), Choice("road paint", "false_alarm"), Choice("scooter", "class")
 
 
+def know(harvest: Harvest) -> Harvest:
+    """The same harvest of a model that knows CamVid's classes."""
+    path = harvest.folder / "harvest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "labels": list(CAMVID11.names)}))
+    return Harvest.open(harvest.folder)
+
+
 @pytest.fixture
 def harvest(tmp_path) -> Harvest:
     frame = "frames/drive_0_3.jpg"
-    return make_harvest(
+    return know(make_harvest(
         tmp_path / "harvest",
         [sighting(0, cluster=0), sighting(1, cluster=0, bag="drive_1"), sighting(2, cluster=1),
          sighting(3, cluster=2, frame=frame), sighting(4, cluster=2, frame=frame), sighting(5, cluster=2),
          sighting(6, cluster=0, duplicate_of=record(0).id), sighting(7)],
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 NAMED = Choices({0: PALLET, 1: PAINT, 2: SCOOTER}, {})
 
 
 def test_outliers_are_what_training_pastes(harvest, tmp_path):
-    named = export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    named = export_harvest(harvest, NAMED, tmp_path / "out", progress=False)
     cutouts = read_cutouts(tmp_path / "out" / "outliers")
     assert [c.kind for c in cutouts] == ["pallet"] * 4
     for cutout in cutouts:
@@ -57,7 +64,7 @@ def test_outliers_are_what_training_pastes(harvest, tmp_path):
 
 
 def test_false_alarms_are_what_training_shows_as_known(harvest, tmp_path):
-    export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    export_harvest(harvest, NAMED, tmp_path / "out", progress=False)
     config = HardNegativeConfig(("out/hard_negatives",), 0.5, {"road paint": "road"})
     hard = open_hard_negatives(config, tmp_path, CAMVID11, (3, 4))
     assert hard is not None
@@ -65,7 +72,7 @@ def test_false_alarms_are_what_training_shows_as_known(harvest, tmp_path):
 
 
 def test_new_classes_are_a_data_set_of_pycocotools_with_frames_where_they_were_kept(harvest, tmp_path):
-    export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    export_harvest(harvest, NAMED, tmp_path / "out", progress=False)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(tmp_path / "out" / "classes" / "annotations" / "instances_default.json"))
     assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["scooter"]
@@ -81,7 +88,7 @@ def test_new_classes_are_a_data_set_of_pycocotools_with_frames_where_they_were_k
 
 
 def test_the_card_says_what_there_is_and_its_keys_are_those_of_the_configuration(harvest, tmp_path):
-    export_harvest(harvest, NAMED, tmp_path / "out", CAMVID11.names, progress=False)
+    export_harvest(harvest, NAMED, tmp_path / "out", progress=False)
     card = (tmp_path / "out" / "README.md").read_text()
     head = yaml.safe_load(card.split("---")[1])
     assert head["task_categories"] == ["image-segmentation"]
@@ -100,24 +107,24 @@ def test_the_card_says_what_there_is_and_its_keys_are_those_of_the_configuration
 
 def test_an_earlier_export_is_replaced_and_other_folders_are_left_alone(harvest, tmp_path):
     out = tmp_path / "out"
-    export_harvest(harvest, NAMED, out, CAMVID11.names, progress=False)
-    export_harvest(harvest, Choices({1: PAINT}, {}), out, CAMVID11.names, progress=False)
+    export_harvest(harvest, NAMED, out, progress=False)
+    export_harvest(harvest, Choices({1: PAINT}, {}), out, progress=False)
     assert sorted(p.name for p in out.iterdir()) == ["README.md", "export.json", "hard_negatives"]
     assert "outliers" not in (out / "README.md").read_text()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(ConfigError, match="holds something else than an export"):
-        export_harvest(harvest, NAMED, tmp_path / "mine", CAMVID11.names, progress=False)
+        export_harvest(harvest, NAMED, tmp_path / "mine", progress=False)
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 def test_a_missing_crop_is_named_and_the_earlier_export_stays(harvest, tmp_path):
     out = tmp_path / "out"
-    export_harvest(harvest, NAMED, out, CAMVID11.names, progress=False)
+    export_harvest(harvest, NAMED, out, progress=False)
     lost = harvest.path(record(1).crop.replace("_0", "_1"))
     lost.unlink()
     with pytest.raises(DataError, match=f"{lost}: missing, the crop of record {record(1).id}"):
-        export_harvest(harvest, NAMED, out, CAMVID11.names, progress=False)
+        export_harvest(harvest, NAMED, out, progress=False)
     assert len(read_cutouts(out / "outliers")) == 4
     assert not list(tmp_path.glob(".out*"))
 
@@ -137,7 +144,7 @@ def test_a_missing_crop_is_named_and_the_earlier_export_stays(harvest, tmp_path)
 )
 def test_names_that_contradict_are_refused(harvest, tmp_path, choices, message):
     with pytest.raises(DataError, match=message):
-        export_harvest(harvest, choices, tmp_path / "out", CAMVID11.names, progress=False)
+        export_harvest(harvest, choices, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -151,7 +158,7 @@ def test_names_that_contradict_are_refused(harvest, tmp_path, choices, message):
 def test_a_frame_that_does_not_fit_its_record_is_named(tmp_path, changes, message):
     harvest = make_harvest(tmp_path / "h", [sighting(0, cluster=0, frame="frames/a.jpg", **changes)])
     with pytest.raises(DataError, match=message):
-        export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", (), progress=False)
+        export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", progress=False)
 
 
 def test_specks_are_left_out_and_counted(tmp_path):
@@ -159,7 +166,7 @@ def test_specks_are_left_out_and_counted(tmp_path):
     speck = np.zeros((20, 24), np.uint8)
     speck[3:6, 3:6] = 255
     cv2.imwrite(str(harvest.path(record(0).mask)), speck)
-    export_harvest(harvest, Choices({0: PALLET}, {}), tmp_path / "out", (), progress=False)
+    export_harvest(harvest, Choices({0: PALLET}, {}), tmp_path / "out", progress=False)
     assert len(read_cutouts(tmp_path / "out" / "outliers")) == 3
     assert json.loads((tmp_path / "out" / "export.json").read_text())["too_small"] == 1
 
@@ -179,13 +186,21 @@ def test_the_command_reads_the_choices_beside_the_harvest(harvest, tmp_path, cap
     assert len(read_cutouts(out / "outliers")) == 4
 
 
-def test_names_of_known_classes_come_from_the_harvest(tmp_path, capsys):
-    harvest = make_harvest(tmp_path / "h", [sighting(0, cluster=0)])
-    info = json.loads((harvest.folder / "harvest.json").read_text())
-    (harvest.folder / "harvest.json").write_text(json.dumps({**info, "labels": list(CAMVID11.names)}))
-    clusters = {"0": {"name": "Car", "kind": "class"}}
-    choices = {"format": 1, "harvest": harvest.hash, "clusters": clusters, "objects": {}}
-    (tmp_path / "choices.json").write_text(json.dumps(choices))
-    arguments = ["--choices", str(tmp_path / "choices.json"), "--out", str(tmp_path / "out")]
-    assert main(["harvest", "export", str(harvest.folder), *arguments]) == 2
-    assert "'Car' (class) is a class that the model knows" in capsys.readouterr().err
+def test_masked_classes_are_not_to_be_seen_in_what_goes_out_for_labelling(tmp_path):
+    item = sighting(0, cluster=0, frame="frames/a.jpg", classes=("crops/classes_0.png", "crops/classes_1.png"))
+    harvest = know(make_harvest(tmp_path / "h", [item]))
+    noise = np.random.default_rng(0).integers(0, 255, (20, 24, 3)).astype(np.uint8)
+    cv2.imwrite(str(harvest.path(item.crop)), noise)
+    classes = np.full((20, 24), CAMVID11.names.index("road"), np.uint8)
+    person = (slice(2, 14), slice(14, 20))
+    classes[person] = CAMVID11.names.index("pedestrian")
+    for name in item.classes:
+        cv2.imwrite(str(harvest.path(name)), classes)
+    export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", ("people",), progress=False)
+    (file,) = (tmp_path / "out" / "classes" / "images" / "default").iterdir()
+    shown = cv2.imread(str(file)).astype(int)
+    assert shown.shape == noise.shape
+    assert (np.abs(shown - noise)[person].max(axis=2) > 0).mean() > 0.9
+    np.testing.assert_array_equal(shown[16:, :10], noise[16:, :10])
+    with pytest.raises(ConfigError, match="--blur horses: the model knows no such class"):
+        export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", ("horses",), progress=False)
