@@ -42,7 +42,7 @@ def make_bundle(work: Path, size: str, edge: bool) -> tuple[int, int]:
         from m2a_core.cli.main import main as m2a
         from m2a_core.export.open_set_graph import OpenSetGraph
         from m2a_core.export.tracing import trace
-        from m2a_core.labels.label_set import CITYSCAPES19
+        from m2a_core.labels.builtin import CITYSCAPES19
         from test.model.official_reference import Sizes, official_shapes, random_state
 
         torch.save({"model": random_state(official_shapes(Sizes()))}, work / "official.pth")

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.idd_lite import held_obstacles, read_frame
 
 

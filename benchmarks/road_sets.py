@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.config import BlendConfig, load_config
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.outliers import erode_alpha, paste

@@ -26,7 +26,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.images import read_image
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.overlay import draw_overlay, shrink
 from m2a_core.perception.perceiving import Perceiving, Steps
 from m2a_core.types import OpenSetResult, UnknownInstance

@@ -24,7 +24,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
-from m2a_core.labels.label_set import CAMVID11, LabelSet
+from m2a_core.labels.builtin import CAMVID11
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 RED = (255, 0, 0)

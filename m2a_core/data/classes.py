@@ -8,7 +8,7 @@ from pathlib import Path
 from m2a_core.data.base import Dataset, PanopticTruth, Sample, Segment, paired, pictures, require
 from m2a_core.data.coco import PANOPTIC_LAYOUT, panoptic_frames
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.labels.panoptic_png import read_segment_ids
 
 STREETHAZARDS = """\

@@ -10,8 +10,8 @@ import numpy as np
 from m2a_core.data.base import Dataset, PanopticTruth, Sample, Segment
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.labels.label_map import VOID, read_stored_values
-from m2a_core.labels.label_set import CITYSCAPES19
 
 LAYOUT = """\
 ROOT/frames.csv                    (columns split, city, name)

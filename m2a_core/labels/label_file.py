@@ -24,9 +24,9 @@ from typing import Any
 import yaml
 
 from m2a_core.errors import ConfigError
-from m2a_core.labels.coco import voc_color
 from m2a_core.labels.label_map import VOID, LabelValues
 from m2a_core.labels.label_set import LabelSet
+from m2a_core.labels.palette import voc_color
 
 _KEYS = {"name", "classes", "void", "road"}
 _CLASS_KEYS = {"name", "id", "color", "thing", "from"}

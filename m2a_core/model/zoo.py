@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from m2a_core.errors import ConfigError
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19, STREETHAZARDS12
 from m2a_core.labels.coco import COCO_PANOPTIC133, coco_known
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12
 from m2a_core.model.config import AttentionKind, ModelConfig
 
 _EDGE = ModelConfig(

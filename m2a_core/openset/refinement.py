@@ -22,7 +22,8 @@ from enum import Enum
 import numpy as np
 
 from m2a_core.errors import ConfigError
-from m2a_core.labels.label_set import CITYSCAPES19, LabelSet
+from m2a_core.labels.builtin import CITYSCAPES19
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.class_scores import sigmoid, softmax
 
 MIN_CLASS_SCORE = 0.95

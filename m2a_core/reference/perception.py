@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.labels.label_set import CITYSCAPES19, LabelSet
+from m2a_core.labels.builtin import CITYSCAPES19
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.decision import decision_scores
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.refinement import Refinement, RefinementRule, refinement_rule

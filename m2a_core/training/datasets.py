@@ -15,8 +15,8 @@ import yaml
 from m2a_core.data.classes import CAMVID_VOID
 from m2a_core.errors import DataError
 from m2a_core.images import read_image, read_rgba
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.labels.label_map import LabelValues, read_label_map
-from m2a_core.labels.label_set import CAMVID11
 from m2a_core.yaml_file import read_yaml
 
 CAMVID_VALUES = LabelValues({i: i for i in range(CAMVID11.num_classes)}, frozenset({CAMVID_VOID}))

@@ -14,8 +14,8 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.labels.label_map import VOID, LabelValues, read_label_map
-from m2a_core.labels.label_set import CITYSCAPES19
 from m2a_core.training.datasets import FrameSource, LabelledImage
 from m2a_core.training.targets import IGNORE
 

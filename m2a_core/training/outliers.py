@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11, LabelSet
+from m2a_core.labels.builtin import CAMVID11
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.targets import IGNORE

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.training.cityscapes_frames import packed_cityscapes_sources
 from m2a_core.training.data_config import DataConfig
 from m2a_core.training.datasets import FrameSource, LabelledImage, camvid_sources

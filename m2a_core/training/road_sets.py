@@ -8,8 +8,8 @@ from pathlib import Path
 from m2a_core.data.base import paired, pictures, require
 from m2a_core.data.classes import CITYSCAPES_VALUES, STREETHAZARDS_NAMES, cityscapes
 from m2a_core.images import read_image
+from m2a_core.labels.builtin import CITYSCAPES19, STREETHAZARDS12
 from m2a_core.labels.label_map import LabelValues, read_label_map
-from m2a_core.labels.label_set import CITYSCAPES19, STREETHAZARDS12
 from m2a_core.training.datasets import FrameSource, LabelledImage
 
 STREETHAZARDS_LAYOUT = """\

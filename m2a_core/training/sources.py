@@ -10,7 +10,8 @@ import numpy as np
 
 from m2a_core.data.own.frames import OwnDataset
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12, LabelSet
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19, STREETHAZARDS12
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.annotated import annotated_sources
 from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.data_config import DataConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.preprocess import PADDING_COLOR
 from m2a_core.training.config import AugmentConfig
 from m2a_core.training.hard_negatives import mark_road, write_text

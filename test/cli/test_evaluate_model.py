@@ -12,7 +12,7 @@ import pytest
 
 from m2a_core.cli.main import main
 from m2a_core.evaluation import predict
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19, STREETHAZARDS12
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()

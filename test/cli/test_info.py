@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from m2a_core.cli.main import main  # noqa: E402
-from m2a_core.labels.label_set import CAMVID11  # noqa: E402
+from m2a_core.labels.builtin import CAMVID11  # noqa: E402
 from m2a_core.model import MODELS, ModelConfig, backbones  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from test.model import official_reference as official  # noqa: E402

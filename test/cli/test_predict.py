@@ -11,7 +11,7 @@ import pytest
 from m2a_core.cli.main import main
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from test.tiny_bundle import RED, class_logits, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
 from m2a_core.cli.main import main  # noqa: E402
-from m2a_core.labels.label_set import CITYSCAPES19  # noqa: E402
+from m2a_core.labels.builtin import CITYSCAPES19  # noqa: E402
 from m2a_core.model import MODELS, backbones  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from test.model import official_reference as official  # noqa: E402

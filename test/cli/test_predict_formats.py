@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from m2a_core.cli.main import main
 from m2a_core.interop.coco_json import number_images
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()

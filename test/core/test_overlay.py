@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11, UNKNOWN_COLOR
+from m2a_core.labels.builtin import CAMVID11
+from m2a_core.labels.label_set import UNKNOWN_COLOR
 from m2a_core.overlay import WINDOW_COLOR, draw_overlay, shrink
 from m2a_core.types import UNLABELLED, FarEnd, Horizon, OpenSetResult, UnknownInstance
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import yaml
 
-from m2a_core.labels.coco import voc_color
+from m2a_core.labels.palette import voc_color
 
 SIZES = ((96, 128), (150, 70), (61, 203))
 SUFFIXES = (".jpg", ".png", ".webp")

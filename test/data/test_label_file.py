@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m2a_core.errors import ConfigError
+from m2a_core.labels.builtin import builtin
 from m2a_core.labels.label_file import read_label_file
 
 CLASSES = [{"name": "road", "id": 7, "color": [128, 64, 128], "thing": False}, {"name": "car", "id": 26, "thing": True}]
@@ -135,3 +136,14 @@ def test_a_class_of_several_takes_them_by_id_or_by_name(tmp_path: Path) -> None:
         found.values_of({**vocabulary, "sky": 27})
     with pytest.raises(ConfigError, match="255, a value of class 'sky', is void, too"):
         found.values_of({**vocabulary, "sky": 255})
+
+
+@pytest.mark.parametrize("name", ["camvid11", "cityscapes19", "streethazards12", "coco_panoptic133"])
+def test_the_label_sets_that_m2a_knows_are_such_files(name: str) -> None:
+    labels = builtin(name)
+    assert labels.name == name
+    assert labels.num_classes == int("".join(filter(str.isdigit, name)))
+    assert labels.road is not None
+    assert labels.names[labels.road] == "road"
+    assert labels.things
+    assert labels.stuff

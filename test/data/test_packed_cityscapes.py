@@ -14,7 +14,7 @@ from m2a_core.data.classes import CAMVID_OF
 from m2a_core.errors import DataError
 from m2a_core.evaluation.classes import panoptic_figures, semantic_figures
 from m2a_core.evaluation.predict import Outputs
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, STREETHAZARDS12
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19, STREETHAZARDS12
 from m2a_core.types import PANOPTIC_DIVISOR, PANOPTIC_VOID
 
 SKY, ROAD, CAR = 10, 0, 13

@@ -22,7 +22,7 @@ from m2a_core.export.bundle_writer import export_bundle
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.verify import agreements, verify
 from m2a_core.export.weights import load_trained
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.model import MODELS, build_model
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.factory import create_runtime

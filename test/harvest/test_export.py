@@ -16,7 +16,7 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.harvest.choices import Choice, Choices
 from m2a_core.harvest.export import described, export_harvest
 from m2a_core.harvest.folder import Harvest
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.data_config import HardNegativeConfig
 from m2a_core.training.datasets import load_cutouts, read_cutouts
 from m2a_core.training.false_alarms import open_hard_negatives

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 
 

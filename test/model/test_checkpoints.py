@@ -20,7 +20,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from m2a_core.bundle.loading import sha256_of  # noqa: E402
 from m2a_core.errors import CheckpointError  # noqa: E402
-from m2a_core.labels.label_set import CITYSCAPES19  # noqa: E402
+from m2a_core.labels.builtin import CITYSCAPES19  # noqa: E402
 from m2a_core.model import backbones, build_model  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from m2a_core.model.backbones.swin import Swin, SwinConfig  # noqa: E402

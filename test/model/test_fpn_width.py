@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="networks need the 'train' extra")
 
 from m2a_core.errors import ConfigError  # noqa: E402
-from m2a_core.labels.label_set import CAMVID11  # noqa: E402
+from m2a_core.labels.builtin import CAMVID11  # noqa: E402
 from m2a_core.model import ModelConfig, build_model  # noqa: E402
 
 NARROW = ModelConfig(

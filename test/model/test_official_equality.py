@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from m2a_core.labels.label_set import CAMVID11  # noqa: E402
+from m2a_core.labels.builtin import CAMVID11  # noqa: E402
 from m2a_core.model import ModelConfig, backbones, build_model  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from m2a_core.model.checkpoints.convert import load_foreign  # noqa: E402

@@ -15,7 +15,7 @@ from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.digest import sealed
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 from m2a_core.errors import EngineError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.openset.background import background
 from m2a_core.openset.class_scores import anomaly_score, class_scores
 from m2a_core.openset.decision import decide, decision_scores

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, LabelSet
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.background import background, winning_query
 from m2a_core.openset.class_scores import anomaly_score, class_scores, resize_maps, segmentation, sigmoid
 from m2a_core.openset.refinement import Refinement, refine, refinement_mask, refinement_rule

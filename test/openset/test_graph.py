@@ -5,7 +5,8 @@ import torch
 
 from m2a_core.contract import io_spec
 from m2a_core.export.open_set_graph import OpenSetGraph
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19, LabelSet
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.background import background, known_mask_scores, winning_query
 from m2a_core.openset.class_scores import anomaly_score, class_scores, resize_maps, segmentation
 from m2a_core.openset.refinement import Refinement, refinement_mask, refinement_rule

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.labels.coco import COCO_PANOPTIC133
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
 from m2a_core.openset.components import find_components
 from m2a_core.openset.head import Candidates, OpenSetHead
 from m2a_core.openset.instances import describe_instances

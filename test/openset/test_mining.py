@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from m2a_core.labels.label_set import CAMVID11, LabelSet
+from m2a_core.labels.builtin import CAMVID11
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.components import find_components
 from m2a_core.openset.mining import group_entropy, looks_like_thing, mask_areas, mask_overlaps, mine_unknown
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.openset.panoptic import draw_unknown, kept_queries, merge_segments, owner_among_kept
 from m2a_core.types import PANOPTIC_VOID
 from test.openset import reference

@@ -7,7 +7,7 @@ import pytest
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.road import MARGIN, road_hull, road_prior, stands_on
 from m2a_core.preprocess import Letterbox

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from m2a_core.labels.label_set import CAMVID11, UNKNOWN_COLOR
+from m2a_core.labels.builtin import CAMVID11
+from m2a_core.labels.label_set import UNKNOWN_COLOR
 from m2a_core.reporting.legend import legend_strip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.reporting.page import count, number, overlay_legend, percent, render
 
 

@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from m2a_core.bundle.digest import sealed
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.types import Output
 from m2a_ros.node.node import M2aNode
 from m2a_ros.parameters.declarations import all_parameters

@@ -15,7 +15,7 @@ from m2a_core.bundle.digest import KEY, digest_of
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.errors import ConfigError, EngineError
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from test.tiny_bundle import write_tiny_bundle
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.geometry.crop import Region, place_back
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.perception import Perception
 from m2a_core.perception import horizon as hz
 from m2a_core.preprocess import Letterbox

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from m2a_core.bundle.loading import ModelBundle, load_bundle
 from m2a_core.contract.io_spec import OUTPUTS, RAW_OUTPUTS
 from m2a_core.errors import ConfigError, DataError, EngineError, InferenceError
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.runtime.factory import create_runtime
 from test.tiny_bundle import RED, class_logits, tiny_colors, write_tiny_bundle
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import EngineError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.perception import Perception
 from m2a_core.types import ALL_OUTPUTS, Frame, Output
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle

@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import nn
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.model import ModelConfig, build_model
 from m2a_core.model.backbones import BACKBONES
 from m2a_core.model.backbones.efficientnet_lite import SameConv

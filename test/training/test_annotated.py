@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.annotated import annotated_sources
 from m2a_core.training.sources import open_sources
 from m2a_core.training.targets import make_target

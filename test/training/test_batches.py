@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, PADDING_COLOR
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.build import build_trainer

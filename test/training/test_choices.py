@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 
-from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.choices import LEAST, choice_loss
 from m2a_core.training.targets import CHOICES, IGNORE, Target, make_target
 

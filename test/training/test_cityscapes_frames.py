@@ -10,7 +10,7 @@ import pytest
 
 from m2a_core.data.packed_cityscapes import STORED_VOID
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.cityscapes_frames import own_car, packed_cityscapes_sources
 from m2a_core.training.targets import CHOICES, IGNORE, OWN_CAR, SURE_CHOICES, make_target
 from test.training.trees import write_packed_cityscapes

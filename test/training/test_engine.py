@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.model import build_model
 from m2a_core.model.backbones.swin import DropPath
 from m2a_core.training.accelerator import Engine

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig
 from m2a_core.training.data_config import BlendConfig, HardNegativeConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig
 from m2a_core.training.datasets import LabelledImage

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_ros.main import main
 from test.harvest.sightings import make_harvest, sighting
 from test.packaging.conftest import ROOT

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig
 from m2a_core.training.idd_lite import held_obstacles, idd_lite_sources, idd_obstacle_sources, read_frame

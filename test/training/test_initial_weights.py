@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from m2a_core.errors import CheckpointError
-from m2a_core.labels.label_set import CAMVID11, LabelSet
+from m2a_core.labels.builtin import CAMVID11
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import build_model
 from m2a_core.training.initial import find_weights, load_by_class, load_related_weights
 from m2a_core.training.weights import save_weights

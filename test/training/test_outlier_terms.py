@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit, softmax
 
 from m2a_core.errors import ConfigError
-from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.config import LossConfig
 from m2a_core.training.contrastive import excess_loss, outlier_loss
 from m2a_core.training.losses import Criterion

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.road_mix import camvid_table, held_frames, mixed_sources
 from m2a_core.training.sources import open_sources

@@ -11,8 +11,8 @@ import pytest
 from pycocotools import mask
 
 from m2a_core.errors import DataError
+from m2a_core.labels.builtin import CITYSCAPES19, STREETHAZARDS12
 from m2a_core.labels.coco import COCO_PANOPTIC133, coco_known
-from m2a_core.labels.label_set import CITYSCAPES19, STREETHAZARDS12
 from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.datasets import FramesOnDisk
 from m2a_core.training.road_sets import cityscapes_sources, streethazards_sources

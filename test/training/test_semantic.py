@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from sklearn.metrics import log_loss
 
-from m2a_core.labels.label_set import CAMVID11, CITYSCAPES19
+from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.training.config import LossConfig
 from m2a_core.training.losses import Criterion
 from m2a_core.training.lovasz import lovasz_loss

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from m2a_core.errors import ConfigError
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import StageConfig, TrainConfig
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.targets import IGNORE, make_target
 
 ROAD, TREE, CAR, PEDESTRIAN = 3, 5, 8, 9

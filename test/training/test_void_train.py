@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.model.mask2anomaly import ModelOutput
 from m2a_core.training.composed import ComposedImage
 from m2a_core.training.config import LossConfig

@@ -13,9 +13,9 @@ from m2a_core.data.own.folder import decoded, list_folder
 from m2a_core.data.own.frames import Listing, OwnFrame, Truth
 from m2a_core.data.packed_cityscapes import ASPECT, STORED_VOID, packed_frames
 from m2a_core.errors import DataError
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.labels.label_file import LabelFile
 from m2a_core.labels.label_map import VOID, LabelValues, read_stored_values
-from m2a_core.labels.label_set import CITYSCAPES19
 
 LAYOUT = """\
 ROOT/leftImg8bit/{train,val}/CITY/NAME_leftImg8bit.png and ROOT/gtFine/{train,val}/CITY/NAME_gtFine_labelIds.png
