@@ -19,7 +19,7 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.harvest.blur import blur, blurred_classes
 from m2a_core.harvest.gallery import FIRST_SHOWN, MOST_SHOWN, picture, write_gallery
 from m2a_core.harvest.server import gallery_server
-from m2a_core.labels.label_set import CAMVID11
+from m2a_core.labels.builtin import CAMVID11
 from test.harvest.harvests import record, write_harvest
 
 CAR, PERSON, ROAD = (CAMVID11.names.index(name) for name in ("car", "pedestrian", "road"))

@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 
 from m2a_core.harvest.folder import Harvest
 from m2a_core.harvest.records import NO_CLUSTER
-from m2a_core.labels.label_set import CITYSCAPES19
+from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_ros.main import main
 from test.harvest.replays import KINDS, drive_past, replayed, road
 from test.replay.bags import raw, write_bag
