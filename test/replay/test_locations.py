@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.extras import install_command
 from m2a_ros.bag.locations import locate
 from test.replay.bags import drive
 
@@ -119,5 +121,5 @@ def test_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
 
 def test_store_without_its_client_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "upath", None)
-    with pytest.raises(ConfigError, match=r"m2a_ros\[cloud\]"):
+    with pytest.raises(ConfigError, match=re.escape(install_command("cloud"))):
         locate(["s3://drives/a.mcap"])

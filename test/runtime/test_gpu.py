@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("cuda.bindings", reason="needs cuda-python")
 
 from m2a_core.errors import EngineError, InferenceError, NoGpuError, RestartNeededError
+from m2a_core.extras import install_command
 from m2a_core.trt import gpu
 from m2a_core.trt.cuda import call
 from m2a_core.trt.gpu import Gpu, find_gpu, gpu_or_reason
@@ -106,5 +108,5 @@ def test_status_of_a_call_decides_what_can_be_done_about_it(cuda, status, kind, 
 
 def test_binding_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    with pytest.raises(NoGpuError, match=r"pip install 'm2a_ros\[trt\]'"):
+    with pytest.raises(NoGpuError, match=re.escape(install_command("trt"))):
         find_gpu(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.errors import EngineError, InferenceError, NoGpuError
+from m2a_core.extras import install_command
 from m2a_core.metrics.parity import Parity
 from m2a_core.ops.native_code import keep_hash, make_own_folder
 from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
@@ -238,7 +240,7 @@ def test_reference_with_objects_in_it_is_refused(engine):
 
 def test_cuda_without_a_gpu_is_a_named_error():
     if importlib.util.find_spec("cuda") is None:
-        with pytest.raises(EngineError, match=r"pip install 'm2a_ros\[trt\]'"):
+        with pytest.raises(EngineError, match=re.escape(install_command("trt"))):
             call("cudaMalloc", 16)
     elif isinstance(gpu_or_reason(0), NoGpuError):
         with pytest.raises(InferenceError, match="cudaMalloc failed: cudaError"):
