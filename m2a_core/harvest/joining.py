@@ -23,7 +23,7 @@ from m2a_core.harvest.records import (
     write_records,
 )
 
-_OPEN_FILES = 128
+OPEN_FILES = 128
 """Files that are merged at a time: a process may not open ten thousand."""
 
 
@@ -80,9 +80,9 @@ def join(folder: Path, files: Sequence[Path], min_cluster: int = MIN_CLUSTER, ma
 def _merged(files: Sequence[Path], work: Path) -> Iterator[ObjectRecord]:
     """Records of all files by id; of equal ids, which one bag has that is given twice, the first."""
     level = 0
-    while len(files) > _OPEN_FILES:
+    while len(files) > OPEN_FILES:
         level += 1
-        groups = [files[start : start + _OPEN_FILES] for start in range(0, len(files), _OPEN_FILES)]
+        groups = [files[start : start + OPEN_FILES] for start in range(0, len(files), OPEN_FILES)]
         files = [work / f"{level}_{number}.parquet" for number in range(len(groups))]
         for file, group in zip(files, groups, strict=True):
             write_records(file, _in_order(group))

@@ -171,7 +171,7 @@ def test_what_is_too_much_to_fit_joins_by_its_neighbours(tmp_path):
 
 
 def test_more_files_than_may_be_open_are_joined(tmp_path, monkeypatch):
-    monkeypatch.setattr("m2a_core.harvest.joining._OPEN_FILES", 3)
+    monkeypatch.setattr("m2a_core.harvest.joining.OPEN_FILES", 3)
     files = []
     for n in range(11):
         files.append(tmp_path / f"{n}.parquet")
