@@ -17,7 +17,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.trt.backend import TENSORRT_RTX, load_backend
 from m2a_core.trt.plugin_build import ensure_plugin
 from m2a_core.trt.source import PRECISIONS, for_parser, read_source
@@ -61,7 +61,7 @@ def list_kernels(graph: Path, precision: str, plugin: Path, architecture: str = 
         architecture: one that TensorRT for RTX builds for.
 
     Raises:
-        EngineError: the graph is not ours, or the build fails.
+        ModelError: the graph is not ours, or the build fails.
     """
     backend = load_backend(TENSORRT_RTX)
     trt, said = backend.trt, []
@@ -79,13 +79,13 @@ def list_kernels(graph: Path, precision: str, plugin: Path, architecture: str = 
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, listener)
     if not parser.parse(for_parser(read_source(graph).for_engine(precision))):
-        raise EngineError(f"{graph}: {parser.get_error(0).desc()}")
+        raise ModelError(f"{graph}: {parser.get_error(0).desc()}")
     config = builder.create_builder_config()
     backend.aim(config, architecture)
     config.max_aux_streams = 0
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if builder.build_serialized_network(network, config) is None:
-        raise EngineError(f"{graph}: {backend.name} {backend.version} cannot build it for {architecture}")
+        raise ModelError(f"{graph}: {backend.name} {backend.version} cannot build it for {architecture}")
     return parse_kernels(said)
 
 

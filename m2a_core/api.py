@@ -169,7 +169,7 @@ def load(
         horizon: look a second time at the road's far end: small objects far away for twice the time.
 
     Raises:
-        EngineError: the bundle is missing, corrupt or does not match its manifest.
+        ModelError: the bundle is missing, corrupt or does not match its manifest.
         ConfigError: the back end is unknown or ``threads`` is below 1.
     """
     return Model(Perception.load(name_or_path, backend, threads, horizon=horizon))

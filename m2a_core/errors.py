@@ -1,5 +1,9 @@
 """Errors a user can act on: every message names the input, what was expected and what to do."""
 
+from __future__ import annotations
+
+from m2a_core.deprecation import old_names
+
 
 class M2aError(Exception):
     """Base of all errors that m2a raises on purpose; the CLI prints them without a traceback.
@@ -23,23 +27,23 @@ class ExportError(M2aError):
     """A model could not be exported, or the exported graph disagrees with its source."""
 
 
-class EngineError(M2aError):
-    """A model bundle (ONNX file, engine, manifest) is missing, corrupt or does not match its manifest."""
+class ModelError(M2aError):
+    """A model cannot be loaded here: its bundle or engine is missing, corrupt or another, or code it needs is."""
 
 
-class NoGpuError(EngineError):
+class NoGpuError(ModelError):
     """No GPU can be used: no binding, no or too old a driver, no permission, no such device."""
 
     exit_code = 3
 
 
-class OtherEngineError(EngineError):
+class OtherEngineError(ModelError):
     """There is an engine, but another one than was asked for: building it anew mends it."""
 
     exit_code = 4
 
 
-class ToleranceError(EngineError):
+class ToleranceError(ModelError):
     """An engine's results are too far from its graph's: building it anew from the same graph mends nothing."""
 
     exit_code = 5
@@ -74,3 +78,6 @@ def one_line(text: str, longest: int = 1000) -> str:
     """
     shown = text if len(text) <= longest else f"{text[:longest]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+__getattr__ = old_names(globals(), {"EngineError": "ModelError"})

@@ -80,7 +80,7 @@ def sides_of(
         The sides, and why back ends were left out, by name.
 
     Raises:
-        EngineError: the bundle is not whole, or a back end that was named cannot run it.
+        ModelError: the bundle is not whole, or a back end that was named cannot run it.
     """
     bundle = load_bundle(model)
     sides: list[Side] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.trt.headers import download_headers
 from m2a_core.trt.plugin_build import find_headers
 
@@ -33,10 +33,10 @@ def tensorrt_headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The machine's, or downloaded ones: 0.2 MB, checked by hash."""
     try:
         return find_headers()
-    except EngineError:
+    except ModelError:
         folder = tmp_path_factory.mktemp("tensorrt_headers")
     try:
         download_headers(folder)
-    except EngineError as error:
+    except ModelError as error:
         pytest.skip(f"no headers of TensorRT here, and {error}")
     return folder

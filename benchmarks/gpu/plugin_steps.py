@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.gpu.record import Row, Skipped
 from benchmarks.gpu.timing import Device
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops.compile import find_nvcc
 from m2a_core.trt.headers import download_headers
 from m2a_core.trt.plugin_build import ensure_plugin, find_headers, identity_of
@@ -34,10 +34,10 @@ def headers_or_skip(scratch: Path) -> Path:
     """
     try:
         return find_headers()
-    except EngineError:
+    except ModelError:
         try:
             download_headers(scratch)
-        except EngineError as error:
+        except ModelError as error:
             raise Skipped(f"no headers of TensorRT here, and {error}") from error
     return scratch
 
@@ -47,7 +47,7 @@ def build_plugin(scratch: Path, device: Device, architecture: int | None) -> tup
 
     Raises:
         Skipped: CMake, nvcc or the headers are missing.
-        EngineError: they do not compile.
+        ModelError: they do not compile.
     """
     headers = headers_or_skip(scratch / "headers")
     nvcc = find_nvcc()
@@ -57,7 +57,7 @@ def build_plugin(scratch: Path, device: Device, architecture: int | None) -> tup
         return emulated_harness(HARNESS, headers, scratch)
     try:
         plugin = ensure_plugin(scratch, headers, architectures=[architecture] if architecture else [])
-    except EngineError as error:
+    except ModelError as error:
         if "install them" in str(error):
             raise Skipped(str(error)) from error
         raise
@@ -65,7 +65,7 @@ def build_plugin(scratch: Path, device: Device, architecture: int | None) -> tup
     command = [nvcc, "-std=c++17", "-O2", "-isystem", headers, HARNESS, "-ldl", "-o", harness]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EngineError(f"{HARNESS.name} does not compile: {done.stderr[-2000:]}")
+        raise ModelError(f"{HARNESS.name} does not compile: {done.stderr[-2000:]}")
     return plugin, harness
 
 

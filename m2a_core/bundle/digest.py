@@ -11,7 +11,7 @@ import json
 import logging
 from typing import Any
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.files import plain
 
 KEY = "digest"
@@ -48,7 +48,7 @@ def require_sealed(data: dict[str, Any], source: str, remedy: str) -> None:
         remedy: what to do about a wrong one.
 
     Raises:
-        EngineError: the digest is not that of the other entries.
+        ModelError: the digest is not that of the other entries.
     """
     if KEY not in data:
         _LOG.warning("%s: has no digest, so damage to thresholds and names would go unnoticed; %s", source, remedy)
@@ -58,7 +58,7 @@ def require_sealed(data: dict[str, Any], source: str, remedy: str) -> None:
     except ValueError:
         holds = False
     if not holds:
-        raise EngineError(
+        raise ModelError(
             f"{source}: the SHA-256 of its content is not the 'digest' that it states: it is damaged or was changed by "
             f"hand; {remedy}"
         )

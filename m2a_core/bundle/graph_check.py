@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m2a_core.contract.plugin import DOMAIN
-from m2a_core.errors import EngineError, quoted
+from m2a_core.errors import ModelError, quoted
 
 MAX_GRAPH_BYTES = 2**31 - 1
 """Protobuf's own limit of a message."""
@@ -74,15 +74,15 @@ def require_whole(graph: bytes, path: Path) -> None:
         path: the file, for messages.
 
     Raises:
-        EngineError: not a protobuf message; tensors in other files, subgraphs, operators of another domain than ONNX's
+        ModelError: not a protobuf message; tensors in other files, subgraphs, operators of another domain than ONNX's
             and m2a's, or such that give other results every time.
     """
     try:
         for kind, number, value in _walk(memoryview(graph)):
             if complaint := _complaint(kind, number, value):
-                raise EngineError(f"{path}: {complaint}")
+                raise ModelError(f"{path}: {complaint}")
     except _Malformed as error:
-        raise EngineError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
+        raise ModelError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
 
 
 def _complaint(kind: str, number: int, value: _Value) -> str | None:

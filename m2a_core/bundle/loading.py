@@ -13,7 +13,7 @@ from pathlib import Path
 from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES, require_whole
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
 from m2a_core.bundle.signing import ANYBODY, Trust, require_signed
-from m2a_core.errors import ConfigError, EngineError, quoted
+from m2a_core.errors import ConfigError, ModelError, quoted
 from m2a_core.files import read_regular
 
 DEFAULT_MODEL = "m2a-edge"
@@ -39,18 +39,18 @@ class ModelBundle:
         """The graph's bytes, checked: what is loaded is what was hashed, also where the file changes meanwhile.
 
         Raises:
-            EngineError: the file is missing, no regular file, has another hash, or is none to run; see `require_whole`.
+            ModelError: the file is missing, no regular file, has another hash, or is none to run; see `require_whole`.
         """
         try:
             graph = read_regular(self.onnx_path, MAX_GRAPH_BYTES)
         except OSError as error:
-            raise EngineError(
+            raise ModelError(
                 f"{self.onnx_path}: the manifest names this graph but there is no such file, or it cannot be read "
                 f"({error.strerror}); export it anew"
             ) from error
         digest = hashlib.sha256(graph).hexdigest()
         if digest != self.manifest.onnx_sha256:
-            raise EngineError(
+            raise ModelError(
                 f"{self.onnx_path}: SHA-256 is {digest}, the manifest says {self.manifest.onnx_sha256}; the file is "
                 "damaged or not the one that was exported: restore it or export the bundle anew"
             )
@@ -94,7 +94,7 @@ def load_bundle(name_or_path: str | Path = DEFAULT_MODEL, trust: Trust = ANYBODY
 
     Raises:
         ConfigError: a signature is required but no key is trusted, or a key cannot be read.
-        EngineError: nothing is there, the manifest does not fit, the graph is missing or has another hash, or the
+        ModelError: nothing is there, the manifest does not fit, the graph is missing or has another hash, or the
             bundle is not signed as it must be.
     """
     directory, asked_file = _locate(name_or_path)
@@ -106,12 +106,12 @@ def load_bundle(name_or_path: str | Path = DEFAULT_MODEL, trust: Trust = ANYBODY
 
     manifest = Manifest.load(manifest_path, check)
     if Path(manifest.onnx_file).name != manifest.onnx_file or not manifest.onnx_file or "\0" in manifest.onnx_file:
-        raise EngineError(
+        raise ModelError(
             f"{directory / FILE_NAME}: onnx.file is {quoted(manifest.onnx_file)}, expected a plain file name"
         )
     onnx_path = directory / manifest.onnx_file
     if asked_file not in (None, manifest.onnx_file):
-        raise EngineError(
+        raise ModelError(
             f"{directory / str(asked_file)}: the manifest beside it describes '{manifest.onnx_file}'; "
             "name the bundle's directory, or export this graph into one of its own"
         )
@@ -139,7 +139,7 @@ def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:
     path = Path(name_or_path)
     if path.suffix == ".onnx":
         if not path.is_file():
-            raise EngineError(f"{path}: no such ONNX file")
+            raise ModelError(f"{path}: no such ONNX file")
         return path.parent, path.name
     if path.is_dir() and (path / FILE_NAME).is_file():
         return path, None
@@ -151,7 +151,7 @@ def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:
                 return place / path, None
     known = sorted({entry.parent.name for place in places for entry in place.glob(f"*/{FILE_NAME}")})
     where = ", ".join(str(place) for place in places if place.is_dir()) or "no engine directory on this machine"
-    raise EngineError(
+    raise ModelError(
         f"model '{name_or_path}': neither a directory with {FILE_NAME} nor a bundle in {where}; "
         f"known bundles: {', '.join(known) or 'none'}"
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
-from m2a_core.errors import ConfigError, EngineError, quoted
+from m2a_core.errors import ConfigError, ModelError, quoted
 from m2a_core.files import json_text, read_regular
 from m2a_core.labels.label_set import LabelSet
 
@@ -135,18 +135,18 @@ class Manifest:
             source: where the text came from, for messages.
 
         Raises:
-            EngineError: not JSON, of another format version, a key missing or unknown, a value of a wrong kind, or
+            ModelError: not JSON, of another format version, a key missing or unknown, a value of a wrong kind, or
                 another digest than the one stated.
         """
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise EngineError(f"{source}: not JSON ({error}); export the bundle anew with `m2a export`") from error
+            raise ModelError(f"{source}: not JSON ({error}); export the bundle anew with `m2a export`") from error
         if not isinstance(data, dict):
-            raise EngineError(f"{source}: expected a JSON object, got {type(data).__name__}")
+            raise ModelError(f"{source}: expected a JSON object, got {type(data).__name__}")
         version = data.get("format_version")
         if version != FORMAT_VERSION:
-            raise EngineError(
+            raise ModelError(
                 f"{source}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; "
                 "export the bundle anew or use the m2a that wrote it"
             )
@@ -155,7 +155,7 @@ class Manifest:
             require_sealed(data, source, _REMEDY)
             return manifest
         except RecursionError as error:
-            raise EngineError(f"{source}: nested too deeply; export the bundle anew with `m2a export`") from error
+            raise ModelError(f"{source}: nested too deeply; export the bundle anew with `m2a export`") from error
 
     @classmethod
     def load(cls, path: Path, check: Callable[[bytes], object] = lambda content: None) -> Manifest:
@@ -166,14 +166,14 @@ class Manifest:
             check: sees the bytes that are read, before anything is made of them.
 
         Raises:
-            EngineError: no such file, or see ``from_json``.
+            ModelError: no such file, or see ``from_json``.
         """
         try:
             content = read_regular(path, MAX_BYTES)
             check(content)
             text = content.decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise EngineError(f"{path}: cannot read the manifest ({error}); a bundle needs {FILE_NAME}") from error
+            raise ModelError(f"{path}: cannot read the manifest ({error}); a bundle needs {FILE_NAME}") from error
         return cls.from_json(text, str(path))
 
 
@@ -194,7 +194,7 @@ class _Reader:
         mean, std = (self._numbers(norm, key, 3, float) for key in ("mean", "std"))
         name = self._value(data, "name", str)
         if not name or name == ".." or name != Path(name).name or not name.isprintable():
-            raise EngineError(f"{self.source}: 'name' is {quoted(name)}, expected one without folders")
+            raise ModelError(f"{self.source}: 'name' is {quoted(name)}, expected one without folders")
         try:
             return Manifest(
                 name=name,
@@ -214,25 +214,25 @@ class _Reader:
                 },
             )
         except ConfigError as error:
-            raise EngineError(f"{self.source}: {error}") from error
+            raise ModelError(f"{self.source}: {error}") from error
 
     def _decision(self, name: str) -> Decision:
         try:
             return Decision(name)
         except ValueError:
             known = ", ".join(decision.value for decision in Decision)
-            raise EngineError(f"{self.source}: 'decision' is {quoted(name)}, this m2a knows {known}") from None
+            raise ModelError(f"{self.source}: 'decision' is {quoted(name)}, this m2a knows {known}") from None
 
     def _labels(self, data: dict[str, Any]) -> LabelSet:
         classes = self._value(data, "classes", list)
         for i, entry in enumerate(classes):
             if not isinstance(entry, dict):
-                raise EngineError(f"{self.source}: labels.classes[{i}] is not an object")
+                raise ModelError(f"{self.source}: labels.classes[{i}] is not an object")
             self._keys(f"labels.classes[{i}].", entry, {"name", "thing", "color"})
         names = tuple(self._value(entry, "name", str) for entry in classes)
         road = data["road"]
         if road is not None and road not in names:
-            raise EngineError(f"{self.source}: labels.road is {road!r}, expected null or one of {list(names)}")
+            raise ModelError(f"{self.source}: labels.road is {road!r}, expected null or one of {list(names)}")
         colors = [self._numbers(entry, "color", 3, int) for entry in classes]
         return LabelSet(
             name=self._value(data, "name", str),
@@ -245,7 +245,7 @@ class _Reader:
     def _keys(self, where: str, data: dict[str, Any], expected: set[str]) -> None:
         missing, unknown = sorted(expected - set(data)), sorted(set(data) - expected)
         if missing or unknown:
-            raise EngineError(
+            raise ModelError(
                 f"{self.source}: keys of '{where or '/'}' do not fit; missing: {missing}, unknown: {unknown}; "
                 "export the bundle anew with `m2a export`"
             )
@@ -260,15 +260,15 @@ class _Reader:
         # JSON writes whole floats as integers; True is an int to Python, never a number here.
         fits = type(value) in (int, float) if kind is float else type(value) is kind
         if not fits:
-            raise EngineError(f"{self.source}: '{key}' is {_shown(value)}, expected {kind.__name__}")
+            raise ModelError(f"{self.source}: '{key}' is {_shown(value)}, expected {kind.__name__}")
         if type(value) is int and abs(value) >= 1 << 63:
-            raise EngineError(f"{self.source}: '{key}' is a number of {value.bit_length()} bits, expected one of 63")
+            raise ModelError(f"{self.source}: '{key}' is a number of {value.bit_length()} bits, expected one of 63")
         return float(value) if kind is float else value
 
     def _numbers(self, data: dict[str, Any], key: str, count: int, kind: type) -> list[Any]:
         values = self._value(data, key, list)
         if len(values) != count:
-            raise EngineError(f"{self.source}: '{key}' is {_shown(values)}, expected {count} numbers")
+            raise ModelError(f"{self.source}: '{key}' is {_shown(values)}, expected {count} numbers")
         return [self._value(dict(enumerate(values)), i, kind) for i in range(count)]  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES
 from m2a_core.bundle.manifest import FILE_NAME as MANIFEST
-from m2a_core.errors import ConfigError, EngineError, quoted
+from m2a_core.errors import ConfigError, ModelError, quoted
 from m2a_core.extras import install_command
 from m2a_core.files import read_regular, write_json
 
@@ -50,7 +50,7 @@ class Trust:
 
         Raises:
             ConfigError: a signature is required but no key is trusted, or a key cannot be read.
-            EngineError: the bundle has no signature where one is required, or one that does not hold.
+            ModelError: the bundle has no signature where one is required, or one that does not hold.
         """
         if self.required and not self.keys:
             raise ConfigError("a signature is required but no key is trusted; name public keys in `trusted_keys`")
@@ -99,11 +99,11 @@ def sign(directory: Path, private: Path) -> dict[str, str]:
 
     Raises:
         ConfigError: the key cannot be read.
-        EngineError: a file cannot be read, or the folder is no bundle.
+        ModelError: a file cannot be read, or the folder is no bundle.
     """
     key = _private_key(private)
     if not (directory / MANIFEST).is_file():
-        raise EngineError(f"{directory}: no bundle, {MANIFEST} is missing; name the folder that `m2a export` wrote")
+        raise ModelError(f"{directory}: no bundle, {MANIFEST} is missing; name the folder that `m2a export` wrote")
     files = {
         path.name: _hash(path)
         for path in sorted(directory.iterdir())
@@ -131,7 +131,7 @@ def verify(directory: Path, trusted: Sequence[Path]) -> dict[str, str]:
 
     Raises:
         ConfigError: a key cannot be read.
-        EngineError: there is no signature, it cannot be read, or it is by no trusted key.
+        ModelError: there is no signature, it cannot be read, or it is by no trusted key.
     """
     try:
         from cryptography.exceptions import InvalidSignature
@@ -149,16 +149,14 @@ def verify(directory: Path, trusted: Sequence[Path]) -> dict[str, str]:
             continue
         return files
     names = ", ".join(str(name) for name in trusted)
-    raise EngineError(
-        f"{path}: not signed by a trusted key ({names}); sign it with `m2a bundle sign`, or trust its key"
-    )
+    raise ModelError(f"{path}: not signed by a trusted key ({names}); sign it with `m2a bundle sign`, or trust its key")
 
 
 def require_files(directory: Path, files: dict[str, str]) -> None:
     """Check the files of a bundle against the hashes that were signed.
 
     Raises:
-        EngineError: one is missing, cannot be read, or is another than was signed.
+        ModelError: one is missing, cannot be read, or is another than was signed.
     """
     for name in files:
         require_signed(directory / name, _hash(directory / name), files)
@@ -168,11 +166,11 @@ def require_signed(path: Path, digest: str, files: dict[str, str]) -> None:
     """Check one file's hash.
 
     Raises:
-        EngineError: the file is not among the signed ones, or is another than was signed.
+        ModelError: the file is not among the signed ones, or is another than was signed.
     """
     if files.get(path.name) != digest:
         what = "is not the file that was signed" if path.name in files else "is not among the signed files"
-        raise EngineError(f"{path}: {what}; restore it, or sign the bundle anew with `m2a bundle sign`")
+        raise ModelError(f"{path}: {what}; restore it, or sign the bundle anew with `m2a bundle sign`")
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
@@ -200,11 +198,11 @@ def _read(path: Path) -> tuple[dict[str, str], bytes]:
             raise ValueError(f"expected format_version {FORMAT_VERSION} and names with SHA-256s")
         return files, base64.b64decode(data["signature"], validate=True)
     except OSError as error:
-        raise EngineError(
+        raise ModelError(
             f"{path}: cannot be read ({error.strerror}), and a signature is required; sign it with `m2a bundle sign`"
         ) from error
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-        raise EngineError(f"{path}: no signature of a bundle ({quoted(str(error))}); sign it anew") from error
+        raise ModelError(f"{path}: no signature of a bundle ({quoted(str(error))}); sign it anew") from error
 
 
 def _is_entry(name: str, digest: object) -> bool:
@@ -215,7 +213,7 @@ def _hash(path: Path) -> str:
     try:
         return hashlib.sha256(read_regular(path, MAX_GRAPH_BYTES)).hexdigest()
     except OSError as error:
-        raise EngineError(f"{path}: cannot be read ({error.strerror}); restore it, or sign the bundle anew") from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); restore it, or sign the bundle anew") from error
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:

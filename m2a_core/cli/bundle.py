@@ -99,14 +99,14 @@ def _seal(directory: Path) -> None:
     from m2a_core.bundle.digest import sealed
     from m2a_core.bundle.manifest import FILE_NAME, MAX_BYTES, Manifest
     from m2a_core.bundle.signing import remove_signature
-    from m2a_core.errors import EngineError
+    from m2a_core.errors import ModelError
     from m2a_core.files import read_regular, write_text
 
     path = directory / FILE_NAME
     try:
         data = json.loads(read_regular(path, MAX_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        raise EngineError(f"{path}: cannot be read as JSON ({error}); name the folder of a bundle") from error
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); name the folder of a bundle") from error
     manifest = Manifest.from_json(json.dumps(sealed(data) if isinstance(data, dict) else data), str(path))
     if remove_signature(directory):
         print("the bundle's signature no longer holds and was removed; sign it anew with `m2a bundle sign`")

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m2a_core.cli.calibration_frames import CalibrationFrame, check_readable, sources
-from m2a_core.errors import ConfigError, DataError, EngineError
+from m2a_core.errors import ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
     from m2a_core.bundle.loading import ModelBundle
@@ -210,7 +210,7 @@ def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
             print("the bundle's signature no longer holds and was removed; sign it anew with `m2a bundle sign`")
         partial_path.replace(path)
     except OSError as error:
-        raise EngineError(
+        raise ModelError(
             f"{path}: cannot be written ({error.strerror}); give --out DIR for a calibrated copy elsewhere"
         ) from error
     return path

@@ -54,7 +54,7 @@ def export_bundle(
 
     Raises:
         ExportError: the graph cannot be made, disagrees with PyTorch, or cannot be written.
-        EngineError: the graph does not load or does not keep its contract.
+        ModelError: the graph does not load or does not keep its contract.
     """
     name = out.resolve().name
     weights_digest = sha256_of(weights)

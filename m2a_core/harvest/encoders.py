@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle
 from m2a_core.contract.io_spec import INPUT
-from m2a_core.errors import EngineError, InferenceError
+from m2a_core.errors import InferenceError, ModelError
 from m2a_core.files import read_regular
 from m2a_core.harvest.appearance import colours, outline
 from m2a_core.harvest.bag_records import Encoder, unit
@@ -74,7 +74,7 @@ class ExternalEncoder:
         """Load it.
 
         Raises:
-            EngineError: the file cannot be read, is no ONNX graph, or takes something else than an image.
+            ModelError: the file cannot be read, is no ONNX graph, or takes something else than an image.
         """
         try:
             data = read_regular(path, _MAX_ONNX_BYTES)
@@ -84,12 +84,12 @@ class ExternalEncoder:
             options.add_session_config_entry("session.load_model_format", "ONNX")
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except (OSError, RuntimeError, ValueError, NotImplementedError) + ort_errors() as error:
-            raise EngineError(f"--encoder {path}: cannot be loaded ({str(error).strip()[:200]})") from error
+            raise ModelError(f"--encoder {path}: cannot be loaded ({str(error).strip()[:200]})") from error
         inputs = self._session.get_inputs()
         shape = list(inputs[0].shape) if inputs else []
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(shape) != 4 or shape[1] != 3:
             found = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-            raise EngineError(f"--encoder {path}: expected one input, float32 [1, 3, H, W], got {found or 'none'}")
+            raise ModelError(f"--encoder {path}: expected one input, float32 [1, 3, H, W], got {found or 'none'}")
         self._size = tuple(side if isinstance(side, int) else _DEFAULT_SIDE for side in shape[2:])
         self._input, self._path = inputs[0].name, path
 
@@ -117,7 +117,7 @@ def create_encoder(bundle: ModelBundle, external: Path | None = None, threads: i
     """The encoder of a harvest: the user's, else the network's features, else appearance where a graph has none.
 
     Raises:
-        EngineError: a file cannot be used.
+        ModelError: a file cannot be used.
     """
     if external is not None:
         return ExternalEncoder(external, threads)
@@ -131,14 +131,14 @@ def encoder_name(bundle: ModelBundle, external: Path | None) -> str:
     """What ``create_encoder`` would make, without loading it: other embeddings have another name.
 
     Raises:
-        EngineError: the file cannot be read.
+        ModelError: the file cannot be read.
     """
     if external is None:
         return f"{NETWORK} {bundle.manifest.onnx_sha256[:12]}"
     try:
         return f"{EXTERNAL} {hashlib.sha256(read_regular(external, _MAX_ONNX_BYTES)).hexdigest()[:12]}"
     except OSError as error:
-        raise EngineError(f"--encoder {external}: cannot be read ({error.strerror or error})") from error
+        raise ModelError(f"--encoder {external}: cannot be read ({error.strerror or error})") from error
 
 
 def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:

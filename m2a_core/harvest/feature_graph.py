@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle
 from m2a_core.contract.io_spec import INPUT
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.runtime.onnx_runtime import ort_errors
 
 BACKBONE = "model.backbone"
@@ -45,7 +45,7 @@ def feature_session(bundle: ModelBundle, threads: int | None) -> ort.InferenceSe
     """A session from ``image`` to the features alone; None in a graph that has none.
 
     Raises:
-        EngineError: the graph cannot be read.
+        ModelError: the graph cannot be read.
     """
     try:
         model = onnx.load_from_string(bundle.read_graph())
@@ -61,7 +61,7 @@ def feature_session(bundle: ModelBundle, threads: int | None) -> ort.InferenceSe
     # Errors of protobuf, ONNX and ONNX Runtime share no base class narrower than these.
     except (ValueError, RuntimeError, NotImplementedError) + ort_errors() as error:
         reason = str(error).strip()[:200]
-        raise EngineError(f"{bundle.onnx_path}: cannot be cut at its features ({reason}); export it anew") from error
+        raise ModelError(f"{bundle.onnx_path}: cannot be cut at its features ({reason}); export it anew") from error
 
 
 def _backbone_maps(model: onnx.ModelProto, masks: str) -> list[str]:

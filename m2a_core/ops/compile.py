@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder
 
 CSRC = Path(__file__).resolve().parent / "csrc"
@@ -37,11 +37,11 @@ def build_cuda(capability: tuple[int, int], cache: Path = CACHE) -> Path:
         A shared object.
 
     Raises:
-        EngineError: no CUDA compiler, or it refused; its own words are in the message.
+        ModelError: no CUDA compiler, or it refused; its own words are in the message.
     """
     nvcc = find_nvcc()
     if nvcc is None:
-        raise EngineError("deformable attention on this GPU needs nvcc: install the CUDA toolkit or add it to PATH")
+        raise ModelError("deformable attention on this GPU needs nvcc: install the CUDA toolkit or add it to PATH")
     target = f"sm_{capability[0]}{capability[1]}"
     command = [str(nvcc), *_CUDA_FLAGS, f"-arch={target}"]
     return compile_once(command, CSRC / "deform_attn.cu", f"deform_attn-{target}", cache)
@@ -58,11 +58,11 @@ def build_host(cache: Path = CACHE, flags: tuple[str, ...] = ()) -> Path:
         A shared object.
 
     Raises:
-        EngineError: no C++ compiler, or it refused.
+        ModelError: no C++ compiler, or it refused.
     """
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
-        raise EngineError("the host build of deformable attention needs a C++17 compiler: install g++")
+        raise ModelError("the host build of deformable attention needs a C++17 compiler: install g++")
     return compile_once([compiler, *_HOST_FLAGS, *flags], CSRC / "deform_attn_host.cpp", "deform_attn-host", cache)
 
 
@@ -79,7 +79,7 @@ def compile_once(command: list[str], source: Path, name: str, cache: Path) -> Pa
         ``cache/name-<hash>.so``.
 
     Raises:
-        EngineError: the compiler failed, or the cache cannot be written, or by others, too.
+        ModelError: the compiler failed, or the cache cannot be written, or by others, too.
     """
     version = subprocess.run([command[0], "--version"], capture_output=True, check=False).stdout
     content = [" ".join(command).encode(), version, *(path.read_bytes() for path in sorted(source.parent.iterdir()))]
@@ -90,17 +90,17 @@ def compile_once(command: list[str], source: Path, name: str, cache: Path) -> Pa
         make_own_folder(cache)
         handle, partial = tempfile.mkstemp(suffix=".so", dir=cache)
     except OSError as error:
-        raise EngineError(f"'{cache}': cannot be written ({error.strerror}); compiled code is kept there") from error
+        raise ModelError(f"'{cache}': cannot be written ({error.strerror}); compiled code is kept there") from error
     os.close(handle)
     try:
         done = subprocess.run([*command, str(source), "-o", partial], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise EngineError(f"'{source.name}': {Path(command[0]).name} failed: {done.stderr.strip()[-2000:]}")
+            raise ModelError(f"'{source.name}': {Path(command[0]).name} failed: {done.stderr.strip()[-2000:]}")
         # Two processes may compile at once; each then finds a whole file.
         os.replace(partial, result)
         keep_hash(result)
     except OSError as error:
-        raise EngineError(f"'{cache}': cannot be written ({error.strerror}); compiled code is kept there") from error
+        raise ModelError(f"'{cache}': cannot be written ({error.strerror}); compiled code is kept there") from error
     finally:
         Path(partial).unlink(missing_ok=True)
     return result

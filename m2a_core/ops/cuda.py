@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops.arguments import checked_shapes
 from m2a_core.ops.compile import build_cuda
 from m2a_core.ops.kernel_library import KernelLibrary, supported
@@ -89,6 +89,6 @@ def compiled_library(capability: tuple[int, int]) -> KernelLibrary | None:
     """The kernels built for a compute capability, once a process; None, with a warning, where that fails."""
     try:
         return KernelLibrary(build_cuda(capability))
-    except EngineError as error:
+    except ModelError as error:
         warnings.warn(f"{error}; PyTorch's own operators serve instead, which is slower", stacklevel=2)
         return None

@@ -34,7 +34,7 @@ class KernelLibrary:
         """Load it.
 
         Raises:
-            EngineError: others than this user and root can write it.
+            ModelError: others than this user and root can write it.
         """
         self._library = ctypes.CDLL(str(require_own(path)))
         call, pointer = ctypes.POINTER(_Call), ctypes.c_void_p

@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.files import read_regular, write_text
 
 MAX_BYTES = 1 << 30
@@ -28,19 +28,19 @@ def require_own(library: Path) -> Path:
         Its path without symbolic links, which is the one to load.
 
     Raises:
-        EngineError: it is missing, no regular file, or somebody else can change or replace it.
+        ModelError: it is missing, no regular file, or somebody else can change or replace it.
     """
     try:
         path = library.resolve(strict=True)
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise EngineError(f"{library}: not a regular file; name a compiled library")
+            raise ModelError(f"{library}: not a regular file; name a compiled library")
         _require(path, status, may_be_sticky=False)
         for folder in path.parents:
             # In folders such as /tmp, everybody writes, but renames and deletes what is his alone.
             _require(folder, folder.stat(), may_be_sticky=folder != path.parent)
     except OSError as error:
-        raise EngineError(f"{library}: cannot be read ({error.strerror}); it is a library to load") from error
+        raise ModelError(f"{library}: cannot be read ({error.strerror}); it is a library to load") from error
     return path
 
 
@@ -58,7 +58,7 @@ def is_as_built(library: Path) -> bool:
     """Whether a library is the one that was built here, by the hash written down then.
 
     Raises:
-        EngineError: it is there, but somebody else can change it; see `require_own`.
+        ModelError: it is there, but somebody else can change it; see `require_own`.
     """
     if not library.is_file():
         return False
@@ -86,13 +86,13 @@ def make_own_folder(folder: Path) -> None:
 def _require(path: Path, status: os.stat_result, may_be_sticky: bool) -> None:
     user = os.geteuid()
     if status.st_uid not in (0, user):
-        raise EngineError(
+        raise ModelError(
             f"{path}: belongs to user {status.st_uid}, and code is loaded of user {user} and root alone; delete what "
             "is there, or set HOME to a folder of your own"
         )
     is_shared = status.st_mode & _OTHERS and not (may_be_sticky and status.st_mode & stat.S_ISVTX)
     if is_shared:
-        raise EngineError(
+        raise ModelError(
             f"{path}: others than its owner can write it (mode {stat.S_IMODE(status.st_mode):o}), so code from it is "
             f"not loaded; chmod go-w '{path}' after making sure of what is in it"
         )

@@ -70,7 +70,7 @@ class Perception:
             trust: see ``load_bundle``.
 
         Raises:
-            EngineError: the bundle is missing, corrupt or does not match its manifest.
+            ModelError: the bundle is missing, corrupt or does not match its manifest.
             ConfigError: the back end is unknown or ``threads`` is below 1.
         """
         bundle = load_bundle(name_or_path, trust)

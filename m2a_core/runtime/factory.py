@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from m2a_core.bundle.loading import ModelBundle
-from m2a_core.errors import ConfigError, EngineError, InferenceError
+from m2a_core.errors import ConfigError, InferenceError, ModelError
 from m2a_core.runtime.base import Runtime
 
 BACKENDS = (
@@ -35,7 +35,7 @@ def create_runtime(
 
     Raises:
         ConfigError: the back end is unknown or ``threads`` is below 1.
-        EngineError: the graph cannot be loaded or does not keep the contract of ``io_spec``.
+        ModelError: the graph cannot be loaded or does not keep the contract of ``io_spec``.
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads: expected at least 1, got {threads}")
@@ -76,11 +76,11 @@ def create_runtime_or_fall_back(
         The runtime and the name of the back end that it is of.
 
     Raises:
-        ConfigError, EngineError, InferenceError: see ``create_runtime``; of the last back end tried.
+        ConfigError, ModelError, InferenceError: see ``create_runtime``; of the last back end tried.
     """
     try:
         return create_runtime(bundle, backend, threads, device=device), backend
-    except (EngineError, InferenceError) as error:
+    except (ModelError, InferenceError) as error:
         if fallback in ("", backend):
             raise
         warn(f"FALLING BACK from {backend} to {fallback}, which may be many times slower: {error}")

@@ -18,7 +18,7 @@ import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle, shipped_frames
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import EngineError, InferenceError, RestartNeededError, ToleranceError
+from m2a_core.errors import InferenceError, ModelError, RestartNeededError, ToleranceError
 from m2a_core.images import read_image
 from m2a_core.metrics.parity import TOLERANCES, compare
 from m2a_core.preprocess import Letterbox
@@ -58,13 +58,13 @@ class OnnxProviderRuntime:
             device: index of the GPU.
 
         Raises:
-            EngineError: this ONNX Runtime has no such provider, it does not load, or not the graph.
+            ModelError: this ONNX Runtime has no such provider, it does not load, or not the graph.
             ToleranceError: results are too far from those of ONNX Runtime's own provider for CPUs.
         """
         name = PROVIDER_NAMES[backend]
         available = ort.get_available_providers()
         if name not in available:
-            raise EngineError(
+            raise ModelError(
                 f"back end {backend}: the installed onnxruntime {ort.__version__} has no {name} (it has "
                 f"{', '.join(available)}). The packages are one Python module, so: pip uninstall onnxruntime, then pip "
                 f"install {_PACKAGES[backend]}"
@@ -76,7 +76,7 @@ class OnnxProviderRuntime:
         try:
             used = self._runtime.providers
             if name not in used:
-                raise EngineError(
+                raise ModelError(
                     f"back end {backend}: {name} does not load, ONNX Runtime would use {', '.join(used)}; what it "
                     f"printed names the missing library. On a GPU it takes CUDA and cuDNN of the versions that this "
                     f"{_PACKAGES[backend]} was made for, TensorRT's libraries for its provider, and a driver that fits"

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from m2a_core.bundle.loading import ModelBundle
 from m2a_core.contract.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
 from m2a_core.contract.network_output import NetworkOutput, require_finite
-from m2a_core.errors import EngineError, InferenceError
+from m2a_core.errors import InferenceError, ModelError
 from m2a_core.runtime.base import Done
 from m2a_core.types import check_array
 
@@ -32,7 +32,7 @@ class OnnxRuntime:
     """Runs a bundle's ONNX graph; results repeat bit for bit for a given number of threads.
 
     Raises:
-        EngineError: the file is no valid graph, or its tensors are not those of ``io_spec`` and the manifest.
+        ModelError: the file is no valid graph, or its tensors are not those of ``io_spec`` and the manifest.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class OnnxRuntime:
             )
         # ONNX Runtime's load errors share no base class narrower than these.
         except (RuntimeError, ValueError, NotImplementedError) + ort_errors() as error:
-            raise EngineError(
+            raise ModelError(
                 f"{bundle.onnx_path}: ONNX Runtime {ort.__version__} cannot load the graph "
                 f"({_first_line(error)}); export it anew with `m2a export` or update onnxruntime"
             ) from error
@@ -92,7 +92,7 @@ class OnnxRuntime:
 
     def _run(self, images: np.ndarray, raw: bool) -> list[NetworkOutput]:
         if raw and not self._raw:
-            raise EngineError(
+            raise ModelError(
                 f"{self._path}: the graph has no outputs {[s.name for s in RAW_OUTPUTS]}; export it anew to get them"
             )
         names = [spec.name for spec in OUTPUTS + (self._raw if raw else ())]
@@ -115,14 +115,14 @@ class OnnxRuntime:
             shape = [sizes[axis] for axis in spec.shape]
             arg = tensors.get(spec.name)
             if arg is None:
-                raise EngineError(
+                raise ModelError(
                     f"{self._path}: no {kind} named '{spec.name}' ({spec.meaning}); the graph has {sorted(tensors)}. "
                     "It is not an m2a graph: export one with `m2a export`"
                 )
             # A graph for batches calls its first axis by a name.
             found_shape = [1, *arg.shape[1:]] if arg.shape and isinstance(arg.shape[0], str) else list(arg.shape)
             if arg.type != _ORT_DTYPES[spec.dtype] or found_shape != shape:
-                raise EngineError(
+                raise ModelError(
                     f"{self._path}: {kind} '{spec.name}' is {arg.type} {arg.shape}, the manifest and the contract "
                     f"expect {_ORT_DTYPES[spec.dtype]} {shape}; the manifest belongs to another graph: export anew"
                 )

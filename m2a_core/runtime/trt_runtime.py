@@ -13,7 +13,7 @@ import numpy as np
 from m2a_core.bundle.loading import ModelBundle, sha256_of
 from m2a_core.bundle.signing import require_signed
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops.native_code import require_own
 from m2a_core.runtime.base import Pending
 from m2a_core.trt.engine import TensorRtEngine
@@ -42,7 +42,7 @@ class TensorRtRuntime:
             device: index of the GPU.
 
         Raises:
-            EngineError: the engine is missing, damaged, of another graph, back end, plugin or GPU, or out of tolerance;
+            ModelError: the engine is missing, damaged, of another graph, back end, plugin or GPU, or out of tolerance;
                 where signatures are asked for, it is neither signed nor only this user's and root's to write.
         """
         path = engine or default_engine(bundle.onnx_path)
@@ -53,7 +53,7 @@ class TensorRtRuntime:
             require_signed(path, sha256_of(path), bundle.signed)
         key = load_checked(path).key
         if key.onnx_sha256 != bundle.manifest.onnx_sha256 or key.backend != backend:
-            raise EngineError(
+            raise ModelError(
                 f"{path}: built by {key.backend} from the graph with SHA-256 {key.onnx_sha256[:12]}..., wanted "
                 f"{backend} and {bundle.manifest.onnx_sha256[:12]}... of {bundle.onnx_path}; build it with "
                 "`m2a build-engine`"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from m2a_core.bundle.loading import load_bundle
-from m2a_core.errors import CheckpointError, EngineError
+from m2a_core.errors import CheckpointError, ModelError
 
 _CLASS_HEAD = "transformer_decoder.class_head."
 
@@ -27,7 +27,7 @@ def find_weights(name_or_path: str, beside: Path) -> Path:
         return path
     try:
         bundle = load_bundle(name_or_path)
-    except EngineError as error:
+    except ModelError as error:
         raise CheckpointError(f"initial weights '{name_or_path}': no file {path}, and no bundle ({error})") from error
     return bundle.onnx_path.with_suffix(".safetensors")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_NAMESPACE, PLUGIN_VERSION
-from m2a_core.errors import ConfigError, EngineError, NoGpuError
+from m2a_core.errors import ConfigError, ModelError, NoGpuError
 from m2a_core.extras import install_command
 from m2a_core.ops.native_code import require_own
 from m2a_core.trt.gpu import Gpu
@@ -63,16 +63,16 @@ class Backend:
         """Register our plugin; where the process has one already, that one stays.
 
         Raises:
-            EngineError: the library is missing, can be written by others than this user and root, does not load or
+            ModelError: the library is missing, can be written by others than this user and root, does not load or
                 holds no such plugin.
         """
         if not library.is_file():
-            raise EngineError(f"{library}: no such plugin library; leave it out to have it built, or name another")
+            raise ModelError(f"{library}: no such plugin library; leave it out to have it built, or name another")
         if self.creator() is not None:
             return
         handle = self.trt.get_plugin_registry().load_library(str(require_own(library)))
         if handle is None or self.creator() is None:
-            raise EngineError(
+            raise ModelError(
                 f"{library}: {self.name} {self.version} does not load plugin {OP_TYPE} version {PLUGIN_VERSION} from "
                 f"it ({self.take_errors()}); build the plugin anew on this machine"
             )
@@ -131,7 +131,7 @@ def load_backend(name: str) -> Backend:
 
     Raises:
         ConfigError: another name.
-        EngineError: it is not installed, or does not load.
+        ModelError: it is not installed, or does not load.
     """
     if name not in BACKENDS:
         raise ConfigError(f"back end '{name}': expected one of {', '.join(BACKENDS)}")
@@ -141,10 +141,10 @@ def load_backend(name: str) -> Backend:
         trt = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
-            raise EngineError(f"{name} is installed but cannot be imported ({error})") from error
-        raise EngineError(f"{name} is not installed: {_INSTALL[name]}") from error
+            raise ModelError(f"{name} is installed but cannot be imported ({error})") from error
+        raise ModelError(f"{name} is not installed: {_INSTALL[name]}") from error
     except ImportError as error:
-        raise EngineError(f"{name} is installed but cannot be imported ({error})") from error
+        raise ModelError(f"{name} is installed but cannot be imported ({error})") from error
     return Backend(name, trt)
 
 

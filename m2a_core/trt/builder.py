@@ -16,7 +16,7 @@ from m2a_core.bundle.loading import sha256_of
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_VERSION
-from m2a_core.errors import ConfigError, EngineError, OtherEngineError, ToleranceError
+from m2a_core.errors import ConfigError, ModelError, OtherEngineError, ToleranceError
 from m2a_core.metrics.parity import TOLERANCES, Parity, Tolerance, compare
 from m2a_core.preprocess import Letterbox
 from m2a_core.trt.backend import TENSORRT, TENSORRT_RTX, Backend, load_backend
@@ -82,7 +82,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
 
     Raises:
         ConfigError: the request does not fit the graph, the back end or the machine.
-        EngineError: the graph is not ours, an engine of another key is there, the build fails, or its result is out of
+        ModelError: the graph is not ours, an engine of another key is there, the build fails, or its result is out of
             tolerance; what was there stays.
     """
     if not request.frames:
@@ -155,7 +155,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
         for path_of in (reference_path, Path, manifest_path):
             path_of(staged).replace(path_of(request.out))
     except OSError as error:
-        raise EngineError(f"{request.out}: cannot write the engine ({error})") from error
+        raise ModelError(f"{request.out}: cannot write the engine ({error})") from error
     finally:
         for path_of in (reference_path, Path, manifest_path):
             path_of(staged).unlink(missing_ok=True)
@@ -193,14 +193,14 @@ def _make_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:
-        raise EngineError(f"{out}: cannot write the engine ({error})") from error
+        raise ModelError(f"{out}: cannot write the engine ({error})") from error
 
 
 def headers_for(backend: Backend, say: Callable[[str], None]) -> Path:
     """TensorRT's headers; fetched where they are missing and cannot be expected, as TensorRT for RTX is a wheel."""
     try:
         return find_headers()
-    except EngineError:
+    except ModelError:
         if backend.name != TENSORRT_RTX:
             raise
     say(f"no headers of TensorRT here: fetching them (0.2 MB, hash checked) to {DOWNLOADED_HEADERS} ...")

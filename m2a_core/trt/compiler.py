@@ -10,7 +10,7 @@ from typing import Any
 
 from m2a_core.contract.io_spec import INPUT
 from m2a_core.contract.plugin import OP_TYPE
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.files import replaced
 from m2a_core.trt.backend import TENSORRT_RTX, Backend
 from m2a_core.trt.progress import progress_monitor
@@ -61,13 +61,13 @@ def compile_engine(
         timing_cache: kept between builds; None where there is no GPU to take times on.
 
     Raises:
-        EngineError: the graph is refused, the plugin is missing or refuses it, or the build fails.
+        ModelError: the graph is refused, the plugin is missing or refuses it, or the build fails.
         KeyboardInterrupt: the user ended the build.
     """
     trt = backend.trt
     builder = trt.Builder(backend.logger)
     if builder is None:
-        raise EngineError(f"{backend.name} {backend.version}: no builder ({backend.take_errors()})")
+        raise ModelError(f"{backend.name} {backend.version}: no builder ({backend.take_errors()})")
     # Where the flag is gone, there is nothing but strong typing.
     typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if typed is None else 1 << int(typed))
@@ -77,14 +77,14 @@ def compile_engine(
     if not parser.parse(graph):
         found = [parser.get_error(i) for i in range(parser.num_errors)]
         reasons = "; ".join(dict.fromkeys(f"{e.node_name()} ({e.node_operator()}): {e.desc()}" for e in found))
-        raise EngineError(
+        raise ModelError(
             f"{backend.name} {backend.version} does not take the graph: {reasons or backend.take_errors()}; "
             f"is plugin {OP_TYPE} of {plugin} the one that this graph needs?"
         )
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     replaced = tuple(layer.name for layer in layers if layer.type == trt.LayerType.PLUGIN_V3)
     if len(replaced) != len(plugin_nodes):
-        raise EngineError(
+        raise ModelError(
             f"{len(plugin_nodes)} nodes of the graph are {OP_TYPE} but {backend.name} made {len(replaced)} layers of "
             "the plugin; nothing was written"
         )
@@ -105,7 +105,7 @@ def compile_engine(
     if monitor.interrupted:
         raise KeyboardInterrupt
     if serialised is None:
-        raise EngineError(
+        raise ModelError(
             f"{backend.name} {backend.version} cannot build the engine for {target.architecture} in "
             f"{target.precision}: {backend.take_errors()}"
         )
@@ -118,17 +118,17 @@ def check_precision(backend: Backend, precision: str, architecture: str) -> None
     """Refuse what a platform is known not to do, before minutes are spent on it.
 
     Raises:
-        EngineError: naming precision and architecture.
+        ModelError: naming precision and architecture.
     """
     generation = int(architecture[2:])
     # TensorRT for RTX has no single-precision matrix product for Turing; INT8 tensor cores came with it.
     if backend.name == TENSORRT_RTX and generation < 80 and precision == "fp32":
-        raise EngineError(
+        raise ModelError(
             f"precision fp32: {backend.name} {backend.version} has no single-precision products for {architecture}; "
             "build with --precision fp16"
         )
     if precision == "int8" and generation < 72:
-        raise EngineError(f"precision int8: {architecture} has no INT8 tensor cores; build with --precision fp16")
+        raise ModelError(f"precision int8: {architecture} has no INT8 tensor cores; build with --precision fp16")
 
 
 def _add_profiles(builder: Any, config: Any, target: Target) -> None:

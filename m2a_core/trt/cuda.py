@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import EngineError, InferenceError, M2aError, NoGpuError, RestartNeededError
+from m2a_core.errors import InferenceError, M2aError, ModelError, NoGpuError, RestartNeededError
 from m2a_core.extras import install_command
 
 _LOG = logging.getLogger("m2a.trt")
@@ -44,7 +44,7 @@ def call(function: str, *arguments: Any) -> Any:
 
     Raises:
         NoGpuError: no binding.
-        EngineError: out of GPU memory.
+        ModelError: out of GPU memory.
         RestartNeededError: the process has lost the GPU.
         InferenceError: it failed otherwise.
     """
@@ -59,7 +59,7 @@ def call(function: str, *arguments: Any) -> Any:
         # Else TensorRT, which asks for it, would take it for a failure of its own.
         runtime.cudaGetLastError()
         if name == "cudaErrorMemoryAllocation":
-            raise EngineError(f"{function}: out of GPU memory; close what else uses it, or build for smaller batches")
+            raise ModelError(f"{function}: out of GPU memory; close what else uses it, or build for smaller batches")
         raise InferenceError(f"{function} failed: {name}; a GPU and a driver that fits the CUDA runtime are needed")
     return values[0] if len(values) == 1 else tuple(values) or None
 
@@ -107,7 +107,7 @@ class Buffer:
         self._address = 0
         try:
             self._address = int(call("cudaMallocHost", self.bytes))
-        except (EngineError, InferenceError):
+        except (ModelError, InferenceError):
             self.close()
             raise
         memory = (ctypes.c_char * self.bytes).from_address(self._address)

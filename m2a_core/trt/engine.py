@@ -13,7 +13,7 @@ import numpy as np
 
 from m2a_core.contract.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput, require_finite
-from m2a_core.errors import EngineError, InferenceError, NoGpuError
+from m2a_core.errors import InferenceError, ModelError, NoGpuError
 from m2a_core.trt.backend import Backend, load_backend
 from m2a_core.trt.cuda import Buffer, call, constant, release
 from m2a_core.trt.engine_manifest import EngineManifest, gpu_text, load_checked
@@ -43,7 +43,7 @@ class TensorRtEngine:
             device: index of the GPU.
 
         Raises:
-            EngineError: a file is damaged, or the engine is for another plugin, TensorRT or GPU; out of GPU memory.
+            ModelError: a file is damaged, or the engine is for another plugin, TensorRT or GPU; out of GPU memory.
         """
         self.path = path
         self.manifest = load_checked(path)
@@ -142,7 +142,7 @@ class TensorRtEngine:
         self._runtime = trt.Runtime(self._backend.logger)
         self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
         if self._engine is None:
-            raise EngineError(
+            raise ModelError(
                 f"{self.path}: {key.backend} {key.version} does not load the engine ({self._backend.take_errors()}); "
                 "build it anew on this machine with `m2a build-engine --rebuild`"
             )
@@ -150,7 +150,7 @@ class TensorRtEngine:
         found = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
         missing = {spec.name for spec in (INPUT, *OUTPUTS)} - found
         if missing:
-            raise EngineError(f"{self.path}: no tensors {sorted(missing)} in the engine; build it anew")
+            raise ModelError(f"{self.path}: no tensors {sorted(missing)} in the engine; build it anew")
         for name in found:
             shape = (key.batches[-1], *tuple(engine.get_tensor_shape(name))[1:])
             self._buffers[name] = Buffer(shape, np.dtype(trt.nptype(engine.get_tensor_dtype(name))))
@@ -160,7 +160,7 @@ class TensorRtEngine:
         for profile, batch in enumerate(key.batches):
             context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
             if context is None:
-                raise EngineError(
+                raise ModelError(
                     f"{self.path}: no execution context ({self._backend.take_errors()}); is the GPU's memory full?"
                 )
             lane = Lane(self._backend, context, batch)
@@ -206,7 +206,7 @@ def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str,
         gpu: the GPU here, or why there is none.
 
     Raises:
-        EngineError: naming every difference.
+        ModelError: naming every difference.
     """
     key = manifest.key
     differences = []
@@ -224,5 +224,5 @@ def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str,
         here = gpu_text(gpu.name, gpu.memory >> 20)
         differences.append(f"its kernels were chosen on {gpu_text(key.gpu, key.gpu_memory)}, the GPU here is {here}")
     if differences:
-        raise EngineError(f"{path}: this engine cannot run here: {'; '.join(differences)}. Build it on this machine "
+        raise ModelError(f"{path}: this engine cannot run here: {'; '.join(differences)}. Build it on this machine "
                           "with `m2a build-engine --rebuild`")  # fmt: skip

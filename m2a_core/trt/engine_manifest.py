@@ -13,7 +13,7 @@ from typing import Any
 
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.bundle.loading import sha256_of
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.files import json_text
 from m2a_core.metrics.parity import Parity
 
@@ -110,29 +110,29 @@ class EngineManifest:
         """Write atomically: a crash leaves the old manifest or the new one.
 
         Raises:
-            EngineError: it cannot be written.
+            ModelError: it cannot be written.
         """
         staged = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             staged.write_text(self.to_json(), encoding="utf-8")
             staged.replace(path)
         except OSError as error:
-            raise EngineError(f"{path}: cannot write the engine's manifest ({error})") from error
+            raise ModelError(f"{path}: cannot write the engine's manifest ({error})") from error
 
     @classmethod
     def load(cls, path: Path) -> EngineManifest:
         """Read a manifest.
 
         Raises:
-            EngineError: missing, not JSON, of another format version, a key missing, unknown or of a wrong kind.
+            ModelError: missing, not JSON, of another format version, a key missing, unknown or of a wrong kind.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise EngineError(f"{path}: cannot read the engine's manifest ({error}); {_REBUILD}") from error
+            raise ModelError(f"{path}: cannot read the engine's manifest ({error}); {_REBUILD}") from error
         version = data.get("format_version") if isinstance(data, dict) else None
         if version != FORMAT_VERSION:
-            raise EngineError(f"{path}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; {_REBUILD}")
+            raise ModelError(f"{path}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; {_REBUILD}")
         stated = dict(data)
         try:
             del data["format_version"]
@@ -147,11 +147,11 @@ class EngineManifest:
                 _number(data["device_memory"])
             manifest = cls(key=EngineKey(**key), parity=parity, plugin_layers=layers, verified_batches=verified, **data)
         except (TypeError, KeyError, AttributeError) as error:
-            raise EngineError(f"{path}: keys do not fit ({error}); {_REBUILD}") from error
+            raise ModelError(f"{path}: keys do not fit ({error}); {_REBUILD}") from error
         texts = [f for f in (*asdict(manifest.key).items(), *vars(manifest).items()) if f[0] not in _NO_TEXT]
         wrong = [name for name, value in texts if not isinstance(value, str)]
         if wrong or manifest.verification not in (VERIFIED, NOT_VERIFIED):
-            raise EngineError(f"{path}: {wrong or 'verification'} is not what an engine's manifest holds; {_REBUILD}")
+            raise ModelError(f"{path}: {wrong or 'verification'} is not what an engine's manifest holds; {_REBUILD}")
         require_sealed(stated, str(path), _REBUILD)
         return manifest
 
@@ -182,18 +182,18 @@ def load_checked(engine: Path) -> EngineManifest:
     """Read an engine's manifest and verify the files' SHA-256, before anything of the engine is looked at.
 
     Raises:
-        EngineError: a file is missing, cut short or another one than the manifest describes.
+        ModelError: a file is missing, cut short or another one than the manifest describes.
     """
     if not engine.is_file():
-        raise EngineError(f"{engine}: no such engine; build it on this machine with `m2a build-engine`")
+        raise ModelError(f"{engine}: no such engine; build it on this machine with `m2a build-engine`")
     manifest = EngineManifest.load(manifest_path(engine))
     expected = {engine: manifest.engine_sha256, reference_path(engine): manifest.reference_sha256}
     for path, digest in expected.items():
         if not path.is_file():
-            raise EngineError(f"{path}: the engine's manifest needs this file but there is none; {_REBUILD}")
+            raise ModelError(f"{path}: the engine's manifest needs this file but there is none; {_REBUILD}")
         found = sha256_of(path)
         if found != digest:
-            raise EngineError(
+            raise ModelError(
                 f"{path}: SHA-256 is {found}, the manifest says {digest}; the file is cut short, damaged or another "
                 f"one: {_REBUILD}"
             )

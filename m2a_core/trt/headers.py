@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from m2a_core.errors import EngineError, M2aError
+from m2a_core.errors import M2aError, ModelError
 
 REQUIREMENT = "kernel-lens==2.0.1 --hash=sha256:07cc714e8b5e7f34b672f7c7fad93febe7c747be5837ba276b1527370134ffe0\n"
 _INSIDE = "kernel_lens/include/tensorrt/"
@@ -30,7 +30,7 @@ def download_headers(folder: Path) -> list[Path]:
         The headers.
 
     Raises:
-        EngineError: pip could not download the wheel, or it is another one than expected.
+        ModelError: pip could not download the wheel, or it is another one than expected.
     """
     with tempfile.TemporaryDirectory() as scratch:
         wanted = Path(scratch) / "requirements.txt"
@@ -39,7 +39,7 @@ def download_headers(folder: Path) -> list[Path]:
         done = subprocess.run([*command, "-r", str(wanted)], capture_output=True, text=True, check=False)
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
-            raise EngineError(f"TensorRT's headers could not be downloaded: {done.stderr.strip()[-1000:]}")
+            raise ModelError(f"TensorRT's headers could not be downloaded: {done.stderr.strip()[-1000:]}")
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         with zipfile.ZipFile(wheels[0]) as wheel:

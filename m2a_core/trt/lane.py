@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from m2a_core.errors import EngineError, InferenceError, RestartNeededError
+from m2a_core.errors import InferenceError, ModelError, RestartNeededError
 from m2a_core.trt.backend import Backend
 from m2a_core.trt.cuda import call, constant, release, require_alive
 
@@ -48,7 +48,7 @@ class Lane:
             self._graph = self._capture(stream)
         except RestartNeededError:
             raise
-        except (EngineError, InferenceError) as error:
+        except (ModelError, InferenceError) as error:
             _LOG.warning("batch %d runs without a CUDA graph: it cannot be captured (%s)", self.batch, error)
 
     def run(self, stream: Any) -> None:

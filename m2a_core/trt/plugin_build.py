@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops.compile import CACHE, CSRC, find_nvcc
 from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder
 
@@ -47,16 +47,16 @@ def ensure_plugin(
         Path of ``libm2a_trt_plugin.so``.
 
     Raises:
-        EngineError: CMake, the CUDA compiler or the headers are missing, or the build failed; its words are in the
+        ModelError: CMake, the CUDA compiler or the headers are missing, or the build failed; its words are in the
             message.
     """
     headers = find_headers() if headers is None else headers
     if not (headers / _HEADER).is_file():
-        raise EngineError(f"'{headers}': expected TensorRT's headers there, found no {_HEADER}")
+        raise ModelError(f"'{headers}': expected TensorRT's headers there, found no {_HEADER}")
     nvcc, cmake = find_nvcc(), shutil.which("cmake")
     missing = [name for name, found in (("nvcc (CUDA toolkit)", nvcc), ("cmake", cmake)) if found is None]
     if nvcc is None or cmake is None:
-        raise EngineError(f"the TensorRT plugin is built from source and needs {' and '.join(missing)}: install them")
+        raise ModelError(f"the TensorRT plugin is built from source and needs {' and '.join(missing)}: install them")
     targets = ";".join(str(number) for number in architectures)
     library = cache / f"plugin-{_key(nvcc, headers, targets)}" / LIBRARY
     if is_as_built(library):
@@ -66,7 +66,7 @@ def ensure_plugin(
         make_own_folder(library.parent)
         scratch = tempfile.TemporaryDirectory(dir=library.parent, prefix="build-")
     except OSError as error:
-        raise EngineError(f"'{cache}': cannot be written ({error.strerror}); the plugin is kept there") from error
+        raise ModelError(f"'{cache}': cannot be written ({error.strerror}); the plugin is kept there") from error
     with scratch as folder:
         _run(
             [
@@ -93,14 +93,14 @@ def identity_of(library: Path) -> str:
         64 hexadecimal digits.
 
     Raises:
-        EngineError: it cannot be read, or carries no identity.
+        ModelError: it cannot be read, or carries no identity.
     """
     try:
         found = _IDENTITY.search(library.read_bytes())
     except OSError as error:
-        raise EngineError(f"{library}: cannot read the plugin library ({error.strerror})") from error
+        raise ModelError(f"{library}: cannot read the plugin library ({error.strerror})") from error
     if found is None:
-        raise EngineError(
+        raise ModelError(
             f"{library}: no plugin library of m2a, or one of an older version: it does not say what it was made of; "
             "build it anew with m2a_core/trt/csrc/CMakeLists.txt, or leave it out to have it built"
         )
@@ -122,7 +122,7 @@ def find_built(identity: str, cache: Path = CACHE) -> Path | None:
 def _is(library: Path, identity: str) -> bool:
     try:
         return is_as_built(library) and identity_of(library) == identity
-    except EngineError:
+    except ModelError:
         return False
 
 
@@ -130,7 +130,7 @@ def find_headers() -> Path:
     """Folder of TensorRT's headers: the system's, the downloaded ones, those of an installed kernel-lens wheel.
 
     Raises:
-        EngineError: none; the message says how to get them.
+        ModelError: none; the message says how to get them.
     """
     machine = sysconfig.get_config_var("MULTIARCH") or ""
     places = [
@@ -144,7 +144,7 @@ def find_headers() -> Path:
     for place in places:
         if (place / _HEADER).is_file():
             return place
-    raise EngineError(
+    raise ModelError(
         "no headers of TensorRT: JetPack and NVIDIA's containers have them; elsewhere get them with: "
         f"{sys.executable} -m m2a_core.trt.headers {DOWNLOADED_HEADERS}"
     )
@@ -162,4 +162,4 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         # A compiler's first complaint is the cause of the rest.
         said = done.stderr.strip()[:2000] or done.stdout.strip()[-2000:]
-        raise EngineError(f"the TensorRT plugin could not be built: {' '.join(command[:2])} failed:\n{said}")
+        raise ModelError(f"the TensorRT plugin could not be built: {' '.join(command[:2])} failed:\n{said}")

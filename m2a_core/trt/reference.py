@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 
 _KEPT = ("anomaly", "refined", "semantic", "background", "winning_query", "query_masks", "class_probs")
 
@@ -24,7 +24,7 @@ def save_reference(path: Path, images: Sequence[np.ndarray], outputs: Sequence[N
         outputs: of the reference, one per image.
 
     Raises:
-        EngineError: it cannot be written.
+        ModelError: it cannot be written.
     """
     arrays = {name: np.stack([getattr(output, name) for output in outputs]) for name in _KEPT}
     staged = path.with_name(f".{os.getpid()}.{path.name}")
@@ -32,7 +32,7 @@ def save_reference(path: Path, images: Sequence[np.ndarray], outputs: Sequence[N
         np.savez_compressed(staged, images=np.stack(images), **arrays)  # type: ignore[arg-type]
         staged.replace(path)
     except OSError as error:
-        raise EngineError(f"{path}: cannot write the reference frames ({error})") from error
+        raise ModelError(f"{path}: cannot write the reference frames ({error})") from error
 
 
 def load_reference(path: Path) -> tuple[np.ndarray, list[NetworkOutput]]:
@@ -42,12 +42,12 @@ def load_reference(path: Path) -> tuple[np.ndarray, list[NetworkOutput]]:
         Images uint8 [F, H, W, 3], and the results of each.
 
     Raises:
-        EngineError: the file is missing or damaged.
+        ModelError: the file is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as data:
             images = data["images"]
             arrays = {name: data[name] for name in _KEPT}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise EngineError(f"{path}: cannot read the engine's reference frames ({error})") from error
+        raise ModelError(f"{path}: cannot read the engine's reference frames ({error})") from error
     return images, [NetworkOutput(**{name: arrays[name][i] for name in _KEPT}) for i in range(len(images))]

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from m2a_core.bundle.graph_check import MAX_GRAPH_BYTES, require_whole
 from m2a_core.contract.io_spec import INPUT, OUTPUTS
 from m2a_core.contract.plugin import DOMAIN, OP_TYPE
-from m2a_core.errors import ConfigError, EngineError
+from m2a_core.errors import ConfigError, ModelError
 from m2a_core.files import read_regular
 from m2a_core.trt.lowering import lower_argmax
 from m2a_core.trt.precision import convert
@@ -81,29 +81,29 @@ def read_source(path: Path) -> SourceGraph:
     """Read a graph and check that `m2a export` made it.
 
     Raises:
-        EngineError: no readable ONNX file, of another producer, or without the plugin's nodes.
+        ModelError: no readable ONNX file, of another producer, or without the plugin's nodes.
     """
     if not path.is_file():
-        raise EngineError(f"{path}: no such ONNX file; write one with `m2a export`")
+        raise ModelError(f"{path}: no such ONNX file; write one with `m2a export`")
     try:
         graph = read_regular(path, MAX_GRAPH_BYTES)
         require_whole(graph, path)
         model = onnx.load_from_string(graph)
     except (DecodeError, OSError, ValueError) as error:
-        raise EngineError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
+        raise ModelError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
     stated = {entry.key: entry.value for entry in model.metadata_props}
     missing = sorted({INPUT.name} - {v.name for v in model.graph.input}) + sorted(
         {spec.name for spec in OUTPUTS} - {v.name for v in model.graph.output}
     )
     if missing or not {"m2a.precision", "m2a.max_batch", "m2a.input_size"} <= stated.keys():
-        raise EngineError(
+        raise ModelError(
             f"{path}: made by '{model.producer_name or 'unknown'}', not by this m2a's export (tensors missing: "
             f"{missing or 'none'}, metadata: {sorted(k for k in stated if k.startswith('m2a.')) or 'none'}); "
             "write the graph with `m2a export`"
         )
     nodes = tuple(n.name for n in model.graph.node if (n.domain, n.op_type) == (DOMAIN, OP_TYPE))
     if not nodes:
-        raise EngineError(
+        raise ModelError(
             f"{path}: no node {DOMAIN}::{OP_TYPE} in it; deformable attention composed of GridSample is compiled "
             "wrongly by some releases of TensorRT: export the graph anew with `m2a export`"
         )

@@ -25,7 +25,7 @@ def verify_on_device(engine: Path, plugin: Path, device: int) -> EngineManifest:
         device: index of the GPU.
 
     Raises:
-        EngineError: the engine does not load.
+        ModelError: the engine does not load.
         ToleranceError: a batch size is out of tolerance; the manifest stays as it was.
     """
     loaded = TensorRtEngine(engine, plugin, device)

@@ -74,7 +74,7 @@ def harvest(request: Request) -> Outcome:
     Raises:
         ConfigError: bags are of different models, or another process works on the folder.
         DataError: no bag is left, or a replay is not finished.
-        EngineError: the model or the encoder cannot be used.
+        ModelError: the model or the encoder cannot be used.
         OSError: the folder cannot be written.
     """
     request.out.mkdir(parents=True, exist_ok=True)

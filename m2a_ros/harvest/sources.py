@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m2a_core.bundle.loading import DEFAULT_MODEL, ModelBundle, load_bundle
-from m2a_core.errors import ConfigError, DataError, EngineError
+from m2a_core.errors import ConfigError, DataError, ModelError
 from m2a_core.files import read_json
 from m2a_ros.bag.locations import locate
 from m2a_ros.bag.reader import quick_fingerprint
@@ -80,7 +80,7 @@ def bundle_of(bags: Sequence[ReplayedBag], model: str | None) -> ModelBundle:
 
     Raises:
         ConfigError: bags were replayed with different models, or the model is another one.
-        EngineError: it cannot be found.
+        ModelError: it cannot be found.
     """
     models = {bag.model["onnx_sha256"]: bag for bag in bags}
     if len(models) > 1:
@@ -94,8 +94,8 @@ def bundle_of(bags: Sequence[ReplayedBag], model: str | None) -> ModelBundle:
     where = model or (str(bag.model_path) if bag.model_path and bag.model_path.exists() else bag.model["name"])
     try:
         bundle = load_bundle(where)
-    except EngineError as error:
-        raise EngineError(f"{bag.results.parent}: its model is not at hand ({error}); give --model") from error
+    except ModelError as error:
+        raise ModelError(f"{bag.results.parent}: its model is not at hand ({error}); give --model") from error
     if bundle.manifest.onnx_sha256 != bag.model["onnx_sha256"]:
         raise ConfigError(
             f"{bag.results.parent}: replayed with a model '{bag.model['name']}' of SHA-256 {bag.model['onnx_sha256']}, "

@@ -66,7 +66,7 @@ class HarvestTask:
 
         Raises:
             DataError: a bag is damaged, gone, or has changed since it was replayed.
-            EngineError: the model or the encoder cannot be used.
+            ModelError: the model or the encoder cannot be used.
             OSError: the records cannot be written.
         """
         encoder = create_encoder(load_bundle(self.model), self.encoder, self.threads)

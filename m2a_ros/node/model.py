@@ -25,7 +25,7 @@ class LoadedModel:
         """Load the model; ``warn`` is told of a fall-back.
 
         Raises:
-            EngineError: the bundle is missing, corrupt or does not match its manifest.
+            ModelError: the bundle is missing, corrupt or does not match its manifest.
             ConfigError: the model has other classes than ``settings.classes``, or a setting does not fit it.
         """
         bundle = load_bundle(settings.model, settings.trust)

@@ -64,7 +64,7 @@ def replay(request: Request) -> Outcome:
     Raises:
         ConfigError: arguments contradict each other or the replay that DIR holds.
         DataError: a bag is damaged or has no usable topic and there is no other, or the ground truth does not fit.
-        EngineError: the model is missing or damaged.
+        ModelError: the model is missing or damaged.
         OSError: DIR cannot be written.
     """
     wanted = parse_topics(request.topics)

@@ -103,7 +103,7 @@ def evaluate(task: BagTask, progress: Progress) -> None:
     Raises:
         ConfigError: another process works on the bag.
         DataError: the bag is damaged or has no usable topic.
-        EngineError: the model is missing or damaged.
+        ModelError: the model is missing or damaged.
         OSError: the results cannot be written.
     """
     with _claimed(task.parts), Bag(task.path) as bag:

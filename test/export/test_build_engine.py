@@ -13,7 +13,7 @@ import torch
 
 from m2a_core.bundle.loading import load_bundle, sha256_of, shipped_frames
 from m2a_core.cli.main import main
-from m2a_core.errors import ConfigError, EngineError, NoGpuError
+from m2a_core.errors import ConfigError, ModelError, NoGpuError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.images import read_image
@@ -107,7 +107,7 @@ def test_engine_that_is_there_and_fits_is_kept(built, request_for):
     ],
 )
 def test_engine_that_does_not_fit_is_refused_with_the_difference_named(built, request_for, changes, difference):
-    with pytest.raises(EngineError, match=f"not the one asked for: {difference}.*--rebuild"):
+    with pytest.raises(ModelError, match=f"not the one asked for: {difference}.*--rebuild"):
         build_engine(request_for(**changes), print)
     assert sha256_of(built[2]) == built[0].engine_sha256
 
@@ -116,7 +116,7 @@ def test_engine_cannot_be_loaded_where_there_is_no_gpu_for_it(built, exported, p
     if has_gpu("sm89"):
         pytest.skip("this machine has the GPU that the engine is for")
     monkeypatch.setattr("m2a_core.trt.plugin_build.ensure_plugin", lambda: plugin)
-    with pytest.raises(EngineError, match="cannot run here: it is for sm89, "):
+    with pytest.raises(ModelError, match="cannot run here: it is for sm89, "):
         create_runtime(load_bundle(exported), "tensorrt_rtx", engine=built[2])
 
 
@@ -147,14 +147,14 @@ def test_engine_cut_short_is_refused_before_it_is_loaded(built, exported, tmp_pa
     for path_of in (Path, manifest_path, reference_path):
         shutil.copyfile(path_of(built[2]), path_of(copy))
     copy.write_bytes(copy.read_bytes()[:keep])
-    with pytest.raises(EngineError, match=r"cut\.engine: SHA-256 is .*cut short, damaged"):
+    with pytest.raises(ModelError, match=r"cut\.engine: SHA-256 is .*cut short, damaged"):
         create_runtime(load_bundle(exported), "tensorrt_rtx", engine=copy)
 
 
 def test_nothing_is_written_where_the_precision_breaks_the_network(request_for, tmp_path, monkeypatch):
     strict = dataclasses.replace(parity.TOLERANCES["mixed"], max_error=0.0)
     monkeypatch.setitem(parity.TOLERANCES, "mixed", strict)
-    with pytest.raises(EngineError, match="out of tolerance before it is built .*max_error"):
+    with pytest.raises(ModelError, match="out of tolerance before it is built .*max_error"):
         build_engine(request_for(out=tmp_path / "x" / "a.engine"), print)
     assert list(tmp_path.iterdir()) == []
 
@@ -181,9 +181,9 @@ def other_plugin_version(model: onnx.ModelProto) -> None:
 
 def test_plugin_that_is_not_there_is_named(request_for, exported, tmp_path):
     foreign = changed(exported / "small-bundle.onnx", tmp_path / "version9.onnx", other_plugin_version)
-    with pytest.raises(EngineError, match="does not take the graph: .*MSDeformAttn.*Plugin not found"):
+    with pytest.raises(ModelError, match="does not take the graph: .*MSDeformAttn.*Plugin not found"):
         build_engine(request_for(onnx=foreign, out=tmp_path / "a.engine"), print)
-    with pytest.raises(EngineError, match=r"none\.so: no such plugin library"):
+    with pytest.raises(ModelError, match=r"none\.so: no such plugin library"):
         build_engine(request_for(plugin=tmp_path / "none.so", out=tmp_path / "a.engine"), print)
 
 
@@ -193,7 +193,7 @@ def test_library_without_the_plugin_is_refused(request_for, tmp_path):
         backend.creator = lambda: None
     text = tmp_path / "text.so"
     text.write_text("no library")
-    with pytest.raises(EngineError, match=r"text\.so: tensorrt_rtx .* does not load plugin MSDeformAttn"):
+    with pytest.raises(ModelError, match=r"text\.so: tensorrt_rtx .* does not load plugin MSDeformAttn"):
         backend.load_plugin(text)
 
 
@@ -201,7 +201,7 @@ def test_library_without_the_plugin_is_refused(request_for, tmp_path):
     ("changes", "error", "message"),
     [
         ({"capability": "sm87"}, ConfigError, "capability 'sm87': tensorrt_rtx .* builds for .*sm89"),
-        ({"precision": "fp32", "capability": "sm75"}, EngineError, "precision fp32: .* no single-precision .* sm75"),
+        ({"precision": "fp32", "capability": "sm75"}, ModelError, "precision fp32: .* no single-precision .* sm75"),
         ({"input_size": (96, 128)}, ConfigError, "exported for 72x104, not 96x128"),
         ({"batches": (1, 4)}, ConfigError, "exported for batches up to 1, asked for 4; export it with"),
         ({"batches": (0,)}, ConfigError, r"batch \[0\]"),
@@ -227,7 +227,7 @@ def test_plugin_is_compiled_only_for_a_request_that_can_be_met(request_for, plug
 def test_place_that_cannot_be_written_is_named_before_the_build(request_for, tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "compile_engine", lambda *_: pytest.fail("built"))
     (tmp_path / "file").touch()
-    with pytest.raises(EngineError, match=r"file/a\.engine: cannot write the engine"):
+    with pytest.raises(ModelError, match=r"file/a\.engine: cannot write the engine"):
         build_engine(request_for(out=tmp_path / "file" / "a.engine"), print)
     with pytest.raises(ConfigError, match="is a directory; name the engine's file"):
         build_engine(request_for(out=tmp_path), print)
@@ -242,7 +242,7 @@ def test_plugin_that_is_not_named_is_built_and_fits(built, request_for, plugin, 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_headers_are_fetched_only_for_the_tensorrt_that_is_a_wheel(name, tmp_path, monkeypatch):
     def missing():
-        raise EngineError("no headers of TensorRT")
+        raise ModelError("no headers of TensorRT")
 
     fetched: list[Path] = []
     monkeypatch.setattr(builder, "find_headers", missing)
@@ -254,7 +254,7 @@ def test_headers_are_fetched_only_for_the_tensorrt_that_is_a_wheel(name, tmp_pat
         assert "fetching them" in said[0]
         assert fetched == [tmp_path]
     else:
-        with pytest.raises(EngineError, match="no headers"):
+        with pytest.raises(ModelError, match="no headers"):
             builder.headers_for(Backend(name, FakeTensorRt), said.append)
         assert fetched == []
 
@@ -285,7 +285,7 @@ def test_tensorrt_that_is_not_installed_is_named_with_where_it_comes_from(name):
     if importlib.util.find_spec(name) is not None:
         assert load_backend(name).version
     else:
-        with pytest.raises(EngineError, match=f"{name} is not installed: (it comes with JetPack|pip install)"):
+        with pytest.raises(ModelError, match=f"{name} is not installed: (it comes with JetPack|pip install)"):
             load_backend(name)
 
 
@@ -308,13 +308,13 @@ def composed_attention(model: onnx.ModelProto) -> None:
     ],
 )
 def test_graph_that_is_not_ours_is_refused(exported, tmp_path, change, message):
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(ModelError, match=message):
         read_source(changed(exported / "small-bundle.onnx", tmp_path / "foreign.onnx", change))
 
 
 def test_file_that_is_no_graph_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no graph")
-    with pytest.raises(EngineError, match="text.onnx: not a readable ONNX file"):
+    with pytest.raises(ModelError, match="text.onnx: not a readable ONNX file"):
         read_source(tmp_path / "text.onnx")
-    with pytest.raises(EngineError, match="no such ONNX file"):
+    with pytest.raises(ModelError, match="no such ONNX file"):
         read_source(tmp_path / "none.onnx")

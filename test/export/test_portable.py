@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
-from m2a_core.errors import ConfigError, EngineError, ExportError, InferenceError
+from m2a_core.errors import ConfigError, ExportError, InferenceError, ModelError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import ExportOptions, build_onnx
 from m2a_core.export.verify import verify_batches, verify_precision
@@ -59,7 +59,7 @@ def test_deformable_attention_is_one_node_a_layer_with_the_attributes_of_the_plu
 def test_without_its_body_the_node_is_unknown_to_onnx_runtime(bundle, tmp_path):
     model = onnx.load(bundle.onnx_path)
     del model.functions[:]
-    with pytest.raises(EngineError, match="MSDeformAttn"):
+    with pytest.raises(ModelError, match="MSDeformAttn"):
         load(model, bundle, tmp_path)
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from m2a_core.bundle.loading import load_bundle
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.harvest.encoders import AppearanceEncoder, NetworkEncoder, create_encoder, encoder_name
 from m2a_core.harvest.feature_graph import feature_tensors
 
@@ -104,5 +104,5 @@ def test_encoder_of_another_contract_is_named(tmp_path, tiny):
     wrong = [write_encoder(tmp_path / "grey.onnx", (1, 1, 16, 16)), text, tmp_path / "missing.onnx",
              write_encoder(tmp_path / "bytes.onnx", kind=TensorProto.UINT8)]  # fmt: skip
     for path in wrong:
-        with pytest.raises(EngineError, match=f"--encoder {path}"):
+        with pytest.raises(ModelError, match=f"--encoder {path}"):
             create_encoder(bundle, path)

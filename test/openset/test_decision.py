@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.digest import sealed
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.openset.background import background
 from m2a_core.openset.class_scores import anomaly_score, class_scores
@@ -116,5 +116,5 @@ def test_a_manifest_without_a_decision_means_the_printed_one(tmp_path) -> None:
 def test_a_decision_that_nobody_knows_is_named(tmp_path) -> None:
     path = write_tiny_bundle(tmp_path / "tiny") / FILE_NAME
     data = json.loads(path.read_text()) | {"decision": "coin"}
-    with pytest.raises(EngineError, match="'decision' is 'coin', this m2a knows anomaly, background"):
+    with pytest.raises(ModelError, match="'decision' is 'coin', this m2a knows anomaly, background"):
         Manifest.from_json(json.dumps(data))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import m2a_core.ops.cuda as cuda_ops
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops import compile as kernel_compile
 from m2a_core.ops.cuda import cuda_backward, cuda_forward
 from m2a_core.ops.deform_attn import ms_deform_attn
@@ -73,7 +73,7 @@ def test_sizes_that_do_not_fit_never_reach_the_kernel(monkeypatch, change, messa
 
 def test_machine_without_a_compiler_is_warned_once(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    with pytest.raises(EngineError, match="needs nvcc: install the CUDA toolkit"):
+    with pytest.raises(ModelError, match="needs nvcc: install the CUDA toolkit"):
         kernel_compile.build_cuda((8, 7))
     cuda_ops.compiled_library.cache_clear()
     with pytest.warns(UserWarning, match=r"nvcc.*PyTorch's own operators serve instead"):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2a_core.errors import EngineError, InferenceError
+from m2a_core.errors import InferenceError, ModelError
 from m2a_core.ops.compile import build_host, compile_once
 from m2a_core.ops.deform_attn import ms_deform_attn_grid_sample
 from m2a_core.ops.kernel_library import KernelLibrary, supported
@@ -228,14 +228,14 @@ def test_compiler_that_refuses_is_quoted_and_leaves_nothing_behind(tmp_path):
     source.parent.mkdir()
     source.write_text("this is not C++\n")
     cache = tmp_path / "cache"
-    with pytest.raises(EngineError, match=r"broken.cpp.*g\+\+ failed.*this"):
+    with pytest.raises(ModelError, match=r"broken.cpp.*g\+\+ failed.*this"):
         compile_once(["g++"], source, "broken", cache)
     assert list(cache.iterdir()) == []
 
 
 def test_cache_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match=r"file.*cannot be written"):
+    with pytest.raises(ModelError, match=r"file.*cannot be written"):
         build_host(tmp_path / "file" / "cache")
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops.compile import CSRC, find_nvcc
 from m2a_core.trt.plugin_build import LIBRARY, SOURCE, ensure_plugin, identity_of
 
@@ -207,7 +207,7 @@ def test_default_build_has_code_for_every_gpu_that_the_documents_name(tensorrt_h
 
 
 def test_folder_without_headers_is_named(tmp_path):
-    with pytest.raises(EngineError, match=r"expected TensorRT's headers there, found no NvInferRuntime.h"):
+    with pytest.raises(ModelError, match=r"expected TensorRT's headers there, found no NvInferRuntime.h"):
         ensure_plugin(tmp_path, tmp_path)
 
 
@@ -215,6 +215,6 @@ def test_compiler_that_refuses_the_headers_is_quoted_and_leaves_no_library(tmp_p
     if find_nvcc() is None or shutil.which("cmake") is None:
         pytest.skip("no nvcc or no cmake: the plugin cannot be built")
     (tmp_path / "NvInferRuntime.h").write_text("#error these are no headers\n")
-    with pytest.raises(EngineError, match=r"could not be built: .*cmake --build failed(?s:.*)these are no headers"):
+    with pytest.raises(ModelError, match=r"could not be built: .*cmake --build failed(?s:.*)these are no headers"):
         ensure_plugin(tmp_path / "cache", tmp_path, architectures=(89,))
     assert not list((tmp_path / "cache").rglob(LIBRARY))

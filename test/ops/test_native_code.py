@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.ops.compile import compile_once
 from m2a_core.ops.kernel_library import KernelLibrary
 from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder, require_own
@@ -39,14 +39,14 @@ def test_what_was_built_here_is_taken(library):
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777, 0o722])
 def test_folder_that_others_can_write_is_refused(library, mode):
     library.parent.chmod(mode)
-    with pytest.raises(EngineError, match=r"cache: others than its owner can write it \(mode 1?7..\).*chmod go-w"):
+    with pytest.raises(ModelError, match=r"cache: others than its owner can write it \(mode 1?7..\).*chmod go-w"):
         is_as_built(library)
 
 
 def test_folder_above_that_others_can_write_is_refused_unless_they_cannot_rename_in_it(library):
     above = library.parents[1]
     above.chmod(0o777)
-    with pytest.raises(EngineError, match="others than its owner can write it"):
+    with pytest.raises(ModelError, match="others than its owner can write it"):
         require_own(library)
     above.chmod(0o1777)
     require_own(library)
@@ -55,14 +55,14 @@ def test_folder_above_that_others_can_write_is_refused_unless_they_cannot_rename
 @pytest.mark.parametrize("mode", [0o666, 0o620])
 def test_file_that_others_can_write_is_refused(library, mode):
     library.chmod(mode)
-    with pytest.raises(EngineError, match=r"lib\.so: others than its owner can write it"):
+    with pytest.raises(ModelError, match=r"lib\.so: others than its owner can write it"):
         require_own(library)
 
 
 @pytest.mark.parametrize("what", [lambda path: path, lambda path: path.parent], ids=["file", "folder"])
 def test_what_belongs_to_another_user_is_refused(library, what, monkeypatch):
     of_another_user(what(library), monkeypatch)
-    with pytest.raises(EngineError, match="belongs to user"):
+    with pytest.raises(ModelError, match="belongs to user"):
         is_as_built(library)
 
 
@@ -72,14 +72,14 @@ def test_link_counts_as_what_it_leads_to(library, tmp_path):
     shutil.move(library, elsewhere / "other.so")
     elsewhere.chmod(0o777)
     library.symlink_to(elsewhere / "other.so")
-    with pytest.raises(EngineError, match="shared: others than its owner"):
+    with pytest.raises(ModelError, match="shared: others than its owner"):
         require_own(library)
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: None], ids=["pipe", "folder", "nothing"])
 def test_what_is_no_file_is_refused(tmp_path, put):
     put(tmp_path / "lib.so")
-    with pytest.raises(EngineError, match=r"lib\.so: (not a regular file|cannot be read)"):
+    with pytest.raises(ModelError, match=r"lib\.so: (not a regular file|cannot be read)"):
         KernelLibrary(tmp_path / "lib.so")
 
 

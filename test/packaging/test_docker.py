@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2a_core.errors import EngineError, NoGpuError, OtherEngineError, ToleranceError
+from m2a_core.errors import ModelError, NoGpuError, OtherEngineError, ToleranceError
 from test.packaging.conftest import ROOT
 
 FOLDER = ROOT / "docker"
@@ -103,7 +103,7 @@ def test_start_rebuilds_only_an_engine_that_is_another(start: Callable[..., subp
     [
         (NoGpuError.exit_code, 78, "no GPU can be used"),
         (ToleranceError.exit_code, 78, "out of tolerance"),
-        (EngineError.exit_code, 75, "cannot be built"),
+        (ModelError.exit_code, 75, "cannot be built"),
     ],
 )
 def test_start_that_fails_says_why_counts_and_builds_once(

@@ -14,7 +14,7 @@ import m2a_core.bundle.loading as bundle_module
 from m2a_core.bundle.digest import KEY, digest_of
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.bundle.manifest import Manifest, Thresholds
-from m2a_core.errors import ConfigError, EngineError
+from m2a_core.errors import ConfigError, ModelError
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from test.tiny_bundle import write_tiny_bundle
@@ -72,7 +72,7 @@ def test_name_is_looked_up_beside_the_package_and_below_the_prefix():
 
 def test_unknown_name_lists_what_there_is(directory, monkeypatch):
     monkeypatch.setattr(bundle_module, "engine_directories", lambda: (directory.parent,))
-    with pytest.raises(EngineError, match=r"model 'nope'.*known bundles: tiny"):
+    with pytest.raises(ModelError, match=r"model 'nope'.*known bundles: tiny"):
         load_bundle("nope")
 
 
@@ -80,13 +80,13 @@ def test_unknown_name_lists_what_there_is(directory, monkeypatch):
 def test_graph_with_another_hash_is_refused(directory, change_bytes):
     path = directory / "tiny.onnx"
     path.write_bytes(change_bytes(path.read_bytes()))
-    with pytest.raises(EngineError, match=r"tiny\.onnx: SHA-256 is .* the manifest says"):
+    with pytest.raises(ModelError, match=r"tiny\.onnx: SHA-256 is .* the manifest says"):
         load_bundle(directory)
 
 
 def test_missing_graph_is_named(directory):
     (directory / "tiny.onnx").unlink()
-    with pytest.raises(EngineError, match=r"tiny\.onnx: the manifest names this graph but there is no such file"):
+    with pytest.raises(ModelError, match=r"tiny\.onnx: the manifest names this graph but there is no such file"):
         load_bundle(directory)
 
 
@@ -97,53 +97,53 @@ def test_graph_that_keeps_tensors_in_other_files_is_refused(directory):
     onnx.save(model, directory / "tiny.onnx", save_as_external_data=True, location="aside.bin", size_threshold=1000)
     digest = hashlib.sha256((directory / "tiny.onnx").read_bytes()).hexdigest()
     change(directory, "onnx", "sha256", to=digest)
-    with pytest.raises(EngineError, match=r"tiny\.onnx: keeps tensors in other files"):
+    with pytest.raises(ModelError, match=r"tiny\.onnx: keeps tensors in other files"):
         load_bundle(directory)
 
 
 def test_what_is_loaded_is_what_was_hashed(directory):
     bundle = load_bundle(directory)
     (directory / "tiny.onnx").write_bytes(b"another graph")
-    with pytest.raises(EngineError, match=r"tiny\.onnx: SHA-256 is"):
+    with pytest.raises(ModelError, match=r"tiny\.onnx: SHA-256 is"):
         OnnxRuntime(bundle)
 
 
 def test_graph_without_manifest_is_refused(directory):
     (directory / "manifest.json").unlink()
-    with pytest.raises(EngineError, match=r"manifest\.json: cannot read the manifest"):
+    with pytest.raises(ModelError, match=r"manifest\.json: cannot read the manifest"):
         load_bundle(directory / "tiny.onnx")
 
 
 def test_graph_that_the_manifest_does_not_describe_is_refused(directory):
     (directory / "other.onnx").write_bytes((directory / "tiny.onnx").read_bytes())
-    with pytest.raises(EngineError, match=r"other\.onnx: the manifest beside it describes 'tiny\.onnx'"):
+    with pytest.raises(ModelError, match=r"other\.onnx: the manifest beside it describes 'tiny\.onnx'"):
         load_bundle(directory / "other.onnx")
 
 
 @pytest.mark.parametrize("name", ["../tiny.onnx", "/etc/passwd", ""])
 def test_graph_outside_the_bundle_is_refused(directory, name):
     change(directory, "onnx", "file", to=name)
-    with pytest.raises(EngineError, match="expected a plain file name"):
+    with pytest.raises(ModelError, match="expected a plain file name"):
         load_bundle(directory)
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_manifest_of_another_version_is_refused(directory, version):
     change(directory, "format_version", to=version)
-    with pytest.raises(EngineError, match=f"format_version is {version!r}, this m2a reads 1"):
+    with pytest.raises(ModelError, match=f"format_version is {version!r}, this m2a reads 1"):
         load_bundle(directory)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1"])
 def test_manifest_that_is_no_json_object_is_refused(directory, text):
     (directory / "manifest.json").write_text(text)
-    with pytest.raises(EngineError, match=r"manifest\.json: (not JSON|expected a JSON object)"):
+    with pytest.raises(ModelError, match=r"manifest\.json: (not JSON|expected a JSON object)"):
         load_bundle(directory)
 
 
 def test_manifest_that_is_nested_without_end_is_refused(directory):
     (directory / "manifest.json").write_text("[" * 200_000)
-    with pytest.raises(EngineError, match=r"manifest\.json: not JSON"):
+    with pytest.raises(ModelError, match=r"manifest\.json: not JSON"):
         load_bundle(directory)
 
 
@@ -151,7 +151,7 @@ def test_manifest_that_never_ends_is_refused(directory):
     path = directory / "manifest.json"
     path.unlink()
     path.symlink_to("/dev/zero")
-    with pytest.raises(EngineError, match=r"manifest\.json: cannot read the manifest .*not a regular file"):
+    with pytest.raises(ModelError, match=r"manifest\.json: cannot read the manifest .*not a regular file"):
         Manifest.load(path)
 
 
@@ -166,7 +166,7 @@ def test_manifest_that_never_ends_is_refused(directory):
 )  # fmt: skip
 def test_manifest_of_extreme_values_is_refused_in_few_words(directory, keys, value):
     change(directory, *keys, to=value)
-    with pytest.raises(EngineError, match=r"manifest\.json: ") as refused:
+    with pytest.raises(ModelError, match=r"manifest\.json: ") as refused:
         load_bundle(directory)
     assert len(str(refused.value)) < 500 + len(str(directory))
 
@@ -178,14 +178,14 @@ def test_manifest_of_extreme_values_is_refused_in_few_words(directory, keys, val
 )
 def test_missing_key_is_named(directory, keys):
     change(directory, *keys, drop=True)
-    with pytest.raises(EngineError, match=rf"missing: \['{keys[-1]}'\]"):
+    with pytest.raises(ModelError, match=rf"missing: \['{keys[-1]}'\]"):
         load_bundle(directory)
 
 
 @pytest.mark.parametrize("keys", [("extra",), ("thresholds", "extra"), ("labels", "classes", 2, "extra")], ids=str)
 def test_unknown_key_is_named(directory, keys):
     change(directory, *keys, to=1)
-    with pytest.raises(EngineError, match=r"unknown: \['extra'\]"):
+    with pytest.raises(ModelError, match=r"unknown: \['extra'\]"):
         load_bundle(directory)
 
 
@@ -207,7 +207,7 @@ def test_unknown_key_is_named(directory, keys):
 )
 def test_value_that_does_not_fit_is_named(directory, keys, value, message):
     change(directory, *keys, to=value)
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(ModelError, match=message):
         load_bundle(directory)
 
 
@@ -219,5 +219,5 @@ def test_thresholds_outside_their_range_are_refused():
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", ".."])
 def test_a_name_that_leaves_its_folder_is_refused(directory, name):
     change(directory, "name", to=name)
-    with pytest.raises(EngineError, match="expected one without folders"):
+    with pytest.raises(ModelError, match="expected one without folders"):
         load_bundle(directory)

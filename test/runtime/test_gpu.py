@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("cuda.bindings", reason="needs cuda-python")
 
-from m2a_core.errors import EngineError, InferenceError, NoGpuError, RestartNeededError
+from m2a_core.errors import InferenceError, ModelError, NoGpuError, RestartNeededError
 from m2a_core.extras import install_command
 from m2a_core.trt import gpu
 from m2a_core.trt.cuda import call
@@ -93,7 +93,7 @@ def test_device_that_is_there_and_open_leaves_cudas_own_word(cuda, monkeypatch, 
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [
-        (ERROR.cudaErrorMemoryAllocation, EngineError, "out of GPU memory"),
+        (ERROR.cudaErrorMemoryAllocation, ModelError, "out of GPU memory"),
         (ERROR.cudaErrorInvalidValue, InferenceError, "cudaMalloc failed: cudaErrorInvalidValue"),
         (ERROR.cudaErrorIllegalAddress, RestartNeededError, "lost the GPU .*: restart needed"),
         (ERROR.cudaErrorLaunchFailure, RestartNeededError, "restart needed"),

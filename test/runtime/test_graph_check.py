@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from m2a_core.bundle.graph_check import require_whole
 from m2a_core.bundle.loading import load_bundle
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.trt.source import read_source
 from test.tiny_bundle import write_tiny_bundle
 
@@ -84,7 +84,7 @@ def in_a_function() -> onnx.ModelProto:
 def test_tensors_in_other_files_are_found_wherever_the_graph_names_them(graph):
     made = graph()
     data = made if isinstance(made, bytes) else made.SerializeToString()
-    with pytest.raises(EngineError, match=r"g\.onnx: keeps tensors in other files"):
+    with pytest.raises(ModelError, match=r"g\.onnx: keeps tensors in other files"):
         require_whole(data, PATH)
 
 
@@ -113,20 +113,20 @@ def node(op: str, domain: str = "") -> onnx.NodeProto:
     ],
 )
 def test_operators_that_m2a_does_not_export_are_refused(graph, message):
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(ModelError, match=message):
         require_whole(graph().SerializeToString(), PATH)
 
 
 def test_training_steps_are_refused():
     made = model()
     made.training_info.add()
-    with pytest.raises(EngineError, match="has training steps"):
+    with pytest.raises(ModelError, match="has training steps"):
         require_whole(made.SerializeToString(), PATH)
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 12, b"\x3a\xff\x01", b"\x0b", b"\x38\x01", b"\x3a"])
 def test_what_is_no_protobuf_message_is_refused(data):
-    with pytest.raises(EngineError, match=r"g\.onnx: not a readable ONNX file"):
+    with pytest.raises(ModelError, match=r"g\.onnx: not a readable ONNX file"):
         require_whole(data, PATH)
 
 
@@ -162,7 +162,7 @@ def test_no_change_of_bytes_hides_an_external_tensor_from_the_check_but_not_from
     except DecodeError:
         return
     if any(t.external_data or t.data_location == TensorProto.EXTERNAL for t in tensors_in(parsed)):
-        with pytest.raises(EngineError):
+        with pytest.raises(ModelError):
             require_whole(bytes(data), PATH)
 
 
@@ -179,7 +179,7 @@ def test_graph_that_is_no_regular_file_is_refused_at_once(tmp_path, put: Callabl
     directory = write_tiny_bundle(tmp_path / "tiny")
     (directory / "tiny.onnx").unlink()
     put(directory / "tiny.onnx")
-    with pytest.raises(EngineError, match=r"tiny\.onnx: .*not a regular file"):
+    with pytest.raises(ModelError, match=r"tiny\.onnx: .*not a regular file"):
         load_bundle(directory)
 
 
@@ -187,12 +187,12 @@ def test_graph_beyond_protobufs_own_limit_is_refused_before_it_is_read(tmp_path)
     directory = write_tiny_bundle(tmp_path / "tiny")
     with (directory / "tiny.onnx").open("r+b") as file:
         file.truncate(2**40)
-    with pytest.raises(EngineError, match=r"tiny\.onnx: .*larger than"):
+    with pytest.raises(ModelError, match=r"tiny\.onnx: .*larger than"):
         load_bundle(directory)
 
 
 def test_source_of_an_engine_is_checked_too(tmp_path):
     path = tmp_path / "g.onnx"
     path.write_bytes(key_and_value_swapped())
-    with pytest.raises(EngineError, match="keeps tensors in other files"):
+    with pytest.raises(ModelError, match="keeps tensors in other files"):
         read_source(path)

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle
-from m2a_core.errors import EngineError, InferenceError, RestartNeededError, ToleranceError
+from m2a_core.errors import InferenceError, ModelError, RestartNeededError, ToleranceError
 from m2a_core.runtime import onnx_provider
 from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
 from m2a_core.runtime.onnx_provider import OnnxProviderRuntime, providers
@@ -32,7 +32,7 @@ def bundle(tmp_path_factory) -> ModelBundle:
 def test_provider_that_is_not_installed_is_named_with_the_package(bundle, backend):
     if NAMES[backend] in HERE:
         pytest.skip("the package is installed")
-    with pytest.raises(EngineError, match=f"no {NAMES[backend]} .*CPUExecutionProvider.*install {PACKAGES[backend]}"):
+    with pytest.raises(ModelError, match=f"no {NAMES[backend]} .*CPUExecutionProvider.*install {PACKAGES[backend]}"):
         create_runtime(bundle, backend, threads=1)
 
 
@@ -41,7 +41,7 @@ def test_provider_that_is_not_installed_is_named_with_the_package(bundle, backen
 def test_provider_that_does_not_load_is_an_error_and_no_silent_run_on_the_cpu(bundle, backend, monkeypatch):
     # ONNX Runtime leaves a known provider out where its library is missing, and goes on without.
     monkeypatch.setattr(ort, "get_available_providers", lambda: [*NAMES.values(), "CPUExecutionProvider"])
-    with pytest.raises(EngineError, match=f"{NAMES[backend]} does not load, ONNX Runtime would use CPUExec"):
+    with pytest.raises(ModelError, match=f"{NAMES[backend]} does not load, ONNX Runtime would use CPUExec"):
         create_runtime(bundle, backend, threads=1)
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle
 from m2a_core.contract.io_spec import OUTPUTS, RAW_OUTPUTS
-from m2a_core.errors import ConfigError, DataError, EngineError, InferenceError
+from m2a_core.errors import ConfigError, DataError, InferenceError, ModelError
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.runtime.factory import create_runtime
 from test.tiny_bundle import RED, class_logits, tiny_colors, write_tiny_bundle
@@ -98,7 +98,7 @@ def test_image_of_another_size_is_refused(bundle, shape):
 def test_file_that_is_no_graph_is_refused_though_the_hash_fits(bundle, damage):
     damaged = damage(bundle.onnx_path.read_bytes())
     with pytest.raises(
-        EngineError, match=r"tiny\.onnx: (not a readable ONNX file|ONNX Runtime .* cannot load|no input)"
+        ModelError, match=r"tiny\.onnx: (not a readable ONNX file|ONNX Runtime .* cannot load|no input)"
     ):
         create_runtime(rewrite(bundle, damaged))
 
@@ -108,7 +108,7 @@ def test_graph_that_lacks_an_output_is_refused(bundle):
     kept = [o for o in graph.graph.output if o.name != "winning_query"]
     del graph.graph.output[:]
     graph.graph.output.extend(kept)
-    with pytest.raises(EngineError, match="no output named 'winning_query'"):
+    with pytest.raises(ModelError, match="no output named 'winning_query'"):
         create_runtime(rewrite(bundle, graph.SerializeToString()))
 
 
@@ -120,7 +120,7 @@ def test_graph_with_an_output_of_another_dtype_is_refused(bundle):
     for output in graph.graph.output:
         if output.name == "semantic":
             output.type.tensor_type.elem_type = TensorProto.INT32
-    with pytest.raises(EngineError, match=r"output 'semantic' is tensor\(int32\).*expect tensor\(uint8\)"):
+    with pytest.raises(ModelError, match=r"output 'semantic' is tensor\(int32\).*expect tensor\(uint8\)"):
         create_runtime(rewrite(bundle, graph.SerializeToString()))
 
 
@@ -129,7 +129,7 @@ def test_graph_with_an_output_of_another_dtype_is_refused(bundle):
 )
 def test_manifest_of_another_graph_is_refused(bundle, wrong):
     manifest = dataclasses.replace(bundle.manifest, **wrong)
-    with pytest.raises(EngineError, match="the manifest belongs to another graph"):
+    with pytest.raises(ModelError, match="the manifest belongs to another graph"):
         create_runtime(dataclasses.replace(bundle, manifest=manifest))
 
 
@@ -140,7 +140,7 @@ def test_graph_without_raw_outputs_runs_and_says_so_when_they_are_wanted(bundle)
     graph.graph.output.extend(kept)
     runtime = create_runtime(rewrite(bundle, graph.SerializeToString()))
     assert runtime.infer(plain(RED)).anomaly.min() > 0.98
-    with pytest.raises(EngineError, match=r"has no outputs \['class_logits', 'mask_logits'\]"):
+    with pytest.raises(ModelError, match=r"has no outputs \['class_logits', 'mask_logits'\]"):
         runtime.infer(plain(RED), raw=True)
 
 

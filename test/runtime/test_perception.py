@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from m2a_core.errors import EngineError
+from m2a_core.errors import ModelError
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.perception import Perception
 from m2a_core.types import ALL_OUTPUTS, Frame, Output
@@ -87,5 +87,5 @@ def test_stages_are_timed(perception):
 
 
 def test_missing_model_is_named():
-    with pytest.raises(EngineError, match="model 'no-such-model'"):
+    with pytest.raises(ModelError, match="model 'no-such-model'"):
         Perception.load("no-such-model")

@@ -18,7 +18,7 @@ from m2a_core.bundle.loading import load_bundle
 from m2a_core.bundle.manifest import FILE_NAME
 from m2a_core.bundle.signing import Trust
 from m2a_core.cli.main import main
-from m2a_core.errors import ConfigError, EngineError
+from m2a_core.errors import ConfigError, ModelError
 from test.tiny_bundle import write_tiny_bundle
 
 
@@ -58,7 +58,7 @@ def test_no_flipped_bit_of_a_manifest_changes_what_is_loaded(directory):
         path.write_bytes(damaged)
         try:
             assert load_bundle(directory).manifest == manifest  # a space that became another kind of space
-        except EngineError:
+        except ModelError:
             refused += 1
     assert refused > 300
 
@@ -77,7 +77,7 @@ def test_a_value_changed_by_hand_is_refused(directory, change):
         case "figure":
             data["metrics"]["auprc"] = 1.0
     (directory / FILE_NAME).write_text(json.dumps(data))
-    with pytest.raises(EngineError, match=r"manifest\.json: the SHA-256 of its content .* `m2a bundle seal`"):
+    with pytest.raises(ModelError, match=r"manifest\.json: the SHA-256 of its content .* `m2a bundle seal`"):
         load_bundle(directory)
 
 
@@ -129,7 +129,7 @@ def test_a_signed_bundle_is_loaded_and_verified(directory, key, trust, capsys):
 
 def test_without_a_signature_only_those_that_ask_for_none_load(directory, trust):
     load_bundle(directory, Trust(False, trust.keys))
-    with pytest.raises(EngineError, match=r"signature\.json: cannot be read .* a signature is required"):
+    with pytest.raises(ModelError, match=r"signature\.json: cannot be read .* a signature is required"):
         load_bundle(directory, trust)
 
 
@@ -137,7 +137,7 @@ def test_a_signature_by_a_stranger_is_refused_also_where_none_is_required(direct
     signing.make_keys(tmp_path / "stranger.pem")
     signing.sign(directory, tmp_path / "stranger.pem")
     for asked in (trust, Trust(False, trust.keys)):
-        with pytest.raises(EngineError, match="not signed by a trusted key"):
+        with pytest.raises(ModelError, match="not signed by a trusted key"):
             load_bundle(directory, asked)
     load_bundle(directory)
 
@@ -148,7 +148,7 @@ def test_a_forged_manifest_with_a_digest_of_its_own_is_refused(directory, key, t
     data["thresholds"]["refined"] = 0.99
     reseal(directory, data)
     load_bundle(directory)
-    with pytest.raises(EngineError, match=r"manifest\.json: is not the file that was signed"):
+    with pytest.raises(ModelError, match=r"manifest\.json: is not the file that was signed"):
         load_bundle(directory, trust)
 
 
@@ -156,10 +156,10 @@ def test_verify_finds_any_changed_or_missing_file(directory, key, trust):
     (directory / "card.md").write_text("what it can")
     files = signing.sign(directory, key)
     (directory / "card.md").write_text("what it cannot")
-    with pytest.raises(EngineError, match=r"card\.md: is not the file that was signed"):
+    with pytest.raises(ModelError, match=r"card\.md: is not the file that was signed"):
         signing.require_files(directory, files)
     (directory / "card.md").unlink()
-    with pytest.raises(EngineError, match=r"card\.md: cannot be read"):
+    with pytest.raises(ModelError, match=r"card\.md: cannot be read"):
         signing.require_files(directory, files)
 
 
@@ -174,7 +174,7 @@ def test_no_flipped_bit_of_a_signature_holds(directory, key, trust):
         path.write_bytes(damaged)
         try:
             assert signing.verify(directory, trust.keys) == files  # spaces, and the key's name that is only told
-        except EngineError:
+        except ModelError:
             continue
 
 
@@ -184,7 +184,7 @@ def test_no_flipped_bit_of_a_signature_holds(directory, key, trust):
 )
 def test_what_is_no_signature_is_refused(directory, trust, text):
     (directory / signing.FILE_NAME).write_text(text)
-    with pytest.raises(EngineError, match=r"signature\.json: no signature of a bundle"):
+    with pytest.raises(ModelError, match=r"signature\.json: no signature of a bundle"):
         load_bundle(directory, trust)
 
 

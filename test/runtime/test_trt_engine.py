@@ -16,7 +16,7 @@ pytest.importorskip("cuda.bindings", reason="needs cuda-python")
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.contract.io_spec import OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import EngineError, InferenceError, RestartNeededError, ToleranceError
+from m2a_core.errors import InferenceError, ModelError, RestartNeededError, ToleranceError
 from m2a_core.metrics.parity import compare
 from m2a_core.ops.native_code import keep_hash
 from m2a_core.runtime.factory import create_runtime
@@ -258,6 +258,6 @@ def test_memory_that_does_not_suffice_is_named_and_given_back(load, cuda, monkey
 
     monkeypatch.setattr(FakeCuda, "cudaMalloc", limited)
     monkeypatch.setattr(FakeCuda, "cudaMallocHost", limited)
-    with pytest.raises(EngineError, match="out of GPU memory"):
+    with pytest.raises(ModelError, match="out of GPU memory"):
         load()
     assert cuda.memory == {}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
-from m2a_core.errors import EngineError, InferenceError, NoGpuError
+from m2a_core.errors import InferenceError, ModelError, NoGpuError
 from m2a_core.extras import install_command
 from m2a_core.metrics.parity import Parity
 from m2a_core.ops.native_code import keep_hash, make_own_folder
@@ -81,9 +81,7 @@ def test_manifest_and_reference_come_back_as_written(engine, bundle):
 
 
 def test_missing_engine_is_named(bundle):
-    with pytest.raises(
-        EngineError, match=r"\.engine: no such engine; build it on this machine with `m2a build-engine`"
-    ):
+    with pytest.raises(ModelError, match=r"\.engine: no such engine; build it on this machine with `m2a build-engine`"):
         create_runtime(bundle, "tensorrt")
 
 
@@ -95,15 +93,15 @@ def test_damaged_file_is_refused_by_its_hash(engine, bundle, path_of, change):
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-3] + (b"xyz" if change == "other" else b""))
-    with pytest.raises(EngineError, match="SHA-256 is|no such engine|needs this file"):
+    with pytest.raises(ModelError, match="SHA-256 is|no such engine|needs this file"):
         create_runtime(bundle, "tensorrt_rtx")
 
 
 def test_engine_of_another_graph_or_back_end_is_refused(engine, bundle):
-    with pytest.raises(EngineError, match="built by tensorrt_rtx .* wanted tensorrt "):
+    with pytest.raises(ModelError, match="built by tensorrt_rtx .* wanted tensorrt "):
         create_runtime(bundle, "tensorrt")
     other = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, onnx_sha256="0" * 64))
-    with pytest.raises(EngineError, match=r"from the graph with SHA-256 .* wanted tensorrt_rtx and 000000000000\.\.\."):
+    with pytest.raises(ModelError, match=r"from the graph with SHA-256 .* wanted tensorrt_rtx and 000000000000\.\.\."):
         create_runtime(other, "tensorrt_rtx")
 
 
@@ -118,7 +116,7 @@ def test_engine_of_another_graph_or_back_end_is_refused(engine, bundle):
 def test_engine_for_another_machine_is_refused_with_the_difference(engine, plugin, version, gpu, message):
     manifest = load_checked(engine)
     check_fits(manifest, engine, plugin, "1.0", GPU)
-    with pytest.raises(EngineError, match=f"cannot run here: {message}"):
+    with pytest.raises(ModelError, match=f"cannot run here: {message}"):
         check_fits(manifest, engine, plugin, version, gpu)
 
 
@@ -127,10 +125,10 @@ def test_missing_or_other_plugin_is_refused(engine, plugin):
     plugin.write_bytes(b"built elsewhere" + library("1"))
     check_fits(manifest, engine, plugin, "1.0", GPU)
     plugin.write_bytes(library("2"))
-    with pytest.raises(EngineError, match="is of other sources, compiler or flags than it was built with"):
+    with pytest.raises(ModelError, match="is of other sources, compiler or flags than it was built with"):
         check_fits(manifest, engine, plugin, "1.0", GPU)
     plugin.unlink()
-    with pytest.raises(EngineError, match="its plugin library is missing"):
+    with pytest.raises(ModelError, match="its plugin library is missing"):
         check_fits(manifest, engine, plugin, "1.0", GPU)
 
 
@@ -154,7 +152,7 @@ def test_engine_whose_kernels_were_chosen_on_another_gpu_of_the_architecture_is_
         check_fits(manifest, engine, plugin, "1.0", here)
         return
     gib = f"{memory / 1024:.1f}"
-    with pytest.raises(EngineError, match=f"chosen on {name} with {gib} GiB, the GPU here is {here.name} with"):
+    with pytest.raises(ModelError, match=f"chosen on {name} with {gib} GiB, the GPU here is {here.name} with"):
         check_fits(manifest, engine, plugin, "1.0", here)
     wanted = dataclasses.replace(key, gpu=here.name, gpu_memory=here.memory >> 20)
     (difference,) = key.differences(wanted)
@@ -163,9 +161,9 @@ def test_engine_whose_kernels_were_chosen_on_another_gpu_of_the_architecture_is_
 
 def test_library_that_does_not_say_what_it_was_made_of_is_refused(engine, plugin):
     plugin.write_bytes(b"of another maker")
-    with pytest.raises(EngineError, match=r"plugin\.so: no plugin library of m2a, or one of an older version"):
+    with pytest.raises(ModelError, match=r"plugin\.so: no plugin library of m2a, or one of an older version"):
         check_fits(load_checked(engine), engine, plugin, "1.0", GPU)
-    with pytest.raises(EngineError, match="cannot read the plugin library"):
+    with pytest.raises(ModelError, match="cannot read the plugin library"):
         identity_of(plugin.with_name("none.so"))
 
 
@@ -222,25 +220,25 @@ def test_manifest_that_does_not_fit_is_refused(engine, change):
     data = json.loads(path.read_text())
     change(data)
     path.write_text(json.dumps(data))
-    with pytest.raises(EngineError, match=r"engine\.json: .*--rebuild"):
+    with pytest.raises(ModelError, match=r"engine\.json: .*--rebuild"):
         load_checked(engine)
 
 
 def test_manifest_that_is_no_json_is_refused(engine):
     manifest_path(engine).write_text("{")
-    with pytest.raises(EngineError, match="cannot read the engine's manifest"):
+    with pytest.raises(ModelError, match="cannot read the engine's manifest"):
         load_checked(engine)
 
 
 def test_reference_with_objects_in_it_is_refused(engine):
     np.savez(reference_path(engine), images=np.array([{}], dtype=object))
-    with pytest.raises(EngineError, match="cannot read the engine's reference frames"):
+    with pytest.raises(ModelError, match="cannot read the engine's reference frames"):
         load_reference(reference_path(engine))
 
 
 def test_cuda_without_a_gpu_is_a_named_error():
     if importlib.util.find_spec("cuda") is None:
-        with pytest.raises(EngineError, match=re.escape(install_command("trt"))):
+        with pytest.raises(ModelError, match=re.escape(install_command("trt"))):
             call("cudaMalloc", 16)
     elif isinstance(gpu_or_reason(0), NoGpuError):
         with pytest.raises(InferenceError, match="cudaMalloc failed: cudaError"):
@@ -250,7 +248,7 @@ def test_cuda_without_a_gpu_is_a_named_error():
 
 def test_fall_back_only_where_configured_and_loudly(bundle):
     said: list[str] = []
-    with pytest.raises(EngineError, match="no such engine"):
+    with pytest.raises(ModelError, match="no such engine"):
         create_runtime_or_fall_back(bundle, "tensorrt", "", said.append)
     assert said == []
     runtime, used = create_runtime_or_fall_back(bundle, "tensorrt", "onnxruntime", said.append, threads=1)
