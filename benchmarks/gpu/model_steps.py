@@ -16,7 +16,7 @@ from m2a_core.model.zoo import MODELS
 from m2a_core.ops import cuda as cuda_ops
 from m2a_core.ops import deform_attn
 from m2a_core.ops.kernel_library import KernelLibrary
-from m2a_core.training.accelerator import Engine
+from m2a_core.training.accelerator import Accelerator
 from m2a_core.training.batches import Batches
 from m2a_core.training.losses import Criterion
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
@@ -68,7 +68,7 @@ def time_training(library: KernelLibrary, device: Device, precision: str, batch:
         ):
             trainer = edge_trainer(Path(folder), device, precision, batch, crop)
             stage = trainer.config.stages[0]
-            criterion = Criterion(trainer.labels.num_classes, stage.loss, share=trainer.engine.mean)
+            criterion = Criterion(trainer.labels.num_classes, stage.loss, process_mean=trainer.accelerator.mean)
             images, targets = trainer.batches.get(stage, 0, 0)
             trainer._start_stage(stage)
             losses[what] = trainer._step(stage, criterion, images, targets)["loss"]
@@ -101,5 +101,5 @@ def edge_trainer(out: Path, device: Device, precision: str, batch: int, crop: tu
     torch.manual_seed(config.seed)
     model = build_model(network)
     batches = Batches(known, mix, network.labels, config.data, config.seed)
-    engine = Engine(precision, cpu=device.name == "cpu")
-    return Trainer(config, model, network.labels, batches, out, lambda _: {}, engine)
+    accelerator = Accelerator(precision, cpu=device.name == "cpu")
+    return Trainer(config, model, network.labels, batches, out, lambda _: {}, accelerator)

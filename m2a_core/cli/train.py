@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from m2a_core.training.accelerator import Engine
+    from m2a_core.training.accelerator import Accelerator
     from m2a_core.training.build import build_trainer
     from m2a_core.training.config import load_config
     from m2a_core.training.own import shortened
@@ -86,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
     if threads > 0:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    engine = Engine(config.precision, args.cpu)
-    trainer = build_trainer(config, args.config.parent, args.data_root, out, engine)
-    if engine.is_main:
+    accelerator = Accelerator(config.precision, args.cpu)
+    trainer = build_trainer(config, args.config.parent, args.data_root, out, accelerator)
+    if accelerator.is_main:
         for note in trainer.notes:
             print(f"note: {note}")
     if args.dry_run:
@@ -96,16 +96,16 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.resume and trainer.checkpoint.exists():
         trainer.resume()
-        if engine.is_main:
+        if accelerator.is_main:
             print(f"resumed at stage {trainer.progress.stage}, step {trainer.progress.step}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if engine.is_main:
+        if accelerator.is_main:
             (out / "config.yaml").write_text(args.config.read_text(encoding="utf-8"), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from error
     done = trainer.run()
-    if engine.is_main:
+    if accelerator.is_main:
         notes = {"run": config.name, "stages_done": str(trainer.progress.stage), "step": str(trainer.progress.step)}
         path = out / f"{config.model}.safetensors"
         digest = save_weights(trainer.result(), trainer.model.config, path, notes)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import accelerate
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from m2a_core.errors import ConfigError
 
 
-class Engine:
+class Accelerator:
     """This process among those of the run."""
 
     def __init__(self, precision: str = "no", cpu: bool = False) -> None:
@@ -32,29 +32,29 @@ class Engine:
         # Buffers are those of frozen batch norms: the same in all processes, always.
         ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
         try:
-            self.accelerator = Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[ddp])
+            self._accelerate = accelerate.Accelerator(cpu=cpu, mixed_precision=precision, kwargs_handlers=[ddp])
         except (ValueError, RuntimeError) as error:
             raise ConfigError(f"precision '{precision}': {error}") from error
-        if precision == "fp16" and self.accelerator.device.type != "cuda":
+        if precision == "fp16" and self._accelerate.device.type != "cuda":
             raise ConfigError("precision 'fp16': needs an NVIDIA GPU; use 'bf16' or 'no'")
         self.precision = precision
 
     @property
     def device(self) -> torch.device:
         """Where this process computes."""
-        device: torch.device = self.accelerator.device
+        device: torch.device = self._accelerate.device
         return device
 
     @property
     def rank(self) -> int:
         """Number of this process, from 0."""
-        rank: int = self.accelerator.process_index
+        rank: int = self._accelerate.process_index
         return rank
 
     @property
     def world(self) -> int:
         """Number of processes."""
-        world: int = self.accelerator.num_processes
+        world: int = self._accelerate.num_processes
         return world
 
     @property
@@ -64,13 +64,13 @@ class Engine:
 
     def prepare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """Make a network and its optimiser fit for the processes and the precision; those before are forgotten."""
-        self.accelerator.free_memory()
-        prepared, wrapped = self.accelerator.prepare(network, optimizer)
+        self._accelerate.free_memory()
+        prepared, wrapped = self._accelerate.prepare(network, optimizer)
         return prepared, wrapped
 
     def mean(self, value: Tensor) -> Tensor:
         """Mean over processes; the value itself in a single one."""
-        return value if self.world == 1 else self.accelerator.reduce(value.detach(), "mean")
+        return value if self.world == 1 else self._accelerate.reduce(value.detach(), "mean")
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in some process."""
@@ -80,22 +80,22 @@ class Engine:
 
     def wait(self) -> None:
         """Wait until all processes are here."""
-        self.accelerator.wait_for_everyone()
+        self._accelerate.wait_for_everyone()
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of a loss, scaled for fp16."""
-        self.accelerator.backward(loss)
+        self._accelerate.backward(loss)
 
     def clip(self, parameters: list[nn.Parameter], largest: float) -> Tensor:
         """Undo the scaling, clip, and return the norm before clipping."""
-        norm: Tensor | None = self.accelerator.clip_grad_norm_(parameters, largest)
+        norm: Tensor | None = self._accelerate.clip_grad_norm_(parameters, largest)
         assert norm is not None
         return norm
 
     @property
     def scaler(self) -> Any:
         """The loss scaling of fp16, or None."""
-        return self.accelerator.scaler if self.precision == "fp16" else None
+        return self._accelerate.scaler if self.precision == "fp16" else None
 
     @property
     def overflows(self) -> bool:

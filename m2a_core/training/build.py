@@ -19,7 +19,7 @@ from m2a_core.model import MODELS, build_model
 from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0, convert_imagenet_weights
 from m2a_core.model.checkpoints.convert import load_foreign
 from m2a_core.model.config import ModelConfig
-from m2a_core.training.accelerator import Engine
+from m2a_core.training.accelerator import Accelerator
 from m2a_core.training.batches import Batches
 from m2a_core.training.composed import compose
 from m2a_core.training.config import TrainConfig
@@ -147,7 +147,7 @@ def prepare(config: TrainConfig, config_dir: Path, data_root: Path) -> Run:
 
 
 def build_trainer(
-    config: TrainConfig, config_dir: Path, data_root: Path, out: Path, engine: Engine | None = None
+    config: TrainConfig, config_dir: Path, data_root: Path, out: Path, accelerator: Accelerator | None = None
 ) -> Trainer:
     """Read the data and make the network.
 
@@ -156,7 +156,7 @@ def build_trainer(
         config_dir: folder that ``data.validation_kinds`` is relative to.
         data_root: folder with the data sets, e.g. ``camvid`` and ``outliers``.
         out: folder of the run.
-        engine: processes and devices; None = this process, on the CPU.
+        accelerator: processes and devices; None = this process, on the CPU.
 
     Raises:
         ConfigError: the model is unknown or does not fit the data.
@@ -193,7 +193,7 @@ def build_trainer(
             load_related_weights(model, weights)
         else:
             notes.append(_started_from(weights, load_by_class(model, weights, class_names(run.own)), network.labels))
-    return Trainer(config, model, network.labels, batches, out, check if some else None, engine, notes)
+    return Trainer(config, model, network.labels, batches, out, check if some else None, accelerator, notes)
 
 
 def _started_from(weights: Path, matched: Sequence[str], labels: LabelSet) -> str:

@@ -27,7 +27,7 @@ def class_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
     return torch.einsum("bqk,bqhw->bkhw", class_logits.softmax(-1)[..., :-1], mask_logits.sigmoid())
 
 
-def itself(value: Tensor) -> Tensor:
+def identity(value: Tensor) -> Tensor:
     """The value: what a count is, shared with no other process."""
     return value
 
@@ -38,7 +38,7 @@ def outlier_loss(
     outlier: Tensor,
     known: Tensor,
     cfg: LossConfig,
-    share: Callable[[Tensor], Tensor] = itself,
+    process_mean: Callable[[Tensor], Tensor] = identity,
     area: Tensor | None = None,
 ) -> Tensor:
     """Outlier loss of one head.
@@ -56,7 +56,7 @@ def outlier_loss(
         outlier: bool [B, H, W], M_OOD.
         known: bool [B, H, W], pixels of known classes.
         cfg: variant, margin and resolution.
-        share: mean of counts over the processes of a run.
+        process_mean: mean of counts over the processes of a run.
         area: float [B, H, W], area of the object that an outlier pixel is of, in pixels; needed with ``balance``.
 
     Returns:
@@ -79,7 +79,7 @@ def outlier_loss(
         assert area is not None
         weights = weights * area[:, ::stride, ::stride].clamp(min=1.0).to(top.dtype).pow(-cfg.balance)
     sums, counts = zip(*((_sum(per_known, known.to(top.dtype)), _sum(per_outlier, weights))), strict=True)
-    return 0.5 * (torch.stack(sums) / share(torch.stack(counts)).clamp(min=TINY)).sum()
+    return 0.5 * (torch.stack(sums) / process_mean(torch.stack(counts)).clamp(min=TINY)).sum()
 
 
 def interpolated_top(class_logits: Tensor, mask_logits: Tensor, like: Tensor) -> Tensor:

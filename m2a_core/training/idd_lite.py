@@ -1,7 +1,7 @@
 """IDD-lite: Indian roads with seven coarse classes, as sets of Cityscapes' classes.
 
 Living things hold animals and roadside objects hold rubbish, which must not be learnt as known: they stay void. The
-other sets may hide unknown things, too, and are in `targets.CHOICES` but not in `targets.SURE_CHOICES`.
+other sets may hide unknown things, too, and are in `targets.CLASS_SETS` but not in `targets.SURE_CLASS_SETS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COARSE = LabelValues(
     {0: CITYSCAPES19.names.index("road"), 1: 212, 3: 210, 5: 211, 6: CITYSCAPES19.names.index("sky")},
     frozenset({2, 4, VOID}),
 )
-"""IDD-lite's class -> the class of Cityscapes, or the key of `targets.CHOICES`."""
+"""IDD-lite's class -> the class of Cityscapes, or the key of `targets.CLASS_SETS`."""
 OBJECTS = LabelValues({i: i for i in range(4)}, frozenset())
 SIZE = (480, 300)
 """Width, height the frames are brought to: the 320x227 files look squeezed from a wider camera image."""

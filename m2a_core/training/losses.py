@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m2a_core.training.choices import choice_loss
 from m2a_core.training.config import LossConfig
-from m2a_core.training.contrastive import TINY, class_scores, excess_loss, itself, outlier_loss
+from m2a_core.training.contrastive import TINY, class_scores, excess_loss, identity, outlier_loss
 from m2a_core.training.lovasz import lovasz_loss
 from m2a_core.training.matcher import match
 from m2a_core.training.points import is_void, sample_logits, sample_planes, segment_planes, uniform_points
 from m2a_core.training.semantic import class_probabilities, semantic_loss
-from m2a_core.training.targets import IGNORE, SURE_CHOICES, Target
+from m2a_core.training.set_valued import set_valued_loss
+from m2a_core.training.targets import IGNORE, SURE_CLASS_SETS, Target
 
 UNKNOWN_CLASS = -100
 """Class target of queries of which nothing is known; the cross-entropy leaves them out."""
@@ -29,7 +29,7 @@ class Criterion:
         num_classes: int,
         config: LossConfig,
         draw: Callable[[int, Tensor], Tensor] = uniform_points,
-        share: Callable[[Tensor], Tensor] = itself,
+        process_mean: Callable[[Tensor], Tensor] = identity,
     ) -> None:
         """Keep the configuration.
 
@@ -38,10 +38,10 @@ class Criterion:
             config: weights, sampling and outlier loss.
             draw: gives the points of an image, called as ``draw(count, like)`` in this order: those of the matching,
                 then the candidates of the importance sampling, then the other points of the mask losses.
-            share: mean of a count over the processes of a run; each process' loss is its own sum divided by it, so
-                that the mean of the gradients is that of the whole batch.
+            process_mean: mean of a count over the processes of a run; each process' loss is its own sum divided by
+                it, so that the mean of the gradients is that of the whole batch.
         """
-        self.config, self.draw, self.share = config, draw, share
+        self.config, self.draw, self.process_mean = config, draw, process_mean
         self.class_weight = torch.ones(num_classes + 1, dtype=torch.float64)
         self.class_weight[-1] = config.no_object
         self.costs = {"ce": config.ce, "bce": config.bce, "dice": config.dice}
@@ -74,22 +74,22 @@ class Criterion:
             F.cross_entropy(c.transpose(1, 2), t, class_weight, reduction="sum")
             for c, t in zip(class_logits, class_targets, strict=True)
         ]
-        ce = (torch.stack(sums) / self.share(weights).clamp(min=TINY)).sum()
+        ce = (torch.stack(sums) / self.process_mean(weights).clamp(min=TINY)).sum()
         parts = {"ce": ce, "bce": bce, "dice": dice}
         total = cfg.ce * parts["ce"] + cfg.bce * bce + cfg.dice * dice
         if pixel_logits is not None:
             parts["pixel"] = self._pixel_loss(pixel_logits, targets)
             total = total + cfg.pixel_aux * parts["pixel"]
         if cfg.choice > 0:
-            parts["choice"] = choice_loss(*heads[-1], targets, pixel_logits, self.share)
+            parts["choice"] = set_valued_loss(*heads[-1], targets, pixel_logits, self.process_mean)
             total = total + cfg.choice * parts["choice"]
         if cfg.semantic > 0 or cfg.lovasz > 0:
-            label, choice = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "choice"))
+            label, class_set = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "class_set"))
             probabilities = self._map(*heads[-1], label)[..., ::2, ::2]
-            label, choice = label[:, ::2, ::2], choice[:, ::2, ::2]
+            label, class_set = label[:, ::2, ::2], class_set[:, ::2, ::2]
             if cfg.semantic > 0:
-                sets = choice if bool(choice.any()) else None
-                parts["semantic"] = semantic_loss(probabilities, label, sets, self.share)
+                sets = class_set if bool(class_set.any()) else None
+                parts["semantic"] = semantic_loss(probabilities, label, sets, self.process_mean)
                 total = total + cfg.semantic * parts["semantic"]
             if cfg.lovasz > 0:
                 parts["lovasz"] = lovasz_loss(probabilities, label)
@@ -98,13 +98,13 @@ class Criterion:
             parts["excess"] = excess_loss(*heads[-1])
             total = total + cfg.excess * parts["excess"]
         if cfg.contrastive != "none":
-            label, choice, outlier = (
-                torch.stack([getattr(t, name) for t in targets]) for name in ("label", "choice", "outlier")
+            label, class_set, outlier = (
+                torch.stack([getattr(t, name) for t in targets]) for name in ("label", "class_set", "outlier")
             )
             area = torch.stack([_area(t) for t in targets]) if cfg.balance > 0 else None
-            void = (label == IGNORE) & ~torch.isin(choice, choice.new_tensor(SURE_CHOICES))
+            void = (label == IGNORE) & ~torch.isin(class_set, class_set.new_tensor(SURE_CLASS_SETS))
             known = ~outlier if cfg.void_is_known else ~(outlier | void)
-            terms = [outlier_loss(c, m, outlier, known, cfg, self.share, area) for c, m in heads]
+            terms = [outlier_loss(c, m, outlier, known, cfg, self.process_mean, area) for c, m in heads]
             parts["contrastive"] = torch.stack(terms).sum()
             total = total + cfg.contrastive_weight * parts["contrastive"]
         return total, {k: float(v.detach()) for k, v in parts.items()}
@@ -148,7 +148,9 @@ class Criterion:
             rows = torch.arange(len(heads), device=query.device).unsqueeze(1)
             image_bce, image_dice = self._matched_losses(masks[rows, query], target, planes)
             bce, dice = bce + image_bce, dice + image_dice
-        num_masks = self.share(class_logits.new_tensor(float(sum(len(t.classes) for t in targets)))).clamp(min=TINY)
+        num_masks = self.process_mean(class_logits.new_tensor(float(sum(len(t.classes) for t in targets)))).clamp(
+            min=TINY
+        )
         return assigned, bce / num_masks, dice / num_masks
 
     def _matched_losses(self, masks: Tensor, target: Target, planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,7 +191,7 @@ class Criterion:
         label = torch.stack([t.label for t in targets])
         stride = label.shape[-1] // logits.shape[-1]
         label = label[:, stride // 2 :: stride, stride // 2 :: stride]
-        valid = self.share((label != IGNORE).sum().to(logits.dtype)).clamp(min=TINY)
+        valid = self.process_mean((label != IGNORE).sum().to(logits.dtype)).clamp(min=TINY)
         return F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / valid
 
 

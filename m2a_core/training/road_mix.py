@@ -21,11 +21,11 @@ _CAMVID = {
     "sky": "sky", "building": 200, "pole": "pole", "road": "road", "pavement": "sidewalk", "tree": 202,
     "signsymbol": 201, "fence": "fence", "car": 203, "pedestrian": "person", "bicyclist": 204,
 }  # fmt: skip
-"""CamVid's class -> the class of Cityscapes, or the key of `targets.CHOICES`."""
+"""CamVid's class -> the class of Cityscapes, or the key of `targets.CLASS_SETS`."""
 
 
 def camvid_table() -> np.ndarray:
-    """Label of the 19 classes, or key of `CHOICES`, per CamVid label: uint8 [256]."""
+    """Label of the 19 classes, or key of `CLASS_SETS`, per CamVid label: uint8 [256]."""
     table = np.full(256, IGNORE, np.uint8)
     for i, name in enumerate(CAMVID11.names):
         value = _CAMVID[name]

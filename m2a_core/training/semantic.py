@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from m2a_core.training.contrastive import TINY, itself
-from m2a_core.training.targets import CHOICES
+from m2a_core.training.contrastive import TINY, identity
+from m2a_core.training.targets import CLASS_SETS
 
 LEAST = 1e-4
 """Added to every class of S, so that a pixel that no mask covers has equal classes."""
@@ -32,7 +32,10 @@ def class_probabilities(scores: Tensor) -> Tensor:
 
 
 def semantic_loss(
-    probabilities: Tensor, label: Tensor, choice: Tensor | None = None, share: Callable[[Tensor], Tensor] = itself
+    probabilities: Tensor,
+    label: Tensor,
+    class_set: Tensor | None = None,
+    process_mean: Callable[[Tensor], Tensor] = identity,
 ) -> Tensor:
     """Mean cross-entropy over the labelled pixels, and over those that are one of several classes.
 
@@ -43,17 +46,17 @@ def semantic_loss(
     Args:
         probabilities: float [B, K, H, W], of `class_probabilities`.
         label: int64 [B, H, W], class id; everything outside 0..K-1 is left out.
-        choice: int64 [B, H, W], key of `CHOICES` where there is no label but a set, else 0; or None.
-        share: mean of counts over the processes of a run.
+        class_set: int64 [B, H, W], key of `CLASS_SETS` where there is no label but a set, else 0; or None.
+        process_mean: mean of counts over the processes of a run.
 
     Returns:
         Scalar, 0 where no pixel is labelled.
     """
     valid = label < probabilities.shape[1]
     likelihood = probabilities.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
-    if choice is not None:
-        for key, members in CHOICES.items():
-            likelihood = torch.where(choice == key, probabilities[:, list(members)].sum(1), likelihood)
-        valid = valid | (choice > 0)
-    count = share(valid.sum().to(probabilities.dtype)).clamp(min=TINY)
+    if class_set is not None:
+        for key, members in CLASS_SETS.items():
+            likelihood = torch.where(class_set == key, probabilities[:, list(members)].sum(1), likelihood)
+        valid = valid | (class_set > 0)
+    count = process_mean(valid.sum().to(probabilities.dtype)).clamp(min=TINY)
     return -(likelihood.log() * valid).sum() / count

@@ -14,7 +14,7 @@ from m2a_core.labels.label_set import LabelSet
 
 IGNORE = 255
 """Label of void pixels during training."""
-CHOICES: dict[int, tuple[int, ...]] = {
+CLASS_SETS: dict[int, tuple[int, ...]] = {
     200: (2, 3),  # building, wall
     201: (6, 7),  # traffic light, traffic sign
     202: (8, 9),  # vegetation, terrain
@@ -26,7 +26,7 @@ CHOICES: dict[int, tuple[int, ...]] = {
     212: (1, 9),  # sidewalk, terrain
 }
 """Labels of pixels that are one of several Cityscapes classes, in data sets with coarser classes."""
-SURE_CHOICES = (200, 201, 202, 203, 204, 205)
+SURE_CLASS_SETS = (200, 201, 202, 203, 204, 205)
 OWN_CAR = 205
 """Sets that hold known classes and nothing else; the others may hide what is none of them, such as a rickshaw."""
 
@@ -44,8 +44,8 @@ class Target:
         segments: int64 [H, W], segment id in 0..N-1, -1 = void.
         label: int64 [H, W], class id, 255 = void.
         outlier: bool [H, W], pixels of pasted unknown objects.
-        choice: int64 [H, W], key of `CHOICES` where one of several classes is meant, else 0; such pixels are void to
-            everything but the set-valued loss.
+        class_set: int64 [H, W], key of `CLASS_SETS` where one of several classes is meant, else 0; such pixels are void
+            to everything but the set-valued loss.
         partial: void hides known objects: a query without a segment is not taught to be "no object".
         void_is_background: void pixels count in the mask losses, as outside of every mask.
         outlier_area: float32 [H, W], area of the connected outlier that a pixel is of, in pixels, 0 elsewhere; only
@@ -56,14 +56,14 @@ class Target:
     segments: Tensor
     label: Tensor
     outlier: Tensor
-    choice: Tensor
+    class_set: Tensor
     partial: bool = False
     void_is_background: bool = False
     outlier_area: Tensor | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same target on a device."""
-        names = ("classes", "segments", "label", "outlier", "choice", "outlier_area")
+        names = ("classes", "segments", "label", "outlier", "class_set", "outlier_area")
         tensors = {name: x.to(device) for name in names if (x := getattr(self, name)) is not None}
         return dataclasses.replace(self, **tensors)
 
@@ -82,7 +82,7 @@ def make_target(
     """Split a label map into segments: one per stuff class, and things as ``segments`` says.
 
     Args:
-        label: uint8 [H, W], class id, key of `CHOICES` or 255.
+        label: uint8 [H, W], class id, key of `CLASS_SETS` or 255.
         outlier: bool [H, W].
         labels: the classes; with ``void = class``, the last one is the class of void pixels.
         min_component: smaller components of things become void.
@@ -96,8 +96,8 @@ def make_target(
     Returns:
         The target.
     """
-    choice = np.where(np.isin(label, list(CHOICES)), label, 0)
-    kept = np.where(choice > 0, IGNORE, label)
+    class_set = np.where(np.isin(label, list(CLASS_SETS)), label, 0)
+    kept = np.where(class_set > 0, IGNORE, label)
     if void == "class":
         kept[label == IGNORE] = labels.num_classes - 1
     found: list[tuple[int, np.ndarray]] = []
@@ -128,7 +128,7 @@ def make_target(
         torch.from_numpy(numbers),
         torch.from_numpy(kept.astype(np.int64)),
         torch.from_numpy(outlier),
-        torch.from_numpy(choice.astype(np.int64)),
+        torch.from_numpy(class_set.astype(np.int64)),
         partial,
         void == "background",
         torch.from_numpy(_areas(outlier)),

@@ -19,7 +19,7 @@ from m2a_core.errors import CheckpointError, ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.progress import ProgressBar
-from m2a_core.training.accelerator import Engine
+from m2a_core.training.accelerator import Accelerator
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.clock import Clock
 from m2a_core.training.config import StageConfig, TrainConfig
@@ -67,7 +67,7 @@ class Trainer:
         batches: Batches,
         out: Path,
         validate: Callable[[nn.Module], dict[str, float]] | None,
-        engine: Engine | None = None,
+        accelerator: Accelerator | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         """Prepare a run.
@@ -79,24 +79,24 @@ class Trainer:
             batches: source of batches.
             out: folder for ``checkpoint.pt``, ``metrics.jsonl`` and TensorBoard files.
             validate: measures a network; None = nothing to measure on.
-            engine: processes and devices; None = this process, on the CPU.
+            accelerator: processes and devices; None = this process, on the CPU.
             notes: what one should know of the run before it begins.
 
         Raises:
             ConfigError: a batch cannot be shared evenly among the processes.
         """
-        self.engine = engine or Engine(config.precision, cpu=True)
+        self.accelerator = accelerator or Accelerator(config.precision, cpu=True)
         for stage in config.stages:
-            if stage.batch_size % self.engine.world:
+            if stage.batch_size % self.accelerator.world:
                 raise ConfigError(
-                    f"stage '{stage.name}': batch_size {stage.batch_size} cannot be shared by {self.engine.world} "
+                    f"stage '{stage.name}': batch_size {stage.batch_size} cannot be shared by {self.accelerator.world} "
                     "processes; it is that of all together: choose a multiple"
                 )
         self.config, self.model, self.batches, self.out, self.validate = config, model, batches, out, validate
         self.labels, self.notes = labels, tuple(notes)
         self.pixel_head = nn.Conv2d(model.config.mask_dim, labels.num_classes, 1)
         for module in (self.model, self.pixel_head):
-            module.to(self.engine.device)
+            module.to(self.accelerator.device)
         self.average = average_of(model)
         self.stage_start: dict[str, Tensor] | None = None
         self.progress = Progress()
@@ -122,8 +122,8 @@ class Trainer:
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
                 self._start_stage(self.config.stages[self.progress.stage])
                 self._load_optimizer(state["optimizer"])
-            if self.engine.scaler is not None and state.get("scaler") is not None:
-                self.engine.scaler.load_state_dict(state["scaler"])
+            if self.accelerator.scaler is not None and state.get("scaler") is not None:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"checkpoint {self.checkpoint}: does not fit the network or the stage: {error}"
@@ -141,9 +141,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write ``checkpoint.pt`` in one piece; in all processes but the main one, wait for that."""
-        if self.engine.is_main:
+        if self.accelerator.is_main:
             self._save()
-        self.engine.wait()
+        self.accelerator.wait()
 
     def _save(self, path: Path | None = None) -> None:
         optimizer = None if self.optimizer is None else self.optimizer.state_dict()
@@ -157,7 +157,7 @@ class Trainer:
                 "pixel_head": self.pixel_head.state_dict(),
                 "stage_start": self.stage_start,
                 "optimizer": optimizer,
-                "scaler": None if self.engine.scaler is None else self.engine.scaler.state_dict(),
+                "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             },
         )
 
@@ -174,7 +174,7 @@ class Trainer:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        log = RunLog(self.out, self.engine.is_main)
+        log = RunLog(self.out, self.accelerator.is_main)
         try:
             while self.progress.stage < len(self.config.stages) and not self._stopping():
                 stage = self.config.stages[self.progress.stage]
@@ -184,7 +184,7 @@ class Trainer:
             self.save()
         except DataError:
             # A frame on disk broke: nothing of its step has happened yet, and the steps before it must not be lost.
-            if self.engine.is_main:
+            if self.accelerator.is_main:
                 self._save()
             raise
         finally:
@@ -197,7 +197,7 @@ class Trainer:
         self.stop = True
 
     def _stopping(self) -> bool:
-        self.stop = self.engine.any(self.stop)
+        self.stop = self.accelerator.any(self.stop)
         return self.stop
 
     def _start_stage(self, stage: StageConfig) -> None:
@@ -210,18 +210,18 @@ class Trainer:
         optimizer = torch.optim.AdamW(groups, lr=stage.lr, fused=True)
         head = self.pixel_head if stage.loss.pixel_aux > 0 else None
         network = TrainedNetwork(self.model, head, stage.freeze_backbone)
-        self.network, self.optimizer = self.engine.prepare(network, optimizer)
+        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
 
     def _run_stage(self, stage: StageConfig, log: RunLog) -> None:
-        criterion = Criterion(self.labels.num_classes, stage.loss, share=self.engine.mean)
+        criterion = Criterion(self.labels.num_classes, stage.loss, process_mean=self.accelerator.mean)
         offset = sum(s.iterations for s in self.config.stages[: self.progress.stage])
         batches = in_order(
-            self.batches, stage, self.progress.stage, self.progress.step, self.engine.rank, self.engine.world,
+            self.batches, stage, self.progress.stage, self.progress.step, self.accelerator.rank, self.accelerator.world,
             self.config.workers,
         )  # fmt: skip
         with ProgressBar(
             total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True,
-            disable=not self.engine.is_main,
+            disable=not self.accelerator.is_main,
         ) as bar:  # fmt: skip
             while self.progress.step < stage.iterations and not self._stopping():
                 began = time.perf_counter()
@@ -232,7 +232,7 @@ class Trainer:
                         offset + done)  # fmt: skip
                 bar.update()
                 estimate = self.clock.tick(self.progress.stage, done)
-                if estimate and self.engine.is_main:
+                if estimate and self.accelerator.is_main:
                     ProgressBar.write(estimate)
                 bar.set_postfix(loss=f"{parts['loss']:.2f}", refresh=False)
                 if done % self.config.validation.every == 0 or done == stage.iterations:
@@ -263,43 +263,43 @@ class Trainer:
             batch = next(batches)
         except DataError as error:
             broken = error
-        if self.engine.any(broken is not None):
+        if self.accelerator.any(broken is not None):
             raise broken or DataError("another process could not read a frame; it says which")
         assert batch is not None
         return batch
 
     def _validate(self, stage: StageConfig, done: int, log: RunLog, offset: int) -> None:
-        if self.engine.is_main and self.validate is not None:
+        if self.accelerator.is_main and self.validate is not None:
             measured = self.validate(self.average)
             log.add("validation", {"stage": stage.name, "step": done, **measured}, offset + done)
             shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not (k.startswith("iou_") or math.isnan(v)))
             ProgressBar.write(f"{stage.name} {done}: {shown}")
-        self.engine.wait()
+        self.accelerator.wait()
 
     def _step(
         self, stage: StageConfig, criterion: Criterion, images: Tensor, targets: list[Target]
     ) -> dict[str, float]:
         assert self.network is not None
-        step, device = self.progress.step, self.engine.device
+        step, device = self.progress.step, self.accelerator.device
         rate = learning_rate(stage, step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         # Every image's points have a seed of their own, so that they do not depend on which process has the image.
-        first = self.engine.rank * len(targets)
+        first = self.accelerator.rank * len(targets)
         seeds = [self.seed_of(_POINTS, step, first + i) for i in range(len(targets))]
-        torch.manual_seed(self.seed_of(_DEPTH, step, self.engine.rank))
+        torch.manual_seed(self.seed_of(_DEPTH, step, self.accelerator.rank))
         heads, pixel = self.network(images.to(device))
         loss, parts = criterion(heads, [t.to(device) for t in targets], pixel, seeds)
         values = torch.tensor([float(loss.detach()), *parts.values()], dtype=torch.float64, device=device)
-        total, *means = self.engine.mean(values).tolist()
+        total, *means = self.accelerator.mean(values).tolist()
         parts = dict(zip(parts, means, strict=True))
         if not math.isfinite(total):
             self._give_up("loss", images, targets, parts)
         self.optimizer.zero_grad(set_to_none=True)
-        self.engine.backward(loss)
+        self.accelerator.backward(loss)
         parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-        norm = self.engine.clip(parameters, stage.clip_grad if stage.clip_grad > 0 else math.inf)
-        if not math.isfinite(float(norm)) and not self.engine.overflows:
+        norm = self.accelerator.clip(parameters, stage.clip_grad if stage.clip_grad > 0 else math.inf)
+        if not math.isfinite(float(norm)) and not self.accelerator.overflows:
             self._give_up("gradient", images, targets, parts)
         self.optimizer.step()
         update_average(self.average, self.model, stage.ema, step if self.progress.stage == 0 else step + 1000)
@@ -311,12 +311,12 @@ class Trainer:
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
     def _give_up(self, what: str, images: Tensor, targets: list[Target], parts: dict[str, float]) -> NoReturn:
-        part = "" if self.engine.world == 1 else f"_rank{self.engine.rank}"
+        part = "" if self.accelerator.world == 1 else f"_rank{self.accelerator.rank}"
         path = self.out / f"bad_batch_{self.progress.stage}_{self.progress.step}{part}.pt"
         where = save_bad_batch(path, images, targets)
         before = self.out / "before_bad_batch.pt"
         good = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
-        if good and self.engine.is_main:
+        if good and self.accelerator.is_main:
             self._save(before)
         kept = [str(p) for p in (before if good else None, self.checkpoint) if p is not None and p.is_file()]
         raise TrainingError(

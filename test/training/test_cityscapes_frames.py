@@ -12,7 +12,7 @@ from m2a_core.data.packed_cityscapes import STORED_VOID
 from m2a_core.errors import DataError
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.cityscapes_frames import own_car, packed_cityscapes_sources
-from m2a_core.training.targets import CHOICES, IGNORE, OWN_CAR, SURE_CHOICES, make_target
+from m2a_core.training.targets import CLASS_SETS, IGNORE, OWN_CAR, SURE_CLASS_SETS, make_target
 from test.training.trees import write_packed_cityscapes
 
 CAR = CITYSCAPES19.names.index("car")
@@ -56,8 +56,8 @@ def test_the_own_car_is_void_at_the_lower_edge_and_what_nearly_touches_it():
 
 
 def test_the_own_car_may_be_any_class_and_is_none_of_the_unknown():
-    assert set(CHOICES[OWN_CAR]) == set(range(CITYSCAPES19.num_classes))
-    assert OWN_CAR in SURE_CHOICES
+    assert set(CLASS_SETS[OWN_CAR]) == set(range(CITYSCAPES19.num_classes))
+    assert OWN_CAR in SURE_CLASS_SETS
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from m2a_core.training.batches import Batches
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig
 from m2a_core.training.idd_lite import held_obstacles, idd_lite_sources, idd_obstacle_sources, read_frame
 from m2a_core.training.outliers import AnomalyMix
-from m2a_core.training.targets import CHOICES, SURE_CHOICES
+from m2a_core.training.targets import CLASS_SETS, SURE_CLASS_SETS
 
 WIDTH, HEIGHT = 14, 10
 ROAD, SKY, VOID = 0, 10, 255
@@ -43,7 +43,7 @@ def columns(values: np.ndarray) -> list[int]:
 
 
 def members(key: int) -> set[str]:
-    return {CITYSCAPES19.names[i] for i in CHOICES[key]}
+    return {CITYSCAPES19.names[i] for i in CLASS_SETS[key]}
 
 
 def test_coarse_classes_become_open_sets_living_and_roadside_things_are_void_and_marked_objects_are_outliers(tmp_path):
@@ -57,7 +57,7 @@ def test_coarse_classes_become_open_sets_living_and_roadside_things_are_void_and
     assert members(sidewalk) == {"sidewalk", "terrain"}
     assert {"car", "truck", "bus", "motorcycle", "bicycle"} <= members(vehicle)
     assert {"building", "vegetation"} <= members(far)
-    assert not {sidewalk, vehicle, far} & set(SURE_CHOICES)
+    assert not {sidewalk, vehicle, far} & set(SURE_CLASS_SETS)
     assert frame.outlier is not None
     assert columns(frame.outlier) == [0, 1, *[0] * 12]
     assert frame.partial

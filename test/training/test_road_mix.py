@@ -10,7 +10,7 @@ from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.road_mix import camvid_table, held_frames, mixed_sources
 from m2a_core.training.sources import open_sources
-from m2a_core.training.targets import CHOICES, IGNORE, SURE_CHOICES
+from m2a_core.training.targets import CLASS_SETS, IGNORE, SURE_CLASS_SETS
 from test.training.synthetic import write_camvid
 from test.training.test_idd_lite import marked, write_frame
 from test.training.trees import write_packed_cityscapes
@@ -47,9 +47,9 @@ def test_camvid_classes_become_a_class_or_a_sure_set_of_the_nineteen(root):
     table = camvid_table()
     for i, name in enumerate(CAMVID11.names):
         value = int(table[i])
-        if value in CHOICES:
-            assert value in SURE_CHOICES
-        assert {CITYSCAPES19.names[c] for c in CHOICES.get(value, (value,))} == expected[name]
+        if value in CLASS_SETS:
+            assert value in SURE_CLASS_SETS
+        assert {CITYSCAPES19.names[c] for c in CLASS_SETS.get(value, (value,))} == expected[name]
     assert (table[CAMVID11.num_classes :] == IGNORE).all()
     (frame,) = [s.read() for s in mixed_sources(root, data(camvid=1), {"camvid": 0.25})]
     assert frame.partial

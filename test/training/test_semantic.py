@@ -16,7 +16,7 @@ from m2a_core.training.losses import Criterion
 from m2a_core.training.lovasz import lovasz_loss
 from m2a_core.training.points import uniform_points
 from m2a_core.training.semantic import LEAST, class_probabilities, semantic_loss
-from m2a_core.training.targets import CHOICES, make_target
+from m2a_core.training.targets import CLASS_SETS, make_target
 
 VOID = 255
 
@@ -69,7 +69,7 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
     both, labels = torch.cat([first, second]), torch.cat([here, there])
     mean = (labels != VOID).sum().double() / 2
     pairs = ((first, here), (second, there))
-    parts = [semantic_loss(class_probabilities(s), y, share=lambda _: mean) for s, y in pairs]
+    parts = [semantic_loss(class_probabilities(s), y, process_mean=lambda _: mean) for s, y in pairs]
     assert torch.stack(parts).mean().item() == pytest.approx(
         semantic_loss(class_probabilities(both), labels).item(), abs=1e-12
     )
@@ -79,12 +79,12 @@ def test_a_set_of_classes_counts_with_the_sum_of_its_members() -> None:
     rng = np.random.default_rng(5)
     probabilities = class_probabilities(torch.tensor(rng.uniform(0, 1.5, (1, 19, 12, 15))))
     label = torch.tensor(rng.choice([3, VOID], size=(1, 12, 15)))
-    choice = torch.where(label == VOID, torch.tensor(rng.choice([0, *CHOICES], size=(1, 12, 15))), 0)
-    assert {0, *CHOICES} <= set(choice[label == VOID].tolist())
+    choice = torch.where(label == VOID, torch.tensor(rng.choice([0, *CLASS_SETS], size=(1, 12, 15))), 0)
+    assert {0, *CLASS_SETS} <= set(choice[label == VOID].tolist())
     rows, ids, keys = probabilities.numpy()[0], label.numpy()[0], choice.numpy()[0]
     terms = []
     for y, x in np.ndindex(12, 15):
-        members = CHOICES[keys[y, x]] if keys[y, x] else [ids[y, x]] if ids[y, x] != VOID else []
+        members = CLASS_SETS[keys[y, x]] if keys[y, x] else [ids[y, x]] if ids[y, x] != VOID else []
         terms += [-np.log(rows[list(members), y, x].sum())] if len(members) else []
     assert semantic_loss(probabilities, label, choice).item() == pytest.approx(np.mean(terms), abs=1e-12)
 
@@ -92,14 +92,14 @@ def test_a_set_of_classes_counts_with_the_sum_of_its_members() -> None:
 def test_a_set_of_classes_leaves_open_how_large_s_is() -> None:
     scores = torch.rand(1, 19, 1, 1, dtype=torch.float64).requires_grad_()
     void = torch.full((1, 1, 1), VOID)
-    semantic_loss(class_probabilities(scores), void, torch.full_like(void, min(CHOICES))).backward()
+    semantic_loss(class_probabilities(scores), void, torch.full_like(void, min(CLASS_SETS))).backward()
     along_s = (scores.grad * (scores.detach() + LEAST)).sum().item()
     assert abs(along_s) < 1e-12 < scores.grad.abs().max().item()
 
 
 def test_the_criterion_takes_sets_of_coarse_labels_from_the_targets() -> None:
     label = np.full((16, 24), VOID, np.uint8)
-    label[:, :12], label[:, 12:] = min(CHOICES), max(CHOICES)
+    label[:, :12], label[:, 12:] = min(CLASS_SETS), max(CLASS_SETS)
     target = make_target(
         label, np.zeros(label.shape, bool), CITYSCAPES19, min_component=1, max_segments=4, partial=True
     )

@@ -20,7 +20,7 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.model import build_model
 from m2a_core.model.backbones.swin import DropPath
-from m2a_core.training.accelerator import Engine
+from m2a_core.training.accelerator import Accelerator
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.datasets import FramesOnDisk, FrameSource
 from m2a_core.training.network import TrainedNetwork
@@ -48,7 +48,7 @@ def train_as_rank(rank: int, world: int, port: int, out: Path) -> None:
     """One process of several, told by the environment who it is."""
     join_processes(rank, world, port)
     trainer = tiny_trainer(out, train_config(stages=WIDE))
-    assert trainer.engine.world == world
+    assert trainer.accelerator.world == world
     assert trainer.run()
     torch.distributed.destroy_process_group()
 
@@ -125,7 +125,7 @@ def test_parts_make_up_the_batch_and_hold_unlike_numbers_of_pixels():
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
-    class Three(Engine):
+    class Three(Accelerator):
         world = 3
 
     trainer = tiny_trainer(tmp_path)
@@ -149,7 +149,7 @@ def test_bf16_trains_float32_weights_on_nearly_the_same_losses(tmp_path, other_p
 @pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 needs a GPU, and here is one")
 def test_fp16_without_a_gpu_is_refused_in_words(other_precision):
     with pytest.raises(ConfigError, match="precision 'fp16'"):
-        Engine("fp16", cpu=True)
+        Accelerator("fp16", cpu=True)
 
 
 def test_batches_prepared_ahead_are_the_same_batches():
