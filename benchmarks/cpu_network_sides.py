@@ -129,10 +129,10 @@ def _transcription(work: Path, _: str, threads: int, __: bool) -> Compute:
 def _torch(work: Path, _: str, threads: int, edge: bool) -> Compute:
 
     from m2a_core.cli.checkpoint import open_checkpoint
-    from m2a_core.reference.network import TorchRuntime
+    from m2a_core.reference.network import TorchNetwork
     from m2a_core.reference.perception import CheckpointPerception
 
-    class Timed(TorchRuntime):
+    class Timed(TorchNetwork):
         seconds = 0.0
 
         def logits(self, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:

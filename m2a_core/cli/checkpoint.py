@@ -58,7 +58,7 @@ def load_perception(args: argparse.Namespace) -> CheckpointPerception:
     """What ``m2a predict --checkpoint`` runs."""
     from m2a_core.bundle.decision import Decision
     from m2a_core.cli.export import parse_size
-    from m2a_core.reference.network import TorchRuntime
+    from m2a_core.reference.network import TorchNetwork
     from m2a_core.reference.perception import CheckpointPerception, FrameSize, refinement_of
 
     if args.threads is not None and args.threads < 1:
@@ -69,7 +69,7 @@ def load_perception(args: argparse.Namespace) -> CheckpointPerception:
     if args.size not in (None, "native", "official"):
         size = parse_size(args.size)
     decision = Decision(args.decision or Decision.ANOMALY)
-    perception = CheckpointPerception(TorchRuntime(model, args.threads), size, args.flip, refine, decision)
+    perception = CheckpointPerception(TorchNetwork(model, args.threads), size, args.flip, refine, decision)
     flip = "on" if args.flip else "off"
     print(f"{args.checkpoint}: {origin} weights, size {args.size or 'native'}, flip {flip}, refine {refine}, "
           f"decision {decision.value}")  # fmt: skip

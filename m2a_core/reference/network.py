@@ -1,4 +1,4 @@
-"""The PyTorch back end: a checkpoint's own network on images of any size, as the authors run it."""
+"""In PyTorch: a checkpoint's own network on images of any size, as the authors run it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CLASS_BYTES = 8
 """The same of the score maps, per class: S and its resized copy."""
 
 
-class TorchRuntime:
+class TorchNetwork:
     """A network in evaluation mode on the CPU."""
 
     def __init__(self, model: Mask2Anomaly, threads: int | None = None) -> None:

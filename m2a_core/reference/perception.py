@@ -25,7 +25,7 @@ from m2a_core.openset.refinement import Refinement, RefinementRule, refinement_r
 from m2a_core.openset.road import road_hull, road_prior
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry, Letterbox
-from m2a_core.reference.network import TorchRuntime
+from m2a_core.reference.network import TorchNetwork
 from m2a_core.reference.scores import score_maps
 from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output
 
@@ -56,7 +56,7 @@ class CheckpointPerception:
 
     def __init__(
         self,
-        runtime: TorchRuntime,
+        network: TorchNetwork,
         size: FrameSize = "native",
         flip: bool = False,
         refine: RefineChoice = "paper",
@@ -75,8 +75,8 @@ class CheckpointPerception:
         Raises:
             ConfigError: the refinement is not defined for the model's classes.
         """
-        self.labels = runtime.model.config.labels
-        self._runtime = runtime
+        self.labels = network.model.config.labels
+        self._network = network
         self._letterbox = Letterbox(size) if isinstance(size, tuple) else None
         self._official_size = size == "official"
         self._flip = flip
@@ -105,8 +105,8 @@ class CheckpointPerception:
         """
         image, geometry = self._fit(frame.image)
         with torch.inference_mode():
-            class_logits, mask_logits, padded = self._runtime.logits(image)
-            flipped = self._runtime.logits(image[:, ::-1])[:2] if self._flip else None
+            class_logits, mask_logits, padded = self._network.logits(image)
+            flipped = self._network.logits(image[:, ::-1])[:2] if self._flip else None
             at_input = self._maps(class_logits, mask_logits, flipped, padded, geometry.valid, geometry.valid)
             at_image = at_input
             if geometry.original != geometry.valid:
