@@ -20,14 +20,14 @@ DIR then holds
   BAG/bag            output bag (MCAP): the node's maps, overlay and label_info under /m2a
   BAG/overlay_CAMERA.webm   the overlays, as a film for browsers
 A killed replay goes on where it stopped when called again with the same arguments; several bags can be evaluated by
-several processes (--workers) or a Ray cluster (--engine ray). The exit code is 0 if everything was
+several processes (--workers) or a Ray cluster (--executor ray). The exit code is 0 if everything was
 evaluated, 1 if an image or a ground-truth mask was not (see summary.json), 2 on an error such as a bag cut short.
 
 `m2a replay compare A_DIR B_DIR --out DIR` compares two finished replays with ground truth.
 
 For example:
   m2a replay drive_0.mcap --mode offline --out results
-  m2a replay 's3://drives/2026-11/*.mcap' --engine ray --out /shared/results
+  m2a replay 's3://drives/2026-11/*.mcap' --executor ray --out /shared/results
   m2a replay drives/* --topic /cam/front/image_raw=front --gt truth --out results
 """
 
@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
+from m2a_core.deprecation import add_old_option
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.runtime.factory import BACKENDS
 from m2a_ros.replay.mode_settings import ModeSettings
@@ -49,7 +50,7 @@ HELP = "replay ROS 2 bags through the model, every frame, reproducibly"
 MODES = ("offline", "lockstep", "realtime", "peak")
 _INCOMPLETE = 1
 _MIN_TRIAL = 21
-ENGINES = ("local", "ray")
+EXECUTORS = ("local", "ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,10 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, default=3, metavar="N", help="peak: how often to search (default: %(default)d)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
-    parser.add_argument(
-        "--engine", choices=ENGINES, default=ENGINES[0],
-        help="offline: who evaluates several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
+    executor = parser.add_argument(
+        "--executor", choices=EXECUTORS, default=EXECUTORS[0],
+        help="offline: what evaluates several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
     )  # fmt: skip
+    add_old_option(parser, "--engine", executor)
     parser.add_argument(
         "--workers", type=int, metavar="N",
         help="offline: bags at a time (default: 1, in this process; with Ray the cluster's CPUs)",
@@ -114,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         _parameters(args),
         args.params_file,
         _settings(args),
-        args.engine,
+        args.executor,
         _workers(args),
     )
     try:
@@ -150,8 +152,8 @@ def _settings(args: argparse.Namespace) -> ModeSettings:
 def _workers(args: argparse.Namespace) -> int | None:
     if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers {args.workers}: expected at least 1")
-    if args.mode != MODES[0] and (args.engine != ENGINES[0] or (args.workers or 1) > 1):
+    if args.mode != MODES[0] and (args.executor != EXECUTORS[0] or (args.workers or 1) > 1):
         raise ConfigError(f"--mode {args.mode} evaluates one bag after another: nodes beside each other would disturb "
-                          "what is measured; leave out --engine and --workers")  # fmt: skip
+                          "what is measured; leave out --executor and --workers")  # fmt: skip
     workers: int | None = args.workers
     return workers

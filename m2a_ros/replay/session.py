@@ -52,7 +52,7 @@ class Request:
     parameters: Mapping[str, Any]
     params_file: Path | None
     settings: ModeSettings
-    engine: str = "local"
+    executor: str = "local"
     workers: int | None = None
 
 
@@ -196,7 +196,7 @@ def _evaluate_all(
         with failures.of(task.path):
             if finished(task) is None:
                 left.append(task)
-    if request.engine == "local" and (request.workers or 1) == 1:
+    if request.executor == "local" and (request.workers or 1) == 1:
         with ProgressBar(total=_images(tasks, choices), initial=_images(tasks, choices) - _images(left, choices),
                          unit="frame") as progress:  # fmt: skip
             for task in left:
@@ -219,7 +219,7 @@ def _run_fleet(
 
     # Workers have working directories of their own.
     absolute = [replace(task, path=task.path.resolve(), out=task.out.resolve()) for task in tasks]
-    fleet.run(absolute, request.engine, request.workers, done)
+    fleet.run(absolute, request.executor, request.workers, done)
 
 
 def _images(tasks: Sequence[BagTask], choices: Mapping[Path, Choice]) -> int:

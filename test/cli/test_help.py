@@ -43,3 +43,13 @@ def test_completion_scripts_know_commands_and_options(shell, capsys):
     assert "--params-file" in script
     if shell == "bash":
         assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_an_option_that_was_renamed_works_with_a_warning_and_is_not_shown(capsys):
+    parser = EVERY["m2a replay"]
+    args = parser.parse_args(["drive.mcap", "--out", "out", "--engine", "ray"])
+    assert args.executor == "ray"
+    assert (
+        "'--engine' is deprecated and will be removed in a later version; use '--executor'" in capsys.readouterr().err
+    )
+    assert "--engine" not in parser.format_help()

@@ -37,9 +37,9 @@ def comparable(out: Path) -> tuple[list[dict[str, object]], dict[str, object]]:
     )
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tmp_path, monkeypatch, engine):
-    if engine == "ray":
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tmp_path, monkeypatch, executor):
+    if executor == "ray":
         pytest.importorskip("ray")
         # A busy machine takes longer than Ray thinks.
         monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")
@@ -49,7 +49,7 @@ def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tm
     out, killed, over = tmp_path / "fleet", [], threading.Event()
     assassin = threading.Thread(target=kill_one_worker, args=(out, [bag.name for bag in bags], killed, over))
     assassin.start()
-    done = replay(*bags, "--engine", engine, "--workers", "2", out="fleet")
+    done = replay(*bags, "--executor", executor, "--workers", "2", out="fleet")
     over.set()
     assassin.join()
     assert len(killed) == 1
@@ -93,7 +93,7 @@ def test_finished_bag_that_has_changed_is_refused(replay, tmp_path, capsys):
 @pytest.mark.parametrize(("arguments", "mode", "word"), [
     (("--workers", "0"), "offline", "--workers 0"),
     (("--workers", "2"), "lockstep", "one bag after another"),
-    (("--engine", "ray"), "peak", "one bag after another"),
+    (("--executor", "ray"), "peak", "one bag after another"),
     (("--rate", "0"), "realtime", "--rate 0"),
     (("--trial-frames", "20"), "peak", "--trial-frames 20"),
     (("--gt", "truth"), "peak", "leave out --gt"),
