@@ -65,7 +65,7 @@ class CheckpointPerception:
         """Prepare.
 
         Args:
-            runtime: the network.
+            network: the checkpoint's.
             size: ``native``: the image as it is; ``official``: shorter side 1024, longer at most 2048, the resize of
                 the authors' scripts; (H, W): scaled to fit, keeping the aspect.
             flip: average the scores with those of the left-right flipped image, as the authors' scripts do.

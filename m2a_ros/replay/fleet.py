@@ -1,7 +1,7 @@
 """Many bags on many workers: local processes, or an engine that is there already.
 
 A worker evaluates one bag and leaves its results in the output folder, so a worker that dies costs its bag's unfinished
-part, and results of any number of workers are those of one.
+chunk, and results of any number of workers are those of one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One bag made of the bags of a replay's parts."""
+"""One bag made of the bags of a replay's chunks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
-from m2a_ros.replay.part import OUTPUT
+from m2a_ros.replay.chunk import OUTPUT
 
 _KEY = "rosbag2_bagfile_information"
 _TIME = "nanoseconds_since_epoch"
 
 
-def join_bags(parts: list[Path], bag: Path) -> None:
-    """Make one bag, split into files, of the parts' bags; linked where the file system can, else copied.
+def join_bags(chunks: list[Path], bag: Path) -> None:
+    """Make one bag, split into files, of the chunks' bags; linked where the file system can, else copied.
 
     Args:
-        parts: finished parts, in order.
+        chunks: finished chunks, in order.
         bag: the bag's folder; must not exist.
 
     Raises:
@@ -29,12 +29,12 @@ def join_bags(parts: list[Path], bag: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     joined: dict[str, Any] = {}
-    for number, part in enumerate(parts):
-        information = yaml.safe_load((part / OUTPUT / "metadata.yaml").read_text(encoding="utf-8"))[_KEY]
-        if not information["message_count"] and (joined or part is not parts[-1]):
+    for number, chunk in enumerate(chunks):
+        information = yaml.safe_load((chunk / OUTPUT / "metadata.yaml").read_text(encoding="utf-8"))[_KEY]
+        if not information["message_count"] and (joined or chunk is not chunks[-1]):
             continue
         name = f"{bag.name}_{number}.mcap"
-        _link(part / OUTPUT / information["relative_file_paths"][0], unfinished / name)
+        _link(chunk / OUTPUT / information["relative_file_paths"][0], unfinished / name)
         information["files"][0]["path"] = name
         information["relative_file_paths"] = [name]
         joined = _join(joined, information) if joined else information

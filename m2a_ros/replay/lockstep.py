@@ -12,8 +12,7 @@ from sensor_msgs.msg import CameraInfo
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded, image_messages, stamp_of
 from m2a_ros.bag.reader import Bag, UndecodableMessage, decode
-from m2a_ros.replay.answer import Answer
-from m2a_ros.replay.node_runner import Running, camera_info_topic, input_topic, node_session
+from m2a_ros.replay.node_runner import RunningNode, camera_info_topic, input_topic, node_session
 from m2a_ros.replay.node_session import (
     MAP_NAMES,
     MATCH_TIMEOUT_S,
@@ -26,8 +25,9 @@ from m2a_ros.replay.node_session import (
     Setup,
     put,
 )
+from m2a_ros.replay.published_frame import PublishedFrame
 from m2a_ros.replay.recorder import BagRecorder
-from m2a_ros.replay.threads import Ahead, Behind
+from m2a_ros.replay.threads import BackgroundWriter, Prefetcher
 
 NO_ANSWER = "no_answer"
 STAMP_OF_LOST_FRAME = "stamp_of_lost_frame"
@@ -63,22 +63,22 @@ def replay_lockstep(
         OSError: the answers cannot be written.
     """
     setup = Setup(node, _OUTPUTS, reliable=True)
-    with node_session(setup, cameras) as running, Behind(_UNWRITTEN) as behind:
+    with node_session(setup, cameras) as running, BackgroundWriter(_UNWRITTEN) as writer:
         step = Lockstep(running, cameras, timeout_s)
-        with Ahead(image_messages(bag, cameras, calibrated=node.calibrated), _READ_AHEAD) as messages:
+        with Prefetcher(image_messages(bag, cameras, calibrated=node.calibrated), _READ_AHEAD) as messages:
             for recorded in messages:
-                stamp, answer = step.ask(recorded)
-                if isinstance(answer, Answer):
-                    behind.call(recorder.add_frame, answer)
+                stamp, outcome = step.ask(recorded)
+                if isinstance(outcome, PublishedFrame):
+                    writer.call(recorder.add_frame, outcome)
                 else:
-                    behind.call(recorder.add_problem, recorded, stamp, answer)
+                    writer.call(recorder.add_problem, recorded, stamp, outcome)
                 progress(1)
 
 
 class Lockstep:
     """Sends one image at a time and waits for what becomes of it."""
 
-    def __init__(self, running: Running, cameras: Sequence[CameraTopic], timeout_s: float) -> None:
+    def __init__(self, running: RunningNode, cameras: Sequence[CameraTopic], timeout_s: float) -> None:
         """Wait until the node answers on every topic."""
         self._session = running.session
         self._timeout_s = timeout_s
@@ -94,7 +94,7 @@ class Lockstep:
         self._session.wait_until_heard()
         self._session.wait(lambda: all(p.get_subscription_count() for p in self._publishers.values()), MATCH_TIMEOUT_S)
 
-    def ask(self, recorded: Recorded) -> tuple[int | None, Answer | Problem]:
+    def ask(self, recorded: Recorded) -> tuple[int | None, PublishedFrame | Problem]:
         """Send an image; its stamp in nanoseconds and the node's answer, or why there is none."""
         try:
             header = decode(recorded.data, recorded.msgtype)
@@ -112,7 +112,7 @@ class Lockstep:
         self._publishers[camera].publish(recorded.data)
         self._session.wait(lambda: self._outputs.has(_OUTPUTS) or bool(self._new_drops(camera)), self._timeout_s)
         if self._outputs.has(_OUTPUTS):
-            return stamp, Answer(
+            return stamp, PublishedFrame(
                 camera=camera,
                 recorded_ns=recorded.recorded_ns,
                 stamp_ns=stamp,

@@ -25,7 +25,7 @@ from m2a_ros.replay.node_session import NodeSession, Setup
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningNode:
     """A node that runs, and what it takes to talk with it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Running:
 
 
 @contextmanager
-def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Running]:
+def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[RunningNode]:
     """Run the node and be connected to it.
 
     Args:
@@ -70,7 +70,7 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
         executor.add_node(node)
 
         try:
-            yield Running(NodeSession(setup, cameras, node, child, executor), node, child, children, environment)
+            yield RunningNode(NodeSession(setup, cameras, node, child, executor), node, child, children, environment)
         finally:
             executor.shutdown()
             node.destroy_node()

@@ -16,9 +16,9 @@ from m2a_ros.bag.reader import CAMERA_INFO, Bag, decode
 from m2a_ros.outputs.output_spec import MAPS
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.allocation import keep_freed_memory
-from m2a_ros.replay.answer import answer_of
+from m2a_ros.replay.published_frame import published_frame
 from m2a_ros.replay.recorder import BagRecorder
-from m2a_ros.replay.threads import Ahead, Behind
+from m2a_ros.replay.threads import BackgroundWriter, Prefetcher
 
 INFERENCE_ERROR = "inference_error"
 NOT_RECTIFIED_PREFIX = "not_rectified."
@@ -48,7 +48,7 @@ def replay_offline(
         progress: told how many messages were done since the last call.
 
     Raises:
-        DataError: the bag is damaged or cut short; parts finished before stay.
+        DataError: the bag is damaged or cut short; chunks finished before stay.
         OSError: the answers cannot be written.
     """
     progress(recorder.done)
@@ -63,10 +63,10 @@ def replay_offline(
 
     def write(loaded: Loaded, prepared: PreparedFrame, inferred: OpenSetResult) -> None:
         result = streams[prepared.frame.camera].track(prepared, inferred, perception)
-        recorder.add_frame(answer_of(loaded, result, perception.labels, settings))
+        recorder.add_frame(published_frame(loaded, result, perception.labels, settings))
 
     frames = load_frames(bag, cameras, recorder.done, calibrated, settings.max_image_pixels)
-    with Ahead(frames, _READ_AHEAD) as items, Behind(_UNWRITTEN) as behind:
+    with Prefetcher(frames, _READ_AHEAD) as items, BackgroundWriter(_UNWRITTEN) as writer:
         for loaded in items:
             content = loaded.content
             if isinstance(content, Frame):
@@ -75,13 +75,13 @@ def replay_offline(
                     prepared = stream.prepare(content, _sensors(loaded), perception.manifest.input_size, config)
                     perceiving = stream.begin(prepared, _WANTED, perception)
                     perception.run([perceiving])
-                    behind.call(write, loaded, prepared, stream.finish(prepared, perceiving, perception))
+                    writer.call(write, loaded, prepared, stream.finish(prepared, perceiving, perception))
                 except NotRectifiable as error:
                     content = Problem(NOT_RECTIFIED_PREFIX + error.reason, str(error))
                 except InferenceError as error:
                     content = Problem(INFERENCE_ERROR, str(error))
             if isinstance(content, Problem):
-                behind.call(recorder.add_problem, loaded.recorded, loaded.stamp_ns, content)
+                writer.call(recorder.add_problem, loaded.recorded, loaded.stamp_ns, content)
             progress(1)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.replay.node_session import MAP_NAMES, Key, NodeSettings, Setup
 from m2a_ros.replay.outcome import spread
-from m2a_ros.replay.play import Play, playing
+from m2a_ros.replay.playback import Playback, playback
 from m2a_ros.replay.player import SentLog
 
 MAX_LOSS = 0.05
@@ -53,11 +53,11 @@ def replay_peak(
     """
     images, repeats = trial
     setup = Setup(node, MAP_NAMES, reliable=False)
-    with playing(bag, wanted, cameras, setup, None) as play:
-        bench = Bench(play, node.work / "sent.csv", progress)
+    with playback(bag, wanted, cameras, setup, None) as player:
+        trials = Trials(player, node.work / "sent.csv", progress)
         # One image at a time first: about how long one takes.
-        single = median(bench.trial(1.0, 1)["latency_ms"]["p50"] for _ in range(_SINGLES))
-        found = [search(lambda rate: bench.trial(rate, images), 1e3 / single) for _ in range(repeats)]
+        single = median(trials.trial(1.0, 1)["latency_ms"]["p50"] for _ in range(_SINGLES))
+        found = [search(lambda rate: trials.trial(rate, images), 1e3 / single) for _ in range(repeats)]
     peaks = [peak for peak, _ in found]
     return {
         "max_loss": MAX_LOSS,
@@ -97,25 +97,25 @@ def search(trial: Callable[[float], dict[str, Any]], guess: float) -> tuple[floa
     return best, trials
 
 
-class Bench:
+class Trials:
     """Plays trials."""
 
-    def __init__(self, play: Play, log: Path, progress: Callable[[int], object]) -> None:
+    def __init__(self, player: Playback, log: Path, progress: Callable[[int], object]) -> None:
         """Take a running node; ``log`` is a file for the player."""
-        self._play = play
+        self._player = player
         self._log = log
         self._progress = progress
         self._maps: Counter[Key] = Counter()
         self._arrived: dict[Key, int] = {}
-        play.session.on_output = self._take
+        player.session.on_output = self._take
 
     def trial(self, rate: float, count: int) -> dict[str, Any]:
         """Send images at a rate in hertz; what came of them."""
         self._maps.clear()
         self._arrived.clear()
-        done = self._play.order({"rate": rate, "count": count, "file": str(self._log)})
-        counts = self._play.settle(count)
-        self._play.session.wait(lambda: len(self._arrived) >= count, _LAST_ANSWERS_S)
+        done = self._player.order({"rate": rate, "count": count, "file": str(self._log)})
+        counts = self._player.settle(count)
+        self._player.session.wait(lambda: len(self._arrived) >= count, _LAST_ANSWERS_S)
         sent = {(image.camera, image.stamp_ns, image.frame_id): image for image in SentLog(self._log).new()}
         latencies = [(self._arrived[key] - sent[key].sent_ns) / 1e6 for key in sent if key in self._arrived]
         dropped: Counter[str] = Counter({"on_the_way": count - sum(c.received for c in counts.values())})

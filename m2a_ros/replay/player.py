@@ -36,7 +36,7 @@ from m2a_ros.bag.frames import image_messages, load_frames, stamp_of
 from m2a_ros.bag.locations import path_of
 from m2a_ros.bag.reader import CAMERA_INFO, Bag, UndecodableMessage, decode
 from m2a_ros.replay.node_runner import camera_info_topic, input_topic
-from m2a_ros.replay.threads import Ahead
+from m2a_ros.replay.threads import Prefetcher
 from m2a_ros.replay.warm_up import BLANK_SIZE, blank_image
 
 LONGEST_GAP_S = 5.0
@@ -171,7 +171,7 @@ class Player:
     def _play(self, log: TextIO) -> dict[str, Any]:
         gaps = 0
         due = bag_time = None
-        with Ahead(image_messages(self._bag, self._cameras, calibrated=self._calibrated), _READ_AHEAD) as messages:
+        with Prefetcher(image_messages(self._bag, self._cameras, calibrated=self._calibrated), _READ_AHEAD) as messages:
             for recorded in messages:
                 try:
                     message = decode(recorded.data, recorded.msgtype)

@@ -14,15 +14,15 @@ from typing import Any
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded
 from m2a_ros.process.memory import MemoryWatch
-from m2a_ros.replay.answer import Answer
 from m2a_ros.replay.matching import SentImages
 from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, NodeSettings, Outputs, Setup, put
 from m2a_ros.replay.outcome import spread
-from m2a_ros.replay.play import playing
+from m2a_ros.replay.playback import playback
 from m2a_ros.replay.player import Sent, SentLog
+from m2a_ros.replay.published_frame import PublishedFrame
 from m2a_ros.replay.recorder import BagRecorder
-from m2a_ros.replay.strangers import Strangers
-from m2a_ros.replay.threads import Behind
+from m2a_ros.replay.threads import BackgroundWriter
+from m2a_ros.replay.unmatched import UnmatchedOutputs
 
 NOT_ANSWERED = "not_answered"
 _REPORTS_PER_S = 4.0
@@ -63,15 +63,15 @@ def replay_realtime(
     setup = Setup(node, MAP_NAMES, reliable=False, sim_time=True, diagnostics_period=period)
     log = node.work / "sent.csv"
     log.unlink(missing_ok=True)
-    with playing(bag, wanted, cameras, setup, rate) as play, Behind(_UNWRITTEN) as behind:
-        listener = Listener(SentLog(log), recorder, behind, progress)
-        play.session.on_output = listener.take
-        memory = MemoryWatch(play.running.child.pid)
+    with playback(bag, wanted, cameras, setup, rate) as player, BackgroundWriter(_UNWRITTEN) as writer:
+        listener = Listener(SentLog(log), recorder, writer, progress)
+        player.session.on_output = listener.take
+        memory = MemoryWatch(player.running.child.pid)
         start = time.monotonic()
-        done = play.order({"play": str(log)}, memory.look)
+        done = player.order({"play": str(log)}, memory.look)
         seconds = time.monotonic() - start
-        counts = play.settle(listener.sent())
-        play.session.wait(lambda: False, _LAST_ANSWERS_S)
+        counts = player.settle(listener.sent())
+        player.session.wait(lambda: False, _LAST_ANSWERS_S)
         figures = listener.finish(counts, {camera.camera: camera.topic for camera in cameras})
     return {
         "rate": rate,
@@ -85,10 +85,12 @@ def replay_realtime(
 class Listener:
     """Takes the node's outputs, and brings them together with what was sent."""
 
-    def __init__(self, log: SentLog, recorder: BagRecorder, behind: Behind, progress: Callable[[int], object]) -> None:
+    def __init__(
+        self, log: SentLog, recorder: BagRecorder, writer: BackgroundWriter, progress: Callable[[int], object]
+    ) -> None:
         """Start with nothing sent."""
         self._log = log
-        self._recorder, self._behind, self._progress = recorder, behind, progress
+        self._recorder, self._writer, self._progress = recorder, writer, progress
         self._sent = SentImages()
         self._unsent: list[Sent] = []
         self._waiting: dict[Key, Outputs] = {}
@@ -98,11 +100,11 @@ class Listener:
         self._latencies: list[float] = []
         self._ages: list[float] = []
         self._stalled_s = 0.0
-        self._strangers = Strangers()
+        self._unmatched = UnmatchedOutputs()
 
     def take(self, key: Key, name: str, message: Any, arrived_ns: int) -> None:
         """Keep an output; an image's answer is complete with the last of its maps."""
-        self._strangers.came(key, name)
+        self._unmatched.came(key, name)
         outputs = self._waiting.setdefault(key, Outputs())
         if name in outputs.arrays:
             # A map of the image before was lost, and this is the next one of its stamp.
@@ -150,13 +152,13 @@ class Listener:
             "stamps_ambiguous": self._sent.sharing_a_stamp(),
             "answers_ambiguous": self._ambiguous,
             "recording_stalled_ms": round(1e3 * self._stalled_s, 1),
-            "outputs_of_no_image": self._strangers.figures(),
+            "outputs_of_no_image": self._unmatched.figures(),
         }
 
     def _read(self) -> None:
         for image in self._log.new():
             if image.sent_ns:
-                self._strangers.sent((image.camera, image.stamp_ns, image.frame_id))
+                self._unmatched.sent((image.camera, image.stamp_ns, image.frame_id))
                 self._sent.add(image)
             else:
                 self._unsent.append(image)
@@ -174,15 +176,15 @@ class Listener:
         else:
             self._ambiguous += 1
         arrays = {name: outputs.arrays[name] for name in MAP_NAMES}
-        answer = Answer(
+        frame = PublishedFrame(
             image.camera, image.recorded_ns, image.stamp_ns, image.frame_id, arrays, None, latencies,
             restamped=image.restamped,
         )  # fmt: skip
         before = time.monotonic()
-        self._behind.call(self._recorder.add_frame, answer)
+        self._writer.call(self._recorder.add_frame, frame)
         self._stalled_s += time.monotonic() - before
         self._progress(1)
 
     def _problem(self, image: Sent, stamp_ns: int | None, problem: Problem, topics: dict[str, str]) -> None:
         recorded = Recorded(image.camera, topics[image.camera], "", image.recorded_ns, b"")
-        self._behind.call(self._recorder.add_problem, recorded, stamp_ns, problem)
+        self._writer.call(self._recorder.add_problem, recorded, stamp_ns, problem)

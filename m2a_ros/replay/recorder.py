@@ -1,4 +1,4 @@
-"""What becomes of a bag's answers: parts that survive a kill, the output bag made of them, videos and records."""
+"""What becomes of a bag's frames: chunks that survive a kill, the output bag made of them, videos and records."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from m2a_core.stream.camera_stream import Detections
 from m2a_ros.bag.frames import Problem, Recorded, stamp_of
 from m2a_ros.bag.reader import Bag, decode
 from m2a_ros.outputs.topics import overlay_topic
-from m2a_ros.replay.answer import Answer
+from m2a_ros.replay.chunk import OUTPUT, ChunkWriter, finished_chunks, read_info, read_records, read_tracks
 from m2a_ros.replay.join_bags import join_bags
-from m2a_ros.replay.part import OUTPUT, PartWriter, finished_parts, read_info, read_records, read_tracks
+from m2a_ros.replay.published_frame import PublishedFrame
 from m2a_ros.replay.video import OverlayVideo
 from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS, film_path
 
-PART_MESSAGES = 200
-"""Messages in a part: what a kill costs at most."""
+CHUNK_MESSAGES = 200
+"""Messages in a chunk: what a kill costs at most."""
 
 RESULT = "result.json"
 
@@ -33,28 +33,28 @@ class BagRecorder:
     def __init__(
         self,
         folder: Path,
-        parts: Path,
+        chunks: Path,
         cameras: tuple[str, ...],
         labels: LabelSet,
         threshold: float,
-        part_messages: int = PART_MESSAGES,
+        chunk_messages: int = CHUNK_MESSAGES,
     ) -> None:
         """Find out what is done already.
 
         Args:
             folder: where the results go.
-            parts: where parts are kept until the bag is finished.
+            chunks: where chunks are kept until the bag is finished.
             cameras: names of the cameras.
             labels: the classes of the model.
             threshold: anomaly score from which a pixel is unknown.
-            part_messages: messages in a part.
+            chunk_messages: messages in a chunk.
         """
-        self._folder, self._parts, self._cameras = folder, parts, cameras
-        self._labels, self._threshold, self._limit = labels, threshold, part_messages
-        self._part: PartWriter | None = None
+        self._folder, self._chunks, self._cameras = folder, chunks, cameras
+        self._labels, self._threshold, self._limit = labels, threshold, chunk_messages
+        self._chunk: ChunkWriter | None = None
         self._videos: dict[str, OverlayVideo] = {}
-        parts.mkdir(parents=True, exist_ok=True)
-        infos = [read_info(part) for part in finished_parts(parts)]
+        chunks.mkdir(parents=True, exist_ok=True)
+        infos = [read_info(chunk) for chunk in finished_chunks(chunks)]
         self._number = len(infos)
         self.done = sum(info.messages for info in infos)
         """Messages that an earlier, killed replay has done."""
@@ -64,29 +64,29 @@ class BagRecorder:
     def __enter__(self) -> BagRecorder:
         """Take up the videos where an earlier replay stopped."""
         self._videos = {camera: OverlayVideo(film_path(self._folder, camera)) for camera in self._cameras}
-        for part in finished_parts(self._parts):
-            self._show(part)
+        for chunk in finished_chunks(self._chunks):
+            self._show(chunk)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Drop what is unfinished, if the block did not end well."""
         if kind is None:
             return
-        if self._part is not None:
-            self._part.abandon()
+        if self._chunk is not None:
+            self._chunk.abandon()
         for video in self._videos.values():
             video.abandon()
 
     def tracks(self) -> Iterator[tuple[str, int, Detections]]:
         """Camera, stamp in nanoseconds and detections of the frames that an earlier, killed replay has done."""
-        for part in finished_parts(self._parts):
-            yield from read_tracks(part)
+        for chunk in finished_chunks(self._chunks):
+            yield from read_tracks(chunk)
 
-    def add_frame(self, answer: Answer) -> None:
-        """Write an answer."""
-        self._current().add_frame(answer)
-        if answer.overlay is not None:
-            self._videos[answer.camera].add(answer.stamp_ns, answer.overlay)
+    def add_frame(self, frame: PublishedFrame) -> None:
+        """Write a frame."""
+        self._current().add_frame(frame)
+        if frame.overlay is not None:
+            self._videos[frame.camera].add(frame.stamp_ns, frame.overlay)
         self._roll()
 
     def add_problem(self, message: Recorded, stamp_ns: int | None, problem: Problem) -> None:
@@ -102,41 +102,41 @@ class BagRecorder:
         """
         if not self.is_whole:
             self._current().finish(last=True)
-            self._part = None
-        parts = finished_parts(self._parts)
+            self._chunk = None
+        chunks = finished_chunks(self._chunks)
         for video in self._videos.values():
             video.finish()
         if not (self._folder / OUTPUT_BAG).is_dir():
-            join_bags(parts, self._folder / OUTPUT_BAG)
+            join_bags(chunks, self._folder / OUTPUT_BAG)
         for name in (FRAMES, PROBLEMS):
-            write_text(self._folder / name, "".join((part / name).read_text(encoding="utf-8") for part in parts))
-        write_json(self._folder / RESULT, {**_count(parts, self._cameras), **extra})
-        shutil.rmtree(self._parts)
+            write_text(self._folder / name, "".join((chunk / name).read_text(encoding="utf-8") for chunk in chunks))
+        write_json(self._folder / RESULT, {**_count(chunks, self._cameras), **extra})
+        shutil.rmtree(self._chunks)
 
-    def _current(self) -> PartWriter:
-        if self._part is None:
-            self._part = PartWriter(self._parts / f"{self._number:06d}", self._labels, self._threshold)
+    def _current(self) -> ChunkWriter:
+        if self._chunk is None:
+            self._chunk = ChunkWriter(self._chunks / f"{self._number:06d}", self._labels, self._threshold)
             self._number += 1
-        return self._part
+        return self._chunk
 
     def _roll(self) -> None:
-        assert self._part is not None
-        if self._part.messages == self._limit:
-            self._part.finish(last=False)
-            self._part = None
+        assert self._chunk is not None
+        if self._chunk.messages == self._limit:
+            self._chunk.finish(last=False)
+            self._chunk = None
 
-    def _show(self, part: Path) -> None:
+    def _show(self, chunk: Path) -> None:
         topics = {overlay_topic(camera): video for camera, video in self._videos.items()}
-        with Bag(part / OUTPUT) as bag:
+        with Bag(chunk / OUTPUT) as bag:
             for connection, _, data in bag.messages([c for c in bag.connections if c.topic in topics]):
                 message = decode(data, connection.msgtype)
                 topics[connection.topic].add(stamp_of(message), message.data)
 
 
-def _count(parts: list[Path], cameras: tuple[str, ...]) -> dict[str, Any]:
-    frames = [record for part in parts for record in read_records(part, FRAMES)]
-    problems = [record for part in parts for record in read_records(part, PROBLEMS)]
-    infos = [read_info(part) for part in parts]
+def _count(chunks: list[Path], cameras: tuple[str, ...]) -> dict[str, Any]:
+    frames = [record for chunk in chunks for record in read_records(chunk, FRAMES)]
+    problems = [record for chunk in chunks for record in read_records(chunk, PROBLEMS)]
+    infos = [read_info(chunk) for chunk in chunks]
     sizes: dict[str, Counter[str]] = {camera: Counter() for camera in cameras}
     for info in infos:
         for camera, counts in info.sizes.items():

@@ -63,7 +63,7 @@ class BagTask:
         return self.out / self.name
 
     @property
-    def parts(self) -> Path:
+    def chunks(self) -> Path:
         """Where unfinished results are."""
         return self.out / WORK / self.name
 
@@ -106,7 +106,7 @@ def evaluate(task: BagTask, progress: Progress) -> None:
         ModelError: the model is missing or damaged.
         OSError: the results cannot be written.
     """
-    with _claimed(task.parts), Bag(task.path) as bag:
+    with _claimed(task.chunks), Bag(task.path) as bag:
         choice = choose(bag, task.wanted, task.labels)
         quick = _forget_old_parts(task)
         if is_remote(task.path):
@@ -130,7 +130,7 @@ def _replay(
     settings = settings_of(task.parameters, cameras, "replay")
     manifest = load_bundle(settings.model, settings.trust).manifest
     threshold = settings.apply_thresholds(manifest.thresholds).anomaly
-    with BagRecorder(task.folder, task.parts, cameras, manifest.labels, threshold) as recorder:
+    with BagRecorder(task.folder, task.chunks, cameras, manifest.labels, threshold) as recorder:
         if task.mode == "offline":
             measured = {}
             model = LoadedModel(settings, warn=print)
@@ -174,27 +174,27 @@ def _through_node(task: BagTask, bag: Bag, choice: Choice, recorder: BagRecorder
 
 
 def _forget_old_parts(task: BagTask) -> str:
-    """Drop the parts of an earlier call that cannot be gone on with; returns the bag's fingerprint."""
+    """Drop the chunks of an earlier call that cannot be gone on with; returns the bag's fingerprint."""
     quick = quick_fingerprint(task.path)
-    note = task.parts / _BAG
+    note = task.chunks / _BAG
     # The node numbers objects by all frames since it was started: it cannot go on in the middle of a bag.
     if task.mode != "offline" or not note.is_file() or read_json(note) != quick:
-        shutil.rmtree(task.parts, ignore_errors=True)
+        shutil.rmtree(task.chunks, ignore_errors=True)
         write_json(note, quick)
     return quick
 
 
 @contextmanager
-def _claimed(parts: Path) -> Iterator[None]:
+def _claimed(chunks: Path) -> Iterator[None]:
     """Keep other processes off a bag; ends with the process, however that ends."""
-    parts.parent.mkdir(parents=True, exist_ok=True)
-    with parts.with_name(f"{parts.name}.lock").open("a+", encoding="ascii") as lock:
+    chunks.parent.mkdir(parents=True, exist_ok=True)
+    with chunks.with_name(f"{chunks.name}.lock").open("a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.seek(0)
             raise ConfigError(
-                f"{parts.name}: process {lock.read().strip() or 'of another machine'} works on this bag in the same "
+                f"{chunks.name}: process {lock.read().strip() or 'of another machine'} works on this bag in the same "
                 "--out; wait for it, or give another --out"
             ) from error
         lock.truncate(0)

@@ -13,7 +13,7 @@ _WAIT_S = 0.1
 _Item = TypeVar("_Item")
 
 
-class Ahead(Generic[_Item]):
+class Prefetcher(Generic[_Item]):
     """Runs an iterator on another thread, a few items ahead; a context manager, so that the thread always ends."""
 
     def __init__(self, source: Iterator[_Item], depth: int) -> None:
@@ -70,7 +70,7 @@ class Ahead(Generic[_Item]):
         return False
 
 
-class Behind:
+class BackgroundWriter:
     """Runs calls on another thread, in order, a few behind; a context manager, so that all are done at its end."""
 
     def __init__(self, depth: int) -> None:
@@ -83,7 +83,7 @@ class Behind:
         self._executor = ThreadPoolExecutor(1, "m2a-write-behind")
         self._pending: deque[Future[Any]] = deque()
 
-    def __enter__(self) -> Behind:
+    def __enter__(self) -> BackgroundWriter:
         """Itself."""
         return self
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
-from m2a_ros.replay.node_runner import Running
+from m2a_ros.replay.node_runner import RunningNode
 from m2a_ros.replay.node_session import MATCH_TIMEOUT_S, Counts, Key, Outputs, ReplayError, put
 
 WARM_UP_STAMP_NS = 1
@@ -42,7 +42,7 @@ def blank_image(camera: CameraTopic, stamp_ns: int, size: tuple[int, int] = BLAN
 
 
 def warm_up(
-    running: Running,
+    running: RunningNode,
     cameras: Sequence[CameraTopic],
     outputs: Sequence[str],
     send: Callable[[], object],

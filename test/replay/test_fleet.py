@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from m2a_ros.replay.recorder import PART_MESSAGES
+from m2a_ros.replay.recorder import CHUNK_MESSAGES
 from test.replay.bags import drive, raw, scene, write_bag
 
 
@@ -44,7 +44,7 @@ def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tm
         # A busy machine takes longer than Ray thinks.
         monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")
     # Long enough after the first part that the assassin finds its victim at work.
-    bags = [drive(tmp_path / f"drive_{i}", PART_MESSAGES + 60 + i) for i in range(2)]
+    bags = [drive(tmp_path / f"drive_{i}", CHUNK_MESSAGES + 60 + i) for i in range(2)]
     alone = replay(*bags, out="alone")
     out, killed, over = tmp_path / "fleet", [], threading.Event()
     assassin = threading.Thread(target=kill_one_worker, args=(out, [bag.name for bag in bags], killed, over))

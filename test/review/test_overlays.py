@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m2a_ros.replay.strangers import Strangers
+from m2a_ros.replay.unmatched import UnmatchedOutputs
 from m2a_ros.replay.warm_up import WARM_UP_STAMP_NS
 from m2a_ros.review.measured import realtime_lines
 from m2a_ros.review.overlays import instances_of
@@ -24,7 +24,7 @@ def test_instances_are_read_back_from_the_published_ids() -> None:
 
 
 def test_outputs_without_their_image_are_counted_and_named() -> None:
-    strangers, known, other = Strangers(), ("front", 5, "optical"), ("front", 5, "elsewhere")
+    strangers, known, other = UnmatchedOutputs(), ("front", 5, "optical"), ("front", 5, "elsewhere")
     strangers.sent(known)
     for key in (known, other, ("front", WARM_UP_STAMP_NS, "m2a_replay_warm_up")):
         strangers.came(key, "anomaly_map")
@@ -37,7 +37,7 @@ def test_outputs_without_their_image_are_counted_and_named() -> None:
 
 
 def test_an_image_sent_twice_may_be_answered_twice() -> None:
-    strangers, key = Strangers(), ("front", 5, "optical")
+    strangers, key = UnmatchedOutputs(), ("front", 5, "optical")
     for _ in range(2):
         strangers.sent(key)
         strangers.came(key, "anomaly_map")

@@ -11,7 +11,7 @@ from m2a_ros.replay.warm_up import WARM_UP_STAMP_NS
 _NAMED = 5
 
 
-class Strangers:
+class UnmatchedOutputs:
     """Counts outputs by image."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Results of a stretch of a bag, in a folder that is there as a whole or not at all: so a killed replay can go on.
 
-A part holds ``frames.jsonl``, ``problems.jsonl``, ``tracks.jsonl`` (boxes of the unknown instances and candidates),
+A chunk holds ``frames.jsonl``, ``problems.jsonl``, ``tracks.jsonl`` (boxes of the unknown instances and candidates),
 ``part.json`` and ``out/``, a bag (MCAP) of the node's messages.
 """
 
@@ -36,7 +36,7 @@ from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.images.conversions import JPEG_FORMAT, image_fields
 from m2a_ros.outputs.output_spec import MAPS, class_map_json
 from m2a_ros.outputs.topics import map_topic, overlay_topic
-from m2a_ros.replay.answer import Answer
+from m2a_ros.replay.published_frame import PublishedFrame
 from m2a_ros.review.layout import FRAMES, PROBLEMS
 
 TRACKS = "tracks.jsonl"
@@ -46,8 +46,8 @@ _ENDLESS = QosTime(2147483647, 4294967295)
 
 
 @dataclass(frozen=True)
-class PartInfo:
-    """What a part covers.
+class ChunkInfo:
+    """What a chunk covers.
 
     Attributes:
         messages: image messages, evaluated or not.
@@ -60,14 +60,14 @@ class PartInfo:
     sizes: dict[str, dict[str, int]]
 
 
-class PartWriter:
-    """Writes one part; nothing of it can be seen before ``finish``."""
+class ChunkWriter:
+    """Writes one chunk; nothing of it can be seen before ``finish``."""
 
     def __init__(self, folder: Path, labels: LabelSet, threshold: float) -> None:
-        """Start a part.
+        """Start a chunk.
 
         Args:
-            folder: the part's folder; must not exist.
+            folder: the chunk's folder; must not exist.
             labels: the classes of the model.
             threshold: anomaly score from which a pixel is unknown.
 
@@ -89,22 +89,22 @@ class PartWriter:
         self._sizes: dict[str, Counter[str]] = {}
         self.messages = 0
 
-    def add_frame(self, answer: Answer) -> None:
+    def add_frame(self, frame: PublishedFrame) -> None:
         """Write the node's messages and the record of a frame."""
-        header = _header(answer)
-        self._class_map_once(answer)
+        header = _header(frame)
+        self._class_map_once(frame)
         for spec in MAPS:
-            values = np.ascontiguousarray(answer.arrays[spec.topic])
+            values = np.ascontiguousarray(frame.arrays[spec.topic])
             fields = {**image_fields(values, spec.encoding), "data": values.reshape(-1).view(np.uint8)}
-            self._write(map_topic(answer.camera, spec.topic), IMAGE, answer.recorded_ns, header, fields)
-        if answer.overlay is not None:
-            fields = {"format": JPEG_FORMAT, "data": answer.overlay}
-            self._write(overlay_topic(answer.camera), COMPRESSED, answer.recorded_ns, header, fields)
-        self._frames.write(json_text(answer.record()) + "\n")
-        if answer.detections is not None:
-            track = {"camera": answer.camera, "stamp_ns": answer.stamp_ns, **_as_json(answer.detections)}
+            self._write(map_topic(frame.camera, spec.topic), IMAGE, frame.recorded_ns, header, fields)
+        if frame.overlay is not None:
+            fields = {"format": JPEG_FORMAT, "data": frame.overlay}
+            self._write(overlay_topic(frame.camera), COMPRESSED, frame.recorded_ns, header, fields)
+        self._frames.write(json_text(frame.record()) + "\n")
+        if frame.detections is not None:
+            track = {"camera": frame.camera, "stamp_ns": frame.stamp_ns, **_as_json(frame.detections)}
             self._tracks.write(json_text(track) + "\n")
-        self._sizes.setdefault(answer.camera, Counter())[answer.size] += 1
+        self._sizes.setdefault(frame.camera, Counter())[frame.size] += 1
         self.messages += 1
 
     def add_problem(self, message: Recorded, stamp_ns: int | None, problem: Problem) -> None:
@@ -120,17 +120,17 @@ class PartWriter:
         self.messages += 1
 
     def finish(self, last: bool) -> None:
-        """Complete the part and make it visible."""
+        """Complete the chunk and make it visible."""
         self._writer.close()
         self._frames.close()
         self._problems.close()
         self._tracks.close()
-        info = PartInfo(self.messages, last, {camera: dict(sizes) for camera, sizes in self._sizes.items()})
+        info = ChunkInfo(self.messages, last, {camera: dict(sizes) for camera, sizes in self._sizes.items()})
         (self._unfinished / INFO).write_text(json_text(asdict(info)), encoding="utf-8")
         os.replace(self._unfinished, self._folder)
 
     def abandon(self) -> None:
-        """Drop the part."""
+        """Drop the chunk."""
         self._writer.abort()
         self._frames.close()
         self._problems.close()
@@ -140,11 +140,11 @@ class PartWriter:
     def _text(self, name: str) -> TextIO:
         return (self._unfinished / name).open("w", encoding="utf-8", newline="\n")
 
-    def _class_map_once(self, answer: Answer) -> None:
-        topic = map_topic(answer.camera, "label_info")
+    def _class_map_once(self, frame: PublishedFrame) -> None:
+        topic = map_topic(frame.camera, "label_info")
         if topic not in self._connections:
             message = TYPESTORE.types[_STRING](data=self._class_map)
-            self._store(topic, _STRING, answer.recorded_ns, message, _qos(latched=True))
+            self._store(topic, _STRING, frame.recorded_ns, message, _qos(latched=True))
 
     def _write(self, topic: str, msgtype: str, time: int, header: Any, fields: dict[str, Any]) -> None:
         self._store(topic, msgtype, time, TYPESTORE.types[msgtype](header=header, **fields), _qos(latched=False))
@@ -157,24 +157,24 @@ class PartWriter:
         self._writer.write(self._connections[topic], time, TYPESTORE.serialize_cdr(message, msgtype))
 
 
-def finished_parts(folder: Path) -> list[Path]:
-    """The finished parts in a folder, in order."""
+def finished_chunks(folder: Path) -> list[Path]:
+    """The finished chunks in a folder, in order."""
     return sorted(p for p in folder.glob("[0-9]*") if (p / INFO).is_file())
 
 
-def read_info(part: Path) -> PartInfo:
-    """What a finished part covers."""
-    return PartInfo(**json.loads((part / INFO).read_text(encoding="utf-8")))
+def read_info(chunk: Path) -> ChunkInfo:
+    """What a finished chunk covers."""
+    return ChunkInfo(**json.loads((chunk / INFO).read_text(encoding="utf-8")))
 
 
-def read_records(part: Path, name: str) -> list[dict[str, Any]]:
-    """Records of a finished part (``FRAMES``, ``PROBLEMS`` or ``TRACKS``)."""
-    return [json.loads(line) for line in (part / name).read_text(encoding="utf-8").splitlines()]
+def read_records(chunk: Path, name: str) -> list[dict[str, Any]]:
+    """Records of a finished chunk (``FRAMES``, ``PROBLEMS`` or ``TRACKS``)."""
+    return [json.loads(line) for line in (chunk / name).read_text(encoding="utf-8").splitlines()]
 
 
-def read_tracks(part: Path) -> Iterator[tuple[str, int, Detections]]:
-    """Camera, stamp in nanoseconds and detections of each frame of a finished part."""
-    for record in read_records(part, TRACKS):
+def read_tracks(chunk: Path) -> Iterator[tuple[str, int, Detections]]:
+    """Camera, stamp in nanoseconds and detections of each frame of a finished chunk."""
+    for record in read_records(chunk, TRACKS):
         ground = np.array(record["ground"], np.float64).reshape(-1, 2)
         boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in record["boxes"])
         stamp_ns, far_end = record["stamp_ns"], None
@@ -192,10 +192,10 @@ def _as_json(detections: Detections) -> dict[str, Any]:
     return {"boxes": detections.boxes, "strong": detections.strong, "ground": ground, "far_end": far_end}
 
 
-def _header(answer: Answer) -> Any:
-    sec, nanosec = divmod(answer.stamp_ns, 1_000_000_000)
+def _header(frame: PublishedFrame) -> Any:
+    sec, nanosec = divmod(frame.stamp_ns, 1_000_000_000)
     stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=answer.frame_id)
+    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
 
 
 def _qos(latched: bool) -> Qos:

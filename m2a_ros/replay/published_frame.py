@@ -22,7 +22,7 @@ from m2a_ros.parameters.settings import Settings
 
 
 @dataclass(frozen=True)
-class Answer:
+class PublishedFrame:
     """The outputs for one image.
 
     Attributes:
@@ -79,8 +79,8 @@ def published_arrays(result: OpenSetResult) -> dict[str, np.ndarray]:
     return {spec.topic: spec.convert(getattr(result, spec.output.value)) for spec in MAPS}
 
 
-def answer_of(loaded: Loaded, result: StreamResult, labels: LabelSet, settings: Settings) -> Answer:
-    """The answer that the node would publish for a result.
+def published_frame(loaded: Loaded, result: StreamResult, labels: LabelSet, settings: Settings) -> PublishedFrame:
+    """The frame that the node would publish for a result.
 
     Args:
         loaded: the image message.
@@ -91,7 +91,7 @@ def answer_of(loaded: Loaded, result: StreamResult, labels: LabelSet, settings: 
     jpeg = SimpleNamespace(data=array("B"))
     shown = shrink(result.frame.image, result.result, settings.overlay_width)
     fill_jpeg(jpeg, draw_overlay(*shown, labels), settings.overlay_quality)
-    return Answer(
+    return PublishedFrame(
         camera=loaded.recorded.camera,
         recorded_ns=loaded.recorded.recorded_ns,
         stamp_ns=result.frame.stamp_ns,

@@ -11,7 +11,7 @@ from typing import Any
 from m2a_core.errors import DataError
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.process.children import Child
-from m2a_ros.replay.node_runner import Running, node_session
+from m2a_ros.replay.node_runner import RunningNode, node_session
 from m2a_ros.replay.node_session import MAP_NAMES, Counts, ReplayError, Setup
 from m2a_ros.replay.warm_up import WARM_UP_STAMP_NS, warm_up
 
@@ -20,10 +20,10 @@ _NOW = 0.0
 _STRAGGLERS_S = 0.5
 
 
-class Play:
+class Playback:
     """A node that is warm, and the process that plays images to it."""
 
-    def __init__(self, running: Running, player: Child, cameras: Sequence[CameraTopic]) -> None:
+    def __init__(self, running: RunningNode, player: Child, cameras: Sequence[CameraTopic]) -> None:
         """Wait until both are ready.
 
         Raises:
@@ -67,9 +67,9 @@ class Play:
 
 
 @contextmanager
-def playing(
+def playback(
     bag: Path, wanted: dict[str, str], cameras: Sequence[CameraTopic], setup: Setup, rate: float | None
-) -> Iterator[Play]:
+) -> Iterator[Playback]:
     """Run the node and a player of the bag.
 
     Args:
@@ -88,4 +88,4 @@ def playing(
             "player", ["m2a_ros.replay.player", settings], running.environment, work / "player.log",
             reads_stdout=True, takes_orders=True,
         )  # fmt: skip
-        yield Play(running, player, cameras)
+        yield Playback(running, player, cameras)
