@@ -17,9 +17,9 @@ import numpy as np
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import read_json
-from m2a_ros.review.compare_answer import METRICS, decide
+from m2a_ros.review.compare_verdict import METRICS, decide
+from m2a_ros.review.evaluation import FRAMES_FILE, HISTOGRAMS_FILE
 from m2a_ros.review.histograms import BINS, load_histograms, pooled_metrics
-from m2a_ros.review.scoring import FRAMES_FILE, HISTOGRAMS_FILE
 
 DRAWS = 2000
 DEFAULT_BLOCK_S = 10.0

@@ -11,7 +11,7 @@ from m2a_core.files import write_json, write_text
 from m2a_core.reporting.charts import intervals
 from m2a_core.reporting.page import count, percent, render
 from m2a_ros.review.compare import compare, load_replay
-from m2a_ros.review.compare_answer import METRICS
+from m2a_ros.review.compare_verdict import METRICS
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 _MAX_ROWS = 200

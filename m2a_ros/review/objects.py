@@ -26,7 +26,7 @@ _MAX_GAP_FRAMES = 3
 
 
 @dataclass
-class Sight:
+class Observation:
     """An object in one frame.
 
     Attributes:
@@ -51,33 +51,33 @@ class TrueObject:
     bag: str
     camera: str
     name: str
-    sights: list[Sight] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
         """When and where it was first seen and first found, and in which of its frames it was.
 
         ``visible_frames`` and ``found_frames`` are stretches of numbers of the camera's frames: [first, last].
         """
-        first = self.sights[0]
-        hit = next((number for number, sight in enumerate(self.sights) if sight.found), None)
-        found = None if hit is None else self.sights[hit]
-        seconds = [(b.stamp_ns - a.stamp_ns) / 1e9 for a, b in pairwise(self.sights[: (hit or 0) + 1])]
+        first = self.observations[0]
+        hit = next((number for number, observation in enumerate(self.observations) if observation.found), None)
+        found = None if hit is None else self.observations[hit]
+        seconds = [(b.stamp_ns - a.stamp_ns) / 1e9 for a, b in pairwise(self.observations[: (hit or 0) + 1])]
         return {
             "bag": self.bag,
             "camera": self.camera,
             "object": self.name,
-            "frames_visible": len(self.sights),
-            "frames_found": sum(sight.found for sight in self.sights),
-            "recall": sum(sight.found for sight in self.sights) / len(self.sights),
-            "largest_pixels": max(sight.pixels for sight in self.sights),
+            "frames_visible": len(self.observations),
+            "frames_found": sum(observation.found for observation in self.observations),
+            "recall": sum(observation.found for observation in self.observations) / len(self.observations),
+            "largest_pixels": max(observation.pixels for observation in self.observations),
             "first_visible_stamp_ns": first.stamp_ns,
             "first_visible_distance_m": first.distance,
-            "last_visible_stamp_ns": self.sights[-1].stamp_ns,
+            "last_visible_stamp_ns": self.observations[-1].stamp_ns,
             "first_found_stamp_ns": found.stamp_ns if found else None,
             "first_found_distance_m": found.distance if found else None,
             "delay_frames": hit,
-            "visible_frames": runs_of([sight.frame for sight in self.sights]),
-            "found_frames": runs_of([sight.frame for sight in self.sights if sight.found]),
+            "visible_frames": runs_of([observation.frame for observation in self.observations]),
+            "found_frames": runs_of([observation.frame for observation in self.observations if observation.found]),
             # Jumping clocks must not add up to a negative delay.
             "delay_s": sum(max(0.0, step) for step in seconds) if found else None,
         }
@@ -119,7 +119,7 @@ class ObjectTracker:
             covered = int(np.count_nonzero(shown[mask]))
             known = self._objects.setdefault(name, TrueObject(self._bag, self._camera, name))
             found = covered >= SHARE * pixels
-            known.sights.append(Sight(number, stamp_ns, pixels, found, self._distance(mask)))
+            known.observations.append(Observation(number, stamp_ns, pixels, found, self._distance(mask)))
         self._frame += 1
 
     def objects(self) -> list[TrueObject]:

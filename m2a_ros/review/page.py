@@ -14,9 +14,9 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.reporting.charts import Axis, ground_map, histogram
 from m2a_core.reporting.page import count, number, overlay_legend, percent, render
 from m2a_ros.review.clips import Shot
+from m2a_ros.review.event_map import EventMap
 from m2a_ros.review.events import Event, Frames, Times
 from m2a_ros.review.measured import MODE_REPORTS
-from m2a_ros.review.places import Place
 from m2a_ros.review.timeline import event_title, timelines
 from m2a_ros.review.truth_tables import truth_context
 
@@ -38,7 +38,7 @@ class Found:
         times: bag -> its time line.
         events: stretches with unknown objects.
         shots: pictures and films, named ``event_N`` by the event's number from 1, or ``worst_N``.
-        places: the maps.
+        event_maps: the maps.
         films: what they show, and the films of whole drives.
         labels: the classes of the model.
     """
@@ -48,7 +48,7 @@ class Found:
     times: Mapping[str, Times]
     events: Sequence[Event]
     shots: Sequence[Shot]
-    places: Sequence[Place]
+    event_maps: Sequence[EventMap]
     films: Sequence[tuple[str, Path]]
     labels: LabelSet
 
@@ -85,7 +85,7 @@ def render_replay(summary: Mapping[str, Any], found: Found) -> str:
         films=found.films,
         when={name: _when(shot, names, found.times) for name, shot in pictures.items()},
         legend=overlay_legend(found.labels, truth is not None),
-        maps=_maps(found.places, names),
+        maps=_maps(found.event_maps, names),
         measured=_measured(summary, names),
         latencies=_latencies(found.records),
         problems=_problems(found.problems),
@@ -192,19 +192,19 @@ def _embedded(films: Sequence[Path | None]) -> set[Path]:
     return chosen
 
 
-def _maps(places: Sequence[Place], names: Mapping[str, str]) -> list[dict[str, Any]]:
+def _maps(event_maps: Sequence[EventMap], names: Mapping[str, str]) -> list[dict[str, Any]]:
     shown = []
-    for place in places:
-        if place.track is None:
+    for event_map in event_maps:
+        if event_map.track is None:
             continue
-        named = [(s.name, s.name.replace("_", " "), s) for s in place.sightings]
+        named = [(s.name, s.name.replace("_", " "), s) for s in event_map.locations]
         cars = [
             (anchor, f"{text}: the car, its object not placed", *s.car) for anchor, text, s in named if not s.unknown
         ]
         unknown = [(anchor, f"{text}: unknown object", *xy) for anchor, text, s in named for xy in s.unknown]
-        name, track = names[place.bag], place.track
+        name, track = names[event_map.bag], event_map.track
         chart = ground_map(f"Track of {name}", track.xy, cars, unknown, track.kind == "gnss")
-        shown.append({"name": name, "kind": track.kind, "topic": track.topic, "note": place.note, "chart": chart,
+        shown.append({"name": name, "kind": track.kind, "topic": track.topic, "note": event_map.note, "chart": chart,
                       "cars": len(cars), "unknown": len(unknown)})  # fmt: skip
     return shown
 

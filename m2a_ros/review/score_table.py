@@ -16,8 +16,8 @@ from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame, Output
 from m2a_ros.bag.frames import image_messages, load_frame
 from m2a_ros.bag.reader import Bag
+from m2a_ros.review.evaluation import pixel_figures
 from m2a_ros.review.request import Source
-from m2a_ros.review.scoring import pixel_figures
 from m2a_ros.review.truth import GroundTruth
 
 Scored = tuple[str, str, int, int]

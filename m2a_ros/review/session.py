@@ -13,14 +13,14 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
 from m2a_ros.bag.calibration import parse_mountings
 from m2a_ros.review.clips import Moment, Shot, shoot, write_films
+from m2a_ros.review.evaluation import FRAMES_FILE, evaluate_replay
+from m2a_ros.review.event_map import EventMap, map_events
 from m2a_ros.review.events import Event, find_events, stamps_tell, times_of
 from m2a_ros.review.layout import FRAMES, OUTPUT_BAG, PROBLEMS, film_path
 from m2a_ros.review.page import Found, render_replay
-from m2a_ros.review.places import Place, find_places
 from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.results import with_recorded
 from m2a_ros.review.score_table import compare_scores
-from m2a_ros.review.scoring import FRAMES_FILE, score_replay
 from m2a_ros.review.truth import GroundTruth
 
 REPORT = "report.html"
@@ -63,7 +63,7 @@ class Review:
         origin = {"folder": str(self._request.truth)} if self._request.truth else {
             "topics": list(self._request.truth_topics)
         }  # fmt: skip
-        return {**origin, **score_replay(out, self._sources, self._request, self._truth, threshold)}
+        return {**origin, **evaluate_replay(out, self._sources, self._request, self._truth, threshold)}
 
     def compare_scores(self, out: Path, perception: Perception) -> dict[str, Any]:
         """Pixel figures of every score of ``--scores``, by name; after ``score``.
@@ -104,20 +104,20 @@ class Review:
         events = find_events(records, times)
         worst = worst_moments(out) if self._truth is not None else []
         shots: list[Shot] = []
-        places: list[Place] = []
+        event_maps: list[EventMap] = []
         mountings = parse_mountings(self._request.mountings)
         for source in self._sources:
             seen, bad = ([m for m in moments if m.bag == source.name] for moments in (_event_moments(events), worst))
             write_films(out, source, times[source.name], labels)
             shots += shoot(out, source, times[source.name], [*seen, *bad], self._truth, labels)
-            places.append(find_places(out, source, seen, mountings))
+            event_maps.append(map_events(out, source, seen, mountings))
         films = [
             (f"{source.name}, {camera.camera}", path)
             for source in self._sources
             for camera in source.cameras
             if (path := film_path(out / source.name, camera.camera)).is_file()
         ]
-        found = Found(records, read_lines(out / PROBLEMS), times, events, shots, places, films, labels)
+        found = Found(records, read_lines(out / PROBLEMS), times, events, shots, event_maps, films, labels)
         write_text(out / REPORT, render_replay(summary, found))
 
     def close(self) -> None:

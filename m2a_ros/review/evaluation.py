@@ -34,7 +34,7 @@ _BUFFER, _SEGMENT_BUFFER = 1 << 26, 1 << 24
 
 
 @dataclass
-class FrameScore:
+class FrameMetrics:
     """One scored frame.
 
     Attributes:
@@ -80,7 +80,7 @@ class Group:
         self.frames += 1
 
 
-def score_replay(
+def evaluate_replay(
     out: Path, sources: Sequence[Source], request: ReviewRequest, truth: GroundTruth, threshold: float
 ) -> dict[str, Any]:
     """Score the results in ``out``; writes ``truth_frames.jsonl`` and ``truth_histograms.npz`` there.
@@ -140,7 +140,7 @@ def score_replay(
     return figures
 
 
-def minutes_of(frames: Sequence[FrameScore]) -> float:
+def minutes_of(frames: Sequence[FrameMetrics]) -> float:
     """Minutes of driving that scored frames stand for: by camera, their number times its median step."""
     streams: dict[tuple[str, str], list[int]] = {}
     for frame in frames:
@@ -178,7 +178,7 @@ class _FirstPass:
         self._out, self._request, self._truth, self._threshold = out, request, truth, threshold
         self.overall = Group(_BUFFER)
         self.segments: dict[tuple[str, str], dict[str, Any]] = {}
-        self.frames: list[FrameScore] = []
+        self.frames: list[FrameMetrics] = []
         self.histograms = HistogramFile()
         self.trackers: list[ObjectTracker] = []
         self.distances: dict[str, str] = {}
@@ -239,7 +239,7 @@ class _FirstPass:
         false = 1 - np.searchsorted(known, self._threshold) / len(known) if len(known) else None
         self.histograms.add(anomaly, known)
         self.frames.append(
-            FrameScore(
+            FrameMetrics(
                 bag, frame.camera, frame.number, frame.stamp_ns, frame.recorded_ns, segment, len(anomaly), len(known),
                 alone.compute().auprc, missed, false,
             )

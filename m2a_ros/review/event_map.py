@@ -26,7 +26,7 @@ MAX_DISTANCE_M = 80.0
 
 
 @dataclass(frozen=True)
-class Sighting:
+class EventLocation:
     """Where an event happened.
 
     Attributes:
@@ -41,24 +41,24 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class Place:
+class EventMap:
     """A bag's map.
 
     Attributes:
         bag: name of the bag.
         track: where the car was; None where the bag does not tell.
-        sightings: the events on it.
+        locations: the events on it.
         note: why objects are not placed, for a camera that cannot be; empty if none.
     """
 
     bag: str
     track: Track | None
-    sightings: tuple[Sighting, ...]
+    locations: tuple[EventLocation, ...]
     note: str
 
 
-def find_places(out: Path, source: Source, moments: Sequence[Moment], mountings: Mapping[str, Mounting]) -> Place:
-    """Place the events of a bag.
+def map_events(out: Path, source: Source, moments: Sequence[Moment], mountings: Mapping[str, Mounting]) -> EventMap:
+    """Locate the events of a bag.
 
     Raises:
         DataError: a bag is damaged.
@@ -66,8 +66,8 @@ def find_places(out: Path, source: Source, moments: Sequence[Moment], mountings:
     with Bag(source.path) as bag:
         track = read_track(bag)
         if track is None:
-            return Place(source.name, None, (), "")
-        sightings, notes = [], []
+            return EventMap(source.name, None, (), "")
+        locations, notes = [], []
         wanted = {(moment.camera, moment.number): moment for moment in moments}
         numbers = {topic.camera: count() for topic in source.cameras}
         projectors: dict[str, GroundProjector | str] = {}
@@ -85,8 +85,8 @@ def find_places(out: Path, source: Source, moments: Sequence[Moment], mountings:
                 notes.append(f"{topic.camera}: {projector}")
             elif not math.isnan(here[2]):
                 unknown = [_on_map(here, point) for point in _contacts(image_to_array(message), projector)]
-            sightings.append(Sighting(moment.name, here[:2], tuple(unknown)))
-    return Place(source.name, track, tuple(sightings), "; ".join(dict.fromkeys(notes)))
+            locations.append(EventLocation(moment.name, here[:2], tuple(unknown)))
+    return EventMap(source.name, track, tuple(locations), "; ".join(dict.fromkeys(notes)))
 
 
 def _instance_maps(out: Path, source: Source) -> Iterator[tuple[CameraTopic, Any, int]]:
