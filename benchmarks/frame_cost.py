@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 import m2a_ros.node.node
 from benchmarks.ros_overhead_roles import OUTPUTS, ConstantModel, UsualNode
-from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.camera.frame_slot import ReceivedImage
 from m2a_ros.process.dds import local_environment
 
 MATCH_TIMEOUT_S = 60.0
@@ -89,7 +89,7 @@ def main() -> None:
         def frame(node: m2a_ros.node.node.M2aNode = node) -> None:
             image.header.stamp = node.get_clock().now().to_msg()
             pipeline = node.pipelines["front"]
-            job = pipeline.prepare(Arrival("front", image), node.tuning, node.inputs["front"])
+            job = pipeline.prepare(ReceivedImage("front", image), node.config, node.inputs["front"])
             pipeline.finish(job)
 
         frame()  # Fills the buffers that are kept.

@@ -28,7 +28,7 @@ from m2a_core.bundle.manifest import Manifest, Thresholds
 from m2a_core.images import read_image
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.overlay import draw_overlay, shrink
-from m2a_core.perception.perceiving import Perceiving, Steps
+from m2a_core.perception.task import PerceptionTask, Steps
 from m2a_core.types import OpenSetResult, UnknownInstance
 from m2a_ros.images.conversions import fill_image, fill_jpeg
 from m2a_ros.outputs import output_spec
@@ -90,14 +90,14 @@ class ConstantModel:
         """Itself, whatever the thresholds."""
         return self
 
-    def begin(self, frame: Any, wanted: Any, last: Any = None, size: Any = None) -> Perceiving:
+    def begin(self, frame: Any, wanted: Any, last: Any = None, size: Any = None) -> PerceptionTask:
         """A frame that nothing needs to look at."""
-        return Perceiving(self._steps())
+        return PerceptionTask(self._steps())
 
     def run(self, frames: Any) -> None:
         """No network."""
 
-    def finish(self, frame: Perceiving) -> OpenSetResult:
+    def finish(self, frame: PerceptionTask) -> OpenSetResult:
         """The constant result."""
         frame.advance()
         return self._result

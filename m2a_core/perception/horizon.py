@@ -43,7 +43,7 @@ _MAX_GAP_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """Where a window lies on the canvas: the image at ``ZOOM`` times the scale at which the network sees it whole.
 
     Attributes:
@@ -112,7 +112,7 @@ def steady(before: tuple[float, float] | None, seen: tuple[float, float] | None)
     return y, x
 
 
-def place_window(target: tuple[float, float], geometry: Geometry, input_size: tuple[int, int]) -> Place:
+def place_window(target: tuple[float, float], geometry: Geometry, input_size: tuple[int, int]) -> Placement:
     """Put the window where the far end is in view, inside the image.
 
     Args:
@@ -124,7 +124,7 @@ def place_window(target: tuple[float, float], geometry: Geometry, input_size: tu
     height, width = min(input_size[0], rows), min(input_size[1], cols)
     y = _aligned(target[0] * rows - _ABOVE * height, rows - height)
     x = _aligned(target[1] * cols - width / 2, cols - width)
-    return Place(y, x, height, width)
+    return Placement(y, x, height, width)
 
 
 def _aligned(wanted: float, limit: int) -> int:
@@ -143,12 +143,12 @@ def canvas_of(geometry: Geometry) -> Geometry:
     return Geometry(geometry.original, (ZOOM * valid[0], ZOOM * valid[1]), (ZOOM * scale[0], ZOOM * scale[1]))
 
 
-def box_of(place: Place, canvas: Geometry) -> tuple[int, int, int, int]:
+def box_of(placement: Placement, canvas: Geometry) -> tuple[int, int, int, int]:
     """The part of the image that a window shows: x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive."""
     (y0, y1), (x0, x1) = (
         (round(start / scale), max(round(start / scale) + 1, min(limit, round((start + size) / scale))))
         for start, size, scale, limit in zip(
-            (place.y, place.x), (place.height, place.width), canvas.scale, canvas.original, strict=True
+            (placement.y, placement.x), (placement.height, placement.width), canvas.scale, canvas.original, strict=True
         )
     )
     return x0, y0, x1, y1

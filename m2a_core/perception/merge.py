@@ -7,11 +7,11 @@ import numpy as np
 
 from m2a_core.openset.candidates import Layer
 from m2a_core.openset.decision import View
-from m2a_core.perception.horizon import ZOOM, Place
+from m2a_core.perception.horizon import ZOOM, Placement
 
 
-def merge_views(whole: View, window: View, place: Place, valid: tuple[int, int]) -> View:
-    """Join two views on the canvas of ``horizon.Place``.
+def merge_views(whole: View, window: View, placement: Placement, valid: tuple[int, int]) -> View:
+    """Join two views on the canvas of ``horizon.Placement``.
 
     A score is the larger of the two: what either view finds unknown is unknown. Large objects, of which the window
     sees a part, are judged by the whole; small ones, of which the whole sees a cell or two, by the window. (Mean,
@@ -22,7 +22,7 @@ def merge_views(whole: View, window: View, place: Place, valid: tuple[int, int])
     Args:
         whole: of the image.
         window: of the window.
-        place: where the window lies.
+        placement: where the window lies.
         valid: height and width of the image in the whole view's maps.
 
     Returns:
@@ -30,16 +30,16 @@ def merge_views(whole: View, window: View, place: Place, valid: tuple[int, int])
     """
     height, width = valid
     size = (ZOOM * width, ZOOM * height)
-    rows, cols = slice(place.y, place.y + place.height), slice(place.x, place.x + place.width)
+    rows, cols = slice(placement.y, placement.y + placement.height), slice(placement.x, placement.x + placement.width)
 
     def larger(of_whole: np.ndarray, of_window: np.ndarray) -> np.ndarray:
         canvas: np.ndarray = cv2.resize(of_whole[:height, :width], size, interpolation=cv2.INTER_LINEAR)
         area = canvas[rows, cols]
-        np.maximum(area, of_window[: place.height, : place.width], out=area)
+        np.maximum(area, of_window[: placement.height, : placement.width], out=area)
         return canvas
 
     semantic = cv2.resize(whole.semantic[:height, :width], size, interpolation=cv2.INTER_NEAREST_EXACT)
-    semantic[rows, cols] = window.semantic[: place.height, : place.width]
+    semantic[rows, cols] = window.semantic[: placement.height, : placement.width]
     score = larger(whole.score, window.score)
     return View(
         anomaly=larger(whole.anomaly, window.anomaly),
@@ -53,6 +53,6 @@ def merge_views(whole: View, window: View, place: Place, valid: tuple[int, int])
         stride=ZOOM * whole.stride,
         layers=(
             Layer(whole.refined[:height, :width], ZOOM),
-            Layer(window.refined[: place.height, : place.width], 1, place.x, place.y),
+            Layer(window.refined[: placement.height, : placement.width], 1, placement.x, placement.y),
         ),
     )

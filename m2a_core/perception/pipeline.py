@@ -18,7 +18,7 @@ from m2a_core.openset.decision import decide
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.perception import horizon as hz
 from m2a_core.perception.merge import merge_views
-from m2a_core.perception.perceiving import Perceiving, Steps
+from m2a_core.perception.task import PerceptionTask, Steps
 from m2a_core.preprocess import Geometry, Letterbox
 from m2a_core.runtime.base import Runtime, infer_images
 from m2a_core.runtime.factory import create_runtime
@@ -95,18 +95,18 @@ class Perception:
         Raises:
             InferenceError: the network failed.
         """
-        perceiving = self.begin(frame, wanted, last)
-        self.run([perceiving])
-        return self.finish(perceiving)
+        task = self.begin(frame, wanted, last)
+        self.run([task])
+        return self.finish(task)
 
     def infer_raw(
         self, frame: Frame, wanted: frozenset[Output] = ALL_OUTPUTS, raw: bool = True
     ) -> tuple[OpenSetResult, NetworkOutput]:
         """Perceive one frame and also give the network's tensors of the whole image, with the logits where ``raw``."""
-        perceiving = self.begin(frame, wanted)
-        self.run([perceiving], raw)
-        network = perceiving.outputs[0]
-        return self.finish(perceiving), network
+        task = self.begin(frame, wanted)
+        self.run([task], raw)
+        network = task.outputs[0]
+        return self.finish(task), network
 
     def begin(
         self,
@@ -114,7 +114,7 @@ class Perception:
         wanted: frozenset[Output],
         last: FarEnd | None = None,
         size: tuple[int, int] | None = None,
-    ) -> Perceiving:
+    ) -> PerceptionTask:
         """Make a frame ready for the network: the first of the three steps of ``infer``.
 
         Args:
@@ -123,13 +123,13 @@ class Perception:
             last: see ``infer``.
             size: height, width of the maps; None for the image's own.
         """
-        return Perceiving(self._steps(frame, wanted, last, size))
+        return PerceptionTask(self._steps(frame, wanted, last, size))
 
     def seen_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in which the network sees an image of this height and width."""
         return self._letterbox.geometry(height, width).valid
 
-    def run(self, frames: Sequence[Perceiving], raw: bool = False) -> None:
+    def run(self, frames: Sequence[PerceptionTask], raw: bool = False) -> None:
         """Run the network on frames that are ready, together where it takes batches: the second step.
 
         Raises:
@@ -144,7 +144,7 @@ class Perception:
             frame.laps_ms["network"] = frame.laps_ms.get("network", 0.0) + network_ms
             outputs = outputs[len(frame.images) :]
 
-    def finish(self, frame: Perceiving) -> OpenSetResult:
+    def finish(self, frame: PerceptionTask) -> OpenSetResult:
         """Make the result of the network's answer: the last step.
 
         Raises:
@@ -178,25 +178,25 @@ class Perception:
         if target is None:
             (whole,) = yield [image]
             target = hz.steady(None, self._far_end(whole, geometry))
-            place, box, closer = self._window(frame, target, geometry)
+            placement, box, closer = self._window(frame, target, geometry)
             (window,) = yield [closer]
         else:
             # Placed by the road as the frame before saw it, so that both views can go as one batch.
-            place, box, closer = self._window(frame, target, geometry)
+            placement, box, closer = self._window(frame, target, geometry)
             whole, window = yield [image, closer]
         decision = self.manifest.decision
-        view = merge_views(decide(whole, decision), decide(window, decision), place, geometry.valid)
+        view = merge_views(decide(whole, decision), decide(window, decision), placement, geometry.valid)
         y, x = hz.steady(target, self._far_end(whole, geometry))
         horizon = Horizon(box, FarEnd(y, x, frame.stamp_ns, geometry.original))
         return replace(self._head.compute_view(view, canvas, wanted, size), horizon=horizon)
 
     def _window(
         self, frame: Frame, target: tuple[float, float], geometry: Geometry
-    ) -> tuple[hz.Place, tuple[int, int, int, int], np.ndarray]:
+    ) -> tuple[hz.Placement, tuple[int, int, int, int], np.ndarray]:
         """Where the window lies, on the canvas and in the image, and what the network is to see of it."""
-        place = hz.place_window(target, geometry, self._letterbox.input_size)
-        x0, y0, x1, y1 = box = hz.box_of(place, hz.canvas_of(geometry))
-        return place, box, self._letterbox.fit(frame.image[y0:y1, x0:x1], (place.height, place.width))
+        placement = hz.place_window(target, geometry, self._letterbox.input_size)
+        x0, y0, x1, y1 = box = hz.box_of(placement, hz.canvas_of(geometry))
+        return placement, box, self._letterbox.fit(frame.image[y0:y1, x0:x1], (placement.height, placement.width))
 
     def _far_end(self, network: NetworkOutput, geometry: Geometry) -> tuple[float, float] | None:
         height, width = geometry.valid

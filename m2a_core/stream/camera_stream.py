@@ -16,7 +16,7 @@ from m2a_core.geometry.crop import Region, crop_to_aspect, place_back
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import Rectifier, rectified_info
 from m2a_core.perception import Perception
-from m2a_core.perception.perceiving import Perceiving
+from m2a_core.perception.task import PerceptionTask
 from m2a_core.stream.answer_quality import AnswerQuality
 from m2a_core.stream.config import IMAGE, StreamConfig
 from m2a_core.stream.image_quality import ImageQuality
@@ -114,9 +114,9 @@ class CameraStream:
     ) -> StreamResult:
         """All steps of one frame; arguments and errors as there."""
         prepared = self.prepare(frame, sensors, perception.manifest.input_size, config)
-        perceiving = self.begin(prepared, wanted, perception)
-        perception.run([perceiving])
-        return self.track(prepared, self.finish(prepared, perceiving, perception), perception)
+        task = self.begin(prepared, wanted, perception)
+        perception.run([task])
+        return self.track(prepared, self.finish(prepared, task, perception), perception)
 
     def prepare(
         self, frame: Frame, sensors: Sensors, input_size: tuple[int, int], config: StreamConfig
@@ -144,7 +144,7 @@ class CameraStream:
             region = crop_to_aspect((height, width), input_size, config.crop_center)
         return PreparedFrame(frame, sensors, region, config, degraded)
 
-    def begin(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> Perceiving:
+    def begin(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> PerceptionTask:
         """Make the prepared frame ready for the network; ``Perception.run`` comes next."""
         frame, region = prepared.frame, prepared.region
         if region is not None:
@@ -155,26 +155,26 @@ class CameraStream:
             maps = (part.height, part.width)
         return perception.begin(frame, wanted, self._far_end, maps)
 
-    def finish(self, prepared: PreparedFrame, perceiving: Perceiving, perception: Perception) -> OpenSetResult:
+    def finish(self, prepared: PreparedFrame, task: PerceptionTask, perception: Perception) -> OpenSetResult:
         """The model's result at the frame's size, after ``Perception.run``.
 
         Raises:
             InferenceError: the network was needed once more, and failed.
         """
-        self.answer_fault = self._answers.judge(prepared.frame.image, perceiving.outputs)
-        result = perception.finish(perceiving)
+        self.answer_fault = self._answers.judge(prepared.frame.image, task.outputs)
+        result = perception.finish(task)
         self._far_end = None if result.horizon is None else result.horizon.far_end
         if prepared.region is None:
             return result
         return place_back(result, prepared.region, _size(prepared.frame.image), _map_size(prepared, perception))
 
     @staticmethod
-    def seen(prepared: PreparedFrame, perceiving: Perceiving, perception: Perception) -> np.ndarray | None:
+    def seen(prepared: PreparedFrame, task: PerceptionTask, perception: Perception) -> np.ndarray | None:
         """All of the image at the size in which the network saw it, uint8 [h, w, 3]; None where it saw a part."""
-        if prepared.region is not None or perceiving.whole is None:
+        if prepared.region is not None or task.whole is None:
             return None
         height, width = perception.seen_size(*_size(prepared.frame.image))
-        return perceiving.whole[:height, :width]
+        return task.whole[:height, :width]
 
     def track(self, prepared: PreparedFrame, result: OpenSetResult, perception: Perception) -> StreamResult:
         """Localize the unknown instances of the next frame and give them the ids of their tracks.

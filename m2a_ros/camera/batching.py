@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from m2a_ros.camera.frame_slot import REPLACED, Arrival, IsBusy, never
+from m2a_ros.camera.frame_slot import REPLACED, IsBusy, ReceivedImage, never
 from m2a_ros.parameters.camera_settings import BatchConfig
 
 OUTSIDE_WINDOW = "outside_window"
@@ -48,38 +48,38 @@ class BatchSlots:
         self._config = config
         self._on_drop = on_drop
         self._order = sorted(cameras, key=lambda name: name != config.anchor)
-        self._waiting: dict[str, deque[Arrival]] = {name: deque() for name in self._order}
+        self._waiting: dict[str, deque[ReceivedImage]] = {name: deque() for name in self._order}
         self._matched = set(self._order)
         self._expected: set[str] = set()
-        self._batch: deque[Arrival] = deque()
+        self._batch: deque[ReceivedImage] = deque()
         self._anchor_seen = time.monotonic()
         self._opened: float | None = None
         self._condition = threading.Condition()
         self._closed = False
         self.facts = BatchFacts()
 
-    def put(self, arrival: Arrival) -> bool:
+    def put(self, image: ReceivedImage) -> bool:
         """Keep a message until its batch or a newer one of the same camera comes.
 
         Returns:
             Whether it pushed out one that no batch had taken.
         """
         with self._condition:
-            camera, frames = arrival.camera, self._waiting[arrival.camera]
+            camera, frames = image.camera, self._waiting[image.camera]
             anchor = camera == self._config.anchor
             full = len(frames) == (1 if anchor else _KEPT)
             if full:
                 frames.popleft()
-            frames.append(arrival)
+            frames.append(image)
             self._expected.add(camera)
             if anchor:
-                self._anchor_seen = arrival.received
+                self._anchor_seen = image.received_at
             self._condition.notify()
         if full and camera not in self._matched:
             self._on_drop(camera, OUTSIDE_WINDOW)
         return full and camera in self._matched
 
-    def take(self, is_busy: IsBusy = never) -> list[Arrival]:
+    def take(self, is_busy: IsBusy = never) -> list[ReceivedImage]:
         """Wait for the next batch, the anchor's message first, while no camera is busy. None once closed."""
         with self._condition:
             while not self._closed:
@@ -116,37 +116,37 @@ class BatchSlots:
         else:
             if (silent_at := self._anchor_seen + _ANCHOR_SILENT_S) > now:
                 return silent_at - now
-            opener = min(latest, key=lambda arrival: arrival.received)
+            opener = min(latest, key=lambda image: image.received_at)
         members = [member for name in self._order if (member := self._member(name, opener)) is not None]
         missing = {name for name in self._expected if not self._waiting[name]}
         # The first opener's wait counts: an anchor faster than the wait would put the batch off for ever.
-        self._opened = opener.received if self._opened is None else self._opened
+        self._opened = opener.received_at if self._opened is None else self._opened
         if missing and (due := self._opened + self._config.wait) > now:
             return due - now
         self._opened = None
         self._expected -= missing
-        stamps = [arrival.stamp_ns for arrival in members]
-        self._matched = {arrival.camera for arrival in members}
-        for arrival in members:
-            self._drop_until(arrival)
+        stamps = [image.stamp_ns for image in members]
+        self._matched = {image.camera for image in members}
+        for image in members:
+            self._drop_until(image)
         self._batch.extend(members)
         self.facts = BatchFacts(self.facts.count + 1, len(members), (max(stamps) - min(stamps)) / 1e6)
         return None
 
-    def _member(self, camera: str, opener: Arrival) -> Arrival | None:
+    def _member(self, camera: str, opener: ReceivedImage) -> ReceivedImage | None:
         """The camera's frame nearest to the opener's moment; drops those that belong to no batch to come."""
         frames = self._waiting[camera]
-        ahead = [(arrival.stamp_ns - opener.stamp_ns) / 1e9 for arrival in frames]
+        ahead = [(image.stamp_ns - opener.stamp_ns) / 1e9 for image in frames]
         fitting = [i for i, seconds in enumerate(ahead) if abs(seconds) <= self._config.max_spread]
         if fitting:
             return frames[min(fitting, key=lambda i: abs(ahead[i]))]
-        kept = [arrival for arrival, seconds in zip(frames, ahead, strict=True) if 0 < seconds <= _MAX_DELAY_S]
+        kept = [image for image, seconds in zip(frames, ahead, strict=True) if 0 < seconds <= _MAX_DELAY_S]
         for _ in range(len(frames) - len(kept)):
             self._on_drop(camera, OUTSIDE_WINDOW)
         self._waiting[camera] = deque(kept)
         return None
 
-    def _drop_until(self, member: Arrival) -> None:
+    def _drop_until(self, member: ReceivedImage) -> None:
         """Take a member out, and what came before it: a later frame was of the batch's moment."""
         frames = self._waiting[member.camera]
         while frames.popleft() is not member:

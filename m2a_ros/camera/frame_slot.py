@@ -24,11 +24,11 @@ def never(camera: str) -> bool:
 class Slots(Protocol):
     """Where messages wait for the worker; safe between the executor's thread and the worker's."""
 
-    def put(self, arrival: Arrival) -> bool:
+    def put(self, image: ReceivedImage) -> bool:
         """Keep a message; whether it pushed out an older one of its camera."""
         ...
 
-    def take(self, is_busy: IsBusy = never) -> list[Arrival]:
+    def take(self, is_busy: IsBusy = never) -> list[ReceivedImage]:
         """Wait for the next messages of one moment, of cameras that are not busy; none once closed."""
         ...
 
@@ -42,7 +42,7 @@ class Slots(Protocol):
 
 
 @dataclass(frozen=True)
-class Arrival:
+class ReceivedImage:
     """A message and when it came.
 
     Attributes:
@@ -53,7 +53,7 @@ class Arrival:
 
     camera: str
     message: Any
-    received: float = field(default_factory=time.monotonic)
+    received_at: float = field(default_factory=time.monotonic)
 
     @property
     def stamp_ns(self) -> int:
@@ -66,24 +66,24 @@ class FrameSlots:
 
     def __init__(self, cameras: tuple[str, ...]) -> None:
         """Make an empty slot for each camera."""
-        self._waiting: dict[str, Arrival] = {}
+        self._waiting: dict[str, ReceivedImage] = {}
         self._turns = list(cameras)
         self._condition = threading.Condition()
         self._closed = False
 
-    def put(self, arrival: Arrival) -> bool:
+    def put(self, image: ReceivedImage) -> bool:
         """Keep a message until the worker takes it or a newer one of the same camera comes.
 
         Returns:
             Whether it pushed out one that the worker had not taken.
         """
         with self._condition:
-            replaced = arrival.camera in self._waiting
-            self._waiting[arrival.camera] = arrival
+            replaced = image.camera in self._waiting
+            self._waiting[image.camera] = image
             self._condition.notify()
         return replaced
 
-    def take(self, is_busy: IsBusy = never) -> list[Arrival]:
+    def take(self, is_busy: IsBusy = never) -> list[ReceivedImage]:
         """Wait for a message of a camera that is not busy; the one served longest ago goes first. None once closed."""
 
         def ready() -> str | None:

@@ -11,7 +11,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.stream.sensors import DepthBuffer
-from m2a_ros.camera.frame_slot import REPLACED, Arrival, Slots
+from m2a_ros.camera.frame_slot import REPLACED, ReceivedImage, Slots
 from m2a_ros.camera.silence import cause_of_silence, other_type
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
 from m2a_ros.images.serialized import CompressedImageView, ImageView, view_compressed_image, view_image
@@ -130,13 +130,13 @@ class CameraInput:
         self._subscriptions.remove(subscription)
 
     def _keep_image(self, message: Image | CompressedImage | ImageView | CompressedImageView) -> None:
-        arrival = Arrival(self._camera, message)
-        self._statistics.arrived(arrival.received)
+        image = ReceivedImage(self._camera, message)
+        self._statistics.arrived(image.received_at)
         self.frame_id = message.header.frame_id
         stamp_ns, now_ns = stamp_to_ns(message.header.stamp), self._node.get_clock().now().nanoseconds
         if reason := self._stamps.judge(stamp_ns, now_ns):
             self._statistics.odd_stamp(reason)
-        if self._slots.put(arrival):
+        if self._slots.put(image):
             self._statistics.dropped(REPLACED)
 
     def _drop_image(self, error: str) -> None:

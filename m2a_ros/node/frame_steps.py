@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from m2a_core.errors import InferenceError, RestartNeededError
-from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.camera.frame_slot import ReceivedImage
 from m2a_ros.camera.subscriptions import CameraInput
-from m2a_ros.node.pipeline import INFERENCE_ERROR, CameraPipeline, FrameJob, Tuning
+from m2a_ros.node.pipeline import INFERENCE_ERROR, CameraPipeline, FrameJob, ProcessingConfig
 
 
 class FrameSteps:
@@ -17,8 +17,8 @@ class FrameSteps:
         self,
         pipelines: Mapping[str, CameraPipeline],
         inputs: Mapping[str, CameraInput],
-        tuning: Callable[[], Tuning],
-        on_crash: Callable[[Arrival, str], None],
+        config: Callable[[], ProcessingConfig],
+        on_crash: Callable[[ReceivedImage, str], None],
         on_lost: Callable[[RestartNeededError], None],
     ) -> None:
         """Set up.
@@ -26,39 +26,39 @@ class FrameSteps:
         Args:
             pipelines: by camera.
             inputs: by camera.
-            tuning: gives what frames are processed by now.
+            config: gives what frames are processed by now.
             on_crash: told of a frame that failed by a defect of ours, with the traceback.
             on_lost: told that only a new process can go on.
         """
         self._pipelines, self._inputs = dict(pipelines), dict(inputs)
-        self._tuning = tuning
+        self._processing = config
         self._on_crash = on_crash
         self._on_lost = on_lost
 
-    def prepare(self, arrival: Arrival) -> FrameJob | None:
+    def prepare(self, image: ReceivedImage) -> FrameJob | None:
         """See ``Steps.prepare``."""
-        return self._pipelines[arrival.camera].prepare(arrival, self._tuning(), self._inputs[arrival.camera])
+        return self._pipelines[image.camera].prepare(image, self._processing(), self._inputs[image.camera])
 
     def infer(self, jobs: Sequence[FrameJob]) -> Sequence[FrameJob]:
         """See ``Steps.infer``; where a batch fails, each of its frames is tried alone."""
         try:
-            jobs[0].tuning.perception.run([job.perceiving for job in jobs])
+            jobs[0].config.perception.run([job.task for job in jobs])
         except RestartNeededError as error:
             for job in jobs:
-                self._pipelines[job.arrival.camera].drop(INFERENCE_ERROR, error)
+                self._pipelines[job.image.camera].drop(INFERENCE_ERROR, error)
             self._on_lost(error)
             return []
         except InferenceError as error:
             if len(jobs) > 1:
                 return [answered for job in jobs for answered in self.infer([job])]
-            self._pipelines[jobs[0].arrival.camera].drop(INFERENCE_ERROR, error)
+            self._pipelines[jobs[0].image.camera].drop(INFERENCE_ERROR, error)
             return []
         return jobs
 
     def finish(self, job: FrameJob) -> None:
         """See ``Steps.finish``."""
-        self._pipelines[job.arrival.camera].finish(job)
+        self._pipelines[job.image.camera].finish(job)
 
-    def crashed(self, arrival: Arrival, trace: str) -> None:
+    def crashed(self, image: ReceivedImage, trace: str) -> None:
         """See ``Steps.crashed``."""
-        self._on_crash(arrival, trace)
+        self._on_crash(image, trace)

@@ -22,7 +22,7 @@ from m2a_core.errors import M2aError, RestartNeededError
 from m2a_core.perception import NO_ROAD
 from m2a_ros.camera.batching import BatchSlots
 from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
-from m2a_ros.camera.frame_slot import Arrival, FrameSlots, Slots
+from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage, Slots
 from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.node.diagnostics import (
     INTERNAL_ERROR,
@@ -34,7 +34,7 @@ from m2a_ros.node.diagnostics import (
 )
 from m2a_ros.node.frame_steps import FrameSteps
 from m2a_ros.node.model import LoadedModel
-from m2a_ros.node.pipeline import CameraPipeline, FrameJob, Tuning
+from m2a_ros.node.pipeline import CameraPipeline, FrameJob, ProcessingConfig
 from m2a_ros.node.stages import Stages
 from m2a_ros.node.surroundings import problems_around
 from m2a_ros.node.watchdog import Watchdog
@@ -57,7 +57,7 @@ class M2aNode(LifecycleNode):
 
     Attributes:
         model: what is loaded; None while unconfigured.
-        tuning: what the next frame is processed by; None while unconfigured.
+        config: what the next frame is processed by; None while unconfigured.
         inputs: each camera's subscriptions, while active.
         pipelines: each camera's processing, from configured on.
         statistics: each camera's counters, from configured on.
@@ -74,7 +74,7 @@ class M2aNode(LifecycleNode):
         super().__init__(NODE_NAME, **options)
         self.model: LoadedModel | None = None
         self._extrinsics: Extrinsics | None = None
-        self.tuning: Tuning | None = None
+        self.config: ProcessingConfig | None = None
         self._stages: Stages[FrameJob] | None = None
         self._watchdog = Watchdog(self.get_logger().error, self._resume)
         self._is_hanging = False
@@ -161,12 +161,12 @@ class M2aNode(LifecycleNode):
     def _configure(self) -> None:
         settings = self._parameter_server.settings()
         self.model = LoadedModel(settings, self.get_logger().error)
-        self.tuning = Tuning(self.model.perception(settings), settings)
+        self.config = ProcessingConfig(self.model.perception(settings), settings)
         self._timer.timer_period_ns = int(1e9 * self._parameter_server.value("diagnostics.period"))
         self._extrinsics = create_extrinsics(self, settings.extrinsics)
         for camera in settings.cameras:
             statistics = self.statistics[camera] = CameraStatistics()
-            self.pipelines[camera] = CameraPipeline(self, camera, self.tuning, statistics, self._extrinsics)
+            self.pipelines[camera] = CameraPipeline(self, camera, self.config, statistics, self._extrinsics)
         manifest = self.model.manifest
         self.get_logger().info(
             f"configured: model '{manifest.name}' ({self.model.backend}, input {manifest.input_size}), "
@@ -176,8 +176,8 @@ class M2aNode(LifecycleNode):
             self.get_logger().warning(f"model '{manifest.name}': {NO_ROAD}")
 
     def _activate(self) -> None:
-        assert self.tuning is not None
-        settings = self.tuning.settings
+        assert self.config is not None
+        settings = self.config.settings
         slots: Slots = FrameSlots(settings.cameras)
         if settings.batch.anchor:
             slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
@@ -189,8 +189,8 @@ class M2aNode(LifecycleNode):
         self._notes = ignored_overrides(self)
         for note in self._notes:
             self.get_logger().warning(note)
-        perception = self.tuning.perception
-        steps = FrameSteps(self.pipelines, self.inputs, self._present_tuning, self._report_crash, self._give_up)
+        perception = self.config.perception
+        steps = FrameSteps(self.pipelines, self.inputs, self._present_config, self._report_crash, self._give_up)
         if perception.is_accelerated:
             # The stages keep the cores busy; OpenCV's own threads would only spin for each other beside them.
             cv2.setNumThreads(1)
@@ -222,7 +222,7 @@ class M2aNode(LifecycleNode):
             pipeline.outputs.destroy()
         self.pipelines.clear()
         self.statistics.clear()
-        self.tuning = None
+        self.config = None
         if self._extrinsics is not None:
             self._extrinsics.close()
             self._extrinsics = None
@@ -232,18 +232,18 @@ class M2aNode(LifecycleNode):
                 self.model.close()
             self.model, self._is_hanging = None, False
 
-    def _present_tuning(self) -> Tuning:
-        assert self.tuning is not None
-        return self.tuning
+    def _present_config(self) -> ProcessingConfig:
+        assert self.config is not None
+        return self.config
 
     def _count_drop(self, camera: str, reason: str) -> None:
         self.statistics[camera].dropped(reason)
 
-    def _report_crash(self, arrival: Arrival, trace: str) -> None:
+    def _report_crash(self, image: ReceivedImage, trace: str) -> None:
         if not self.context.ok():
             return  # Publishing fails once a signal has shut ROS down; that is the end, not a defect.
-        self.statistics[arrival.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
-        self.get_logger().error(f"camera '{arrival.camera}': a frame failed\n{trace}")
+        self.statistics[image.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
+        self.get_logger().error(f"camera '{image.camera}': a frame failed\n{trace}")
 
     def _give_up(self, error: RestartNeededError) -> None:
         """End the process: whoever supervises it starts a new one, which this one cannot become."""
@@ -255,34 +255,34 @@ class M2aNode(LifecycleNode):
     def _retune(self, settings: Settings) -> None:
         """Use changed live parameters from the next frame on."""
         assert self.model is not None
-        self.tuning = Tuning(self.model.perception(settings), settings)
+        self.config = ProcessingConfig(self.model.perception(settings), settings)
         for pipeline in self.pipelines.values():
-            pipeline.outputs.update_threshold(self.tuning.perception.manifest.thresholds.anomaly)
+            pipeline.outputs.update_threshold(self.config.perception.manifest.thresholds.anomaly)
 
     def _look_around(self) -> None:
         for camera in self.inputs.values():
             camera.follow_publishers()
-        if self.inputs and self._extrinsics is not None and self.tuning is not None:
+        if self.inputs and self._extrinsics is not None and self.config is not None:
             frames = {name: camera.frame_id for name, camera in self.inputs.items()}
-            self._extrinsics.announce(frames, self.tuning.settings)
-        if self._stages is not None and self.tuning is not None:
-            value, settings = self._parameter_server.value, self.tuning.settings
+            self._extrinsics.announce(frames, self.config.settings)
+        if self._stages is not None and self.config is not None:
+            value, settings = self._parameter_server.value, self.config.settings
             load = partial(LoadedModel, settings, self.get_logger().error)
-            self._watchdog.look(self._stages, value("watchdog.timeout"), value("watchdog.restart"), load)
+            self._watchdog.check(self._stages, value("watchdog.timeout"), value("watchdog.restart"), load)
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""
-        assert self.tuning is not None
-        settings = self.tuning.settings
+        assert self.config is not None
+        settings = self.config.settings
         self._stop()
         self._is_hanging = False
-        self.model, self.tuning = model, Tuning(model.perception(settings), settings)
+        self.model, self.config = model, ProcessingConfig(model.perception(settings), settings)
         if self._try("go on", self._activate):
             self.get_logger().warning("the model was loaded anew; frames are processed again")
 
     def _publish_diagnostics(self) -> None:
         facts = {}
-        if self.model is not None and self.tuning is not None:
+        if self.model is not None and self.config is not None:
             manifest = self.model.manifest
             facts = {
                 "version": __version__,

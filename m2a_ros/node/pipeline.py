@@ -12,13 +12,13 @@ from m2a_core.errors import DataError, InferenceError
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import NotRectifiable
 from m2a_core.perception import Perception
-from m2a_core.perception.perceiving import Perceiving
+from m2a_core.perception.task import PerceptionTask
 from m2a_core.stream.camera_stream import CameraStream, PreparedFrame, StreamResult
 from m2a_core.stream.objects import Unlocalized
 from m2a_core.stream.sensors import Sensors
 from m2a_core.types import Frame
 from m2a_ros.camera.extrinsics import Extrinsics
-from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.camera.frame_slot import ReceivedImage
 from m2a_ros.camera.rate_limiter import RateLimiter
 from m2a_ros.camera.stamps import age_ms, stamp_to_ns
 from m2a_ros.camera.subscriptions import CameraInput
@@ -38,7 +38,7 @@ INFERENCE_ERROR = "inference_error"
 
 
 @dataclass(frozen=True)
-class Tuning:
+class ProcessingConfig:
     """What may change between two frames.
 
     Attributes:
@@ -55,43 +55,43 @@ class FrameJob:
     """A frame on its way through the stages.
 
     Attributes:
-        arrival: the message.
-        tuning: what it is processed by, to its end.
+        image: the message.
+        config: what it is processed by, to its end.
         prepared: the image and what is known beside it.
-        perceiving: what the network is to see, and has answered.
+        task: what the network is to see, and has answered.
         start: ``time.perf_counter()`` when work on it began.
         decode_ms: milliseconds that decoding, rectifying and cropping took.
     """
 
-    arrival: Arrival
-    tuning: Tuning
+    image: ReceivedImage
+    config: ProcessingConfig
     prepared: PreparedFrame
-    perceiving: Perceiving
+    task: PerceptionTask
     start: float
     decode_ms: float
 
     @property
     def image_count(self) -> int:
         """Images for the network."""
-        return len(self.perceiving.images)
+        return len(self.task.images)
 
 
 class CameraPipeline:
     """Processes the frames of one camera."""
 
     def __init__(
-        self, node: Node, camera: str, tuning: Tuning, statistics: CameraStatistics, extrinsics: Extrinsics
+        self, node: Node, camera: str, config: ProcessingConfig, statistics: CameraStatistics, extrinsics: Extrinsics
     ) -> None:
         """Create the camera's publishers.
 
         Args:
             node: the node to publish and log with.
             camera: name of the camera.
-            tuning: the model and the parameters.
+            config: the model and the parameters.
             statistics: where frames are counted.
             extrinsics: says where the camera is.
         """
-        self.outputs = CameraOutputs(node, camera, tuning.perception.manifest, tuning.settings, statistics.qos_mismatch)
+        self.outputs = CameraOutputs(node, camera, config.perception.manifest, config.settings, statistics.qos_mismatch)
         self._node = node
         self._camera = camera
         self._statistics = statistics
@@ -101,20 +101,20 @@ class CameraPipeline:
         self._limiter = RateLimiter()
         self._last_published: float | None = None
 
-    def prepare(self, arrival: Arrival, tuning: Tuning, camera: CameraInput) -> FrameJob | None:
+    def prepare(self, image: ReceivedImage, config: ProcessingConfig, camera: CameraInput) -> FrameJob | None:
         """Decode a message and make it ready for the network; None for one that is dropped, which is counted."""
         wanted = self.outputs.wanted()
-        settings, perception = tuning.settings, tuning.perception
+        settings, perception = config.settings, config.perception
         if not wanted:
             self._statistics.dropped(NO_SUBSCRIBER)
             return None
-        if not self._limiter.accepts(arrival.received, settings.camera[self._camera].max_rate):
+        if not self._limiter.accepts(image.received_at, settings.camera[self._camera].max_rate):
             self._statistics.dropped(RATE_LIMIT)
             return None
         start = time.perf_counter()
         try:
-            frame = self._decode(arrival, settings.max_image_pixels)
-            sensors = Sensors(camera.camera_info, lambda seen: self._pose(seen, arrival, settings), camera.depth)
+            frame = self._decode(image, settings.max_image_pixels)
+            sensors = Sensors(camera.camera_info, lambda seen: self._pose(seen, image, settings), camera.depth)
             prepared = self._stream.prepare(
                 frame, sensors, perception.manifest.input_size, settings.stream(self._camera)
             )
@@ -130,13 +130,13 @@ class CameraPipeline:
                 self._statistics.dropped(DEGRADED_PREFIX + prepared.degraded)
                 return None
         decode_ms = 1e3 * (time.perf_counter() - start)
-        return FrameJob(arrival, tuning, prepared, self._stream.begin(prepared, wanted, perception), start, decode_ms)
+        return FrameJob(image, config, prepared, self._stream.begin(prepared, wanted, perception), start, decode_ms)
 
     def finish(self, job: FrameJob) -> None:
         """Make the result of the network's answer, and publish it; a frame that fails is counted and reported."""
-        perception, settings = job.tuning.perception, job.tuning.settings
+        perception, settings = job.config.perception, job.config.settings
         try:
-            inferred = self._stream.finish(job.prepared, job.perceiving, perception)
+            inferred = self._stream.finish(job.prepared, job.task, perception)
         except InferenceError as error:
             self.drop(INFERENCE_ERROR, error)
             return
@@ -149,8 +149,8 @@ class CameraPipeline:
         answered = time.perf_counter()
         result = self._stream.track(job.prepared, inferred, perception)
         self._count_unlocalized(result)
-        header = job.arrival.message.header
-        self.outputs.publish(header, result, settings, self._stream.seen(job.prepared, job.perceiving, perception))
+        header = job.image.message.header
+        self.outputs.publish(header, result, settings, self._stream.seen(job.prepared, job.task, perception))
         timings["publish"] = 1e3 * (time.perf_counter() - answered)
         self._finish(header, timings, job.start)
 
@@ -166,15 +166,15 @@ class CameraPipeline:
         self._limiter = RateLimiter()
         self._last_published = None
 
-    def _decode(self, arrival: Arrival, max_pixels: int) -> Frame:
-        message, header = arrival.message, arrival.message.header
+    def _decode(self, image: ReceivedImage, max_pixels: int) -> Frame:
+        message, header = image.message, image.message.header
         decoded = decode_image_message(message, max_pixels)
         if decoded.oddity:
             self._statistics.odd_image(decoded.oddity)
-        return Frame(decoded.rgb, stamp_to_ns(header.stamp), header.frame_id, arrival.camera)
+        return Frame(decoded.rgb, stamp_to_ns(header.stamp), header.frame_id, image.camera)
 
-    def _pose(self, frame: Frame, arrival: Arrival, settings: Settings) -> CameraPose:
-        return self._extrinsics.pose(self._camera, frame.frame_id, arrival.message.header.stamp, settings)
+    def _pose(self, frame: Frame, image: ReceivedImage, settings: Settings) -> CameraPose:
+        return self._extrinsics.pose(self._camera, frame.frame_id, image.message.header.stamp, settings)
 
     def _count_unlocalized(self, result: StreamResult) -> None:
         """Count and report what objects lack for a place, if somebody listens to places; tracks alone need none."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from m2a_ros.camera.frame_slot import Arrival, Slots
+from m2a_ros.camera.frame_slot import ReceivedImage, Slots
 
 STOP_S = 1.0
 """How long ``Stages.stop`` waits for frames in work."""
@@ -27,7 +27,7 @@ class Job(Protocol):
     """A frame on its way through the stages."""
 
     @property
-    def arrival(self) -> Arrival:
+    def image(self) -> ReceivedImage:
         """The message that it came with."""
         ...
 
@@ -44,7 +44,7 @@ _Value = TypeVar("_Value")
 class Steps(Protocol[AnyJob]):
     """What is done with frames; each step is called by one thread at a time."""
 
-    def prepare(self, arrival: Arrival) -> AnyJob | None:
+    def prepare(self, image: ReceivedImage) -> AnyJob | None:
         """Make a frame ready for the network; None where it is dropped, which the step has counted."""
         ...
 
@@ -56,7 +56,7 @@ class Steps(Protocol[AnyJob]):
         """Make the answer of it and publish."""
         ...
 
-    def crashed(self, arrival: Arrival, trace: str) -> None:
+    def crashed(self, image: ReceivedImage, trace: str) -> None:
         """Told of a frame that a step failed on by a defect of ours."""
         ...
 
@@ -78,7 +78,7 @@ class HandOver(Generic[AnyJob]):
 
     def put(self, jobs: list[AnyJob]) -> None:
         """Hand jobs over that belong together; waits while one of their cameras has a job waiting."""
-        cameras = {job.arrival.camera for job in jobs}
+        cameras = {job.image.camera for job in jobs}
         with self._condition:
             self._condition.wait_for(lambda: self._closed or not cameras & self._cameras)
             if self._closed:
@@ -96,7 +96,7 @@ class HandOver(Generic[AnyJob]):
             jobs = self._units.popleft()
             while self._units and _images(jobs) + _images(self._units[0]) <= limit:
                 jobs = jobs + self._units.popleft()
-            self._cameras -= {job.arrival.camera for job in jobs}
+            self._cameras -= {job.image.camera for job in jobs}
             self._condition.notify_all()
         self._on_room()
         return jobs
@@ -159,14 +159,14 @@ class Stages(Generic[AnyJob]):
         return 0.0 if started is None else time.monotonic() - started
 
     def _all(self) -> None:
-        while arrivals := self._slots.take():
-            for arrival in arrivals:
-                for job in self._guarded_infer(self._guarded_prepare([arrival])):
+        while images := self._slots.take():
+            for image in images:
+                for job in self._guarded_infer(self._guarded_prepare([image])):
                     self._guarded_finish(job)
 
     def _prepare(self) -> None:
-        while arrivals := self._slots.take(self._prepared.holds):
-            if jobs := self._guarded_prepare(arrivals):
+        while images := self._slots.take(self._prepared.holds):
+            if jobs := self._guarded_prepare(images):
                 self._prepared.put(jobs)
 
     def _infer(self) -> None:
@@ -179,10 +179,10 @@ class Stages(Generic[AnyJob]):
             for job in jobs:
                 self._guarded_finish(job)
 
-    def _guarded_prepare(self, arrivals: Sequence[Arrival]) -> list[AnyJob]:
+    def _guarded_prepare(self, images: Sequence[ReceivedImage]) -> list[AnyJob]:
         jobs = []
-        for arrival in arrivals:
-            job = self._guard("prepare", [arrival], partial(self._steps.prepare, arrival))
+        for image in images:
+            job = self._guard("prepare", [image], partial(self._steps.prepare, image))
             if job is not None:
                 jobs.append(job)
         return jobs
@@ -190,22 +190,22 @@ class Stages(Generic[AnyJob]):
     def _guarded_infer(self, jobs: list[AnyJob]) -> list[AnyJob]:
         if not jobs or self._closed:
             return []
-        return list(self._guard("infer", [job.arrival for job in jobs], partial(self._steps.infer, jobs)) or [])
+        return list(self._guard("infer", [job.image for job in jobs], partial(self._steps.infer, jobs)) or [])
 
     def _guarded_finish(self, job: AnyJob) -> None:
         # A network that came back after the node was told to stop: its answer is nobody's any more.
         if not self._closed:
-            self._guard("finish", [job.arrival], partial(self._steps.finish, job))
+            self._guard("finish", [job.image], partial(self._steps.finish, job))
 
-    def _guard(self, stage: str, arrivals: Sequence[Arrival], step: Callable[[], _Value]) -> _Value | None:
+    def _guard(self, stage: str, images: Sequence[ReceivedImage], step: Callable[[], _Value]) -> _Value | None:
         """Run a step; a defect costs its frames, and is reported in full: a silent end of the thread would hide it."""
         self._busy[stage] = time.monotonic()
         try:
             return step()
         except Exception:  # noqa: BLE001
             if not self._closed:
-                for arrival in arrivals:
-                    self._steps.crashed(arrival, traceback.format_exc())
+                for image in images:
+                    self._steps.crashed(image, traceback.format_exc())
             return None
         finally:
             self._busy.pop(stage, None)

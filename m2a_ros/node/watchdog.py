@@ -35,7 +35,7 @@ class Watchdog:
         self._recovery: Recovery | None = None
         self._recoveries = 0
 
-    def look(self, stages: Stages[Any], timeout_s: float, restart: bool, load: Callable[[], LoadedModel]) -> None:
+    def check(self, stages: Stages[Any], timeout_s: float, restart: bool, load: Callable[[], LoadedModel]) -> None:
         """Report a step that hangs, give it up, or go on with the model that was loaded anew.
 
         Args:

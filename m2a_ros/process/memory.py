@@ -23,7 +23,7 @@ class MemoryWatch:
         self._statm = Path(f"/proc/{pid}/statm")
         self.samples: list[tuple[float, float]] = []
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Take a sample if the last one is old enough and the system tells."""
         now = time.monotonic()
         if self.samples and now - self.samples[-1][0] < _PERIOD_S:

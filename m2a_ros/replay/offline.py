@@ -73,9 +73,9 @@ def replay_offline(
                 stream, config = streams[content.camera], configs[content.camera]
                 try:
                     prepared = stream.prepare(content, _sensors(loaded), perception.manifest.input_size, config)
-                    perceiving = stream.begin(prepared, _WANTED, perception)
-                    perception.run([perceiving])
-                    writer.call(write, loaded, prepared, stream.finish(prepared, perceiving, perception))
+                    task = stream.begin(prepared, _WANTED, perception)
+                    perception.run([task])
+                    writer.call(write, loaded, prepared, stream.finish(prepared, task, perception))
                 except NotRectifiable as error:
                     content = Problem(NOT_RECTIFIED_PREFIX + error.reason, str(error))
                 except InferenceError as error:

@@ -68,7 +68,7 @@ def replay_realtime(
         player.session.on_output = listener.take
         memory = MemoryWatch(player.running.child.pid)
         start = time.monotonic()
-        done = player.order({"play": str(log)}, memory.look)
+        done = player.order({"play": str(log)}, memory.sample)
         seconds = time.monotonic() - start
         counts = player.settle(listener.sent())
         player.session.wait(lambda: False, _LAST_ANSWERS_S)

@@ -19,7 +19,7 @@ from m2a_ros.view.rerun_sink import RerunSink
 from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, ShownTopic, shown_topic
 
 _TYPES = {IMAGE: Image, COMPRESSED: CompressedImage, MARKERS: MarkerArray}
-_LOOK_PERIOD_S = 1.0
+_REFRESH_PERIOD_S = 1.0
 
 
 class _Viewer:
@@ -29,10 +29,10 @@ class _Viewer:
         self.count = 0
         self._node, self._name, self._cameras, self._sink = node, name, cameras, sink
         self._read: set[str] = set()
-        self.look()
-        node.create_timer(_LOOK_PERIOD_S, self.look)
+        self.refresh()
+        node.create_timer(_REFRESH_PERIOD_S, self.refresh)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         for topic, types in self._node.get_topic_names_and_types():
             shown = shown_topic(topic, types[0], self._cameras, self._name)
             if shown and topic not in self._read:

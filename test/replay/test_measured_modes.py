@@ -89,8 +89,8 @@ def test_memory_slope_is_that_of_a_straight_line():
 
 def test_memory_watch_samples_its_own_process():
     watch = MemoryWatch(os.getpid())
-    watch.look()
-    watch.look()
+    watch.sample()
+    watch.sample()
     summary = watch.summary()
     assert summary["samples"] == 1
     assert 10 < summary["last_mib"] < 10_000

@@ -13,7 +13,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from m2a_ros.camera.batching import OUTSIDE_WINDOW, BatchSlots
-from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.camera.frame_slot import ReceivedImage
 from m2a_ros.parameters.camera_settings import BatchConfig
 from test.ros.messages import header
 
@@ -32,11 +32,13 @@ class Rig:
     def put(self, camera: str, stamp: float, received: float | None = None) -> bool:
         made = header(0)
         made.stamp.sec, made.stamp.nanosec = int(stamp), round(stamp % 1 * 1e9)
-        return self.slots.put(Arrival(camera, Image(header=made), time.monotonic() if received is None else received))
+        return self.slots.put(
+            ReceivedImage(camera, Image(header=made), time.monotonic() if received is None else received)
+        )
 
     def batch(self) -> list[str]:
         """The cameras of the next batch."""
-        return [arrival.camera for arrival in self.slots.take()]
+        return [image.camera for image in self.slots.take()]
 
     def batch_ends(self, seconds: float) -> bool:
         """Whether a batch comes within seconds; closes the slots otherwise."""
@@ -164,7 +166,7 @@ def test_while_the_anchor_is_silent_another_camera_sets_the_pace() -> None:
 def test_the_latest_frame_wins_while_nobody_takes() -> None:
     rig = Rig()
     assert [rig.put("front", n) for n in (1.0, 2.0, 3.0)] == [False, True, True]
-    assert [arrival.stamp_ns for arrival in rig.slots.take()] == [3 * 10**9]
+    assert [image.stamp_ns for image in rig.slots.take()] == [3 * 10**9]
 
 
 def test_an_anchor_faster_than_the_wait_does_not_put_its_batch_off() -> None:

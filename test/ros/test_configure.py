@@ -220,16 +220,16 @@ def test_live_parameters_change_while_running(make_node: MakeNode, name: str, go
     node.start()
     assert not node.set_parameters([Parameter(name, value=bad)])[0].successful
     assert node.set_parameters([Parameter(name, value=good)])[0].successful
-    tuning = node.tuning
-    assert tuning is not None
+    config = node.config
+    assert config is not None
     used = {
-        "max_rate": tuning.settings.camera["front"].max_rate,
-        "camera.front.max_rate": tuning.settings.camera["front"].max_rate,
-        "camera.front.crop_center": tuning.settings.camera["front"].crop_center,
-        "overlay.max_width": tuning.settings.overlay_width,
-        "overlay.jpeg_quality": tuning.settings.overlay_quality,
-        "thresholds.anomaly": tuning.perception.manifest.thresholds.anomaly,
-        "mounting.front.pitch": tuning.settings.mounting["front"].pitch,
+        "max_rate": config.settings.camera["front"].max_rate,
+        "camera.front.max_rate": config.settings.camera["front"].max_rate,
+        "camera.front.crop_center": config.settings.camera["front"].crop_center,
+        "overlay.max_width": config.settings.overlay_width,
+        "overlay.jpeg_quality": config.settings.overlay_quality,
+        "thresholds.anomaly": config.perception.manifest.thresholds.anomaly,
+        "mounting.front.pitch": config.settings.mounting["front"].pitch,
     }
     assert used[name] == good
 
@@ -240,8 +240,8 @@ def test_a_fixed_parameter_may_be_set_to_what_it_is(make_node: MakeNode, tiny: P
     same: list[Any] = [Parameter("model", value=str(tiny)), Parameter("cameras", value=["front"])]
     together = node.set_parameters_atomically([*same, Parameter("max_rate", value=3.0)])
     assert together.successful, together.reason
-    assert node.tuning is not None
-    assert node.tuning.settings.camera["front"].max_rate == 3.0
+    assert node.config is not None
+    assert node.config.settings.camera["front"].max_rate == 3.0
     refused = node.set_parameters([Parameter("cameras", value=["front", "rear"])])[0]
     assert "fixed" in refused.reason
 
@@ -249,8 +249,8 @@ def test_a_fixed_parameter_may_be_set_to_what_it_is(make_node: MakeNode, tiny: P
 def test_contradictions_are_refused_while_running(make_node: MakeNode) -> None:
     node = make_node()
     node.start()
-    assert node.tuning is not None
-    seed = node.tuning.perception.manifest.thresholds.refined
+    assert node.config is not None
+    seed = node.config.perception.manifest.thresholds.refined
     for name, value in (("thresholds.extent", min(1.0, seed + 0.01)), ("camera.front.max_rate", -0.5)):
         refused = node.set_parameters([Parameter(name, value=value)])[0]
         assert not refused.successful

@@ -103,9 +103,9 @@ class Cameras:
             for message in self.rig.received[mask]:
                 rgb = self._sent[message.header.stamp.sec]
                 pixels = np.frombuffer(bytes(message.data), np.uint8).reshape(message.height, message.width)
-                perceiving = self._alone.begin(Frame(rgb), frozenset({Output.OPEN_SET}), size=pixels.shape)
-                self._alone.run([perceiving])
-                np.testing.assert_array_equal(pixels, self._alone.finish(perceiving).open_set)
+                task = self._alone.begin(Frame(rgb), frozenset({Output.OPEN_SET}), size=pixels.shape)
+                self._alone.run([task])
+                np.testing.assert_array_equal(pixels, self._alone.finish(task).open_set)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from m2a_core.perception.perceiving import Perceiving
+from m2a_core.perception.task import PerceptionTask
 from m2a_core.stream.camera_stream import PreparedFrame, StreamResult
 from m2a_core.types import Frame, OpenSetResult
 from m2a_ros.camera.frame_slot import Arrival
@@ -25,7 +25,7 @@ from test.ros.rig import RED_BOX, Rig
 
 ROOT = Path(__file__).resolve().parents[2]
 IN, OUT = "/m2a/input/front", "/m2a/output/front"
-CARRIERS = (Image, ImageView, Arrival, FrameJob, Frame, PreparedFrame, Perceiving, OpenSetResult, StreamResult)
+CARRIERS = (Image, ImageView, Arrival, FrameJob, Frame, PreparedFrame, PerceptionTask, OpenSetResult, StreamResult)
 """What a frame is, from the message to what is published of it."""
 LARGEST_WAY = 15
 

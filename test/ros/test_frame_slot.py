@@ -2,54 +2,54 @@ from __future__ import annotations
 
 import threading
 
-from m2a_ros.camera.frame_slot import Arrival, FrameSlots
+from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage
 from m2a_ros.camera.rate_limiter import RateLimiter
 
 
 def test_latest_frame_wins_and_the_loss_is_told() -> None:
     slots = FrameSlots(("front",))
-    assert [slots.put(Arrival("front", n)) for n in range(3)] == [False, True, True]
-    assert [arrival.message for arrival in slots.take()] == [2]
-    assert slots.put(Arrival("front", 3)) is False
+    assert [slots.put(ReceivedImage("front", n)) for n in range(3)] == [False, True, True]
+    assert [image.message for image in slots.take()] == [2]
+    assert slots.put(ReceivedImage("front", 3)) is False
 
 
 def test_a_fast_camera_does_not_starve_the_others() -> None:
     slots = FrameSlots(("left", "right"))
     served = []
-    slots.put(Arrival("right", 0))
+    slots.put(ReceivedImage("right", 0))
     for n in range(4):
-        slots.put(Arrival("left", n))
-        served += [arrival.camera for arrival in slots.take()]
+        slots.put(ReceivedImage("left", n))
+        served += [image.camera for image in slots.take()]
         if n == 1:
-            slots.put(Arrival("right", 1))
+            slots.put(ReceivedImage("right", 1))
     assert served == ["left", "right", "left", "right"]
 
 
 def test_closing_releases_a_waiting_taker_and_drops_what_waits() -> None:
     slots = FrameSlots(("front",))
-    taken: list[list[Arrival]] = []
+    taken: list[list[ReceivedImage]] = []
     taker = threading.Thread(target=lambda: taken.append(slots.take()))
     taker.start()
     slots.close()
     taker.join(10)
     assert taken == [[]]
-    slots.put(Arrival("front", 1))
+    slots.put(ReceivedImage("front", 1))
     assert slots.take() == []
 
 
 def test_a_camera_that_is_busy_waits_and_others_go_on() -> None:
     slots, busy = FrameSlots(("left", "right")), {"left"}
-    slots.put(Arrival("left", 1))
-    slots.put(Arrival("right", 2))
-    assert [arrival.message for arrival in slots.take(busy.__contains__)] == [2]
-    taken: list[Arrival] = []
+    slots.put(ReceivedImage("left", 1))
+    slots.put(ReceivedImage("right", 2))
+    assert [image.message for image in slots.take(busy.__contains__)] == [2]
+    taken: list[ReceivedImage] = []
     taker = threading.Thread(target=lambda: taken.extend(slots.take(busy.__contains__)))
     taker.start()
-    slots.put(Arrival("left", 3))
+    slots.put(ReceivedImage("left", 3))
     busy.clear()
     slots.wake()
     taker.join(10)
-    assert [arrival.message for arrival in taken] == [3], "the newer one won while it waited"
+    assert [image.message for image in taken] == [3], "the newer one won while it waited"
 
 
 def test_rate_limit_keeps_its_rate_and_lets_jitter_pass() -> None:

@@ -27,11 +27,9 @@ class Rig:
         self.lost: list[RestartNeededError] = []
         cameras = ("left", "right")
         pipelines: Any = {c: SimpleNamespace(drop=lambda reason, _: self.dropped.append(reason)) for c in cameras}
-        tuning: Any = SimpleNamespace(perception=SimpleNamespace(run=run))
-        self.jobs: Any = [
-            SimpleNamespace(arrival=SimpleNamespace(camera=c), tuning=tuning, perceiving=None) for c in cameras
-        ]
-        self.steps = FrameSteps(pipelines, {}, lambda: tuning, lambda *_: None, self.lost.append)
+        config: Any = SimpleNamespace(perception=SimpleNamespace(run=run))
+        self.jobs: Any = [SimpleNamespace(image=SimpleNamespace(camera=c), config=config, task=None) for c in cameras]
+        self.steps = FrameSteps(pipelines, {}, lambda: config, lambda *_: None, self.lost.append)
 
 
 def test_lost_gpu_is_reported_once_for_a_batch_whose_frames_are_counted() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2a_ros.camera.frame_slot import Arrival, FrameSlots
+from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage
 from m2a_ros.node.stages import STOP_S, HandOver, Stages
 
 CAMERAS = ("a", "b", "c", "d")
@@ -20,7 +20,7 @@ CAMERAS = ("a", "b", "c", "d")
 
 @dataclass(frozen=True)
 class Job:
-    arrival: Arrival
+    image: ReceivedImage
     image_count: int = 1
 
 
@@ -38,23 +38,23 @@ class Steps:
         self.crashes: list[tuple[Any, str]] = []
         self.fail: Callable[[str, Any], bool] = lambda step, message: False
 
-    def prepare(self, arrival: Arrival) -> Job | None:
-        self._pass("prepare", arrival.message)
-        self.prepared.append(arrival.message)
-        return None if arrival.message == "drop" else Job(arrival)
+    def prepare(self, image: ReceivedImage) -> Job | None:
+        self._pass("prepare", image.message)
+        self.prepared.append(image.message)
+        return None if image.message == "drop" else Job(image)
 
     def infer(self, jobs: Sequence[Job]) -> Sequence[Job]:
         for job in jobs:
-            self._pass("infer", job.arrival.message)
-        self.batches.append([job.arrival.message for job in jobs])
+            self._pass("infer", job.image.message)
+        self.batches.append([job.image.message for job in jobs])
         return jobs
 
     def finish(self, job: Job) -> None:
-        self._pass("finish", job.arrival.message)
-        self.finished.append((job.arrival.camera, job.arrival.message))
+        self._pass("finish", job.image.message)
+        self.finished.append((job.image.camera, job.image.message))
 
-    def crashed(self, arrival: Arrival, trace: str) -> None:
-        self.crashes.append((arrival.message, trace))
+    def crashed(self, image: ReceivedImage, trace: str) -> None:
+        self.crashes.append((image.message, trace))
 
     def _pass(self, step: str, message: Any) -> None:
         self.entered[step].set()
@@ -72,7 +72,7 @@ class Line:
         self.stages = Stages(self.slots, self.steps, max_batch, overlap)
 
     def send(self, camera: str, message: Any) -> bool:
-        return self.slots.put(Arrival(camera, message))
+        return self.slots.put(ReceivedImage(camera, message))
 
     def wait(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20
@@ -179,9 +179,9 @@ def test_frames_of_cameras_that_wait_at_the_same_moment_are_one_batch(overlappin
 def test_a_moment_of_an_anchor_is_not_split_and_no_batch_is_larger_than_the_network_takes() -> None:
     over = HandOver()
     for camera in CAMERAS:
-        over.put([Job(Arrival(camera, camera), image_count=2)])
+        over.put([Job(ReceivedImage(camera, camera), image_count=2)])
     assert [len(over.take(4)) for _ in range(2)] == [2, 2]
-    over.put([Job(Arrival(camera, camera)) for camera in CAMERAS])
+    over.put([Job(ReceivedImage(camera, camera)) for camera in CAMERAS])
     assert len(over.take(1)) == 4
 
 

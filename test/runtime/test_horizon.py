@@ -81,13 +81,13 @@ def test_no_road_has_no_far_end() -> None:
 def test_the_window_lies_inside_image_and_canvas(target, size, input_size) -> None:
     geometry = Letterbox(input_size).geometry(*size)
     canvas = hz.canvas_of(geometry)
-    place = hz.place_window(target, geometry, input_size)
-    assert 0 <= place.y <= place.y + place.height <= canvas.valid[0]
-    assert 0 <= place.x <= place.x + place.width <= canvas.valid[1]
-    assert place.height <= input_size[0]
-    assert place.width <= input_size[1]
+    placement = hz.place_window(target, geometry, input_size)
+    assert 0 <= placement.y <= placement.y + placement.height <= canvas.valid[0]
+    assert 0 <= placement.x <= placement.x + placement.width <= canvas.valid[1]
+    assert placement.height <= input_size[0]
+    assert placement.width <= input_size[1]
     if hz.has_detail(geometry):
-        x0, y0, x1, y1 = hz.box_of(place, canvas)
+        x0, y0, x1, y1 = hz.box_of(placement, canvas)
         assert 0 <= x0 < x1 <= size[1]
         assert 0 <= y0 < y1 <= size[0]
 

@@ -13,7 +13,7 @@ from m2a_core.errors import DataError
 from m2a_core.geometry.projection import Mounting
 from m2a_core.geometry.rectification import NotRectifiable
 from m2a_core.openset.panoptic import draw_unknown
-from m2a_core.perception.perceiving import Perceiving, Steps
+from m2a_core.perception.task import PerceptionTask, Steps
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import DepthBuffer, NoTransform, Sensors
@@ -59,17 +59,17 @@ class Perception:
         self.next = OpenSetResult()
         self.seen: list[np.ndarray] = []
 
-    def begin(self, frame: Frame, wanted: object, last: object, size: object) -> Perceiving:
+    def begin(self, frame: Frame, wanted: object, last: object, size: object) -> PerceptionTask:
         self.seen.append(frame.image)
-        return Perceiving(self._steps())
+        return PerceptionTask(self._steps())
 
     def run(self, frames: object) -> None:
         """The answer is known before."""
 
-    def finish(self, perceiving: Perceiving) -> OpenSetResult:
-        assert perceiving.advance()
-        assert perceiving.result is not None
-        return perceiving.result
+    def finish(self, task: PerceptionTask) -> OpenSetResult:
+        assert task.advance()
+        assert task.result is not None
+        return task.result
 
     def _steps(self) -> Steps:
         yield []

@@ -14,7 +14,7 @@ Steps = Generator[Sequence[np.ndarray], Sequence[NetworkOutput], OpenSetResult]
 """Yields images for the network, uint8 [H, W, 3] each, is sent its outputs, and returns the result."""
 
 
-class Perceiving:
+class PerceptionTask:
     """A frame that the network has not seen yet, or whose answer nobody has looked at.
 
     Attributes:
