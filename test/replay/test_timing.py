@@ -16,7 +16,7 @@ from m2a_ros.bag.cdr_header import header_of, stamp_or_recorded, stamped
 from m2a_ros.bag.reader import Bag
 from m2a_ros.main import main
 from test.replay.bags import IMAGE, START, STEP, STORE, TOPIC, Sent, message_header, raw, scene, write_bag
-from test.review.drives import label
+from test.review.bags_with_truth import label
 
 STRING = "std_msgs/msg/String"
 HOUR = 3_600 * 10**9

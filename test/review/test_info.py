@@ -10,7 +10,7 @@ from m2a_ros.main import main
 from m2a_ros.review.request import ReviewRequest, Source
 from m2a_ros.review.segments import segments_of
 from test.replay.bags import START, STEP, TOPIC, raw, write_bag
-from test.review.drives import approach, camera_info, label, road, truth_of
+from test.review.bags_with_truth import approach, camera_info, label, road, truth_of
 
 
 def info(bag, capsys) -> dict:

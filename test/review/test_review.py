@@ -17,7 +17,7 @@ from m2a_core.perception import Perception
 from m2a_core.types import Frame
 from test.replay.bags import START, STEP, TOPIC, raw, write_bag
 from test.replay.conftest import Replay, replay, tiny  # noqa: F401
-from test.review.drives import FOCAL, HEIGHT_M, IDS, LABELS, approach, label, mark, road, truth_of
+from test.review.bags_with_truth import FOCAL, HEIGHT_M, IDS, LABELS, approach, label, mark, road, truth_of
 
 TRUTH = ("--gt-topic", LABELS, "--gt-instances-topic", IDS, "--track", "obstacle")
 

@@ -8,9 +8,9 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 
 from m2a_ros.process.dds import local_environment
-from test.ros.bench import Bench
+from test.ros.dds_node import DdsNode
 from test.ros.harness import own_domain
-from test.ros.rig import Rig
+from test.ros.in_process import Nodes
 from test.tiny_bundle import write_tiny_bundle
 
 # Before any ROS node is made in this process.
@@ -29,16 +29,16 @@ def domain() -> Iterator[int]:
 
 
 @pytest.fixture
-def rig(domain: int, tiny: Path) -> Iterator[Rig]:
-    made = Rig(domain, tiny)
+def nodes(domain: int, tiny: Path) -> Iterator[Nodes]:
+    made = Nodes(domain, tiny)
     made.listen("/diagnostics", DiagnosticArray)
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
-def bench(domain: int, tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Bench]:
-    made = Bench(domain, tmp_path_factory.mktemp("bench"), tiny)
+def dds_node(domain: int, tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[DdsNode]:
+    made = DdsNode(domain, tmp_path_factory.mktemp("dds_node"), tiny)
     try:
         made.listener.wait_for_status("m2a: node", lambda status: status["state"] == "active")
         yield made
@@ -47,9 +47,9 @@ def bench(domain: int, tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> 
 
 
 @pytest.fixture
-def listening(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
+def listening(dds_node: DdsNode, request: pytest.FixtureRequest) -> Iterator[str]:
     """Listen to a topic during one test."""
     topic, kind = request.param
-    bench.listener.listen(topic, kind)
+    dds_node.listener.listen(topic, kind)
     yield topic
-    bench.listener.forget(topic)
+    dds_node.listener.forget(topic)

@@ -20,7 +20,7 @@ from test.ros.messages import header
 LONG = 60.0
 
 
-class Rig:
+class Batches:
     """Slots of three cameras and what they dropped."""
 
     def __init__(self, wait: float = LONG, max_spread: float = 0.05) -> None:
@@ -52,145 +52,145 @@ class Rig:
 
 
 def test_frames_within_the_window_are_one_batch_with_the_anchor_first() -> None:
-    rig = Rig()
+    batches = Batches()
     for camera, stamp in (("right", 10.01), ("left", 9.97), ("front", 10.0)):
-        assert rig.put(camera, stamp) is False
-    assert rig.batch() == ["front", "left", "right"]
-    assert rig.slots.facts.spread_ms == pytest.approx(40)
-    assert rig.drops == {}
+        assert batches.put(camera, stamp) is False
+    assert batches.batch() == ["front", "left", "right"]
+    assert batches.slots.facts.spread_ms == pytest.approx(40)
+    assert batches.drops == {}
 
 
 def test_a_batch_waits_for_cameras_that_came_for_the_one_before() -> None:
-    rig = Rig()
+    batches = Batches()
     for camera in ("left", "right"):
-        rig.put(camera, 10.0)
-    rig.put("front", 10.0)
-    rig.batch()
-    rig.put("front", 10.1)
-    threading.Timer(0.1, rig.put, ("left", 10.11)).start()
-    threading.Timer(0.2, rig.put, ("right", 10.09)).start()
-    assert rig.batch() == ["front", "left", "right"]
+        batches.put(camera, 10.0)
+    batches.put("front", 10.0)
+    batches.batch()
+    batches.put("front", 10.1)
+    threading.Timer(0.1, batches.put, ("left", 10.11)).start()
+    threading.Timer(0.2, batches.put, ("right", 10.09)).start()
+    assert batches.batch() == ["front", "left", "right"]
 
 
 def test_a_camera_that_dies_costs_one_wait_and_is_waited_for_again_when_it_comes_back() -> None:
-    rig = Rig(wait=0.2)
+    batches = Batches(wait=0.2)
     for camera in ("left", "front"):
-        rig.put(camera, 10.0)
-    assert rig.batch() == ["front", "left"]
-    rig.put("front", 10.1)
-    assert rig.batch() == ["front"]  # After the wait.
-    rig.config.wait = LONG
+        batches.put(camera, 10.0)
+    assert batches.batch() == ["front", "left"]
+    batches.put("front", 10.1)
+    assert batches.batch() == ["front"]  # After the wait.
+    batches.config.wait = LONG
     for n in range(2, 5):
-        rig.put("front", 10 + n / 10)
-        assert rig.batch() == ["front"]  # Would take LONG if the dead camera were waited for.
-    rig.put("left", 10.5)
-    rig.put("front", 10.5)
-    assert rig.batch() == ["front", "left"]
-    rig.put("front", 10.6)
-    assert not rig.batch_ends(0.3)
+        batches.put("front", 10 + n / 10)
+        assert batches.batch() == ["front"]  # Would take LONG if the dead camera were waited for.
+    batches.put("left", 10.5)
+    batches.put("front", 10.5)
+    assert batches.batch() == ["front", "left"]
+    batches.put("front", 10.6)
+    assert not batches.batch_ends(0.3)
 
 
 def test_a_camera_that_never_came_is_not_waited_for() -> None:
-    rig = Rig()
-    rig.put("front", 1.0)
-    assert rig.batch() == ["front"]
+    batches = Batches()
+    batches.put("front", 1.0)
+    assert batches.batch() == ["front"]
 
 
 def test_old_frames_are_dropped_with_a_reason_and_later_ones_wait_for_the_next_batch() -> None:
-    rig = Rig(wait=0.0)
-    rig.put("left", 9.0)
-    rig.put("front", 10.0)
-    rig.put("right", 10.1)
-    assert rig.batch() == ["front"]
-    assert rig.drops == {("left", OUTSIDE_WINDOW): 1}
-    rig.put("front", 10.1)
-    assert rig.batch() == ["front", "right"]
+    batches = Batches(wait=0.0)
+    batches.put("left", 9.0)
+    batches.put("front", 10.0)
+    batches.put("right", 10.1)
+    assert batches.batch() == ["front"]
+    assert batches.drops == {("left", OUTSIDE_WINDOW): 1}
+    batches.put("front", 10.1)
+    assert batches.batch() == ["front", "right"]
 
 
 def test_a_camera_with_a_clock_of_its_own_is_dropped_and_the_others_go_on() -> None:
-    rig = Rig(wait=0.0)
+    batches = Batches(wait=0.0)
     for n in range(3):
-        rig.put("right", 5000.0 + n)
-        rig.put("front", 10.0 + n)
-        assert rig.batch() == ["front"]
-    assert rig.drops == {("right", OUTSIDE_WINDOW): 3}
+        batches.put("right", 5000.0 + n)
+        batches.put("front", 10.0 + n)
+        assert batches.batch() == ["front"]
+    assert batches.drops == {("right", OUTSIDE_WINDOW): 3}
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.15, 0.2])
 def test_an_anchor_whose_images_come_later_finds_the_frames_of_its_moment(delay: float) -> None:
-    rig, late = Rig(wait=0.0), round(delay * 30)
+    batches, late = Batches(wait=0.0), round(delay * 30)
     for n in range(60):
-        rig.put("left", n / 30)
+        batches.put("left", n / 30)
         if n >= late:
-            rig.put("front", (n - late) / 30)
-            assert rig.batch() == ["front", "left"]
-            assert rig.slots.facts.spread_ms == pytest.approx(0, abs=1e-3)
-    assert rig.drops == {}
+            batches.put("front", (n - late) / 30)
+            assert batches.batch() == ["front", "left"]
+            assert batches.slots.facts.spread_ms == pytest.approx(0, abs=1e-3)
+    assert batches.drops == {}
 
 
 def test_an_anchor_slower_than_the_others_takes_the_nearest_and_counts_the_rest() -> None:
-    rig = Rig(wait=0.0)
+    batches = Batches(wait=0.0)
     for n in range(30):
-        rig.put("left", 10 + n / 30 + 0.004)
+        batches.put("left", 10 + n / 30 + 0.004)
         if n % 3 == 2:
-            rig.put("front", 10 + n / 30)
-            assert rig.batch() == ["front", "left"]
-            assert rig.slots.facts.spread_ms == pytest.approx(4, abs=0.1)
-    assert rig.drops == {("left", "replaced_by_newer"): 20}
+            batches.put("front", 10 + n / 30)
+            assert batches.batch() == ["front", "left"]
+            assert batches.slots.facts.spread_ms == pytest.approx(4, abs=0.1)
+    assert batches.drops == {("left", "replaced_by_newer"): 20}
 
 
 def test_of_a_camera_that_no_batch_takes_a_few_frames_are_kept_and_the_others_counted() -> None:
-    rig = Rig(wait=0.0)
-    rig.put("front", 10.0)
-    assert rig.batch() == ["front"]
-    replaced = [rig.put("left", 10.3 + n / 30) for n in range(20)]
+    batches = Batches(wait=0.0)
+    batches.put("front", 10.0)
+    assert batches.batch() == ["front"]
+    replaced = [batches.put("left", 10.3 + n / 30) for n in range(20)]
     assert not any(replaced)
-    assert rig.drops == {("left", OUTSIDE_WINDOW): 12}
+    assert batches.drops == {("left", OUTSIDE_WINDOW): 12}
 
 
 def test_while_the_anchor_is_silent_another_camera_sets_the_pace() -> None:
-    rig = Rig(wait=0.0)
-    rig.put("left", 10.0)
-    rig.put("right", 10.02)
+    batches = Batches(wait=0.0)
+    batches.put("left", 10.0)
+    batches.put("right", 10.02)
     start = time.monotonic()
-    assert sorted(rig.batch()) == ["left", "right"]
+    assert sorted(batches.batch()) == ["left", "right"]
     assert time.monotonic() - start > 0.2
     for n in range(1, 4):
-        rig.put("left", 10.0 + n)
-        assert rig.batch() == ["left"]
-    rig.put("left", 14.0)
-    rig.put("front", 14.0)
-    assert rig.batch() == ["front", "left"]
+        batches.put("left", 10.0 + n)
+        assert batches.batch() == ["left"]
+    batches.put("left", 14.0)
+    batches.put("front", 14.0)
+    assert batches.batch() == ["front", "left"]
 
 
 def test_the_latest_frame_wins_while_nobody_takes() -> None:
-    rig = Rig()
-    assert [rig.put("front", n) for n in (1.0, 2.0, 3.0)] == [False, True, True]
-    assert [image.stamp_ns for image in rig.slots.take()] == [3 * 10**9]
+    batches = Batches()
+    assert [batches.put("front", n) for n in (1.0, 2.0, 3.0)] == [False, True, True]
+    assert [image.stamp_ns for image in batches.slots.take()] == [3 * 10**9]
 
 
 def test_an_anchor_faster_than_the_wait_does_not_put_its_batch_off() -> None:
-    rig = Rig(wait=0.2)
-    rig.put("left", 10.0)
-    rig.put("front", 10.0)
-    rig.batch()
+    batches = Batches(wait=0.2)
+    batches.put("left", 10.0)
+    batches.put("front", 10.0)
+    batches.batch()
     stop = threading.Event()
 
     def keep_coming() -> None:
         stamp = 11.0
         while not stop.wait(0.02):
-            rig.put("front", stamp)
+            batches.put("front", stamp)
             stamp += 0.02
 
     thread = threading.Thread(target=keep_coming)
     thread.start()
-    assert rig.batch_ends(20.0)
+    assert batches.batch_ends(20.0)
     stop.set()
     thread.join()
 
 
 def test_closing_releases_a_waiting_taker() -> None:
-    rig = Rig()
-    rig.put("left", 1.0)
-    assert not rig.batch_ends(0.1)
-    assert rig.slots.take() == []
+    batches = Batches()
+    batches.put("left", 1.0)
+    assert not batches.batch_ends(0.1)
+    assert batches.slots.take() == []

@@ -10,7 +10,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_core.perception import Perception
-from test.ros.bench import RED_BOX, pixels
+from test.ros.dds_node import RED_BOX, pixels
 from test.ros.harness import Listener, NodeProcess, Player
 from test.ros.messages import FRAME_ID, compressed, frame, image, scene
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
-from test.ros.bench import CAMERA, IN, OUT, RED_BOX, Bench
+from test.ros.dds_node import CAMERA, IN, OUT, RED_BOX, DdsNode
 from test.ros.harness import Listener, NodeProcess, Player
 from test.ros.messages import image, scene
 from test.tiny_bundle import write_tiny_bundle
@@ -42,21 +42,21 @@ def bad_image(kind: str, stamp: int) -> Image | CompressedImage:
         ("channels without colour", "unconvertible"),
     ],
 )
-def test_bad_image_is_counted_and_not_answered(bench: Bench, listening: str, kind: str, reason: str) -> None:
+def test_bad_image_is_counted_and_not_answered(dds_node: DdsNode, listening: str, kind: str, reason: str) -> None:
     key = f"dropped.bad_image.{reason}"
-    bench.answer(listening, image(scene(None), bench.stamp()))
-    before = int(bench.listener.status(CAMERA).get(key, 0))
-    bad = bad_image(kind, bench.stamp())
+    dds_node.answer(listening, image(scene(None), dds_node.stamp()))
+    before = int(dds_node.listener.status(CAMERA).get(key, 0))
+    bad = bad_image(kind, dds_node.stamp())
 
     def play_and_see(status: dict[str, str]) -> bool:
-        bench.player.play(IN, [bad])
+        dds_node.player.play(IN, [bad])
         return int(status.get(key, 0)) > before and status["level"] == "1"
 
-    status = bench.listener.wait_for_status(CAMERA, play_and_see)
+    status = dds_node.listener.wait_for_status(CAMERA, play_and_see)
     assert "bad frames" in status["message"]
-    bench.answer(listening, image(scene(None), bench.stamp()))
-    assert bad.header.stamp not in [message.header.stamp for message in bench.listener.received[listening]]
-    assert bench.node.process.poll() is None
+    dds_node.answer(listening, image(scene(None), dds_node.stamp()))
+    assert bad.header.stamp not in [message.header.stamp for message in dds_node.listener.received[listening]]
+    assert dds_node.node.process.poll() is None
 
 
 @pytest.mark.parametrize("listening", [(f"{OUT}/open_set_mask", Image)], indirect=True)
@@ -66,21 +66,21 @@ def test_bad_image_is_counted_and_not_answered(bench: Bench, listening: str, kin
     ids=["zero", "future", "back"],
 )
 def test_odd_stamps_are_counted_warned_of_and_answered(
-    bench: Bench, listening: str, stamps: list[int], reason: str
+    dds_node: DdsNode, listening: str, stamps: list[int], reason: str
 ) -> None:
     key = f"stamps.{reason}"
-    before = int(bench.listener.status(CAMERA).get(key, 0))
+    before = int(dds_node.listener.status(CAMERA).get(key, 0))
 
     def play_and_see(status: dict[str, str]) -> bool:
         for stamp in stamps:
             message = image(scene(None), stamp)
             if stamp == 0:
                 message.header.stamp.nanosec = 0
-            bench.answer(listening, message)
+            dds_node.answer(listening, message)
         return int(status.get(key, 0)) > before and reason in status["message"]
 
-    bench.listener.wait_for_status(CAMERA, play_and_see)
-    assert bench.node.process.poll() is None
+    dds_node.listener.wait_for_status(CAMERA, play_and_see)
+    assert dds_node.node.process.poll() is None
 
 
 def accounted(status: dict[str, str]) -> int:

@@ -102,15 +102,15 @@ def test_an_uncalibrated_camera_and_one_of_another_size_are_told():
     assert calibration(heard, topic).level is Level.WARNING
 
 
-def test_cameras_are_heard_with_size_and_rate(rig):
-    rig.peer.create_publisher(CompressedImage, "/mute/image/compressed", 1)
+def test_cameras_are_heard_with_size_and_rate(nodes):
+    nodes.peer.create_publisher(CompressedImage, "/mute/image/compressed", 1)
     message = image(PICTURE, 1)
 
     def send_and_spin(left: float) -> None:
-        rig.send("/front/image", message)
-        rig.executor.spin_once(timeout_sec=min(left, 0.05))
+        nodes.send("/front/image", message)
+        nodes.executor.spin_once(timeout_sec=min(left, 0.05))
 
-    found: list[Finding] = list(CameraSurvey(rig.peer, send_and_spin).findings(1.0))
+    found: list[Finding] = list(CameraSurvey(nodes.peer, send_and_spin).findings(1.0))
     front = next(f for f in found if f.subject == "/front/image")
     assert f"{message.width}x{message.height}" in front.text
     assert "Hz" in front.text

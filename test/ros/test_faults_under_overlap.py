@@ -23,8 +23,8 @@ from m2a_core.types import Frame, Output
 from m2a_ros.node import model
 from m2a_ros.node.node import M2aNode
 from test.ros.hostile import bad_compressed, bad_raw, raw
+from test.ros.in_process import Nodes
 from test.ros.messages import compressed, image, scene
-from test.ros.rig import Rig
 
 LEFT, RIGHT = "/m2a/input/left/image", "/m2a/input/right/image/compressed"
 MASKS = {LEFT: "/m2a/output/left/open_set_mask", RIGHT: "/m2a/output/right/open_set_mask"}
@@ -58,16 +58,16 @@ class FakeAccelerator:
 class Cameras:
     """A node with a raw and a compressed camera, and the frames that they sent."""
 
-    def __init__(self, rig: Rig, tiny: Any, accelerators: list[FakeAccelerator]) -> None:
-        self.rig = rig
+    def __init__(self, nodes: Nodes, tiny: Any, accelerators: list[FakeAccelerator]) -> None:
+        self.nodes = nodes
         self.accelerators = accelerators
         self._alone = Perception.load(str(tiny), threads=1)
         self._sent: dict[int, np.ndarray] = {}
         for topic in MASKS.values():
-            rig.listen(topic, Image, 50)
+            nodes.listen(topic, Image, 50)
 
     def start(self, **parameters: Any) -> M2aNode:
-        return self.rig.start(
+        return self.nodes.start(
             cameras=["left", "right"],
             **{"camera.right.transport": "compressed", "watchdog.restart": False, **parameters},
         )
@@ -83,15 +83,15 @@ class Cameras:
         """A frame of each camera; their stamps."""
         messages = {topic: self.make(topic, size) for topic, size in zip(MASKS, sizes or SIZES[:2], strict=True)}
         for topic, message in messages.items():
-            self.rig.send(topic, message)
+            self.nodes.send(topic, message)
         return [message.header.stamp.sec for message in messages.values()]
 
     def answered(self, topic: str) -> list[int]:
-        return [message.header.stamp.sec for message in self.rig.received[MASKS[topic]]]
+        return [message.header.stamp.sec for message in self.nodes.received[MASKS[topic]]]
 
     def until_both_answer(self, *sizes: tuple[int, int]) -> None:
         start = {topic: len(self.answered(topic)) for topic in MASKS}
-        self.rig.until(
+        self.nodes.until(
             lambda: all(len(self.answered(topic)) > start[topic] for topic in MASKS), lambda: self.send(*sizes)
         )
 
@@ -100,7 +100,7 @@ class Cameras:
         for topic, mask in MASKS.items():
             stamps = self.answered(topic)
             assert stamps == sorted(stamps)
-            for message in self.rig.received[mask]:
+            for message in self.nodes.received[mask]:
                 rgb = self._sent[message.header.stamp.sec]
                 pixels = np.frombuffer(bytes(message.data), np.uint8).reshape(message.height, message.width)
                 task = self._alone.begin(Frame(rgb), frozenset({Output.OPEN_SET}), size=pixels.shape)
@@ -109,7 +109,7 @@ class Cameras:
 
 
 @pytest.fixture
-def cameras(rig: Rig, tiny: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cameras]:
+def cameras(nodes: Nodes, tiny: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cameras]:
     made: list[FakeAccelerator] = []
 
     def load(bundle: Any, *_: Any, **__: Any) -> tuple[FakeAccelerator, str]:
@@ -117,13 +117,13 @@ def cameras(rig: Rig, tiny: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
         return made[-1], "fake accelerator"
 
     monkeypatch.setattr(model, "create_runtime_or_fall_back", load)
-    yield Cameras(rig, tiny, made)
+    yield Cameras(nodes, tiny, made)
     for accelerator in made:
         accelerator.gate.set()
 
 
 def drops(cameras: Cameras, name: str, reason: str) -> int:
-    return int(cameras.rig.status(f"m2a: camera {name}").get(f"dropped.bad_image.{reason}", 0))
+    return int(cameras.nodes.status(f"m2a: camera {name}").get(f"dropped.bad_image.{reason}", 0))
 
 
 def test_every_hostile_message_between_good_ones_costs_itself_alone(cameras: Cameras) -> None:
@@ -144,10 +144,10 @@ def test_every_hostile_message_between_good_ones_costs_itself_alone(cameras: Cam
         def send(topic: str = topic, make: Callable[[int], Any] = make) -> None:
             cameras.send()
             for _ in range(3):
-                cameras.rig.executor.spin_once(timeout_sec=0.01)
-            cameras.rig.send(topic, make(1))
+                cameras.nodes.executor.spin_once(timeout_sec=0.01)
+            cameras.nodes.send(topic, make(1))
 
-        cameras.rig.until(lambda c=camera, r=reason, n=before: drops(cameras, c, r) > n, send)
+        cameras.nodes.until(lambda c=camera, r=reason, n=before: drops(cameras, c, r) > n, send)
     cameras.until_both_answer()
     cameras.check()
 
@@ -167,14 +167,14 @@ def test_a_camera_that_dies_in_the_middle_of_a_batch_takes_no_answer_with_it(cam
     (accelerator,) = cameras.accelerators
     accelerator.gate.clear()
     batches = len(accelerator.batches)
-    cameras.rig.until(lambda: 2 in accelerator.batches[batches:], cameras.send)
-    cameras.rig.peer.destroy_publisher(cameras.rig.senders.pop(RIGHT))
+    cameras.nodes.until(lambda: 2 in accelerator.batches[batches:], cameras.send)
+    cameras.nodes.peer.destroy_publisher(cameras.nodes.senders.pop(RIGHT))
     before = {topic: len(cameras.answered(topic)) for topic in MASKS}
     accelerator.gate.set()
-    cameras.rig.until(lambda: all(len(cameras.answered(topic)) > before[topic] for topic in MASKS))
+    cameras.nodes.until(lambda: all(len(cameras.answered(topic)) > before[topic] for topic in MASKS))
     alive = len(cameras.answered(LEFT))
-    cameras.rig.until(
-        lambda: len(cameras.answered(LEFT)) > alive + 3, lambda: cameras.rig.send(LEFT, cameras.make(LEFT))
+    cameras.nodes.until(
+        lambda: len(cameras.answered(LEFT)) > alive + 3, lambda: cameras.nodes.send(LEFT, cameras.make(LEFT))
     )
     cameras.until_both_answer()
     cameras.check()
@@ -201,7 +201,7 @@ def test_parameters_and_the_life_cycle_change_under_load(cameras: Cameras, round
         for transition in TRANSITIONS[number % len(TRANSITIONS)]:
             cameras.send(SIZES[number % 4], SIZES[made % 4])
             for _ in range(4):
-                cameras.rig.executor.spin_once(timeout_sec=0.005)
+                cameras.nodes.executor.spin_once(timeout_sec=0.005)
             assert getattr(node, f"trigger_{transition}")() == TransitionCallbackReturn.SUCCESS, node.problem
             made += 1
         threads = [thread.name for thread in threading.enumerate() if thread.name in ("m2a_infer", "m2a_finish")]
@@ -209,4 +209,4 @@ def test_parameters_and_the_life_cycle_change_under_load(cameras: Cameras, round
     assert made >= 2 * rounds
     cameras.until_both_answer()
     cameras.check()
-    assert not any(key.startswith("dropped.internal") for key in cameras.rig.status("m2a: camera left"))
+    assert not any(key.startswith("dropped.internal") for key in cameras.nodes.status("m2a: camera left"))

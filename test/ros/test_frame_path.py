@@ -20,8 +20,8 @@ from m2a_ros.camera.frame_slot import Arrival
 from m2a_ros.images.serialized import ImageView
 from m2a_ros.node.pipeline import FrameJob
 from test.packaging.test_architecture import FILES
+from test.ros.in_process import RED_BOX, Nodes
 from test.ros.messages import camera_info, image, scene
-from test.ros.rig import RED_BOX, Rig
 
 ROOT = Path(__file__).resolve().parents[2]
 IN, OUT = "/m2a/input/front", "/m2a/output/front"
@@ -61,25 +61,25 @@ def trace() -> Iterator[Trace]:
     threading.setprofile(None)
 
 
-def test_a_frame_s_way_is_the_diagram_s_and_short(trace: Trace, rig: Rig) -> None:
-    node = rig.start(extrinsics="parameters")
-    markers = rig.listen(f"{OUT}/unknown_markers", MarkerArray)
-    rig.listen(f"{OUT}/open_set_mask", Image)
-    rig.send(f"{IN}/camera_info", camera_info(128, 96, 100.0))
-    rig.until(lambda: node.inputs["front"].camera_info)
+def test_a_frame_s_way_is_the_diagram_s_and_short(trace: Trace, nodes: Nodes) -> None:
+    node = nodes.start(extrinsics="parameters")
+    markers = nodes.listen(f"{OUT}/unknown_markers", MarkerArray)
+    nodes.listen(f"{OUT}/open_set_mask", Image)
+    nodes.send(f"{IN}/camera_info", camera_info(128, 96, 100.0))
+    nodes.until(lambda: node.inputs["front"].camera_info)
     stamps = iter(range(1, 10_000))
 
     def send() -> None:
-        rig.send(f"{IN}/image", image(scene(RED_BOX), next(stamps)))
+        nodes.send(f"{IN}/image", image(scene(RED_BOX), next(stamps)))
 
     # Until the track is confirmed, and everything has been made that the first frames make.
-    rig.until(
-        lambda: markers and markers[-1].markers, lambda: rig.send(f"{IN}/image", image(scene(RED_BOX), next(stamps)))
+    nodes.until(
+        lambda: markers and markers[-1].markers, lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), next(stamps)))
     )
     markers.clear()
     trace.is_recording = True
-    rig.until(
-        lambda: markers and markers[-1].markers, lambda: rig.send(f"{IN}/image", image(scene(RED_BOX), next(stamps)))
+    nodes.until(
+        lambda: markers and markers[-1].markers, lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), next(stamps)))
     )
     trace.is_recording = False
     drawn = set(FILES.values())

@@ -30,7 +30,7 @@ INPUTS = {"front": "/m2a/input/front/image", "rear": "/m2a/input/rear/image/comp
 INFO = "/m2a/input/front/camera_info"
 
 
-class Site:
+class TwoCameras:
     """A node with a raw and a compressed camera, a player, and a listener to everything."""
 
     def __init__(self, domain: int, folder: Path, model: Path) -> None:
@@ -103,8 +103,8 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(domain: int, tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Site]:
-    made = Site(domain, tmp_path_factory.mktemp("site"), tiny)
+def cameras(domain: int, tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[TwoCameras]:
+    made = TwoCameras(domain, tmp_path_factory.mktemp("cameras"), tiny)
     try:
         made.ask("front")
         made.ask("rear")
@@ -118,46 +118,48 @@ def drops(status: dict[str, str], reason: str) -> int:
 
 
 @pytest.mark.parametrize("camera", ["front", "rear"])
-def test_no_malformed_image_gives_anything_on_any_output(site: Site, camera: str) -> None:
-    site.ask(camera)
-    site.settle()
-    before = {topic: len(site.listener.received[topic]) for topic in [*site.topics[camera], site.times(camera)]}
+def test_no_malformed_image_gives_anything_on_any_output(cameras: TwoCameras, camera: str) -> None:
+    cameras.ask(camera)
+    cameras.settle()
+    before = {
+        topic: len(cameras.listener.received[topic]) for topic in [*cameras.topics[camera], cameras.times(camera)]
+    }
     cases = bad_raw() if camera == "front" else bad_compressed()
     for name, (reason, change, *form) in cases.items():
-        stamp = site.stamp()
+        stamp = cameras.stamp()
         if isinstance(change, dict):
             bad: Image | CompressedImage = raw(stamp, **change)
         else:
             bad = CompressedImage(header=raw(stamp).header, format=form[0], data=change)
-        counted = drops(site.status(camera), reason)
+        counted = drops(cameras.status(camera), reason)
 
         def play_and_count(status: dict[str, str], bad: Any = bad, reason: str = reason, so_far: int = counted) -> bool:
-            site.player.play(INPUTS[camera], [bad])
+            cameras.player.play(INPUTS[camera], [bad])
             return drops(status, reason) > so_far
 
-        status = site.until(camera, play_and_count)
+        status = cameras.until(camera, play_and_count)
         assert status["last_error"], name
-    site.settle()
-    after = {topic: len(site.listener.received[topic]) for topic in before}
+    cameras.settle()
+    after = {topic: len(cameras.listener.received[topic]) for topic in before}
     assert after == before
-    assert site.node.process.poll() is None
-    site.ask(camera)
+    assert cameras.node.process.poll() is None
+    cameras.ask(camera)
 
 
-def test_a_jpeg_without_its_end_is_answered_and_counted(site: Site) -> None:
-    counted = int(site.status("rear").get("images.without_end", 0))
+def test_a_jpeg_without_its_end_is_answered_and_counted(cameras: TwoCameras) -> None:
+    counted = int(cameras.status("rear").get("images.without_end", 0))
     sent: list[Any] = []
 
     def play_and_see(status: dict[str, str]) -> bool:
-        message = compressed(scene(RED_BOX), site.stamp(), ".jpg")
+        message = compressed(scene(RED_BOX), cameras.stamp(), ".jpg")
         message.data = message.data[:-2]
-        site.player.play(INPUTS["rear"], [message])
+        cameras.player.play(INPUTS["rear"], [message])
         sent.append(message.header.stamp)
         return int(status.get("images.without_end", 0)) > counted
 
-    site.until("rear", play_and_see)
+    cameras.until("rear", play_and_see)
     mask = "/m2a/output/rear/open_set_mask"
-    assert site.listener.spin_until(lambda: any(site.seen(mask, stamp) for stamp in sent))
+    assert cameras.listener.spin_until(lambda: any(cameras.seen(mask, stamp) for stamp in sent))
 
 
 INFOS = {
@@ -180,33 +182,33 @@ INFOS = {
 }  # fmt: skip
 
 
-def shown(site: Site, stamp: int) -> list[Marker]:
-    arrays = site.listener.received["/m2a/output/front/unknown_markers"]
+def shown(cameras: TwoCameras, stamp: int) -> list[Marker]:
+    arrays = cameras.listener.received["/m2a/output/front/unknown_markers"]
     return [m for a in arrays for m in a.markers if m.header.stamp.sec == stamp and m.action == Marker.ADD]
 
 
-def test_bad_camera_info_costs_the_markers_only_and_says_why(site: Site) -> None:
+def test_bad_camera_info_costs_the_markers_only_and_says_why(cameras: TwoCameras) -> None:
     for name, (info, reason) in INFOS.items():
         key = f"without_markers.{reason}"
-        counted = int(site.status("front").get(key, 0))
-        stamp = site.stamp()
+        counted = int(cameras.status("front").get(key, 0))
+        stamp = cameras.stamp()
 
         def play_and_count(
             status: dict[str, str], info: CameraInfo = info, stamp: int = stamp, key: str = key, counted: int = counted
         ) -> bool:
-            site.player.play(INFO, [info], pause=0.05)
-            site.player.play(INPUTS["front"], [image(scene(RED_BOX), stamp)])
+            cameras.player.play(INFO, [info], pause=0.05)
+            cameras.player.play(INPUTS["front"], [image(scene(RED_BOX), stamp)])
             return int(status.get(key, 0)) > counted + 1
 
-        site.until("front", play_and_count)
-        masks = site.listener.received["/m2a/output/front/open_set_mask"]
-        assert site.listener.spin_until(lambda m=masks, s=stamp: s in [n.header.stamp.sec for n in m]), name
-    assert site.node.process.poll() is None
-    good = site.ask("front")
-    assert shown(site, good.sec)
+        cameras.until("front", play_and_count)
+        masks = cameras.listener.received["/m2a/output/front/open_set_mask"]
+        assert cameras.listener.spin_until(lambda m=masks, s=stamp: s in [n.header.stamp.sec for n in m]), name
+    assert cameras.node.process.poll() is None
+    good = cameras.ask("front")
+    assert shown(cameras, good.sec)
     # What was sent before has come by now. The first frame of a case can meet the camera_info of the case before; all
     # were bad.
-    assert shown(site, stamp) == []
+    assert shown(cameras, stamp) == []
 
 
 @pytest.mark.parametrize(
@@ -214,49 +216,51 @@ def test_bad_camera_info_costs_the_markers_only_and_says_why(site: Site) -> None
     [(-1, 0, "negative"), (-(2**31), 2**32 - 1, "negative"), (2**31 - 1, 2**32 - 1, "in_future")],
     ids=["before 1970", "smallest", "largest"],
 )
-def test_stamps_at_the_ends_of_time_are_answered_and_counted(site: Site, sec: int, nanosec: int, reason: str) -> None:
+def test_stamps_at_the_ends_of_time_are_answered_and_counted(
+    cameras: TwoCameras, sec: int, nanosec: int, reason: str
+) -> None:
     message = image(scene(RED_BOX), 1)
     message.header.stamp.sec, message.header.stamp.nanosec = sec, nanosec
-    counted = int(site.status("front").get(f"stamps.{reason}", 0))
+    counted = int(cameras.status("front").get(f"stamps.{reason}", 0))
 
     def play_and_count(status: dict[str, str]) -> bool:
-        site.player.play(INPUTS["front"], [message])
+        cameras.player.play(INPUTS["front"], [message])
         return int(status.get(f"stamps.{reason}", 0)) > counted
 
-    site.until("front", play_and_count)
+    cameras.until("front", play_and_count)
     mask = "/m2a/output/front/open_set_mask"
-    assert site.listener.spin_until(lambda: site.seen(mask, message.header.stamp))
-    assert site.node.process.poll() is None
-    site.ask("front")
+    assert cameras.listener.spin_until(lambda: cameras.seen(mask, message.header.stamp))
+    assert cameras.node.process.poll() is None
+    cameras.ask("front")
 
 
-def test_a_hundred_subscribers_come_and_go_and_leave_nothing(site: Site) -> None:
-    site.ask("front")
-    topics = list(site.topics["front"].items())
-    files = Path(f"/proc/{site.node.process.pid}/fd")
+def test_a_hundred_subscribers_come_and_go_and_leave_nothing(cameras: TwoCameras) -> None:
+    cameras.ask("front")
+    topics = list(cameras.topics["front"].items())
+    files = Path(f"/proc/{cameras.node.process.pid}/fd")
     before = len(list(files.iterdir()))
-    frame = image(scene(RED_BOX), site.stamp())
+    frame = image(scene(RED_BOX), cameras.stamp())
     for wave in range(4):
         got: list[int] = []
         subscriptions = [
-            site.listener.node.create_subscription(kind, topic, lambda _, g=got, n=number: g.append(n), 1)
+            cameras.listener.node.create_subscription(kind, topic, lambda _, g=got, n=number: g.append(n), 1)
             for number, (topic, kind) in enumerate((topics * 4)[:25])
         ]
-        site.player.play(INPUTS["front"], [frame] * (1 + wave), pause=0.02)
+        cameras.player.play(INPUTS["front"], [frame] * (1 + wave), pause=0.02)
 
         def all_heard(got: list[int] = got, count: int = len(subscriptions)) -> bool:
-            site.player.play(INPUTS["front"], [frame])
+            cameras.player.play(INPUTS["front"], [frame])
             return set(got) == set(range(count))
 
-        assert site.listener.spin_until(all_heard)
+        assert cameras.listener.spin_until(all_heard)
         for subscription in subscriptions:
-            site.listener.node.destroy_subscription(subscription)
-    site.ask("front")
-    assert site.listener.spin_until(lambda: len(list(files.iterdir())) <= before + 4)
-    assert site.status("front")["level"] != "2"
-    assert "Traceback" not in site.node.log
+            cameras.listener.node.destroy_subscription(subscription)
+    cameras.ask("front")
+    assert cameras.listener.spin_until(lambda: len(list(files.iterdir())) <= before + 4)
+    assert cameras.status("front")["level"] != "2"
+    assert "Traceback" not in cameras.node.log
 
 
-def test_the_node_that_met_all_this_ends_cleanly(site: Site) -> None:
-    assert site.node.stop(signal.SIGINT) == 0, site.node.log
-    assert "Traceback" not in site.node.log
+def test_the_node_that_met_all_this_ends_cleanly(cameras: TwoCameras) -> None:
+    assert cameras.node.stop(signal.SIGINT) == 0, cameras.node.log
+    assert "Traceback" not in cameras.node.log

@@ -12,8 +12,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from m2a_core.geometry.projection import Mounting, rotation_matrix
+from test.ros.in_process import Nodes
 from test.ros.messages import FRAME_ID, image, scene
-from test.ros.rig import Rig
 
 tf2_msgs = pytest.importorskip("tf2_msgs.msg")
 
@@ -26,38 +26,38 @@ MOUNTED: dict[str, Any] = {
 }
 
 
-def placed(rig: Rig) -> dict[str, Any]:
+def placed(nodes: Nodes) -> dict[str, Any]:
     """The latest transform by child frame."""
-    return {t.child_frame_id: t for message in rig.received["/tf_static"] for t in message.transforms}
+    return {t.child_frame_id: t for message in nodes.received["/tf_static"] for t in message.transforms}
 
 
-def test_mounting_parameters_are_broadcast_to_viewers_that_come_later_and_follow_changes(rig: Rig) -> None:
-    node = rig.start(**MOUNTED)
+def test_mounting_parameters_are_broadcast_to_viewers_that_come_later_and_follow_changes(nodes: Nodes) -> None:
+    node = nodes.start(**MOUNTED)
     topic = "/m2a/input/front/image"
-    rig.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)
-    rig.until(lambda: placed(rig).get(FRAME_ID), lambda: rig.send(topic, image(scene(None), 1)))
-    rig.received["/tf_static"].clear()
-    rig.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)  # A viewer that comes later.
-    found = rig.until(lambda: placed(rig).get(FRAME_ID))
+    nodes.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)
+    nodes.until(lambda: placed(nodes).get(FRAME_ID), lambda: nodes.send(topic, image(scene(None), 1)))
+    nodes.received["/tf_static"].clear()
+    nodes.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)  # A viewer that comes later.
+    found = nodes.until(lambda: placed(nodes).get(FRAME_ID))
     assert found.header.frame_id == "base_link"
     pose = Mounting(x=1.7, yaw=0.3).pose(-0.4)
     t, q = found.transform.translation, found.transform.rotation
     np.testing.assert_allclose([t.x, t.y, t.z], pose.position)
     np.testing.assert_allclose(rotation_matrix(q.x, q.y, q.z, q.w), pose.rotation, atol=1e-9)
     node.set_parameters([Parameter("mounting.front.height", value=2.5)])
-    assert rig.until(lambda: placed(rig)[FRAME_ID].transform.translation.z == pytest.approx(2.1))
+    assert nodes.until(lambda: placed(nodes)[FRAME_ID].transform.translation.z == pytest.approx(2.1))
 
 
-def test_a_frame_that_somebody_else_places_is_left_to_them(rig: Rig) -> None:
+def test_a_frame_that_somebody_else_places_is_left_to_them(nodes: Nodes) -> None:
     other = tf2_msgs.TFMessage(transforms=[TransformStamped(child_frame_id=FRAME_ID)])
     other.transforms[0].header.frame_id = "chassis"
-    rig.send("/tf_static", other, LATCHED)
-    rig.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)
-    log = rig.listen("/rosout", Log)
-    rig.start(**MOUNTED)
-    rig.until(lambda: placed(rig).get(FRAME_ID))
-    rig.until(
+    nodes.send("/tf_static", other, LATCHED)
+    nodes.listen("/tf_static", tf2_msgs.TFMessage, LATCHED)
+    log = nodes.listen("/rosout", Log)
+    nodes.start(**MOUNTED)
+    nodes.until(lambda: placed(nodes).get(FRAME_ID))
+    nodes.until(
         lambda: any("somebody else does" in line.msg for line in log),
-        lambda: rig.send("/m2a/input/front/image", image(scene(None), 1)),
+        lambda: nodes.send("/m2a/input/front/image", image(scene(None), 1)),
     )
-    assert placed(rig)[FRAME_ID].header.frame_id == "chassis"
+    assert placed(nodes)[FRAME_ID].header.frame_id == "chassis"

@@ -13,8 +13,8 @@ from sensor_msgs.msg import Image
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.runtime.factory import create_runtime
 from m2a_ros.node import model
+from test.ros.in_process import Nodes
 from test.ros.messages import header
-from test.ros.rig import Rig
 
 
 class HangingRuntime:
@@ -62,49 +62,49 @@ def frame(second: int) -> Image:
     return message
 
 
-def hang(rig: Rig, runtimes: tuple[list[HangingRuntime], threading.Event]) -> None:
+def hang(nodes: Nodes, runtimes: tuple[list[HangingRuntime], threading.Event]) -> None:
     """Let the network hang on a frame that the node has taken."""
     _, gate = runtimes
-    rig.listen(MASK, Image)
-    rig.answer(MASK, frame(1), IMAGE)
+    nodes.listen(MASK, Image)
+    nodes.answer(MASK, frame(1), IMAGE)
     gate.clear()
-    rig.until(
-        lambda: rig.status("m2a: node").get("message", "").startswith("stalled"), lambda: rig.send(IMAGE, frame(2))
+    nodes.until(
+        lambda: nodes.status("m2a: node").get("message", "").startswith("stalled"), lambda: nodes.send(IMAGE, frame(2))
     )
 
 
 @pytest.mark.parametrize("transition", ["deactivate", "shutdown"])
-def test_exits_do_not_wait_for_a_network_that_hangs(rig: Rig, runtimes: Any, transition: str) -> None:
-    node = rig.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
-    hang(rig, runtimes)
+def test_exits_do_not_wait_for_a_network_that_hangs(nodes: Nodes, runtimes: Any, transition: str) -> None:
+    node = nodes.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
+    hang(nodes, runtimes)
     # The gate is shut until the end of the test: had it waited, it would not return.
     assert getattr(node, f"trigger_{transition}")() == TransitionCallbackReturn.SUCCESS
     made, gate = runtimes
     if transition == "shutdown":
         assert not made[0].closed, "its memory may still be in use"
-    before = len(rig.received[MASK])
+    before = len(nodes.received[MASK])
     gate.set()
     for _ in range(20):
-        rig.executor.spin_once(timeout_sec=0.02)
-    assert len(rig.received[MASK]) == before, "what came back late is nobody's any more"
+        nodes.executor.spin_once(timeout_sec=0.02)
+    assert len(nodes.received[MASK]) == before, "what came back late is nobody's any more"
 
 
-def test_a_stall_is_an_error_in_the_diagnostics_and_ends_with_the_hanging(rig: Rig, runtimes: Any) -> None:
-    rig.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
-    hang(rig, runtimes)
-    assert rig.status("m2a: node")["level"] == "2"
+def test_a_stall_is_an_error_in_the_diagnostics_and_ends_with_the_hanging(nodes: Nodes, runtimes: Any) -> None:
+    nodes.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
+    hang(nodes, runtimes)
+    assert nodes.status("m2a: node")["level"] == "2"
     runtimes[1].set()
-    rig.until(lambda: rig.status("m2a: node").get("level") == "0")
-    assert rig.answer(MASK, frame(3), IMAGE)
+    nodes.until(lambda: nodes.status("m2a: node").get("level") == "0")
+    assert nodes.answer(MASK, frame(3), IMAGE)
 
 
-def test_a_step_that_hangs_is_given_up_and_the_model_loaded_anew(rig: Rig, runtimes: Any) -> None:
-    rig.start(**{"watchdog.timeout": 0.2})
-    hang(rig, runtimes)
+def test_a_step_that_hangs_is_given_up_and_the_model_loaded_anew(nodes: Nodes, runtimes: Any) -> None:
+    nodes.start(**{"watchdog.timeout": 0.2})
+    hang(nodes, runtimes)
     made, gate = runtimes
-    rig.until(lambda: len(made) == 2)
+    nodes.until(lambda: len(made) == 2)
     gate.set()
-    answer = rig.answer(MASK, frame(5), IMAGE)
+    answer = nodes.answer(MASK, frame(5), IMAGE)
     assert answer.header.stamp.sec == 5
-    assert 2 not in {message.header.stamp.sec for message in rig.received[MASK]}, "the frame it hung on is lost"
-    rig.until(lambda: rig.status("m2a: node").get("level") == "0")
+    assert 2 not in {message.header.stamp.sec for message in nodes.received[MASK]}, "the frame it hung on is lost"
+    nodes.until(lambda: nodes.status("m2a: node").get("level") == "0")

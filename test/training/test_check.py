@@ -14,7 +14,7 @@ from m2a_core.training.build import network_of
 from m2a_core.training.config import load_config
 from m2a_core.training.data_config import DataConfig, OutlierConfig
 from m2a_core.training.sources import open_outliers, open_sources
-from test.training.trees import write_cityscapes, write_coco_instances, write_coco_panoptic, write_streethazards
+from test.training.dataset_trees import write_cityscapes, write_coco_instances, write_coco_panoptic, write_streethazards
 
 RECIPES = Path(__file__).resolve().parents[2] / "config" / "training"
 PAPER = sorted(p for pattern in ("as-*", "oss-*", "ops-*") for p in RECIPES.glob(f"{pattern}.yaml"))

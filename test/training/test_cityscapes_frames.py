@@ -13,7 +13,7 @@ from m2a_core.errors import DataError
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.cityscapes_frames import own_car, packed_cityscapes_sources
 from m2a_core.training.targets import CLASS_SETS, IGNORE, OWN_CAR, SURE_CLASS_SETS, make_target
-from test.training.trees import write_packed_cityscapes
+from test.training.dataset_trees import write_packed_cityscapes
 
 CAR = CITYSCAPES19.names.index("car")
 

@@ -11,9 +11,9 @@ from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.road_mix import camvid_table, held_frames, mixed_sources
 from m2a_core.training.sources import open_sources
 from m2a_core.training.targets import CLASS_SETS, IGNORE, SURE_CLASS_SETS
+from test.training.dataset_trees import write_packed_cityscapes
 from test.training.synthetic import write_camvid
 from test.training.test_idd_lite import marked, write_frame
-from test.training.trees import write_packed_cityscapes
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from m2a_core.training.coco_sets import coco_panoptic_sources, load_coco_cutouts
 from m2a_core.training.datasets import FramesOnDisk
 from m2a_core.training.road_sets import cityscapes_sources, streethazards_sources
 from m2a_core.training.targets import IGNORE, make_target
-from test.training.trees import write_cityscapes, write_coco_instances, write_coco_panoptic, write_streethazards
+from test.training.dataset_trees import write_cityscapes, write_coco_instances, write_coco_panoptic, write_streethazards
 
 
 def test_cityscapes_ids_become_the_19_classes_and_the_rest_void(tmp_path):

@@ -1,4 +1,4 @@
-"""Native manners, in this process: real nodes, real DDS, one executor."""
+"""Transitions, namespaces, overlays and times of the node in this process, over real DDS."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64
 
 from m2a_ros.outputs.publishers import TIMING_TOPICS
+from test.ros.in_process import RED_BOX, Nodes
 from test.ros.messages import image, scene
-from test.ros.rig import RED_BOX, Rig
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
@@ -31,8 +31,8 @@ def resident_kib() -> int:
     return int(line.split()[1])
 
 
-def test_two_hundred_rounds_of_all_transitions_leave_nothing_behind(rig: Rig) -> None:
-    node = rig.start(batch__anchor="front")
+def test_two_hundred_rounds_of_all_transitions_leave_nothing_behind(nodes: Nodes) -> None:
+    node = nodes.start(batch__anchor="front")
 
     def around() -> None:
         assert node.trigger_deactivate() == node.trigger_cleanup() == SUCCESS
@@ -46,81 +46,83 @@ def test_two_hundred_rounds_of_all_transitions_leave_nothing_behind(rig: Rig) ->
     assert resources() == before
     # A publisher, a session or a thread's stack kept each round would be tens of MiB.
     assert resident_kib() - memory < 8 * 1024
-    rig.listen("/m2a/output/front/open_set_mask", Image)
-    rig.answer("/m2a/output/front/open_set_mask", image(scene(RED_BOX), 7), "/m2a/input/front/image")
+    nodes.listen("/m2a/output/front/open_set_mask", Image)
+    nodes.answer("/m2a/output/front/open_set_mask", image(scene(RED_BOX), 7), "/m2a/input/front/image")
 
 
-def test_two_nodes_side_by_side_live_in_their_namespaces_and_in_simulated_time(rig: Rig) -> None:
-    first = rig.start("vehicle1", use_sim_time=True)
-    second = rig.start("/vehicle2", cameras=["rear"])
+def test_two_nodes_side_by_side_live_in_their_namespaces_and_in_simulated_time(nodes: Nodes) -> None:
+    first = nodes.start("vehicle1", use_sim_time=True)
+    second = nodes.start("/vehicle2", cameras=["rear"])
     cameras = {"vehicle1": "front", "vehicle2": "rear"}
     masks = {name: f"/{name}/m2a/output/{camera}/open_set_mask" for name, camera in cameras.items()}
     for mask in masks.values():
-        rig.listen(mask, Image)
-    latency = rig.listen("/vehicle1/m2a/debug/front/pipeline_latency_ms", Float64)
+        nodes.listen(mask, Image)
+    latency = nodes.listen("/vehicle1/m2a/debug/front/pipeline_latency_ms", Float64)
     clock = Clock()
     clock.clock.sec = 5000
 
     def tick() -> None:
-        rig.send("/clock", clock)
+        nodes.send("/clock", clock)
 
-    rig.until(lambda: first.get_clock().now().nanoseconds == 5000 * 10**9, tick)
+    nodes.until(lambda: first.get_clock().now().nanoseconds == 5000 * 10**9, tick)
     message = image(scene(RED_BOX), 4990)
-    rig.answer(masks["vehicle1"], message, "/vehicle1/m2a/input/front/image")
+    nodes.answer(masks["vehicle1"], message, "/vehicle1/m2a/input/front/image")
     # The simulated clock stands: the frame is 9.88 s old, however long this takes.
-    assert rig.until(lambda: latency)[-1].data == pytest.approx(1e3 * (5000 - 4990.123456789), abs=1e-3)
-    assert rig.received[masks["vehicle2"]] == []
-    rig.answer(masks["vehicle2"], image(scene(None), 6), "/vehicle2/m2a/input/rear/image")
-    seen = rig.until(lambda: rig.status("vehicle1/m2a: camera front").get("published", "0") != "0")
+    assert nodes.until(lambda: latency)[-1].data == pytest.approx(1e3 * (5000 - 4990.123456789), abs=1e-3)
+    assert nodes.received[masks["vehicle2"]] == []
+    nodes.answer(masks["vehicle2"], image(scene(None), 6), "/vehicle2/m2a/input/rear/image")
+    seen = nodes.until(lambda: nodes.status("vehicle1/m2a: camera front").get("published", "0") != "0")
     assert seen
-    assert "stamps.in_future" not in rig.status("vehicle1/m2a: camera front")
-    assert rig.until(lambda: rig.status("vehicle2/m2a: camera rear"))
-    assert rig.status("vehicle2/m2a: camera front") == {}
-    told = len(rig.received["/diagnostics"])
-    rig.until(lambda: len(rig.received["/diagnostics"]) > told + 6)  # Of both, though the simulated clock stands.
+    assert "stamps.in_future" not in nodes.status("vehicle1/m2a: camera front")
+    assert nodes.until(lambda: nodes.status("vehicle2/m2a: camera rear"))
+    assert nodes.status("vehicle2/m2a: camera front") == {}
+    told = len(nodes.received["/diagnostics"])
+    nodes.until(lambda: len(nodes.received["/diagnostics"]) > told + 6)  # Of both, though the simulated clock stands.
     assert second.trigger_deactivate() == SUCCESS
-    rig.answer(masks["vehicle1"], image(scene(None), 4991), "/vehicle1/m2a/input/front/image")
+    nodes.answer(masks["vehicle1"], image(scene(None), 4991), "/vehicle1/m2a/input/front/image")
 
 
-def test_overlays_are_small_by_default_and_change_size_and_quality_while_running(rig: Rig) -> None:
-    node = rig.start()
+def test_overlays_are_small_by_default_and_change_size_and_quality_while_running(nodes: Nodes) -> None:
+    node = nodes.start()
     rgb = scene((600, 800, 700, 900), (1080, 1920))
     for name, kind in (("overlay", Image), ("overlay/compressed", CompressedImage)):
-        rig.listen(f"/m2a/debug/front/{name}", kind)
+        nodes.listen(f"/m2a/debug/front/{name}", kind)
     sizes = []
     for stamp, (width, quality) in enumerate([(960, 90), (0, 90), (320, 90), (320, 10)], start=1):
         changed = node.set_parameters(
             [Parameter("overlay.max_width", value=width), Parameter("overlay.jpeg_quality", value=quality)]
         )
         assert all(result.successful for result in changed)
-        made = rig.answer("/m2a/debug/front/overlay", image(rgb, stamp), "/m2a/input/front/image")
+        made = nodes.answer("/m2a/debug/front/overlay", image(rgb, stamp), "/m2a/input/front/image")
         assert made.width == (width or 1920)
         assert made.height == made.width * 9 // 16
-        jpeg = rig.answer("/m2a/debug/front/overlay/compressed", image(rgb, stamp), "/m2a/input/front/image")
+        jpeg = nodes.answer("/m2a/debug/front/overlay/compressed", image(rgb, stamp), "/m2a/input/front/image")
         sizes.append(len(jpeg.data))
     assert sizes[3] < sizes[2] < sizes[0] < sizes[1]
 
 
-def test_only_the_overlay_is_compressed(rig: Rig) -> None:
-    node = rig.start()
+def test_only_the_overlay_is_compressed(nodes: Nodes) -> None:
+    node = nodes.start()
     kinds = {publisher.topic_name: publisher.msg_type for publisher in node.publishers}
     squeezed = [topic for topic, kind in kinds.items() if kind is CompressedImage]
     assert squeezed == ["/m2a/debug/front/overlay/compressed"]
     assert kinds["/m2a/output/front/open_set_mask"] is Image
 
 
-def test_every_stage_has_a_topic_with_its_time(rig: Rig) -> None:
-    rig.start()
-    rig.listen("/m2a/output/front/open_set_mask", Image)
-    times = {name: rig.listen(f"/m2a/debug/front/{name}", Float64) for name in TIMING_TOPICS}
-    rig.until(
+def test_every_stage_has_a_topic_with_its_time(nodes: Nodes) -> None:
+    nodes.start()
+    nodes.listen("/m2a/output/front/open_set_mask", Image)
+    times = {name: nodes.listen(f"/m2a/debug/front/{name}", Float64) for name in TIMING_TOPICS}
+    nodes.until(
         lambda: all(times.values()),
-        lambda: rig.send("/m2a/input/front/image", image(scene(None), int(time.time()))),
+        lambda: nodes.send("/m2a/input/front/image", image(scene(None), int(time.time()))),
     )
     stages = [got[-1].data for name, got in times.items() if name.removesuffix("_ms") in (
         "decode", "preprocess", "network", "heads", "publish",
     )]  # fmt: skip
     assert len(stages) == 5
     assert min(stages) >= 0
-    status = rig.until(lambda: "publish_ms" in rig.status("m2a: camera front") and rig.status("m2a: camera front"))
+    status = nodes.until(
+        lambda: "publish_ms" in nodes.status("m2a: camera front") and nodes.status("m2a: camera front")
+    )
     assert {"decode_ms", "network_ms", "processing_time_ms", "seconds_since_last_frame"} <= status.keys()

@@ -12,51 +12,51 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_ros.process.dds import local_environment
 from m2a_ros.process.shared_memory import shared_memory_problem
+from test.ros.in_process import Nodes
 from test.ros.messages import image, scene
-from test.ros.rig import Rig
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def test_a_publisher_of_other_quality_of_service_is_reported_with_the_remedy(rig: Rig) -> None:
+def test_a_publisher_of_other_quality_of_service_is_reported_with_the_remedy(nodes: Nodes) -> None:
     topic = "/m2a/input/front/image"
-    rig.start(**{f"qos_overrides.{topic}.subscription.reliability": "reliable"}, diagnostics__frame_timeout=0.2)
+    nodes.start(**{f"qos_overrides.{topic}.subscription.reliability": "reliable"}, diagnostics__frame_timeout=0.2)
     name = "m2a: camera front"
-    rig.send(topic, image(scene(None), 1), BEST_EFFORT)
-    rig.until(lambda: "RELIABILITY" in rig.status(name).get("message", ""))
-    rig.until(lambda: "no frame came" in rig.status(name)["message"])
-    status = rig.status(name)
+    nodes.send(topic, image(scene(None), 1), BEST_EFFORT)
+    nodes.until(lambda: "RELIABILITY" in nodes.status(name).get("message", ""))
+    nodes.until(lambda: "no frame came" in nodes.status(name)["message"])
+    status = nodes.status(name)
     assert status["level"] == "1"
     assert "qos_overrides" in status["message"]
     assert status[f"qos_mismatch.{topic} RELIABILITY"] == "1"
     assert status["publishers"] == "1"
 
 
-def test_a_reader_of_other_quality_of_service_is_reported(rig: Rig) -> None:
-    rig.start()
+def test_a_reader_of_other_quality_of_service_is_reported(nodes: Nodes) -> None:
+    nodes.start()
     topic = "/m2a/output/front/panoptic"
-    rig.listen(topic, Image, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    nodes.listen(topic, Image, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
     key = f"qos_mismatch.{topic} DURABILITY"
-    assert rig.until(lambda: rig.status("m2a: camera front").get(key)) == "1"
+    assert nodes.until(lambda: nodes.status("m2a: camera front").get(key)) == "1"
 
 
-def test_matched_publisher_without_frames_names_the_shared_memory_profile(rig: Rig) -> None:
-    rig.start(diagnostics__frame_timeout=0.2)
-    silent = rig.peer.create_publisher(Image, "/m2a/input/front/image", 1)
-    status = rig.until(lambda: "fastdds_profile.xml" in rig.status("m2a: camera front").get("message", ""))
+def test_matched_publisher_without_frames_names_the_shared_memory_profile(nodes: Nodes) -> None:
+    nodes.start(diagnostics__frame_timeout=0.2)
+    silent = nodes.peer.create_publisher(Image, "/m2a/input/front/image", 1)
+    status = nodes.until(lambda: "fastdds_profile.xml" in nodes.status("m2a: camera front").get("message", ""))
     assert status
-    rig.peer.destroy_publisher(silent)
+    nodes.peer.destroy_publisher(silent)
 
 
-def test_a_publisher_of_another_type_is_named_as_the_cause(rig: Rig, domain: int) -> None:
-    rig.start(diagnostics__frame_timeout=0.2)
+def test_a_publisher_of_another_type_is_named_as_the_cause(nodes: Nodes, domain: int) -> None:
+    nodes.start(diagnostics__frame_timeout=0.2)
     # A process of its own, as far as DDS is concerned: one participant has one type for a topic.
     context = Context()
     rclpy.init(context=context, domain_id=domain)
     driver = rclpy.create_node("driver", context=context)
     driver.create_publisher(CompressedImage, "/m2a/input/front/image", 1)
-    rig.until(lambda: "carries" in rig.status("m2a: camera front").get("message", ""))
-    message = rig.status("m2a: camera front")["message"]
+    nodes.until(lambda: "carries" in nodes.status("m2a: camera front").get("message", ""))
+    message = nodes.status("m2a: camera front")["message"]
     assert "sensor_msgs/msg/CompressedImage and not sensor_msgs/msg/Image" in message
     assert "without /compressed" in message
     assert "fastdds_profile" not in message
@@ -73,20 +73,20 @@ def test_shared_memory_of_another_user_is_named_where_it_cannot_be_opened(tmp_pa
     assert "user" not in shared_memory_problem(tmp_path, own + 1)
 
 
-def test_two_nodes_of_one_name_warn(rig: Rig) -> None:
-    rig.start()
-    assert rig.until(lambda: rig.status("m2a: node").get("message")) == "active"
-    rig.start()
-    status = rig.until(lambda: "named /m2a" in (found := rig.status("m2a: node"))["message"] and found)
+def test_two_nodes_of_one_name_warn(nodes: Nodes) -> None:
+    nodes.start()
+    assert nodes.until(lambda: nodes.status("m2a: node").get("message")) == "active"
+    nodes.start()
+    status = nodes.until(lambda: "named /m2a" in (found := nodes.status("m2a: node"))["message"] and found)
     assert status["level"] == "1"
 
 
-def test_simulated_time_without_a_clock_warns_until_it_comes(rig: Rig) -> None:
-    rig.start(use_sim_time=True)
-    rig.until(lambda: "/clock" in rig.status("m2a: node").get("message", ""))
+def test_simulated_time_without_a_clock_warns_until_it_comes(nodes: Nodes) -> None:
+    nodes.start(use_sim_time=True)
+    nodes.until(lambda: "/clock" in nodes.status("m2a: node").get("message", ""))
     clock = Clock()
     clock.clock.sec = 12
-    rig.until(lambda: rig.status("m2a: node")["message"] == "active", lambda: rig.send("/clock", clock))
+    nodes.until(lambda: nodes.status("m2a: node")["message"] == "active", lambda: nodes.send("/clock", clock))
 
 
 def test_children_of_the_project_do_not_inherit_a_discovery_server() -> None:
@@ -96,13 +96,13 @@ def test_children_of_the_project_do_not_inherit_a_discovery_server() -> None:
     assert "ROS_STATIC_PEERS" not in merged
 
 
-def test_diagnostics_come_from_a_timer_also_when_nothing_moves(rig: Rig) -> None:
-    node = rig.start(diagnostics__frame_timeout=0.1)
-    first = len(rig.until(lambda: rig.received["/diagnostics"]))
-    rig.until(lambda: len(rig.received["/diagnostics"]) > first + 5)
-    assert "no publisher" in rig.until(lambda: rig.status("m2a: camera front").get("message"))
+def test_diagnostics_come_from_a_timer_also_when_nothing_moves(nodes: Nodes) -> None:
+    node = nodes.start(diagnostics__frame_timeout=0.1)
+    first = len(nodes.until(lambda: nodes.received["/diagnostics"]))
+    nodes.until(lambda: len(nodes.received["/diagnostics"]) > first + 5)
+    assert "no publisher" in nodes.until(lambda: nodes.status("m2a: camera front").get("message"))
     manifest = node.model.manifest
-    identity = rig.status("m2a: node")
+    identity = nodes.status("m2a: node")
     assert identity["model"] == manifest.name
     assert identity["onnx_sha256"] == manifest.onnx_sha256
     assert {"backend", "input_size", "version", "state"} <= identity.keys()

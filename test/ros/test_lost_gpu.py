@@ -14,7 +14,7 @@ from test.ros.harness import ROOT, environment
 LOST = RestartNeededError("cudaStreamSynchronize failed: cudaErrorIllegalAddress; restart needed")
 
 
-class Rig:
+class LosingSteps:
     """Steps over a network that fails, and what they report."""
 
     def __init__(self, error: InferenceError) -> None:
@@ -33,18 +33,18 @@ class Rig:
 
 
 def test_lost_gpu_is_reported_once_for_a_batch_whose_frames_are_counted() -> None:
-    rig = Rig(LOST)
-    assert list(rig.steps.infer(rig.jobs)) == []
-    assert rig.lost == [LOST]
-    assert rig.dropped == ["inference_error"] * 2
-    assert rig.runs == 1
+    losing = LosingSteps(LOST)
+    assert list(losing.steps.infer(losing.jobs)) == []
+    assert losing.lost == [LOST]
+    assert losing.dropped == ["inference_error"] * 2
+    assert losing.runs == 1
 
 
 def test_failed_frame_ends_nothing() -> None:
-    rig = Rig(InferenceError("TensorRT failed on a frame"))
-    assert list(rig.steps.infer(rig.jobs)) == []
-    assert rig.lost == []
-    assert rig.dropped == ["inference_error"] * 2
+    losing = LosingSteps(InferenceError("TensorRT failed on a frame"))
+    assert list(losing.steps.infer(losing.jobs)) == []
+    assert losing.lost == []
+    assert losing.dropped == ["inference_error"] * 2
 
 
 def test_process_ends_with_the_errors_code(domain: int) -> None:

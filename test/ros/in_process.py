@@ -21,7 +21,7 @@ from test.ros.harness import PATIENCE_S
 RED_BOX = (56, 64, 72, 80)
 
 
-class Rig:
+class Nodes:
     """Nodes under test, and one that plays camera and listener, on one executor."""
 
     def __init__(self, domain: int, model: Path) -> None:

@@ -20,7 +20,7 @@ CAMERA = "m2a: camera front"
 RED_BOX = (56, 64, 72, 80)
 
 
-class Bench:
+class DdsNode:
     """Everything a test needs, with stamps that never repeat."""
 
     def __init__(self, domain: int, folder: Path, model: Path) -> None:

@@ -6,37 +6,37 @@ import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from test.ros.in_process import RED_BOX, Nodes
 from test.ros.messages import camera_info, compressed, image, scene
-from test.ros.rig import RED_BOX, Rig
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 MASK = "/m2a/output/front/open_set_mask"
 INFO = "/m2a/input/front/camera_info"
 
 
-def test_a_calibration_that_was_latched_before_the_node_began_is_received(rig: Rig) -> None:
-    rig.send(INFO, camera_info(128, 96, 100.0), LATCHED)
-    node = rig.start()
-    assert rig.until(lambda: node.inputs["front"].camera_info).width == 128
+def test_a_calibration_that_was_latched_before_the_node_began_is_received(nodes: Nodes) -> None:
+    nodes.send(INFO, camera_info(128, 96, 100.0), LATCHED)
+    node = nodes.start()
+    assert nodes.until(lambda: node.inputs["front"].camera_info).width == 128
 
 
-def test_a_calibration_is_received_from_a_latched_and_a_plain_publisher_of_one_topic(rig: Rig) -> None:
-    rig.send(INFO, camera_info(128, 96, 100.0), LATCHED)
-    node = rig.start()
+def test_a_calibration_is_received_from_a_latched_and_a_plain_publisher_of_one_topic(nodes: Nodes) -> None:
+    nodes.send(INFO, camera_info(128, 96, 100.0), LATCHED)
+    node = nodes.start()
     camera = node.inputs["front"]
-    assert rig.until(lambda: camera.camera_info)
-    plain = rig.peer.create_publisher(CameraInfo, INFO, 1)
-    rig.until(
+    assert nodes.until(lambda: camera.camera_info)
+    plain = nodes.peer.create_publisher(CameraInfo, INFO, 1)
+    nodes.until(
         lambda: camera.camera_info is not None and camera.camera_info.width == 64,
         lambda: plain.publish(camera_info(64, 48, 50.0)),
     )
-    assert "qos_mismatch" not in str(rig.status("m2a: camera front"))
+    assert "qos_mismatch" not in str(nodes.status("m2a: camera front"))
 
 
-def test_durability_can_be_overridden_and_shows(rig: Rig) -> None:
+def test_durability_can_be_overridden_and_shows(nodes: Nodes) -> None:
     topic = "/m2a/output/front/panoptic"
-    rig.start(**{f"qos_overrides.{topic}.publisher.durability": "transient_local"})
-    (publisher,) = rig.peer.get_publishers_info_by_topic(topic)
+    nodes.start(**{f"qos_overrides.{topic}.publisher.durability": "transient_local"})
+    (publisher,) = nodes.peer.get_publishers_info_by_topic(topic)
     assert publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
 
 
@@ -49,24 +49,24 @@ def test_durability_can_be_overridden_and_shows(rig: Rig) -> None:
         ({}, "/m2a/input/front/image/compressed"),
     ],
 )
-def test_compressed_images_are_read_beside_the_remapped_image(rig: Rig, rules: dict[str, str], topic: str) -> None:
+def test_compressed_images_are_read_beside_the_remapped_image(nodes: Nodes, rules: dict[str, str], topic: str) -> None:
     arguments = [x for own, to in rules.items() for x in ("-r", f"~/input/front/{own}:={to}")]
-    rig.start(ros_arguments=arguments)
-    rig.listen(MASK, Image)
-    rig.answer(MASK, compressed(scene(RED_BOX), 1, ".png"), topic)
-    rig.until(lambda: rig.status("m2a: camera front").get("topic") == topic)
+    nodes.start(ros_arguments=arguments)
+    nodes.listen(MASK, Image)
+    nodes.answer(MASK, compressed(scene(RED_BOX), 1, ".png"), topic)
+    nodes.until(lambda: nodes.status("m2a: camera front").get("topic") == topic)
 
 
-def test_an_override_for_a_topic_that_the_node_lacks_is_told_and_harms_nothing(rig: Rig) -> None:
-    rig.start(
+def test_an_override_for_a_topic_that_the_node_lacks_is_told_and_harms_nothing(nodes: Nodes) -> None:
+    nodes.start(
         **{
             "qos_overrides./m2a/input/frnt/image.subscription.depth": 2,
             "qos_overrides./m2a/input/front/image.subscription.depth": 2,
         }
     )
-    status = rig.until(lambda: rig.status("m2a: node"))
+    status = nodes.until(lambda: nodes.status("m2a: node"))
     assert status["level"] == "0"
     assert "qos_overrides./m2a/input/frnt/image.subscription.depth" in status["message"]
     assert "did you mean 'qos_overrides./m2a/input/front/image.subscription.depth'?" in status["message"]
-    rig.listen(MASK, Image)
-    rig.answer(MASK, image(scene(None), 1), "/m2a/input/front/image")
+    nodes.listen(MASK, Image)
+    nodes.answer(MASK, image(scene(None), 1), "/m2a/input/front/image")
