@@ -30,7 +30,7 @@ from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import load_clip
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
-from m2a_core.tracking.update import HOLD
+from m2a_core.tracking.update import LOW_THRESHOLD
 from m2a_core.types import Frame
 from m2a_ros.bag.cameras import choose
 from m2a_ros.bag.frames import load_frames
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     args = parser.parse_args()
     bundle = load_bundle(args.model)
-    perception = Perception(bundle.manifest, create_runtime(bundle, "onnxruntime", args.threads), HOLD)
+    perception = Perception(bundle.manifest, create_runtime(bundle, "onnxruntime", args.threads), LOW_THRESHOLD)
     pure, offline, reading = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bag"

@@ -39,14 +39,14 @@ AVERAGED = "f^r averaged, half of it new"
 VARIANTS: tuple[tuple[str, TrackerConfig | None, float], ...] = (
     ("every frame by itself", None, 1.0),
     (AVERAGED, None, 1.0),
-    ("confirm 2", TrackerConfig(2, 0), 1.0),
-    ("confirm 3", TrackerConfig(3, 0), 1.0),
-    ("confirm 2, hold 0.985 of the seed", TrackerConfig(2, 0), 0.985),
-    ("confirm 2, hold 0.985 of the seed, support 4", TrackerConfig(2, 4), 0.985),
-    ("confirm 2, hold 0.97 of the seed, support 4", TrackerConfig(2, 4), 0.97),
-    ("confirm 2, hold 0.97 of the seed, support 6", TrackerConfig(2, 6), 0.97),
+    ("min_hits 2", TrackerConfig(2, 0), 1.0),
+    ("min_hits 3", TrackerConfig(3, 0), 1.0),
+    ("min_hits 2, low 0.985 of the seed", TrackerConfig(2, 0), 0.985),
+    ("min_hits 2, low 0.985 of the seed, min_low_hits 4", TrackerConfig(2, 4), 0.985),
+    ("min_hits 2, low 0.97 of the seed, min_low_hits 4", TrackerConfig(2, 4), 0.97),
+    ("min_hits 2, low 0.97 of the seed, min_low_hits 6", TrackerConfig(2, 6), 0.97),
 )
-"""Name, tracking (None: every frame by itself), ``temporal.hold`` as a share of the seed."""
+"""Name, tracking (None: every frame by itself), ``temporal.low_threshold`` as a share of the seed."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def shown(
         if config is not None:
             nowhere = np.full((len(result.instances) + len(result.candidates), 2), np.nan)
             followed = follow(tracker, int(1e9 * number / rate), result, nowhere, config, unknown)
-            confirmed = {track.number for track in followed.tracks if track.confirmed}
+            confirmed = {track.track_id for track in followed.tracks if track.confirmed}
             instances = tuple(i for i in followed.result.instances if i.id in confirmed)
             result = replace(followed.result, instances=instances)
         yield result
@@ -182,7 +182,7 @@ def main() -> None:
     limits = replace(manifest.thresholds, **given_limits)
     print(f"{manifest.name}, {len(recorded)} clips of {len(recorded[0])} frames, seed {limits.refined}")
     for name, config, share in VARIANTS:
-        head = OpenSetHead(manifest.labels, limits, hold=share * limits.refined)
+        head = OpenSetHead(manifest.labels, limits, low_threshold=share * limits.refined)
         score = Score()
         for frames in recorded:
             given = averaged(frames) if name == AVERAGED else frames

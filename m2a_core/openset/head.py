@@ -48,8 +48,8 @@ class OpenSetHead:
         labels: the classes of the model.
         thresholds: where scores become decisions.
         candidates: where unknown instances are looked for; None: where it suits the labels.
-        hold: refined score from which what is no instance yet becomes a candidate of the result; None, or at least
-            the threshold of instances, for no such candidates.
+        low_threshold: refined score from which what is no instance yet becomes a candidate of the result; None, or at
+            least the threshold of instances, for no such candidates.
         decision: which score decides what is unknown.
     """
 
@@ -58,14 +58,14 @@ class OpenSetHead:
         labels: LabelSet,
         thresholds: Thresholds,
         candidates: Candidates | None = None,
-        hold: float | None = None,
+        low_threshold: float | None = None,
         decision: Decision = Decision.ANOMALY,
     ) -> None:
         self._labels = labels
         self._thresholds = thresholds
         self._candidates = Candidates.suiting(labels) if candidates is None else candidates
         # Below the extent of instances, components would be others than without candidates.
-        self._hold = thresholds.refined if hold is None else max(hold, thresholds.extent)
+        self._low_threshold = thresholds.refined if low_threshold is None else max(low_threshold, thresholds.extent)
         self._decision = decision
 
     def compute(
@@ -153,7 +153,7 @@ class OpenSetHead:
         if from_background:
             candidates = view.background[:height, :width] >= limits.background
         else:
-            candidates = candidates_of(layers, geometry.valid, min(self._hold, limits.refined), limits.extent)
+            candidates = candidates_of(layers, geometry.valid, min(self._low_threshold, limits.refined), limits.extent)
         smallest = min(layer.area for layer in layers)
         mined = mine_unknown(
             candidates,
@@ -174,7 +174,7 @@ class OpenSetHead:
     ) -> tuple[list[Component], list[Component]]:
         """Those that are instances, and those that are candidates only."""
         limits = self._thresholds
-        if self._candidates is Candidates.BACKGROUND or self._hold >= limits.refined:
+        if self._candidates is Candidates.BACKGROUND or self._low_threshold >= limits.refined:
             return components, []
         # Every component reaches as far as the weaker level goes: strong ones have a pixel of the stronger one.
         strong = thick(_layers(view, geometry), geometry.valid, limits.refined)

@@ -33,13 +33,15 @@ NO_ROAD = (
 class Perception:
     """A loaded model, ready for frames of any size."""
 
-    def __init__(self, manifest: Manifest, runtime: Runtime, hold: float | None = None, horizon: bool = True) -> None:
+    def __init__(
+        self, manifest: Manifest, runtime: Runtime, low_threshold: float | None = None, horizon: bool = True
+    ) -> None:
         """Join a manifest and the runtime of its network.
 
         Args:
             manifest: says what the network is.
             runtime: runs it.
-            hold: see ``OpenSetHead``.
+            low_threshold: see ``OpenSetHead``.
             horizon: look a second time at the road's far end, where the image holds more detail than the network sees
                 in the whole of it, and the model knows a road.
         """
@@ -47,7 +49,9 @@ class Perception:
         self._runtime = runtime
         self._letterbox = Letterbox(runtime.input_size)
         self._horizon = horizon and manifest.labels.road is not None
-        self._head = OpenSetHead(manifest.labels, manifest.thresholds, hold=hold, decision=manifest.decision)
+        self._head = OpenSetHead(
+            manifest.labels, manifest.thresholds, low_threshold=low_threshold, decision=manifest.decision
+        )
 
     @classmethod
     def load(

@@ -198,7 +198,7 @@ class CameraStream:
             self._tracker, frame.stamp_ns, result, ground, config.tracking, perception.labels.unknown_id
         )
         objects = tuple(
-            TrackedObject(replace(instance, id=track.number), location)
+            TrackedObject(replace(instance, id=track.track_id), location)
             for instance, location, track in zip(seen, locations, updated.tracks, strict=True)
             if track.confirmed
         )

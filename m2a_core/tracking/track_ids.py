@@ -32,7 +32,7 @@ def renumber(result: OpenSetResult, numbers: Sequence[int], unknown_class: int) 
     return replace(result, unknown_instances=unknown, panoptic=panoptic, instances=instances)
 
 
-def hold(result: OpenSetResult, held: Mapping[int, int], unknown_class: int) -> OpenSetResult:
+def promote_candidates(result: OpenSetResult, held: Mapping[int, int], unknown_class: int) -> OpenSetResult:
     """Take candidates up among the unknown instances.
 
     Args:

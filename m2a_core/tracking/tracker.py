@@ -1,4 +1,4 @@
-"""Stable numbers of unknown instances over the frames of one camera.
+"""Stable ids of unknown instances over the frames of one camera.
 
 Instances are paired with the tracks of earlier frames so that the sum of affinities is largest. The affinity of a pair
 is the larger of the IoU of their boxes and of how close they are on the ground; both against where the track would be
@@ -20,8 +20,8 @@ from m2a_core.tracking.assignment import assign
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels, x1 and y1 exclusive."""
 
-# A multiple of MAX_INSTANCES, so that the 8-bit form also follows from a number that came back.
-_MAX_NUMBER = 65535
+# A multiple of MAX_INSTANCES, so that the 8-bit form also follows from an id that came back.
+_MAX_ID = 65535
 _MIN_IOU = 0.1
 # How far from its predicted place an object may turn up: placing it on the ground from pixels is good to about a metre
 # at short range, and its speed towards the vehicle is not known at first.
@@ -34,17 +34,17 @@ class TrackerConfig:
     """When a track begins and ends.
 
     Attributes:
-        confirm_frames: frames that an instance must be strong in, without one between that lacks it, before its track
+        min_hits: frames that an instance must be strong in, without one between that lacks it, before its track
             is confirmed, >= 1.
-        support_frames: frames in a row that confirm a track whether its instance is strong in them or not; 0 for no
+        min_low_hits: frames in a row that confirm a track whether its instance is strong in them or not; 0 for no
             number of them.
-        keep_frames: frames a confirmed track may go unseen and still be taken up again, >= 0.
+        max_age: frames a confirmed track may go unseen and still be taken up again, >= 0.
         max_gap_s: seconds between two frames after which nothing of before is taken up.
     """
 
-    confirm_frames: int = 2
-    support_frames: int = 4
-    keep_frames: int = 5
+    min_hits: int = 2
+    min_low_hits: int = 4
+    max_age: int = 5
     max_gap_s: float = 3.0
 
 
@@ -54,24 +54,24 @@ class Tracked:
 
     Attributes:
         number: of its track, 1..65535, from the track's first frame on. No two tracks that live at once share
-            ``panoptic_instance(number)``; a number comes back after 65535 others.
+            ``panoptic_instance(track_id)``; an id comes back after 65535 others.
         confirmed: its track was seen often enough to be shown.
     """
 
-    number: int
+    track_id: int
     confirmed: bool
 
 
-def panoptic_instance(number: int) -> int:
-    """The 8-bit instance, 1..255, that stands for a track's number in panoptic maps."""
-    return (number - 1) % MAX_INSTANCES + 1
+def panoptic_instance(track_id: int) -> int:
+    """The 8-bit instance, 1..255, that stands for a track's id in panoptic maps."""
+    return (track_id - 1) % MAX_INSTANCES + 1
 
 
 @dataclass
 class _Track:
     """State is x0, y0, x1, y1 in pixels and x, y on the ground in metres (NaN where unknown); velocity per second."""
 
-    number: int
+    track_id: int
     state: np.ndarray
     velocity: np.ndarray
     seen_ns: int
@@ -96,23 +96,23 @@ class _Track:
         self.strong += strong
 
 
-def next_number(last: int, living: Iterable[int]) -> int:
-    """The number after ``last``, 1..65535 and round again, whose 8-bit form no living track's number has."""
-    taken = {panoptic_instance(number) for number in living}
+def next_track_id(last: int, living: Iterable[int]) -> int:
+    """The number after ``last``, 1..65535 and round again, whose 8-bit form no living track's id has."""
+    taken = {panoptic_instance(track_id) for track_id in living}
     while True:
-        last = last % _MAX_NUMBER + 1
+        last = last % _MAX_ID + 1
         if panoptic_instance(last) not in taken:
             return last
 
 
 class Tracker:
-    """Gives the unknown instances of one camera numbers that last; the same frames give the same numbers."""
+    """Gives the unknown instances of one camera ids that last; the same frames give the same ids."""
 
     def __init__(self) -> None:
-        """Start without tracks; the first number is 1."""
+        """Start without tracks; the first id is 1."""
         self._tracks: list[_Track] = []
         self._stamp_ns: int | None = None
-        self._last_number = 0
+        self._last_id = 0
 
     def update(
         self,
@@ -153,17 +153,17 @@ class Tracker:
             else:
                 track.missed += 1
         # A track that is not confirmed ends with the first frame that lacks it: what flickers is never confirmed.
-        self._tracks = [t for t in self._tracks if t.missed <= (config.keep_frames if t.confirmed else 0)]
+        self._tracks = [t for t in self._tracks if t.missed <= (config.max_age if t.confirmed else 0)]
         self._make_room(len(states) - len(of_instance))
         for index in range(len(states)):
             if index not in of_instance:
-                self._last_number = next_number(self._last_number, [track.number for track in self._tracks])
-                of_instance[index] = _Track(self._last_number, states[index], np.zeros(6), stamp_ns, int(strong[index]))
+                self._last_id = next_track_id(self._last_id, [track.track_id for track in self._tracks])
+                of_instance[index] = _Track(self._last_id, states[index], np.zeros(6), stamp_ns, int(strong[index]))
                 self._tracks.append(of_instance[index])
         for track in of_instance.values():
-            supported = config.support_frames > 0 and track.hits >= max(config.support_frames, config.confirm_frames)
-            track.confirmed = track.confirmed or supported or track.strong >= config.confirm_frames
-        return [Tracked(of_instance[index].number, of_instance[index].confirmed) for index in range(len(states))]
+            supported = config.min_low_hits > 0 and track.hits >= max(config.min_low_hits, config.min_hits)
+            track.confirmed = track.confirmed or supported or track.strong >= config.min_hits
+        return [Tracked(of_instance[index].track_id, of_instance[index].confirmed) for index in range(len(states))]
 
     def _make_room(self, new: int) -> None:
         """End the tracks unseen longest where there would be more than panoptic maps can number."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2a_core.tracking.track_ids import hold, renumber
+from m2a_core.tracking.track_ids import promote_candidates, renumber
 from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig
 from m2a_core.types import OpenSetResult
 
-HOLD = 0.955
+LOW_THRESHOLD = 0.955
 """Refined score f^r down to which an object that was seen before is held, unless the node's parameters differ."""
 
 
@@ -45,7 +45,7 @@ def update_tracks(
     strong = [True] * len(result.instances) + [False] * len(result.candidates)
     tracks = tracker.update(stamp_ns, [item.bbox for item in seen], ground, config, strong)
     of_instances, of_candidates = tracks[: len(result.instances)], tracks[len(result.instances) :]
-    numbered = renumber(result, [track.number for track in of_instances], unknown)
+    numbered = renumber(result, [track.track_id for track in of_instances], unknown)
     weak = zip(result.candidates, of_candidates, strict=True)
-    held = {candidate.id: track.number for candidate, track in weak if track.confirmed}
-    return TrackedResult(hold(numbered, held, unknown), tracks)
+    held = {candidate.id: track.track_id for candidate, track in weak if track.confirmed}
+    return TrackedResult(promote_candidates(numbered, held, unknown), tracks)

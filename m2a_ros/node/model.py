@@ -43,7 +43,9 @@ class LoadedModel:
             ConfigError: a threshold is out of range.
         """
         thresholds = settings.apply_thresholds(self.manifest.thresholds)
-        return Perception(replace(self.manifest, thresholds=thresholds), self._runtime, settings.hold, settings.horizon)
+        return Perception(
+            replace(self.manifest, thresholds=thresholds), self._runtime, settings.low_threshold, settings.horizon
+        )
 
     def close(self) -> None:
         """Free the network."""

@@ -15,7 +15,7 @@ from m2a_core.encoded_image import MAX_PIXELS
 from m2a_core.geometry.projection import Mounting
 from m2a_core.overlay import OVERLAY_WIDTH
 from m2a_core.runtime.factory import BACKENDS
-from m2a_core.tracking.update import HOLD
+from m2a_core.tracking.update import LOW_THRESHOLD
 from m2a_ros.parameters.camera_settings import camera_parameters
 from m2a_ros.parameters.spec import TRANSPORTS, ParameterSpec
 
@@ -141,24 +141,24 @@ NODE_PARAMETERS = (
         (0.0, 3600.0),
     ),
     ParameterSpec(
-        "tracking.confirm_frames", 2, "Frames in a row an unknown instance must be seen in before it gets a marker.",
-        (1, 100), live=True,
+        "tracking.min_hits", 2, "Frames in a row an unknown instance must be seen in before it gets a marker.",
+        (1, 100), live=True, old_name="tracking.confirm_frames",
     ),
     ParameterSpec(
-        "tracking.keep_frames", 5, "Frames an unknown instance may go unseen and still come back under its number.",
-        (0, 100), live=True,
+        "tracking.max_age", 5, "Frames an unknown instance may go unseen and still come back under its number.",
+        (0, 100), live=True, old_name="tracking.keep_frames",
     ),
     ParameterSpec(
-        "temporal.hold",
-        HOLD,
+        "temporal.low_threshold",
+        LOW_THRESHOLD,
         "Refined score f^r down to which an object that was seen before is held; 1.0 for no such help.",
         (0.0, 1.0),
-        live=True,
+        live=True, old_name="temporal.hold",
     ),
     ParameterSpec(
-        "temporal.support_frames", 4,
-        "Frames in a row with at least temporal.hold that confirm an object that is too weak by itself; 0 for never.",
-        (0, 100), live=True,
+        "temporal.min_low_hits", 4,
+        "Frames in a row with at least temporal.low_threshold that confirm an object too weak by itself; 0 for never.",
+        (0, 100), live=True, old_name="temporal.support_frames",
     ),
     ParameterSpec(
         "watchdog.timeout", 2.0,

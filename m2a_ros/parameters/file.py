@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +14,14 @@ import yaml
 from m2a_core.errors import ConfigError
 from m2a_core.yaml_file import read_yaml
 from m2a_ros.parameters.declarations import all_parameters
+from m2a_ros.parameters.old_names import present_names
 from m2a_ros.parameters.settings import Settings, check_cameras
 from m2a_ros.parameters.spec import ParameterSpec
 
 NODE = "/m2a"
 """Full name of the node where nobody gives it a namespace."""
 
+_LOG = logging.getLogger("m2a.parameters")
 _OF_A_CAMERA = ("camera", "mounting")
 _ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
@@ -48,7 +51,8 @@ def read_parameters(path: str | Path, node: str = NODE) -> dict[str, Any]:
     fitting = [own for pattern, own in sections if _matches(pattern, node)] or [
         own for pattern, own in sections if pattern[-1:] == (name,)
     ]
-    return {key: value for own in fitting for key, value in _flat(own).items()}
+    given = {key: value for own in fitting for key, value in _flat(own).items()}
+    return present_names(given, lambda text: _LOG.warning("parameter file %s: %s", path, text))
 
 
 def settings_of(values: Mapping[str, Any], cameras: Sequence[str], source: str) -> Settings:

@@ -57,16 +57,23 @@ def _tree(specs: tuple[ParameterSpec, ...]) -> dict[str, Any]:
             empty = {"type": "object", "properties": {}, "additionalProperties": False}
             branch = branch["properties"].setdefault(folder, empty)
         branch["properties"][name] = _leaf(spec)
+        if spec.old_name:
+            *_, old = spec.old_name.split(".")
+            branch["properties"][old] = {
+                "description": f"Deprecated: use {spec.name}.",
+                "deprecated": True,
+                **_values(spec),
+            }
     return root
 
 
 def _leaf(spec: ParameterSpec) -> dict[str, Any]:
     live = " May change while the node runs." if spec.live else ""
-    leaf: dict[str, Any] = {
-        "type": _TYPES[type(spec.default)],
-        "description": spec.description + live,
-        "default": spec.default,
-    }
+    return {"description": spec.description + live, "default": spec.default, **_values(spec)}
+
+
+def _values(spec: ParameterSpec) -> dict[str, Any]:
+    leaf: dict[str, Any] = {"type": _TYPES[type(spec.default)]}
     if spec.choices:
         leaf["enum"] = list(spec.choices)
     if spec.limits:

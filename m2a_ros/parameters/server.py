@@ -7,7 +7,7 @@ refuses (so the node refuses to configure) until the parameter is set right.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 
 from m2a_core.errors import ConfigError
 from m2a_ros.parameters.declarations import all_parameters
+from m2a_ros.parameters.old_names import present_names
 from m2a_ros.parameters.settings import Settings, check_cameras
 from m2a_ros.parameters.spec import ParameterSpec
 
@@ -40,6 +41,10 @@ class ParameterServer:
         self._on_change = on_change
         self._specs: dict[str, ParameterSpec] = {}
         self._refused: dict[str, str] = {}
+        overrides = node._parameter_overrides
+        node._parameter_overrides = {p.name: p for p in self._by_present_names(overrides.values())}
+        if hasattr(node, "add_pre_set_parameters_callback"):  # rclpy has it since Iron
+            node.add_pre_set_parameters_callback(self._by_present_names)
         for spec in all_parameters(()):
             self._declare(spec)
         self._declare_cameras()
@@ -60,6 +65,10 @@ class ParameterServer:
         if problems:
             raise ConfigError("; ".join(problems))
         return Settings.from_values({name: self.value(name) for name in self._specs})
+
+    def _by_present_names(self, given: Iterable[Parameter[Any]]) -> list[Parameter[Any]]:
+        present = present_names({parameter.name: parameter for parameter in given}, self._node.get_logger().warning)
+        return [p if p.name == name else Parameter(name, p.type_, p.value) for name, p in present.items()]
 
     def _declare(self, spec: ParameterSpec) -> None:
         if spec.name in self._specs:

@@ -53,7 +53,7 @@ class Settings:
         marker_region: ``scene`` or ``road``.
         marker_lifetime: seconds, 0 for ever.
         tracking: when an unknown instance is confirmed and lost.
-        hold: refined score down to which an object that was seen before is held.
+        low_threshold: refined score down to which an object that was seen before is held.
         thresholds: values that replace the model's own, by name.
         mounting: where each camera sits.
         suppress_degraded: whether nothing is published of an image that shows nothing or little of the scene.
@@ -82,7 +82,7 @@ class Settings:
     marker_region: str
     marker_lifetime: float
     tracking: TrackerConfig
-    hold: float
+    low_threshold: float
     thresholds: dict[str, float]
     mounting: dict[str, Mounting]
     suppress_degraded: bool
@@ -140,9 +140,9 @@ class Settings:
             marker_region=values["markers.region"],
             marker_lifetime=values["markers.lifetime"],
             tracking=TrackerConfig(
-                values["tracking.confirm_frames"], values["temporal.support_frames"], values["tracking.keep_frames"]
+                values["tracking.min_hits"], values["temporal.min_low_hits"], values["tracking.max_age"]
             ),
-            hold=values["temporal.hold"],
+            low_threshold=values["temporal.low_threshold"],
             thresholds=thresholds,
             mounting={
                 camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in MOUNTING_MEANINGS})

@@ -24,6 +24,7 @@ class ParameterSpec:
         choices: allowed values, for strings.
         live: may change while the node is configured; all others need the node unconfigured.
         required: must not be empty, for strings.
+        old_name: full name that it had before, which still works; empty for none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ParameterSpec:
     choices: tuple[str, ...] = ()
     live: bool = False
     required: bool = False
+    old_name: str = ""
 
     @property
     def expected(self) -> str:

@@ -169,7 +169,7 @@ def test_candidates_are_the_weaker_ones_and_change_nothing_else(two_objects):
     limits = Thresholds(anomaly=0.5, refined=0.8, extent=0.3, min_area=0.001)
     geometry = Letterbox(INPUT).geometry(100, 150)
     plain = OpenSetHead(CAMVID11, limits).compute(two_objects, geometry, ALL_OUTPUTS)
-    held = OpenSetHead(CAMVID11, limits, hold=0.5).compute(two_objects, geometry, ALL_OUTPUTS)
+    held = OpenSetHead(CAMVID11, limits, low_threshold=0.5).compute(two_objects, geometry, ALL_OUTPUTS)
     for output in Output:
         np.testing.assert_array_equal(getattr(held, output.value), getattr(plain, output.value))
     assert [i.bbox for i in held.instances] == [i.bbox for i in plain.instances]
@@ -180,10 +180,10 @@ def test_candidates_are_the_weaker_ones_and_change_nothing_else(two_objects):
     assert not (held.candidate_map * held.unknown_instances).any()
 
 
-@pytest.mark.parametrize("hold", [0.8, 1.0])
-def test_without_a_lower_hold_there_are_no_candidates(two_objects, hold):
+@pytest.mark.parametrize("low_threshold", [0.8, 1.0])
+def test_without_a_lower_threshold_there_are_no_candidates(two_objects, low_threshold):
     limits = Thresholds(anomaly=0.5, refined=0.8, extent=0.3, min_area=0.001)
-    head = OpenSetHead(CAMVID11, limits, hold=hold)
+    head = OpenSetHead(CAMVID11, limits, low_threshold=low_threshold)
     assert head.compute(two_objects, Letterbox(INPUT).geometry(*INPUT), ALL_OUTPUTS).candidates == ()
 
 

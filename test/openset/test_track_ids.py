@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_core.openset.panoptic import draw_unknown
-from m2a_core.tracking.track_ids import hold, renumber
+from m2a_core.tracking.track_ids import promote_candidates, renumber
 from m2a_core.tracking.tracker import panoptic_instance
 from m2a_core.types import PANOPTIC_DIVISOR, OpenSetResult, UnknownInstance
 
@@ -67,7 +67,7 @@ def test_the_panoptic_byte_fits_its_place(number: int) -> None:
 def test_held_candidates_join_every_map_and_others_leave_no_trace() -> None:
     strong, weak = result_of(BOXES[:1]), result_of(BOXES[1:])
     before = replace(strong, candidates=weak.instances, candidate_map=weak.unknown_instances)
-    after = hold(before, {2: 300}, UNKNOWN)
+    after = promote_candidates(before, {2: 300}, UNKNOWN)
     assert after.unknown_instances is not None
     assert after.panoptic is not None
     assert [(instance.id, instance.bbox) for instance in after.instances] == [(1, BOXES[0]), (300, BOXES[2])]
@@ -76,4 +76,4 @@ def test_held_candidates_join_every_map_and_others_leave_no_trace() -> None:
     np.testing.assert_array_equal(
         after.panoptic == UNKNOWN * 256 + panoptic_instance(300), after.unknown_instances == 300
     )
-    np.testing.assert_array_equal(hold(before, {}, UNKNOWN).unknown_instances, strong.unknown_instances)
+    np.testing.assert_array_equal(promote_candidates(before, {}, UNKNOWN).unknown_instances, strong.unknown_instances)

@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from m2a_core.tracking.assignment import assign
-from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig, next_number, panoptic_instance
+from m2a_core.tracking.tracker import Tracked, Tracker, TrackerConfig, next_track_id, panoptic_instance
 
-AT_ONCE = TrackerConfig(confirm_frames=1)
+AT_ONCE = TrackerConfig(min_hits=1)
 PERIOD_NS = 100_000_000
 Box = tuple[int, int, int, int]
 
@@ -25,7 +25,9 @@ class Track:
 
     def see(self, *boxes: Box, ground: Sequence[tuple[float, float]] = (), after: int = PERIOD_NS) -> list[int | None]:
         """The numbers of those that are confirmed, None for others."""
-        return [track.number if track.confirmed else None for track in self.see_all(*boxes, ground=ground, after=after)]
+        return [
+            track.track_id if track.confirmed else None for track in self.see_all(*boxes, ground=ground, after=after)
+        ]
 
     def see_all(
         self,
@@ -75,7 +77,7 @@ def test_ids_follow_objects_whatever_their_order() -> None:
 
 
 def test_the_number_is_there_from_the_first_frame_and_stays() -> None:
-    track = Track(TrackerConfig(confirm_frames=3))
+    track = Track(TrackerConfig(min_hits=3))
     seen = [track.see_all(A)[0] for _ in range(4)]
     assert seen == [Tracked(1, False), Tracked(1, False), Tracked(1, True), Tracked(1, True)]
 
@@ -93,21 +95,21 @@ def test_the_number_is_there_from_the_first_frame_and_stays() -> None:
 def test_weak_frames_keep_a_track_and_enough_of_them_confirm_it(
     support: int, strong: list[bool], want: list[bool]
 ) -> None:
-    track = Track(TrackerConfig(confirm_frames=2, support_frames=support))
+    track = Track(TrackerConfig(min_hits=2, min_low_hits=support))
     assert [track.see_all(A, strong=[one])[0].confirmed for one in strong] == want
 
 
 def test_numbers_go_round_after_65535_and_never_share_a_panoptic_byte_with_a_living_track() -> None:
     seen = [65530]
     for _ in range(300):
-        seen.append(next_number(seen[-1], [1]))
+        seen.append(next_track_id(seen[-1], [1]))
     assert seen[1:8] == [65531, 65532, 65533, 65534, 65535, 2, 3]
     assert 1 not in seen
     assert all(panoptic_instance(number) != panoptic_instance(1) for number in seen[1:])
 
 
 def test_a_full_house_forgets_what_is_unseen_longest() -> None:
-    track = Track(TrackerConfig(confirm_frames=1, keep_frames=100))
+    track = Track(TrackerConfig(min_hits=1, max_age=100))
     grid = [(20 * (i % 40), 20 * (i // 40), 20 * (i % 40) + 10, 20 * (i // 40) + 10) for i in range(510)]
     track.see(*grid[:10])
     track.see(*grid[10:250])
@@ -116,19 +118,19 @@ def test_a_full_house_forgets_what_is_unseen_longest() -> None:
 
 
 def test_an_id_comes_with_the_frame_that_confirms() -> None:
-    track = Track(TrackerConfig(confirm_frames=3))
+    track = Track(TrackerConfig(min_hits=3))
     assert [track.see(A)[0] for _ in range(5)] == [None, None, 1, 1, 1]
 
 
 def test_what_flickers_is_never_confirmed() -> None:
-    track = Track(TrackerConfig(confirm_frames=2))
+    track = Track(TrackerConfig(min_hits=2))
     seen = [track.see(A) if i % 2 else track.see() for i in range(10)]
     assert all(ids in ([], [None]) for ids in seen)
 
 
 @pytest.mark.parametrize(("missed", "want"), [(3, 1), (4, 2)])
 def test_an_unseen_object_keeps_its_id_for_so_many_frames(missed: int, want: int) -> None:
-    track = Track(TrackerConfig(confirm_frames=1, keep_frames=3))
+    track = Track(TrackerConfig(min_hits=1, max_age=3))
     track.see(A)
     for _ in range(missed):
         assert track.see() == []
@@ -150,7 +152,7 @@ def test_stamps_that_jump_back_end_all_tracks_and_reuse_no_id() -> None:
 
 
 def test_a_camera_that_stamps_nothing_is_tracked_all_the_same() -> None:
-    track = Track(TrackerConfig(confirm_frames=2, keep_frames=2))
+    track = Track(TrackerConfig(min_hits=2, max_age=2))
     seen = [track.see(A, after=0) for _ in range(3)]
     assert seen == [[None], [1], [1]]
     for _ in range(3):
@@ -210,7 +212,7 @@ def test_whatever_comes_ids_are_unique_new_ones_rise_and_runs_repeat(
     runs = []
     for _ in range(2):
         track = Track(TrackerConfig(confirm, 0, keep))
-        runs.append([[t.number for t in track.see_all(*boxes, after=after)] for after, boxes in sequence])
+        runs.append([[t.track_id for t in track.see_all(*boxes, after=after)] for after, boxes in sequence])
     assert runs[0] == runs[1]
     highest = 0
     absent: dict[int, int] = {}
@@ -232,7 +234,7 @@ def test_whatever_comes_ids_are_unique_new_ones_rise_and_runs_repeat(
 @given(st.lists(box, min_size=1, max_size=5), st.integers(1, 4))
 @settings(deadline=None)
 def test_what_stays_in_place_is_confirmed_in_time_and_keeps_its_id(boxes: list[Box], confirm: int) -> None:
-    track = Track(TrackerConfig(confirm_frames=confirm))
+    track = Track(TrackerConfig(min_hits=confirm))
     seen = [track.see(*boxes) for _ in range(confirm + 3)]
     assert all(ids == [None] * len(boxes) for ids in seen[: confirm - 1])
     assert all(sorted(ids) == list(range(1, len(boxes) + 1)) for ids in seen[confirm - 1 :])

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from rosbags.highlevel import AnyReader
 
+from m2a_ros.parameters.file import read_parameters
 from test.replay.bags import STORE, Sent, raw, scene, write_bag
 
 INFO = "sensor_msgs/msg/CameraInfo"
@@ -56,7 +57,7 @@ def test_crop_rectify_thresholds_mounting_and_cameras_give_the_same_in_offline_a
         camera={"left": {"crop": True, "rectify": True}},
         mounting={"left": {"height": 1.2, "pitch": 0.1}},
         thresholds={"anomaly": 0.9},
-        tracking={"confirm_frames": 1},
+        tracking={"min_hits": 1},
     )
     offline = replay(bag, "--params-file", file, out="offline")
     lockstep = replay(bag, "--params-file", file, out="lockstep", mode="lockstep")
@@ -131,3 +132,13 @@ def test_a_killed_replay_goes_on_only_with_the_same_parameters(replay, tmp_path,
     replay(bag, "--params-file", params_file(tmp_path / "p.yaml", ground_z=0.0))
     assert replay(bag, "--params-file", params_file(tmp_path / "p.yaml", ground_z=0.1)).code == 2
     assert "parameters" in capsys.readouterr().err
+
+
+def test_old_names_are_read_as_the_present_ones_which_win(tmp_path, caplog):
+    file = params_file(tmp_path / "p.yaml", tracking={"confirm_frames": 4, "keep_frames": 7, "max_age": 8})
+    assert read_parameters(file) == {"tracking.min_hits": 4, "tracking.max_age": 8}
+    assert [name for name in ("min_hits", "max_age") if f"use 'tracking.{name}'" in caplog.text] == [
+        "min_hits",
+        "max_age",
+    ]
+    assert str(file) in caplog.text

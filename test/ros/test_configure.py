@@ -376,3 +376,29 @@ def test_parameter_file_holds_every_parameter_with_its_default() -> None:
     defaults = {spec.name: spec.default for spec in all_parameters(["front"])}
     assert written == defaults
     assert {name: type(value) for name, value in written.items()} == {n: type(v) for n, v in defaults.items()}
+
+
+def test_old_names_of_parameters_work_and_warn(make_node: MakeNode, capfd: pytest.CaptureFixture[str]) -> None:
+    node = make_node(tracking__confirm_frames=3, temporal__hold=0.9)
+    assert node.get_parameter("tracking.min_hits").value == 3
+    assert node.get_parameter("temporal.low_threshold").value == 0.9
+    assert node.trigger_configure() == SUCCESS
+    told = capfd.readouterr().err
+    assert "parameter 'tracking.confirm_frames' is deprecated" in told
+    assert "use 'temporal.low_threshold'" in told
+
+
+def test_old_names_can_be_set_while_the_node_runs(make_node: MakeNode, capfd: pytest.CaptureFixture[str]) -> None:
+    node = make_node()
+    assert node.trigger_configure() == SUCCESS
+    capfd.readouterr()
+    assert node.set_parameters_atomically([Parameter("tracking.keep_frames", value=9)]).successful
+    assert node.get_parameter("tracking.max_age").value == 9
+    assert "use 'tracking.max_age'" in capfd.readouterr().err
+    refused = node.set_parameters_atomically([Parameter("tracking.keep_frames", value=900)])
+    assert not refused.successful
+    assert not node.has_parameter("tracking.keep_frames")
+
+
+def test_a_bad_value_under_an_old_name_is_refused_under_the_present_one(make_node: MakeNode) -> None:
+    assert "parameter 'tracking.min_hits' is 0, expected" in refusal(make_node(tracking__confirm_frames=0))

@@ -182,7 +182,7 @@ def test_a_camera_that_dies_in_the_middle_of_a_batch_takes_no_answer_with_it(cam
 
 LIVE = [
     ("output.resolution", "network"), ("output.resolution", "64x40"), ("output.resolution", "image"),
-    ("max_rate", 40.0), ("max_rate", 0.0), ("overlay.max_width", 64), ("temporal.hold", 0.97),
+    ("max_rate", 40.0), ("max_rate", 0.0), ("overlay.max_width", 64), ("temporal.low_threshold", 0.97),
 ]  # fmt: skip
 TRANSITIONS = [
     ("deactivate", "activate"), ("deactivate", "cleanup", "configure", "activate"), ("deactivate", "activate"),

@@ -36,7 +36,7 @@ class TwoCameras:
     def __init__(self, domain: int, folder: Path, model: Path) -> None:
         parameters = {
             "model": str(model), "threads": 1, "cameras": ["front", "rear"], "diagnostics": {"period": 0.2},
-            "markers": {"lifetime": 0.0}, "tracking": {"confirm_frames": 1},
+            "markers": {"lifetime": 0.0}, "tracking": {"min_hits": 1},
             "extrinsics": "parameters", "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
         }  # fmt: skip
         self.node = NodeProcess(domain, folder, parameters)

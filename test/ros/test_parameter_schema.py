@@ -54,7 +54,8 @@ def test_schema_has_every_parameter_with_its_default() -> None:
 
     def defaults(branch: dict[str, Any]) -> dict[str, Any]:
         properties = branch.get("properties", {}).items()
-        return {name: leaf["default"] if "default" in leaf else defaults(leaf) for name, leaf in properties}
+        present = {name: leaf for name, leaf in properties if "deprecated" not in leaf}
+        return {name: leaf["default"] if "default" in leaf else defaults(leaf) for name, leaf in present.items()}
 
     found = flat(defaults(node))
     assert found.pop("use_sim_time") is False
@@ -86,3 +87,8 @@ def test_other_cameras_and_ros_s_own_parameters_are_taken(parameters: dict[str, 
 @pytest.mark.parametrize("parameters", [{"cameras": []}, {"mounting": {"2nd": {}}}, {"mounting": {"a": {"z": 1.0}}}])
 def test_bad_camera_lists_and_mountings_are_refused(parameters: dict[str, Any]) -> None:
     assert not is_valid(parameters)
+
+
+@pytest.mark.parametrize(("frames", "valid"), [(3, True), (0, False), ("3", False)])
+def test_old_names_are_checked_as_the_present_ones(frames: object, valid: bool) -> None:
+    assert is_valid({"tracking": {"confirm_frames": frames}}) == valid

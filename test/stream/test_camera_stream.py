@@ -114,7 +114,7 @@ def test_map_panoptic_and_objects_tell_the_same_track_id() -> None:
 
 
 def test_maps_have_the_id_from_the_first_frame_and_objects_from_the_confirming_one() -> None:
-    drive = Drive(tracking=TrackerConfig(confirm_frames=3))
+    drive = Drive(tracking=TrackerConfig(min_hits=3))
     for confirmed in (False, False, True):
         seen = drive.see(LEFT)
         assert seen.result.unknown_instances is not None
@@ -123,7 +123,7 @@ def test_maps_have_the_id_from_the_first_frame_and_objects_from_the_confirming_o
 
 
 def test_a_weak_object_is_held_under_its_id_and_a_new_one_waits() -> None:
-    drive = Drive(tracking=TrackerConfig(confirm_frames=2, support_frames=3))
+    drive = Drive(tracking=TrackerConfig(min_hits=2, min_low_hits=3))
     drive.see(LEFT)
     drive.see(LEFT)
     frames = [drive.see(weak=(LEFT, RIGHT)) for _ in range(3)]
@@ -172,7 +172,7 @@ def test_what_is_missing_is_named_and_objects_come_without_a_place(sensors: Sens
 
 
 def test_a_depth_image_of_the_moment_places_what_the_ground_cannot() -> None:
-    drive = Drive(tracking=TrackerConfig(confirm_frames=1))
+    drive = Drive(tracking=TrackerConfig(min_hits=1))
     hanging = (300, 100, 340, 191)
     assert [item.location for item in drive.see(hanging).objects] == [None]
     metres = np.full((120, 160), 10.0, np.float32)
