@@ -1,4 +1,7 @@
-"""The interface of ROS's ``cv_bridge.CvBridge``: its compiled conversions where installed, ours elsewhere.
+"""The interface of ROS's package ``cv_bridge``: its compiled conversions where installed, ours elsewhere.
+
+For programs that use m2a beside code written for cv_bridge (docs/cv_bridge.md); the node does not import it. Both read
+and convert images with `conversions` and `encodings`.
 
 Messages are always read and written here. That part of cv_bridge is Python and has four defects that are errors, or
 read right, here: padding that is no multiple of the pixel, a step below a row, data that is too long, big-endian images
@@ -19,19 +22,28 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
+from m2a_core.deprecation import old_names
 from m2a_core.encoded_image import inspect
 from m2a_ros.images.compressed_format import parse_format, stream_encoding
 from m2a_ros.images.conversions import fill_image, image_to_array
 from m2a_ros.images.decoding import decode_stream
+from m2a_ros.images.display import cvt_color_for_display
 from m2a_ros.images.encodings import CV_BRIDGE_ENCODINGS, ImageError, convert, is_generic, pixel_format
+
+CvBridgeError = ImageError
+cvtColorForDisplay = cvt_color_for_display
 
 _TYPE_NAMES = {
     "uint8": "8U", "int8": "8S", "uint16": "16U", "int16": "16S", "int32": "32S", "float32": "32F", "float64": "64F",
 }  # fmt: skip
+_CHANNEL_STEP = cv2.CV_8UC2 - cv2.CV_8UC1
+"""By which OpenCV's type numbers grow with a channel: 8 up to OpenCV 4, 32 since OpenCV 5."""
+
+__getattr__ = old_names(globals(), {"ImageBridge": "CvBridge"})
 
 
-class ImageBridge:
-    """Image messages <-> OpenCV arrays, call for call as ``cv_bridge.CvBridge``; errors are ``ImageError``."""
+class CvBridge:
+    """Image messages <-> OpenCV arrays, call for call as ``cv_bridge.CvBridge``; errors are ``CvBridgeError``."""
 
     def __init__(self) -> None:
         """Look for ROS's own conversions."""
@@ -69,8 +81,7 @@ class ImageBridge:
         """
         array = _checked(cvim)
         if encoding == "passthrough":
-            channels = array.shape[2] if array.ndim == 3 else 1
-            encoding = f"{_TYPE_NAMES[array.dtype.name]}C{channels}"
+            encoding = self.dtype_with_channels_to_cvtype2(array.dtype, array.shape[2] if array.ndim == 3 else 1)
         msg = Image()
         native = array.dtype.newbyteorder("=")
         fill_image(msg, array.view(native), encoding)
@@ -129,6 +140,28 @@ class ImageBridge:
         layout = pixel_format(encoding)
         return layout.dtype.name, layout.channels
 
+    def dtype_with_channels_to_cvtype2(self, dtype: np.dtype, n_channels: int) -> str:
+        """Name of the generic encoding of a dtype and a number of channels, such as 8UC3.
+
+        Raises:
+            ImageError: no encoding has this dtype.
+        """
+        if dtype.name not in _TYPE_NAMES:
+            raise ImageError("unconvertible", f"no encoding has dtype {dtype.name}; use one of {sorted(_TYPE_NAMES)}")
+        return f"{_TYPE_NAMES[dtype.name]}C{n_channels}"
+
+    def cvtype2_to_dtype_with_channels(self, cvtype: int) -> tuple[str, int]:
+        """NumPy dtype name and channel count of OpenCV's type number, such as ``cv2.CV_8UC3``.
+
+        Raises:
+            ImageError: no encoding has its depth.
+        """
+        channels, depth = divmod(cvtype, _CHANNEL_STEP)
+        for dtype, name in _TYPE_NAMES.items():
+            if getattr(cv2, f"CV_{name}") == depth:
+                return dtype, channels + 1
+        raise ImageError("unconvertible", f"OpenCV's type {cvtype} has depth {depth}, which no encoding has")
+
     def encoding_to_cvtype2(self, encoding: str) -> int:
         """OpenCV's type number of an encoding, such as ``cv2.CV_8UC3``.
 
@@ -160,6 +193,11 @@ class ImageBridge:
             return self._core(array, source, target)
         except RuntimeError as error:
             raise ImageError("unconvertible", f"cv_bridge: {error}; publish rgb8, bgr8 or mono8 instead") from error
+
+
+def getCvType(encoding: str) -> int:
+    """OpenCV's type number of an encoding; see `CvBridge.encoding_to_cvtype2`."""
+    return CvBridge().encoding_to_cvtype2(encoding)
 
 
 def _cv_bridge_core() -> Callable[[np.ndarray, str, str], np.ndarray] | None:

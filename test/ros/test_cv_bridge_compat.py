@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from sensor_msgs.msg import Image
 
-from m2a_ros.images.cv_bridge_compat import ImageBridge
+from m2a_ros.images import cv_bridge_compat
+from m2a_ros.images.cv_bridge_compat import CvBridge, CvBridgeError, getCvType
 from m2a_ros.images.encodings import ImageError
 from test.ros.messages import image, scene
 
-BRIDGE = ImageBridge()
+BRIDGE = CvBridge()
 RNG = np.random.default_rng(0)
 
 
@@ -76,3 +77,39 @@ def test_bridge_does_not_lend_its_message_when_an_encoding_is_asked_for() -> Non
     message = image(scene(None), 1)
     BRIDGE.imgmsg_to_cv2(message, "rgb8")[:] = 0
     assert max(message.data) == 255
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cvtype"),
+    [
+        ("rgb8", cv2.CV_8UC3), ("bgra16", cv2.CV_16UC4), ("mono16", cv2.CV_16UC1), ("bayer_grbg8", cv2.CV_8UC1),
+        ("yuv422", cv2.CV_8UC2), ("8SC2", cv2.CV_8SC2), ("32SC1", cv2.CV_32SC1), ("64FC4", cv2.CV_64FC4),
+        ("32F", cv2.CV_32FC1), ("16SC7", cv2.CV_16SC(7)),
+    ],
+)  # fmt: skip
+def test_types_of_encodings_are_opencv_s(encoding: str, cvtype: int) -> None:
+    assert getCvType(encoding) == BRIDGE.encoding_to_cvtype2(encoding) == cvtype
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "float32", "float64"])
+def test_types_and_dtypes_are_each_other_s(dtype: str, channels: int) -> None:
+    name = BRIDGE.dtype_with_channels_to_cvtype2(np.dtype(dtype), channels)
+    assert BRIDGE.encoding_to_dtype_with_channels(name) == (dtype, channels)
+    assert BRIDGE.cvtype2_to_dtype_with_channels(getCvType(name)) == (dtype, channels)
+    array = np.zeros((2, 2, channels), dtype)
+    assert BRIDGE.cv2_to_imgmsg(array).encoding == name
+
+
+def test_types_that_no_encoding_has_are_refused() -> None:
+    with pytest.raises(CvBridgeError, match="float16"):
+        BRIDGE.dtype_with_channels_to_cvtype2(np.dtype(np.float16), 1)
+    with pytest.raises(CvBridgeError, match="depth"):
+        BRIDGE.cvtype2_to_dtype_with_channels(cv2.CV_16FC3)
+    with pytest.raises(CvBridgeError, match="rgb9"):
+        getCvType("rgb9")
+
+
+def test_the_class_works_under_its_old_name_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="use 'CvBridge'"):
+        assert cv_bridge_compat.ImageBridge is CvBridge

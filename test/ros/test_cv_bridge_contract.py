@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from m2a_ros.images.cv_bridge_compat import ImageBridge
+from m2a_ros.images.cv_bridge_compat import CvBridge
 from m2a_ros.images.encodings import CV_BRIDGE_ENCODINGS, ImageError, convert
 
-BRIDGE = ImageBridge()
+BRIDGE = CvBridge()
 COLORS = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 TYPES = {"8U": "u1", "8S": "i1", "16U": "u2", "16S": "i2", "32S": "i4", "32F": "f4", "64F": "f8"}
 COLORED = {f"{color}{bits}": (f"u{bits // 8}", n) for color, n in COLORS.items() for bits in (8, 16)}
@@ -241,7 +241,7 @@ def test_conversions_of_a_ros_installation_are_used_and_its_errors_are_ours(monk
         module = ModuleType(name)
         module.cvtColor2 = cvt_color  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, module)
-    bridge = ImageBridge()
+    bridge = CvBridge()
     message = bridge.cv2_to_imgmsg(np.zeros((4, 4, 3), np.uint8), "rgb8")
     bridge.imgmsg_to_cv2(message, "bgr8")
     assert asked == [("rgb8", "bgr8")]
