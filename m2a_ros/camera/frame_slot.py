@@ -48,7 +48,7 @@ class ReceivedImage:
     Attributes:
         camera: name of the camera.
         message: ``sensor_msgs/Image`` or ``sensor_msgs/CompressedImage``, or what has their fields.
-        received: ``time.monotonic()`` of its arrival, in seconds.
+        received_at: ``time.monotonic()`` of its arrival, in seconds.
     """
 
     camera: str

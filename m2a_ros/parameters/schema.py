@@ -59,21 +59,18 @@ def _tree(specs: tuple[ParameterSpec, ...]) -> dict[str, Any]:
         branch["properties"][name] = _leaf(spec)
         if spec.old_name:
             *_, old = spec.old_name.split(".")
-            branch["properties"][old] = {
-                "description": f"Deprecated: use {spec.name}.",
-                "deprecated": True,
-                **_values(spec),
-            }
+            values = {key: value for key, value in _leaf(spec).items() if key != "default"}
+            branch["properties"][old] = {**values, "description": f"Deprecated: use {spec.name}.", "deprecated": True}
     return root
 
 
 def _leaf(spec: ParameterSpec) -> dict[str, Any]:
     live = " May change while the node runs." if spec.live else ""
-    return {"description": spec.description + live, "default": spec.default, **_values(spec)}
-
-
-def _values(spec: ParameterSpec) -> dict[str, Any]:
-    leaf: dict[str, Any] = {"type": _TYPES[type(spec.default)]}
+    leaf: dict[str, Any] = {
+        "type": _TYPES[type(spec.default)],
+        "description": spec.description + live,
+        "default": spec.default,
+    }
     if spec.choices:
         leaf["enum"] = list(spec.choices)
     if spec.limits:
