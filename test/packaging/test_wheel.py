@@ -42,6 +42,10 @@ def test_wheel_holds_the_templates_and_style_of_its_reports(names):
     assert {"m2a_core/reporting/templates/page.css", "m2a_ros/review/templates/replay.html"} <= wanted <= names
 
 
+def test_wheel_says_that_both_packages_are_typed(names):
+    assert {"m2a_core/py.typed", "m2a_ros/py.typed"} <= names
+
+
 def test_wheel_holds_the_ament_marker_and_the_package_description(names):
     assert {"ament_index/resource_index/packages/m2a_ros", "m2a_ros/package.xml"} <= shared(names)
 
