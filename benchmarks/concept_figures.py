@@ -21,7 +21,7 @@ from m2a_core.openset.decision import decision_scores
 from m2a_core.overlay import draw_overlay, draw_scores
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
-from m2a_core.reference.network import MULTIPLE, TorchRuntime
+from m2a_core.reference.network import MULTIPLE, TorchNetwork
 from m2a_core.types import Frame
 
 DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "004.jpg"
@@ -78,7 +78,7 @@ def attention(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
         for term in ("foreground", "background")
         if getattr(layer, term) is not None
     ]
-    class_logits, mask_logits, _ = TorchRuntime(network).logits(valid)
+    class_logits, mask_logits, _ = TorchNetwork(network).logits(valid)
     for hook in hooks:
         hook.remove()
     names = bundle.manifest.labels.names
