@@ -16,7 +16,7 @@ from visualization_msgs.msg import MarkerArray
 from m2a_core.perception.task import PerceptionTask
 from m2a_core.stream.camera_stream import PreparedFrame, StreamResult
 from m2a_core.types import Frame, OpenSetResult
-from m2a_ros.camera.frame_slot import Arrival
+from m2a_ros.camera.frame_slot import ReceivedImage
 from m2a_ros.images.serialized import ImageView
 from m2a_ros.node.pipeline import FrameJob
 from test.packaging.test_architecture import FILES
@@ -25,7 +25,17 @@ from test.ros.messages import camera_info, image, scene
 
 ROOT = Path(__file__).resolve().parents[2]
 IN, OUT = "/m2a/input/front", "/m2a/output/front"
-CARRIERS = (Image, ImageView, Arrival, FrameJob, Frame, PreparedFrame, PerceptionTask, OpenSetResult, StreamResult)
+CARRIERS = (
+    Image,
+    ImageView,
+    ReceivedImage,
+    FrameJob,
+    Frame,
+    PreparedFrame,
+    PerceptionTask,
+    OpenSetResult,
+    StreamResult,
+)
 """What a frame is, from the message to what is published of it."""
 LARGEST_WAY = 15
 
