@@ -27,12 +27,13 @@ from importlib import import_module
 from pathlib import Path
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
+from m2a_core.deprecation import add_old_option
 from m2a_core.errors import ConfigError, DataError
 
 HELP = "collect unknown objects of bags, clustered, in a gallery to name them"
 EXTRA = "harvest"
 
-ENGINES = ("local", "ray")
+EXECUTORS = ("local", "ray")
 _MIN_CLUSTER = 4
 _INCOMPLETE = 1
 
@@ -64,10 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also keep the whole frame of each object's best picture, for labelling",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
-    parser.add_argument(
-        "--engine", choices=ENGINES, default=ENGINES[0],
-        help="who works on several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
+    executor = parser.add_argument(
+        "--executor", choices=EXECUTORS, default=EXECUTORS[0],
+        help="what works on several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
     )  # fmt: skip
+    add_old_option(parser, "--engine", executor)
     parser.add_argument(
         "--workers",
         type=int,
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from m2a_ros.harvest.sources import Workers
 
     blur = tuple(word.strip() for word in args.blur.split(",") if word.strip())
-    workers = Workers(args.engine, args.workers, args.threads)
+    workers = Workers(args.executor, args.workers, args.threads)
     request = Request(
         tuple(args.sources), args.out, args.model, args.encoder, args.keep_frames, blur, args.min_cluster, workers
     )

@@ -129,7 +129,7 @@ def _work(tasks: Sequence[HarvestTask], workers: Workers, failed: dict[Path, str
             raise DataError("; ".join(failed.values()))
 
     with ProgressBar(total=len(tasks), initial=len(tasks) - len(left), unit="bag", desc="harvesting") as progress:
-        if workers.engine == "local" and (workers.workers or 1) == 1:
+        if workers.executor == "local" and (workers.workers or 1) == 1:
             for task in left:
                 try:
                     task.work(lambda _: None)
@@ -138,7 +138,7 @@ def _work(tasks: Sequence[HarvestTask], workers: Workers, failed: dict[Path, str
                 else:
                     done(task, None)
         elif left:
-            fleet.run([_absolute(task) for task in left], workers.engine, workers.workers, done)
+            fleet.run([_absolute(task) for task in left], workers.executor, workers.workers, done)
 
 
 def _absolute(task: HarvestTask) -> HarvestTask:

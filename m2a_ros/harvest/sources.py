@@ -25,7 +25,7 @@ REPLAYS = "replay"
 class Workers:
     """Who does the work; see ``m2a harvest --help``."""
 
-    engine: str = "local"
+    executor: str = "local"
     workers: int | None = None
     threads: int | None = None
 
@@ -132,6 +132,6 @@ def _replay(paths: Sequence[Path], folder: Path, bundle: ModelBundle, workers: W
     replay(
         ReplayRequest(
             tuple(paths), "offline", folder, (), ReviewRequest(), parameters, None, ModeSettings(),
-            workers.engine, workers.workers,
+            workers.executor, workers.workers,
         )
     )  # fmt: skip

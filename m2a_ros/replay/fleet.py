@@ -1,4 +1,4 @@
-"""Many bags on many workers: local processes, or an engine that is there already.
+"""Many bags on many workers: local processes, or a Ray cluster.
 
 A worker evaluates one bag and leaves its results in the output folder, so a worker that dies costs its bag's unfinished
 chunk, and results of any number of workers are those of one.
@@ -49,19 +49,19 @@ Done = Callable[[AnyTask, str | None], None]
 """Told of each bag that is done, with the error that kept it from being evaluated."""
 
 
-def run(tasks: Sequence[AnyTask], engine: str, workers: int | None, done: Done[AnyTask]) -> None:
+def run(tasks: Sequence[AnyTask], executor: str, workers: int | None, done: Done[AnyTask]) -> None:
     """Evaluate bags side by side.
 
     Args:
         tasks: the bags.
-        engine: ``local`` or ``ray``.
+        executor: ``local`` or ``ray``.
         workers: bags at a time; None for one, or as many as a Ray cluster has CPUs.
         done: told of each bag.
 
     Raises:
-        ConfigError: the engine is not installed.
+        ConfigError: the executor is not installed.
     """
-    if engine == "local":
+    if executor == "local":
         from m2a_ros.replay.fleet_local import run_local
 
         run_local(tasks, workers or 1, done)
@@ -69,7 +69,7 @@ def run(tasks: Sequence[AnyTask], engine: str, workers: int | None, done: Done[A
     try:
         import ray  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError(f"--engine ray: Ray is not installed; {install_command('fleet')}") from error
+        raise ConfigError(f"--executor ray: Ray is not installed; {install_command('fleet')}") from error
     from m2a_ros.replay.fleet_ray import run_ray
 
     run_ray(tasks, workers, done)
