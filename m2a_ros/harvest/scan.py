@@ -22,7 +22,7 @@ from m2a_ros.bag.frames import load_frame
 from m2a_ros.bag.reader import CAMERA_INFO, Bag, decode, quick_fingerprint
 from m2a_ros.harvest.results import ReplayedBag, SeenFrame, seen_frames
 from m2a_ros.parameters.file import settings_of
-from m2a_ros.review.places import MAX_DISTANCE_M
+from m2a_ros.review.event_map import MAX_DISTANCE_M
 
 ENDED_FRAMES = 300
 """A track that so many frames of its camera do not show has ended; its number may come back for another object."""
