@@ -3,7 +3,8 @@
 OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is OUT's last part; nothing is written
 unless the graph agrees with PyTorch on the frames. Thresholds, decision and licence that are not given are kept from a
 manifest that OUT already has, its measured figures are not; thresholds can also be chosen afterwards, with
-`m2a calibrate`.
+`m2a calibrate`. With --camera, <name>.WIDTHxHEIGHT.onnx takes a camera's own image instead, and also gives the open-set
+mask and its score at that size: letterbox, colours, upsampling and threshold are in the graph.
 
 example:
   m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\
@@ -74,11 +75,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the graph takes 1 to N images, each batch size proven on the frames (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--full-masks", action="store_true", help="also give every query's mask at the input's size")
+    parser.add_argument(
+        "--camera", metavar="WIDTHxHEIGHT",
+        help="also write NAME.WIDTHxHEIGHT.onnx, for programs of your own: from a camera's image of this size to the "
+        "open-set mask at its size",
+    )  # fmt: skip
+    parser.add_argument(
+        "--camera-encoding", choices=("rgb8", "bgr8"), default="rgb8", help="of that image (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, verify, write."""
     size = parse_size(args.size)
+    camera = None if args.camera is None else parse_camera(args.camera)
     paths = find_images(args.frames or [str(shipped_frames())])
     previous = Manifest.load(args.out / FILE_NAME) if (args.out / FILE_NAME).exists() else None
     notes = manifest_notes(args, previous)
@@ -98,12 +108,20 @@ def run(args: argparse.Namespace) -> int:
         model, trained = load_trained(args.weights, args.model)
         network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement), args.full_masks)
         report = export_bundle(network, args.weights, frames, args.out, notes, trained, options, say)
+        if camera is not None:
+            from m2a_core.bundle.loading import load_bundle
+            from m2a_core.export.camera_graph import write_camera_graph
+
+            say(f"writing the graph for a camera of {args.camera}")
+            file, equal = write_camera_graph(load_bundle(args.out), camera, args.camera_encoding, frames)
     print(f"verified on {len(frames)} frames:")
     if isinstance(report, Parity):
         print(f"  {report.describe()}")
     for entry in () if isinstance(report, Parity) else report:
         print(f"  {entry.name:14} max error {entry.max_error:.1e}  90 % within {entry.typical_error:.1e}  "
               f"equal {entry.equal:.3%}")  # fmt: skip
+    if camera is not None:
+        print(f"  {file.name}: at least {equal:.2%} of a frame's pixels are as the CPU has them")
     print(f"written to {args.out}")
     if args.thresholds is None and previous is None:
         print(
@@ -140,6 +158,18 @@ def parse_size(text: str) -> tuple[int, int]:
     if match is None:
         raise ConfigError(f"size '{text}': expected HEIGHTxWIDTH in pixels, e.g. 360x480")
     return int(match[1]), int(match[2])
+
+
+def parse_camera(text: str) -> tuple[int, int]:
+    """Read ``WIDTHxHEIGHT``, as cameras are named; gives height and width.
+
+    Raises:
+        ConfigError: not two positive numbers with an x between.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise ConfigError(f"camera '{text}': expected WIDTHxHEIGHT in pixels, e.g. 1920x1080")
+    return int(match[2]), int(match[1])
 
 
 def _thresholds(path: Path, old: Thresholds | None) -> Thresholds:

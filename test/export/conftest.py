@@ -81,7 +81,7 @@ def exported(tmp_path_factory, weights) -> Path:
         code = main([
             "export", "--weights", str(weights), "--model", "small", "--size", "72x104", "--frames", str(inputs),
             "--thresholds", str(inputs / "thresholds.json"), "--metrics", str(inputs / "metrics.json"),
-            "--license", "for tests", "--out", str(out),
+            "--license", "for tests", "--out", str(out), "--camera", "130x60", "--camera-encoding", "bgr8",
         ])  # fmt: skip
     assert code == 0
     return out

@@ -1,0 +1,241 @@
+"""One graph from a camera's own image to the open-set mask at its size, for programs without m2a's Python.
+
+Around a bundle's graph it has what else the CPU does: the letterbox and the colours before, upsampling and threshold
+(Eq. 16) behind, all as operators that an accelerator runs too. The network sees an image within one grey level of the
+CPU's letterbox, and one more for each time that this halves the image; from equal tensors the mask is equal but for
+pixels whose score lies within 1e-5 of the threshold.
+
+Run by ONNX Runtime on a CPU only; not verified on hardware, and not used by m2a's own runtimes, which keep the work on
+the CPU that costs less there than the way to a GPU and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from m2a_core.bundle.decision import Decision
+from m2a_core.bundle.loading import ModelBundle
+from m2a_core.bundle.manifest import Manifest
+from m2a_core.contract.io_spec import INPUT
+from m2a_core.errors import ExportError
+from m2a_core.openset.decision import SUPPRESSED
+from m2a_core.perception import Perception
+from m2a_core.preprocess import PADDING_COLOR, Geometry, Letterbox
+from m2a_core.resize import resized
+from m2a_core.runtime.onnx_runtime import OnnxRuntime
+from m2a_core.types import Frame, Output
+
+CAMERA_IMAGE, THRESHOLD, OPEN_SET, SCORE = "camera_image", "threshold", "open_set", "score"
+ENCODINGS = ("rgb8", "bgr8")
+MIN_EQUAL = 0.98
+"""Share of a frame's pixels that must be as the CPU has them."""
+
+
+def camera_graph(
+    network: onnx.ModelProto, manifest: Manifest, size: tuple[int, int], encoding: str = ENCODINGS[0]
+) -> onnx.ModelProto:
+    """Put a bundle's graph between a letterbox and the open-set mask.
+
+    Args:
+        network: the bundle's graph.
+        manifest: of the bundle.
+        size: H0, W0 of the camera's images.
+        encoding: of the camera's images, ``rgb8`` or ``bgr8``.
+
+    Returns:
+        A graph for one image. Input ``camera_image``, uint8 [1, H0, W0, 3]; ``threshold``, float32, has the manifest's
+        as its default. Outputs of the bundle's graph, and ``score``, float32 [1, H0, W0], and ``open_set``, uint8
+        [1, H0, W0].
+
+    Raises:
+        ExportError: the graph does other things with its image than to transpose and cast it.
+    """
+    geometry = Letterbox(manifest.input_size).geometry(*size)
+    graph = onnx.ModelProto()
+    graph.CopyFrom(network)
+    before, behind = _Section("letterbox"), _Section("open_set")
+    image = _letterbox(before, geometry, manifest.input_size, encoding == "bgr8")
+    _feed(graph.graph, image)
+    _open_set(behind, geometry, manifest)
+    nodes = [*before.nodes, *graph.graph.node, *behind.nodes]
+    del graph.graph.node[:], graph.graph.input[:]
+    graph.graph.node.extend(nodes)
+    graph.graph.initializer.extend([*before.constants, *behind.constants])
+    graph.graph.initializer.append(
+        numpy_helper.from_array(np.array(manifest.thresholds.anomaly, np.float32), THRESHOLD)
+    )
+    full = [1, *size]
+    graph.graph.input.extend([
+        helper.make_tensor_value_info(CAMERA_IMAGE, TensorProto.UINT8, [*full, 3]),
+        helper.make_tensor_value_info(THRESHOLD, TensorProto.FLOAT, []),
+    ])  # fmt: skip
+    graph.graph.output.extend([
+        helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, full),
+        helper.make_tensor_value_info(OPEN_SET, TensorProto.UINT8, full),
+    ])  # fmt: skip
+    graph.metadata_props.add(key="m2a.camera", value=f"{size[1]}x{size[0]} {encoding}")
+    onnx.checker.check_model(graph)
+    return graph
+
+
+def write_camera_graph(
+    bundle: ModelBundle, size: tuple[int, int], encoding: str, frames: Sequence[np.ndarray]
+) -> tuple[Path, float]:
+    """Write the graph beside the bundle's, once it gives what the CPU gives.
+
+    Args:
+        bundle: the bundle.
+        size: H0, W0 of the camera's images.
+        encoding: of the camera's images.
+        frames: uint8 [H, W, 3] RGB each, to compare on.
+
+    Returns:
+        The file, and the share of pixels with the same class or unknown.
+
+    Raises:
+        ExportError: the graph cannot be made or written, or too few pixels are the same.
+    """
+    model = camera_graph(onnx.load(bundle.onnx_path), bundle.manifest, size, encoding)
+    content = model.SerializeToString(deterministic=True)
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    perception = Perception(bundle.manifest, OnnxRuntime(bundle), horizon=False)
+    equal = []
+    for frame in frames:
+        image = resized(frame, size) if frame.shape[:2] != size else frame
+        want = perception.infer(Frame(image), frozenset({Output.OPEN_SET})).open_set
+        sent = image[None] if encoding == ENCODINGS[0] else np.ascontiguousarray(image[None, ..., ::-1])
+        equal.append(float((session.run([OPEN_SET], {CAMERA_IMAGE: sent})[0][0] == want).mean()))
+    perception.close()
+    path = bundle.onnx_path.with_suffix(f".{size[1]}x{size[0]}.onnx")
+    if min(equal) < MIN_EQUAL:
+        raise ExportError(
+            f"{path.name}: {min(equal):.2%} of a frame's pixels are as the CPU has them, expected {MIN_EQUAL:.0%}; the "
+            "network's answers hang on single grey levels of its image"
+        )
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot write the camera's graph ({error})") from error
+    return path, min(equal)
+
+
+class _Section:
+    """Nodes and constants that are put before or behind the network, under names of their own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def constant(self, value: Any, dtype: Any) -> str:
+        name = f"{self._name}.constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        name = f"{self._name}.{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output or name], name=name, **attributes))
+        return output or name
+
+
+def _letterbox(section: _Section, geometry: Geometry, input_size: tuple[int, int], is_bgr: bool) -> str:
+    """The image as ``Letterbox.apply`` makes it, float32 [1, H, W, 3] in whole numbers."""
+    (height, width), (h, w) = geometry.original, geometry.valid
+    average = h < height
+    image = section.node("Cast", [CAMERA_IMAGE], to=TensorProto.FLOAT)
+    image = section.node("Reshape", [image, section.constant((height, 3 * width), np.int64)])
+    image = section.node("MatMul", [section.constant(resampling(height, h, average), np.float32), image])
+    image = section.node("Reshape", [image, section.constant((h, width, 3), np.int64)])
+    image = section.node("MatMul", [section.constant(resampling(width, w, average), np.float32), image])
+    image = section.node("Round", [image])
+    if is_bgr:
+        image = section.node("Gather", [image, section.constant((2, 1, 0), np.int64)], axis=2)
+    padding = (0, 0, 0, input_size[0] - h, input_size[1] - w, 0)
+    if any(padding):
+        # A constant pad has one value for all channels.
+        color = section.constant(PADDING_COLOR, np.float32)
+        image = section.node("Sub", [image, color])
+        image = section.node("Pad", [image, section.constant(padding, np.int64)])
+        image = section.node("Add", [image, color])
+    return section.node("Reshape", [image, section.constant((1, *input_size, 3), np.int64)])
+
+
+def _feed(graph: onnx.GraphProto, image: str) -> None:
+    """Let the network take its image in single precision: TensorRT has 8-bit tensors at its borders only."""
+    carriers, seen = {INPUT.name}, 0
+    for node in graph.node:
+        if not carriers & set(node.input):
+            continue
+        if node.op_type not in ("Transpose", "Cast"):
+            raise ExportError(f"the graph's input '{INPUT.name}' goes into {node.op_type}; export it anew")
+        seen += 1
+        if node.op_type == "Transpose":
+            carriers.add(node.output[0])
+        node.input[:] = [image if name == INPUT.name else name for name in node.input]
+    if not seen:
+        raise ExportError(f"the graph has no input '{INPUT.name}'; export it anew with `m2a export`")
+    kept = [info for info in graph.value_info if info.name not in carriers]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+
+
+def _open_set(section: _Section, geometry: Geometry, manifest: Manifest) -> None:
+    """``score`` and ``open_set`` at the camera's size, as ``OpenSetHead.compute`` makes them."""
+    (height, width), (h, w) = geometry.original, geometry.valid
+    score = "anomaly"
+    if manifest.decision is Decision.BACKGROUND:
+        score = _background_score(section)
+    ends = [section.constant(part, np.int64) for part in ((0, 0), (h, w), (1, 2))]
+    score = section.node("Slice", [score, *ends])
+    score = section.node("Unsqueeze", [score, section.constant((1,), np.int64)])
+    score = section.node(
+        "Resize", [score, "", "", section.constant((1, 1, height, width), np.int64)], mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )  # fmt: skip
+    score = section.node("Squeeze", [score, section.constant((1,), np.int64)], SCORE)
+    ids = section.node("Cast", ["semantic"], to=TensorProto.INT32)
+    for axis, (size, valid) in enumerate(((height, h), (width, w)), start=1):
+        centres = (2 * np.arange(size) + 1) * valid // (2 * size)
+        ids = section.node("Gather", [ids, section.constant(centres, np.int64)], axis=axis)
+    unknown = section.node("GreaterOrEqual", [score, THRESHOLD])
+    ids = section.node("Where", [unknown, section.constant(manifest.labels.unknown_id, np.int32), ids])
+    section.node("Cast", [ids], OPEN_SET, to=TensorProto.UINT8)
+
+
+def _background_score(section: _Section) -> str:
+    """D of ``m2a_core.openset.decision``."""
+    refined = section.node("Abs", ["refined"])
+    refined = section.node("Add", [refined, refined])
+    removed = section.node("Less", [refined, section.node("Abs", ["anomaly"])])
+    halves = [section.constant(value, np.float32) for value in (SUPPRESSED, 1)]
+    return section.node("Mul", [section.node("Where", [removed, *halves]), "background"])
+
+
+def resampling(source: int, target: int, average: bool) -> np.ndarray:
+    """The matrix by which OpenCV resamples a line of pixels.
+
+    Args:
+        source: pixels that there are.
+        target: pixels to make.
+        average: by area (INTER_AREA); else by linear interpolation (INTER_LINEAR).
+
+    Returns:
+        float64 [target, source]; rows add up to 1.
+    """
+    scale = source / target
+    pixels = np.arange(source)
+    if average:
+        starts = scale * np.arange(target)[:, None]
+        covered = np.minimum(starts + scale, pixels + 1) - np.maximum(starts, pixels)
+        weights: np.ndarray = np.maximum(covered, 0) / scale
+    else:
+        centres = np.clip((np.arange(target) + 0.5) * scale - 0.5, 0, source - 1)[:, None]
+        weights = np.maximum(1 - np.abs(centres - pixels), 0)
+    return weights
