@@ -1,7 +1,8 @@
 """Clusters of records that look alike, the ones worth a look first.
 
-HDBSCAN (Campello, Moulavi, Sander, PAKDD 2013) as scikit-learn has it, on the ``AXES`` principal axes of unit vectors,
-where Euclidean distance follows the cosine: densities in hundreds of dimensions tell little. Up to ``MAX_FITTED``
+HDBSCAN (Campello, Moulavi, Sander, PAKDD 2013) as scikit-learn has it, on the first principal axes of unit vectors,
+where Euclidean distance follows the cosine: densities in hundreds of dimensions tell little, and few objects fill few
+dimensions. Up to ``MAX_FITTED``
 records are fitted; of more, those of the lowest ids, which are hashes and so a random choice that is the same every
 time; the others join the cluster of their nearest fitted neighbours.
 """
@@ -20,7 +21,7 @@ MIN_CLUSTER = 4
 """Objects that make a cluster."""
 
 MAX_FITTED = 20_000
-AXES = 16
+FEWEST_AXES, MOST_AXES = 4, 16
 MIN_PROBABILITY = 0.1
 """A record that belongs less to its cluster is in none: HDBSCAN leaves what lies alone in the nearest."""
 
@@ -87,7 +88,7 @@ def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
     from sklearn.cluster import HDBSCAN
 
     mean = vectors.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], np.float32)
-    axes = np.linalg.svd((vectors - mean).astype(np.float64), full_matrices=False)[2][:AXES]
+    axes = np.linalg.svd((vectors - mean).astype(np.float64), full_matrices=False)[2][: _axes(len(vectors))]
     none = Fitted(vectors, np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors)), mean, axes)
     along = none.project(vectors)
     # Too few to tell a cluster from all there is.
@@ -102,6 +103,10 @@ def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
         clusters=np.where(sure, clusters, NO_CLUSTER),
         probabilities=np.where(sure, model.probabilities_, 0.0),
     )
+
+
+def _axes(objects: int) -> int:
+    return int(np.clip(round(0.5 * objects**0.5), FEWEST_AXES, MOST_AXES))
 
 
 class Neighbours:

@@ -19,6 +19,9 @@ from m2a_core.harvest.feature_graph import feature_session
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, Letterbox
 from m2a_core.runtime.onnx_runtime import ort_errors
 
+MASK_WEIGHT = 0.5
+"""Of the mask features beside a map of the backbone."""
+
 NETWORK, EXTERNAL = "features of model", "encoder"
 
 _DEFAULT_SIDE = 224
@@ -60,6 +63,7 @@ class NetworkEncoder:
             height, width = (max(1, round(side / stride)) for side in geometry.valid)
             weights = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
             means.append(unit(_mean(values[:, :height, :width], weights[: values.shape[1], : values.shape[2]])))
+        means[0] *= MASK_WEIGHT
         return unit(np.concatenate(means))
 
 

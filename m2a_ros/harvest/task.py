@@ -16,7 +16,7 @@ from m2a_ros.harvest.results import ReplayedBag
 from m2a_ros.harvest.scan import scan_bag
 
 BAGS = "bags"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
