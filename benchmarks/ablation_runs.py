@@ -96,8 +96,10 @@ class Settings:
         data["void"] = spec.void
         data["outliers"] = data.get("outliers", {}) | {"subset": spec.subset, "limit": spec.limit}
         data["blend"] = data.get("blend", {}) | {
-            "modes": list(spec.modes), "on_road": spec.on_road, "metres": list(spec.metres)
-        }  # fmt: skip
+            "modes": list(spec.modes),
+            "on_road": spec.on_road,
+            "metres": list(spec.metres),
+        }
         if self.crop is not None:
             data["augment"]["crop"] = list(self.crop)
         return from_dict(TrainConfig, base | {"attention": spec.attention, "seed": seed + 1})

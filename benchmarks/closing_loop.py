@@ -44,8 +44,10 @@ def drives(data: Path, out: Path) -> None:
     val = sorted((data / "camvid" / "images" / "val").glob("*.jpg"))
     test = sorted((data / "camvid" / "images" / "test").glob("*.jpg"))
     backpacks = sorted((data / "outliers_coco" / "train").glob("coco_*.png"))
-    kind = {row.split(",")[0]: row.split(",")[1] for row in
-            (data / "outliers_coco" / "train.csv").read_text(encoding="utf-8").splitlines()[1:]}  # fmt: skip
+    kind = {
+        row.split(",")[0]: row.split(",")[1]
+        for row in (data / "outliers_coco" / "train.csv").read_text(encoding="utf-8").splitlines()[1:]
+    }
     backpacks = [path for path in backpacks if kind[path.name] == "coco_backpack"]
     seen = backpacks[:3]
     write_drive(out / "drive_a", val[: len(val) // 2 : 3], seen, 3, 1)

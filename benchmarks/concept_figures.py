@@ -100,8 +100,10 @@ def _keep(maps: dict[str, np.ndarray], term: str):  # type: ignore[no-untyped-de
     def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
         assert isinstance(module, Attention)
         query, key, _, attend = inputs
-        q, k = (p(x).unflatten(-1, (module.heads, -1)).transpose(1, 2)
-                for p, x in ((module.q_proj, query), (module.k_proj, key)))  # fmt: skip
+        q, k = (
+            p(x).unflatten(-1, (module.heads, -1)).transpose(1, 2)
+            for p, x in ((module.q_proj, query), (module.k_proj, key))
+        )
         logits = (q @ k.transpose(-1, -2)) / q.shape[-1] ** 0.5
         maps[term] = logits.masked_fill(~attend[:, None], -torch.inf).softmax(-1).mean(1)[0].detach().numpy()
 

@@ -72,8 +72,10 @@ def main() -> None:
             scores[name].append(np.load(args.work / f"{name}.npy"))
     for side in sides.values():
         side.close()
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, {args.threads} threads, {size[0]}x{size[1]}, {len(frames)} "
-          f"frames, load average {os.getloadavg()[0]:.1f}; median seconds, ratio to {names[0]}")  # fmt: skip
+    print(
+        f"{platform.machine()}, {os.cpu_count()} CPUs, {args.threads} threads, {size[0]}x{size[1]}, {len(frames)} "
+        f"frames, load average {os.getloadavg()[0]:.1f}; median seconds, ratio to {names[0]}"
+    )
     print(
         f"{'side':14s}" + "".join(f"{stage:>18s}" for stage in STAGES) + f"{'peak GiB':>10s}{'largest difference':>20s}"
     )

@@ -65,8 +65,10 @@ def main() -> None:
             start = time.perf_counter()
             run()
             times[name].append(1e3 * (time.perf_counter() - start))
-    print(f"{args.threads} threads, ONNX Runtime {onnxruntime.__version__}, load average {os.getloadavg()[0]:.1f}, "
-          f"largest difference {error:.1e}")  # fmt: skip
+    print(
+        f"{args.threads} threads, ONNX Runtime {onnxruntime.__version__}, load average {os.getloadavg()[0]:.1f}, "
+        f"largest difference {error:.1e}"
+    )
     for name, taken in times.items():
         print(f"{name:12s} min {min(taken):7.2f} median {statistics.median(taken):7.2f} ms")
     print(f"GridSample / host build: {min(times['GridSample']) / min(times['host build']):.2f} of the minima")

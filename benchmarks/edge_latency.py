@@ -43,8 +43,10 @@ def main() -> None:
             result = perception.infer(Frame(image, stamp_ns=10**9 + number * 10**8), wanted, last)
             last = last if result.horizon is None else result.horizon.far_end
             stages[name].append(result.timings_ms)
-    print(f"{platform.machine()}, {args.threads} threads, ONNX Runtime {onnxruntime.__version__}, "
-          f"load average {os.getloadavg()[0]:.1f}, image {image.shape[1]}x{image.shape[0]}")  # fmt: skip
+    print(
+        f"{platform.machine()}, {args.threads} threads, ONNX Runtime {onnxruntime.__version__}, "
+        f"load average {os.getloadavg()[0]:.1f}, image {image.shape[1]}x{image.shape[0]}"
+    )
     print(f"{'':9s} {'stage':12s} {'min':>8s} {'median':>8s} {'p95':>8s}  ms")
     medians = {}
     for name, timings in stages.items():

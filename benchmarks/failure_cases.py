@@ -49,8 +49,10 @@ def main() -> None:
         if len(rows) == args.rows or any(abs(number - other) < FRAMES_APART for other in shown):
             continue
         shown.append(number)
-        panels = [draw_overlay(image, result, perception.labels),
-                  draw_overlay(image, OpenSetResult(anomaly=result.anomaly), perception.labels)]  # fmt: skip
+        panels = [
+            draw_overlay(image, result, perception.labels),
+            draw_overlay(image, OpenSetResult(anomaly=result.anomaly), perception.labels),
+        ]
         outlines, _ = cv2.findContours((truth == 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         for panel in panels:
             cv2.drawContours(panel, outlines, -1, TRUTH, 2)

@@ -105,8 +105,9 @@ def _stand(scene: Scene, kinds: dict[str, list[Path]], rng: np.random.Generator,
 
 def _look(scene: Scene) -> Look:
     image = scene.images[0]
-    return Look(0.85, float(image[image.shape[0] // 2 :].mean()), 1.0, max(0.5, image.shape[1] / 1600), 1.5, 0.55,
-                (0.5, 0.3))  # fmt: skip
+    return Look(
+        0.85, float(image[image.shape[0] // 2 :].mean()), 1.0, max(0.5, image.shape[1] / 1600), 1.5, 0.55, (0.5, 0.3)
+    )
 
 
 def _header(stamp_ns: int) -> object:

@@ -23,8 +23,10 @@ from m2a_core.trt.plugin_build import ensure_plugin
 from m2a_core.trt.source import PRECISIONS, for_parser, read_source
 
 _BYTES = {"Half": 2, "BFloat16": 2, "Float": 4, "Int32": 4, "Int64": 8, "Bool": 1, "UInt8": 1, "Int8": 1}
-_LINE = re.compile(r"Name: (?P<name>[^,]+), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], Constants: \[.*?"
-                   r"\], Outputs: \[(?P<outputs>.*?)\], TacticName")  # fmt: skip
+_LINE = re.compile(
+    r"Name: (?P<name>[^,]+), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], Constants: \[.*?"
+    r"\], Outputs: \[(?P<outputs>.*?)\], TacticName"
+)
 _TENSOR = re.compile(r"Name: ([^,]+), Dimensions: \[([\d,]*)\].*?Datatype: (\w+)")
 
 

@@ -48,9 +48,7 @@ def projector_of(clip: Clip) -> GroundProjector:
     camera = clip.camera
     matrix = [camera.focal, 0.0, camera.center[0], 0.0, camera.focal, camera.center[1], 0.0, 0.0, 1.0]
     info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob", k=matrix)
-    return GroundProjector(
-        Intrinsics.from_camera_info(info), Mounting(height=camera.above_road, pitch=camera.pitch)
-    )  # fmt: skip
+    return GroundProjector(Intrinsics.from_camera_info(info), Mounting(height=camera.above_road, pitch=camera.pitch))
 
 
 def iou(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:

@@ -19,9 +19,7 @@ import numpy as np
 from m2a_core.reporting.charts import Axis, Series, line_chart, standalone
 
 LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic", "excess")
-METRICS = {
-    "miou": "mIoU", "anomaly_auprc": "AuPRC", "anomaly_fpr95": "FPR95", "msp_auprc": "MSP AuPRC",
-}  # fmt: skip
+METRICS = {"miou": "mIoU", "anomaly_auprc": "AuPRC", "anomaly_fpr95": "FPR95", "msp_auprc": "MSP AuPRC"}
 
 
 def read_records(path: Path) -> dict[str, dict[int, dict[str, Any]]]:

@@ -73,8 +73,10 @@ def main() -> None:
     first = next(iter(took.values()))
     for name, times in took.items():
         ratio = statistics.median(a / b for a, b in zip(first, times, strict=True))
-        print(f"{name} of onnxruntime {versions[name]}: median {1e3 * statistics.median(times):.1f} ms, best "
-              f"{1e3 * min(times):.1f} ms, {ratio:.2f} times as fast as the first")  # fmt: skip
+        print(
+            f"{name} of onnxruntime {versions[name]}: median {1e3 * statistics.median(times):.1f} ms, best "
+            f"{1e3 * min(times):.1f} ms, {ratio:.2f} times as fast as the first"
+        )
 
 
 def answer(side: subprocess.Popen[str]) -> str:

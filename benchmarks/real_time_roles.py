@@ -66,10 +66,12 @@ class UsualNode(Node):
         super().__init__("m2a")
         self._perception = Perception(load_bundle(MODEL).manifest, stand_in(settings))
         self._outputs = {
-            camera: {name: self.create_publisher(topic_of(camera, name)[1], topic_of(camera, name)[0], 1)
-                     for name in settings["outputs"]}
+            camera: {
+                name: self.create_publisher(topic_of(camera, name)[1], topic_of(camera, name)[0], 1)
+                for name in settings["outputs"]
+            }
             for camera in settings["cameras"]
-        }  # fmt: skip
+        }
         for camera in settings["cameras"]:
             callback = partial(self._answer, camera)
             self.create_subscription(Image, f"/m2a/input/{camera}/image", callback, _BEST_EFFORT)

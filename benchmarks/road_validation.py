@@ -95,12 +95,16 @@ def figures_of(kept: SetFigures) -> dict[str, Any]:
     found["known_pixels"] = int(known.sum())
     for rate in (0.01, 0.001):
         threshold = made.threshold(rate)
-        sizes = {f"{a}..{b}": [hit_rate(kept.objects, threshold, a, b), sum(a <= o.area < b for o in kept.objects)]
-                 for a, b in itertools.pairwise(SIZES)}  # fmt: skip
+        sizes = {
+            f"{a}..{b}": [hit_rate(kept.objects, threshold, a, b), sum(a <= o.area < b for o in kept.objects)]
+            for a, b in itertools.pairwise(SIZES)
+        }
         found[f"fpr {rate}"] = {
-            "threshold": threshold, "hits": hit_rate(kept.objects, threshold), "by size": sizes,
+            "threshold": threshold,
+            "hits": hit_rate(kept.objects, threshold),
+            "by size": sizes,
             "small": hit_rate(kept.objects, threshold, 100, 1000),
-        }  # fmt: skip
+        }
     return found
 
 
@@ -149,8 +153,10 @@ def show(name: str, figures: dict[str, Any]) -> None:
         (ap, *ap_ends), (fpr, *fpr_ends) = found["auprc"], found["fpr95"]
         ends = [f"{100 * low:.0f}..{100 * high:.0f}" for low, high in (ap_ends, fpr_ends)]
         hits = " / ".join(f"{100 * found[f'fpr {rate}']['small']:.0f}" for rate in (0.01, 0.001))
-        print(f"  {score:12s} AuPRC {100 * ap:5.1f} ({ends[0]})  FPR95 {100 * fpr:5.1f} ({ends[1]})  "
-              f"objects of 100-1000 px hit at 1 / 0.1 %: {hits} %")  # fmt: skip
+        print(
+            f"  {score:12s} AuPRC {100 * ap:5.1f} ({ends[0]})  FPR95 {100 * fpr:5.1f} ({ends[1]})  "
+            f"objects of 100-1000 px hit at 1 / 0.1 %: {hits} %"
+        )
 
 
 if __name__ == "__main__":

@@ -53,8 +53,9 @@ def constant_result(height: int, width: int) -> OpenSetResult:
     names = CAMVID11.names
     open_set = np.select(
         [rows < skyline, rows < 0.45, rows < edge - 0.1, rows < edge],
-        [names.index(name) for name in ("sky", "building", "tree", "pavement")], names.index("road"),
-    ).astype(np.uint8)  # fmt: skip
+        [names.index(name) for name in ("sky", "building", "tree", "pavement")],
+        names.index("road"),
+    ).astype(np.uint8)
     anomaly = 0.05 + 0.3 * np.exp(-200 * (rows - edge) ** 2)
     ids = np.zeros((height, width), np.uint16)
     instances = []

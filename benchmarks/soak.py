@@ -46,9 +46,7 @@ PHASE_S = 30.0
 MAX_MIB_PER_HOUR, MAX_FILES_PER_HOUR, MAX_THREADS_PER_HOUR = 8.0, 2.0, 2.0
 _REMEMBERED = 400
 _READY_S = 60.0
-COLUMNS = (
-    "seconds", "rss_mib", "files", "threads", "sent", "answered", "dropped", "wrong_stamps", "p50_ms", "p99_ms",
-)  # fmt: skip
+COLUMNS = ("seconds", "rss_mib", "files", "threads", "sent", "answered", "dropped", "wrong_stamps", "p50_ms", "p99_ms")
 
 
 class Drive:

@@ -80,8 +80,10 @@ def main() -> None:
                 side()
                 if turn >= WARM_UP:
                     took[name].append(1e3 * (time.perf_counter() - start))
-    print(f"{platform.machine()}, {args.threads} threads, PyTorch {torch.__version__}, ONNX Runtime "
-          f"{onnxruntime.__version__}, {width}x{height}, {args.frames} frames")  # fmt: skip
+    print(
+        f"{platform.machine()}, {args.threads} threads, PyTorch {torch.__version__}, ONNX Runtime "
+        f"{onnxruntime.__version__}, {width}x{height}, {args.frames} frames"
+    )
     for name, times in took.items():
         ratio = median(took["eager"]) / median(times)
         print(f"{name:12s} min {min(times):7.1f} median {median(times):7.1f} ms   {ratio:.2f} x eager")

@@ -22,9 +22,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "JPEG2000")
 
 _ORIENTATION = 0x0112
 # What Pillow's plugins let through of damaged files.
-_MALFORMED = (
-    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error
-)  # fmt: skip
+_MALFORMED = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error)
 
 # Our own limit comes first; Pillow's warning would only repeat it. Its error, at 179 million pixels, is translated.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)

@@ -91,9 +91,11 @@ def edge_trainer(out: Path, device: Device, precision: str, batch: int, crop: tu
         "loss": {"num_points": 1024},
     }  # fmt: skip
     changes = {
-        "model": "m2a-edge", "precision": precision, "stages": [stage],
+        "model": "m2a-edge",
+        "precision": precision,
+        "stages": [stage],
         "data": {"max_segments": 12, "held_apart": 0.25, "augment": {"crop": list(crop)}},
-    }  # fmt: skip
+    }
     config = train_config(**changes)
     network = MODELS["m2a-edge"]
     known = frames(4)

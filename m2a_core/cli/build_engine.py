@@ -31,15 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("onnx", type=Path, metavar="ONNX", help="graph of `m2a export` or `m2a quantize`")
     parser.add_argument(
-        "--frames", nargs="+", metavar="IMAGE",
+        "--frames",
+        nargs="+",
+        metavar="IMAGE",
         help=f"real images for the parity gate: files, directories or patterns; {_FRAMES} of them are used (default: "
         "the demo's; better are some of the vehicle's own camera)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--precision", choices=("fp32", "fp16", "int8"), default="fp16",
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp16",
         help="fp16 keeps norms, softmax and the open-set maps in single precision; int8 needs a graph of "
         "`m2a quantize` (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--size", metavar="HxW", help="size the graph must have been exported for")
     parser.add_argument(
         "--batch", default="1", metavar="N,...", help="batch sizes to tune for, e.g. 1,2,4 (default: %(default)s)"
@@ -50,14 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--capability", metavar="SM", help="GPU to build for, e.g. sm89; default: the GPU here")
     parser.add_argument("--device", type=int, default=0, metavar="N", help="index of the GPU (default: %(default)s)")
     parser.add_argument(
-        "--plugin", type=Path, metavar="SO",
+        "--plugin",
+        type=Path,
+        metavar="SO",
         help="plugin library to build with (default: built once and kept); engines run with one that was built here",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", type=Path, metavar="PATH", help="the engine; default: beside ONNX")
     parser.add_argument(
-        "--workspace", type=int, metavar="MIB",
+        "--workspace",
+        type=int,
+        metavar="MIB",
         help="memory of the GPU that a layer may use beside its tensors, in MiB (default: a quarter of the GPU's)",
-    )  # fmt: skip
+    )
     parser.add_argument("--rebuild", action="store_true", help="replace an engine that is another than asked for")
 
 

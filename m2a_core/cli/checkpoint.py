@@ -71,6 +71,8 @@ def load_perception(args: argparse.Namespace) -> CheckpointPerception:
     decision = Decision(args.decision or Decision.ANOMALY)
     perception = CheckpointPerception(TorchNetwork(model, args.threads), size, args.flip, refine, decision)
     flip = "on" if args.flip else "off"
-    print(f"{args.checkpoint}: {origin} weights, size {args.size or 'native'}, flip {flip}, refine {refine}, "
-          f"decision {decision.value}")  # fmt: skip
+    print(
+        f"{args.checkpoint}: {origin} weights, size {args.size or 'native'}, flip {flip}, refine {refine}, "
+        f"decision {decision.value}"
+    )
     return perception

@@ -69,10 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument("--val", type=float, default=0.2, metavar="SHARE", help="of the frames (default: %(default)s)")
     split.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="of the frames (default: none)")
     split.add_argument(
-        "--sequence", default="", metavar="REGEX",
+        "--sequence",
+        default="",
+        metavar="REGEX",
         help="what of a frame's name is its sequence: the first group (default: its folder, else the name without the "
         "number at its end)",
-    )  # fmt: skip
+    )
     split.add_argument("--seed", type=int, default=1, metavar="N", help="another one draws other sequences")
 
 

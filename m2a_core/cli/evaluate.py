@@ -52,9 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--pred", type=Path, metavar="DIR", help="score maps")
     source.add_argument("--gt", type=Path, metavar="DIR", help="ground truth")
     source.add_argument(
-        "--key", default="anomaly", metavar="NAME",
+        "--key",
+        default="anomaly",
+        metavar="NAME",
         help="array of the .npz files (default: %(default)s; `m2a predict` writes anomaly and refined)",
-    )  # fmt: skip
+    )
     source.add_argument("--images", type=Path, metavar="DIR", help="camera images, only for the report's pictures")
     model = parser.add_argument_group("a model on a benchmark")
     model.add_argument("--dataset", metavar="NAME", help="a benchmark; names and layouts: docs/datasets.md")
@@ -73,28 +75,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "msp, max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
     )  # fmt: skip
     model.add_argument(
-        "--region", choices=("scene", "road"), default="scene",
+        "--region",
+        choices=("scene", "road"),
+        default="scene",
         help="where unknown objects count: road takes refined_road for refined, the score lowered away from the "
         "model's own road surface, for obstacles on it (default: %(default)s)",
-    )  # fmt: skip
+    )
     model.add_argument(
-        "--horizon", choices=("on", "off"), default="on",
+        "--horizon",
+        choices=("on", "off"),
+        default="on",
         help="refined, anomaly and background with the second look at the road's far end, or of one look as all other "
         "scores are (default: %(default)s)",
-    )  # fmt: skip
+    )
     model.add_argument(
-        "--submission", type=Path, metavar="DIR",
+        "--submission",
+        type=Path,
+        metavar="DIR",
         help="only write the SMIYC submission files (HDF5, float16) of all of the benchmark's images into DIR",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--track", choices=("anomaly", "obstacle"),
+        "--track",
+        choices=("anomaly", "obstacle"),
         help="score as this SMIYC track: its component sizes, pixel figures of its code (default: the data set's own "
         "sizes, else anomaly's, and exact pixel figures)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--threshold", type=float, metavar="T",
+        "--threshold",
+        type=float,
+        metavar="T",
         help="components are pixels with score > T (default: best F1 on the SMIYC code's PR curve)",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="where to write the figures")
     parser.add_argument(
         "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="threads (default: %(default)s)"
@@ -136,9 +147,7 @@ def _run_folder(args: argparse.Namespace) -> int:
     out, work = _output(args)
     pairs, missing = pair_folders(args.pred, args.gt, args.key)
     track, by_benchmark = Track(args.track or "anomaly"), args.track is not None
-    evaluation = evaluate_pairs(
-        pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark
-    )  # fmt: skip
+    evaluation = evaluate_pairs(pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark)
     undefined = unmeasured.of_anomalies(evaluation, args.threshold is not None)
     figures = {**evaluation.to_json(), "undefined": undefined, "pred": str(args.pred), "gt": str(args.gt)}
     _write_json(out, figures)

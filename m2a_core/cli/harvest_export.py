@@ -26,13 +26,16 @@ EXTRA = "harvest"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("harvest", type=Path, metavar="DIR", help="folder that m2a harvest wrote")
-    parser.add_argument("--choices", type=Path, metavar="FILE", help="as the gallery saves it (default: choices.json "
-                        "in DIR)")  # fmt: skip
     parser.add_argument(
-        "--blur", default="", metavar="WHAT,...",
+        "--choices", type=Path, metavar="FILE", help="as the gallery saves it (default: choices.json in DIR)"
+    )
+    parser.add_argument(
+        "--blur",
+        default="",
+        metavar="WHAT,...",
         help="mask in OUT/classes: people, plates (whole vehicles), or classes of the model; pictures there are then "
         "crops. Cut-outs, which training uses, stay as they are",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="where to write")
 
 

@@ -77,9 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image file, directory or glob pattern; video file, camera index or stream URL",
     )
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH",
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME_OR_PATH",
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
-    )  # fmt: skip
+    )
     trust.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument(
@@ -88,10 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
     parser.add_argument(
-        "--horizon", choices=("on", "off"), default="on",
+        "--horizon",
+        choices=("on", "off"),
+        default="on",
         help="look a second time at a window at the far end of the road, where images hold more detail than the "
         "network's input; bundles only (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     predict_video.add_arguments(parser)
@@ -101,22 +105,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "open-set outputs use 0.5 as threshold.",
     )
     checkpoint.add_argument(
-        "--checkpoint", type=Path, metavar="FILE",
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
         help="official, Mask2Former or Hugging Face checkpoint, or weights of `m2a train` or `m2a convert`",
-    )  # fmt: skip
+    )
     checkpoint.add_argument(
-        "--size", metavar="SIZE",
+        "--size",
+        metavar="SIZE",
         help="native: as it is (default); official: shorter side 1024, longer at most 2048; HxW: fitted into H x W",
-    )  # fmt: skip
+    )
     checkpoint.add_argument("--flip", action="store_true", help="average with the left-right flipped image's scores")
     checkpoint.add_argument(
-        "--refine", choices=("paper", "official", "off"),
+        "--refine",
+        choices=("paper", "official", "off"),
         help="variant of Eq. 15 (default: official for the authors' Cityscapes weights, else paper)",
-    )  # fmt: skip
+    )
     checkpoint.add_argument(
-        "--decision", choices=[decision.value for decision in Decision],
+        "--decision",
+        choices=[decision.value for decision in Decision],
         help="the score that decides what is unknown (default: anomaly, the authors')",
-    )  # fmt: skip
+    )
     checkpoint.add_argument(
         "--attention", choices=("global_masked", "masked", "cross"), help="of the network (default: the model's own)"
     )

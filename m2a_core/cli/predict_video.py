@@ -35,9 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     video = parser.add_argument_group("videos, cameras and streams")
     video.add_argument("--frames", type=int, metavar="N", help="stop after N frames (default: all, or until Ctrl-C)")
     video.add_argument(
-        "--calibration", type=Path, metavar="FILE",
+        "--calibration",
+        type=Path,
+        metavar="FILE",
         help="YAML of ROS's camera_calibration: unknown objects get a place in metres",
-    )  # fmt: skip
+    )
     video.add_argument(
         "--mounting",
         metavar="height=M[,pitch=RAD]",

@@ -46,8 +46,10 @@ def drum() -> np.ndarray:
 def sack() -> np.ndarray:
     """A lumpy pale sack."""
     image = _empty()
-    outline = np.array([[14, 159], [4, 110], [24, 60], [58, 30], [70, 8], [92, 10], [104, 32], [140, 66], [156, 116],
-                        [146, 159]], np.int32)  # fmt: skip
+    outline = np.array(
+        [[14, 159], [4, 110], [24, 60], [58, 30], [70, 8], [92, 10], [104, 32], [140, 66], [156, 116], [146, 159]],
+        np.int32,
+    )
     cv2.fillPoly(image, [outline], (186, 172, 140, 255), cv2.LINE_AA)
     rng = np.random.default_rng(3)
     folds = cv2.GaussianBlur(rng.normal(0, 60, (_SIZE, _SIZE)).astype(np.float32), (0, 0), 7) * 4

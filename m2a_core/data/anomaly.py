@@ -44,9 +44,11 @@ _PLAIN = {0: 0, 1: 1}
 # (split "LostAndFound-testNoKnown", 1043 frames).
 _LAF_INVALID = (17, 37, 55, 72, 91, 110, 129, 153, 174, 197, 218, 353, 490, 618, 686, 792, 793)
 _LAF_KNOWN = (
-    "15_Rechbergstr_Deckenpfronn", "01_Hanns_Klemm_Str_45_000006", "01_Hanns_Klemm_Str_45_000007",
+    "15_Rechbergstr_Deckenpfronn",
+    "01_Hanns_Klemm_Str_45_000006",
+    "01_Hanns_Klemm_Str_45_000007",
     "10_Schlossberg_9_000004",
-)  # fmt: skip
+)
 _LAF_TEST_FRAMES = 1203
 
 

@@ -70,10 +70,12 @@ def cityscapes(root: Path, split: str = "val") -> Dataset:
     folder = require(root / "leftImg8bit" / split, CITYSCAPES, "Cityscapes")
     suffix = "_leftImg8bit"
     samples = paired(
-        "Cityscapes", CITYSCAPES, pictures(folder, f"*/*{suffix}.*"),
+        "Cityscapes",
+        CITYSCAPES,
+        pictures(folder, f"*/*{suffix}.*"),
         lambda p: root / "gtFine" / split / p.parent.name / f"{p.stem.removesuffix(suffix)}_gtFine_labelIds.png",
         lambda p: p.stem.removesuffix(suffix),
-    )  # fmt: skip
+    )
     classes = dict(zip(CITYSCAPES_IDS, CITYSCAPES19.names, strict=True))
     return Dataset("cityscapes", samples, classes=classes, void=CITYSCAPES_VALUES - classes.keys())
 

@@ -58,14 +58,17 @@ def field(entry: Any, key: str, where: str) -> Any:
 
 def files_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
     """Image id, as text (some tools write numbers, others strings) -> file name."""
-    return {str(field(i, "id", f"{path}: images")): str(field(i, "file_name", f"{path}: images"))
-            for i in content["images"]}  # fmt: skip
+    return {
+        str(field(i, "id", f"{path}: images")): str(field(i, "file_name", f"{path}: images")) for i in content["images"]
+    }
 
 
 def names_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
     """Category id, as text -> name."""
-    return {str(field(c, "id", f"{path}: categories")): str(field(c, "name", f"{path}: categories"))
-            for c in content["categories"]}  # fmt: skip
+    return {
+        str(field(c, "id", f"{path}: categories")): str(field(c, "name", f"{path}: categories"))
+        for c in content["categories"]
+    }
 
 
 def looked_up(table: Mapping[str, str], key: object, what: str) -> str:

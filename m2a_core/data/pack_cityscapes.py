@@ -54,8 +54,10 @@ def pack(root: Path, out: Path, size: tuple[int, int], stride: int, held: tuple[
     for city, frames in ProgressBar(sorted(by_city.items()), desc="cities"):
         split = "val" if city in held else "train"
         for name, image, ids in frames[::stride]:
-            _write(out / "images" / split / f"{name}.jpg", cv2.resize(
-                read_image(image)[..., ::-1], size[::-1], interpolation=cv2.INTER_AREA))  # fmt: skip
+            _write(
+                out / "images" / split / f"{name}.jpg",
+                cv2.resize(read_image(image)[..., ::-1], size[::-1], interpolation=cv2.INTER_AREA),
+            )
             _write(out / "ids" / split / f"{name}.png", nearest(packed_ids(read_stored_values(ids)), size))
             rows.append({"split": split, "city": city, "name": name})
     with (out / "frames.csv").open("w", newline="", encoding="utf-8") as file:

@@ -158,9 +158,10 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
     failed = {}
     has_truth = {s.name for s in dataset.samples if dataset.anomaly is not None and s.labels is not None}
     todo = [
-        s for s in dataset.samples
+        s
+        for s in dataset.samples
         if not outputs.prediction(s).exists() or (s.name in has_truth and not outputs.truth(s).exists())
-    ]  # fmt: skip
+    ]
     panoptic = dataset.panoptic is not None
     with ProgressBar(
         total=len(dataset.samples), initial=len(dataset.samples) - len(todo), desc="model", unit="frame",

@@ -48,7 +48,8 @@ def write_report(
         OSError: it cannot be written.
     """
     text = render(
-        "m2a_core.evaluation", "evaluation.html",
+        "m2a_core.evaluation",
+        "evaluation.html",
         title=title,
         conditions=_conditions(figures),
         cards=_cards(figures),
@@ -61,7 +62,7 @@ def write_report(
         class_legend=class_pictures.legend if class_pictures else [],
         **_frames(evaluation, pictures),
         papers=paper_tables(figures),
-    )  # fmt: skip
+    )
     write_text(path, text)
 
 
@@ -132,19 +133,17 @@ def _frames(evaluation: Evaluation | None, pictures: Pictures) -> dict[str, Any]
     )
     return {
         "missed": [
-            (r.name, f"AuPRC {percent(r.auprc, 2)}, {count(r.n_anomaly, 'anomalous pixel')}",
-             pictures(r.name, reading)) for r in missed[:_WORST]
+            (r.name, f"AuPRC {percent(r.auprc, 2)}, {count(r.n_anomaly, 'anomalous pixel')}", pictures(r.name, reading))
+            for r in missed[:_WORST]
         ],
-        "alarms": [
-            (r.name, f"highest score {r.top_known:.4g}", pictures(r.name, reading)) for r in alarms[:_WORST]
-        ],
+        "alarms": [(r.name, f"highest score {r.top_known:.4g}", pictures(r.name, reading)) for r in alarms[:_WORST]],
         "frames": [
             (r.name, percent(r.auprc, 2), f"{r.n_anomaly:,}", f"{r.n_known:,}", number(r.top_known, 4))
             for r in (*missed, *alarms)
         ],
         "scale": scale,
         "anomaly_legend": _legend(reading),
-    }  # fmt: skip
+    }
 
 
 def _reading(evaluation: Evaluation) -> Reading:

@@ -76,8 +76,10 @@ def build_onnx(network: ExportedNetwork, metadata: dict[str, str], options: Expo
             graph.metadata_props.add(key=key, value=value)
         onnx.checker.check_model(graph, full_check=True)
     except (
-        torch.onnx.errors.OnnxExporterError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError
-    ) as error:  # fmt: skip
+        torch.onnx.errors.OnnxExporterError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
         # The exporter wraps the reason in advice on how to file a bug; the reason itself is its cause.
         raise ExportError(
             f"'{network.model.config.name}': cannot be exported to ONNX opset {OPSET}: {error.__cause__ or error}"

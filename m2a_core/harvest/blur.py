@@ -72,8 +72,9 @@ def blur(image: np.ndarray, classes: np.ndarray, hidden: frozenset[int]) -> np.n
         x, y, w, h = boxes[number, :4]
         part = (slice(y, y + h), slice(x, x + w))
         cells = (min(w, _CELLS), min(h, _CELLS))
-        coarse = cv2.resize(cv2.resize(image[part], cells, interpolation=cv2.INTER_AREA), (w, h),
-                            interpolation=cv2.INTER_NEAREST)  # fmt: skip
+        coarse = cv2.resize(
+            cv2.resize(image[part], cells, interpolation=cv2.INTER_AREA), (w, h), interpolation=cv2.INTER_NEAREST
+        )
         inside = components[part] == number
         masked[part][inside] = coarse[inside]
     return masked

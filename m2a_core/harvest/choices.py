@@ -112,6 +112,8 @@ def _choice(value: Any, source: str, kinds: tuple[str, ...]) -> Choice:
     if value["kind"] == SKIP:
         return Choice("", SKIP)
     if not valid_name(value["name"]):
-        raise DataError(f"{source}: name {quoted(str(value['name']))}: expected 1 to {MAX_NAME} letters, digits, "
-                        "spaces, _ and -, beginning with a letter or digit")  # fmt: skip
+        raise DataError(
+            f"{source}: name {quoted(str(value['name']))}: expected 1 to {MAX_NAME} letters, digits, "
+            "spaces, _ and -, beginning with a letter or digit"
+        )
     return Choice(value["name"], value["kind"])

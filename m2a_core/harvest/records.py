@@ -228,8 +228,10 @@ def _require_columns(schema: pa.Schema, names: Sequence[str], path: Path) -> Non
         if name not in schema.names or not _alike(schema.field(name).type, SCHEMA.field(name).type)
     ]
     if wrong:
-        raise DataError(f"{path}: no records of a harvest: column {', '.join(wrong)} is missing or of another type; "
-                        "harvest again with this version of m2a")  # fmt: skip
+        raise DataError(
+            f"{path}: no records of a harvest: column {', '.join(wrong)} is missing or of another type; "
+            "harvest again with this version of m2a"
+        )
 
 
 def _alike(have: pa.DataType, want: pa.DataType) -> bool:

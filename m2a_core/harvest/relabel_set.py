@@ -92,12 +92,14 @@ class RelabelSet:
 
     def _annotate(self, image_id: int, mask: np.ndarray, name: str, record: ObjectRecord) -> None:
         category = self._names.setdefault(name, len(self._names) + 1)
-        self._annotations.append({
-            "id": len(self._annotations) + 1,
-            **object_annotation(mask, image_id, category),
-            # CVAT and FiftyOne keep attributes: the person who corrects the mask sees where it is from.
-            "attributes": {"record": record.id, "bag": record.bag, "score": round(record.score_mean, 4)},
-        })  # fmt: skip
+        self._annotations.append(
+            {
+                "id": len(self._annotations) + 1,
+                **object_annotation(mask, image_id, category),
+                # CVAT and FiftyOne keep attributes: the person who corrects the mask sees where it is from.
+                "attributes": {"record": record.id, "bag": record.bag, "score": round(record.score_mean, 4)},
+            }
+        )
 
     def finish(self) -> None:
         """Write the annotations, where there is an image.

@@ -46,9 +46,7 @@ class CocoResults:
         with replaced(png) as temporary:
             Image.fromarray(segment_colors(panoptic)).save(temporary)
         self._images.append(image_record(image_id, path.name, (panoptic.shape[0], panoptic.shape[1])))
-        self._panoptic.append({
-            "image_id": image_id, "file_name": png.name, "segments_info": segments_info(panoptic)
-        })  # fmt: skip
+        self._panoptic.append({"image_id": image_id, "file_name": png.name, "segments_info": segments_info(panoptic)})
         self._objects += object_results(result, self.labels, image_id)
 
     def finish(self) -> None:

@@ -27,8 +27,10 @@ from m2a_core.runtime.onnx_runtime import CPU, OnnxRuntime, Providers
 
 CUDA, TENSORRT, OPENVINO = "onnxruntime_cuda", "onnxruntime_tensorrt", "onnxruntime_openvino"
 PROVIDER_NAMES = {
-    CUDA: "CUDAExecutionProvider", TENSORRT: "TensorrtExecutionProvider", OPENVINO: "OpenVINOExecutionProvider",
-}  # fmt: skip
+    CUDA: "CUDAExecutionProvider",
+    TENSORRT: "TensorrtExecutionProvider",
+    OPENVINO: "OpenVINOExecutionProvider",
+}
 _PACKAGES = {CUDA: "onnxruntime-gpu", TENSORRT: "onnxruntime-gpu", OPENVINO: "onnxruntime-openvino"}
 _CACHE = Path.home() / ".cache" / "m2a" / "onnxruntime"
 _COMPARED = 2

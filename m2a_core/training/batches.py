@@ -98,9 +98,8 @@ class Batches:
             if rng.random() < stage.outlier_prob:
                 mix.add_unknown(image, label, outlier, int(rng.integers(1, 4)), rng)
             image, label, outlier, instances = augment(
-                image, label, outlier, stage.augment or self.data.augment, rng, instances, self.labels.road,
-                wanted,
-            )  # fmt: skip
+                image, label, outlier, stage.augment or self.data.augment, rng, instances, self.labels.road, wanted
+            )
             images.append(image)
             label, outlier, *more = _pad(label, outlier, *([] if instances is None else [instances]))
             targets.append(

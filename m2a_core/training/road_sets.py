@@ -53,10 +53,12 @@ def streethazards_sources(root: Path, split: str) -> list[FrameSource]:
     images = require(base / "images" / split, STREETHAZARDS_LAYOUT, "StreetHazards")
     labels = base / "annotations" / split
     samples = paired(
-        "StreetHazards", STREETHAZARDS_LAYOUT, pictures(images, "**/*"),
+        "StreetHazards",
+        STREETHAZARDS_LAYOUT,
+        pictures(images, "**/*"),
         lambda p: labels / p.relative_to(images).with_suffix(".png"),
         lambda p: "_".join(p.relative_to(images).with_suffix("").parts),
-    )  # fmt: skip
+    )
     ids = {name: i for i, name in enumerate(STREETHAZARDS12.names)}
     known = {v: ids[name] for v, name in _STREETHAZARDS.items() if name in ids}
     values = LabelValues(known, frozenset(range(14)) - known.keys())

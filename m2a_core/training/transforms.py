@@ -140,8 +140,10 @@ def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator, r
         foot = np.array([width * rng.uniform(-0.3, 1.3), height])
         far, near = np.sort(rng.uniform(0.1, 1.1, 2))
         half = width * rng.uniform(0.004, 0.02)
-        corners = [vanishing + t * (foot + (side, 0.0) - vanishing) for t, side in
-                   ((far, -half), (far, half), (near, half), (near, -half))]  # fmt: skip
+        corners = [
+            vanishing + t * (foot + (side, 0.0) - vanishing)
+            for t, side in ((far, -half), (far, half), (near, half), (near, -half))
+        ]
         cv2.fillPoly(cover, [np.rint(corners).astype(np.int32)], 255)
     color = np.array([rng.uniform(190, 255), rng.uniform(150, 235), rng.uniform(20, 120)])
     if rng.random() < 0.4:

@@ -224,5 +224,7 @@ def check_fits(manifest: EngineManifest, path: Path, plugin: Path, version: str,
         here = gpu_text(gpu.name, gpu.memory >> 20)
         differences.append(f"its kernels were chosen on {gpu_text(key.gpu, key.gpu_memory)}, the GPU here is {here}")
     if differences:
-        raise ModelError(f"{path}: this engine cannot run here: {'; '.join(differences)}. Build it on this machine "
-                          "with `m2a build-engine --rebuild`")  # fmt: skip
+        raise ModelError(
+            f"{path}: this engine cannot run here: {'; '.join(differences)}. Build it on this machine "
+            "with `m2a build-engine --rebuild`"
+        )

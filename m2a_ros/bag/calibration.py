@@ -81,8 +81,9 @@ def read_mounting(bag: Bag, frame_id: str) -> Mounting | None:
     for _, _, data in bag.messages([c for c in bag.connections if c.topic == _TF_STATIC and c.msgtype == TF]):
         for transform in decode(data, TF).transforms:
             parents[transform.child_frame_id.lstrip("/")] = (
-                transform.header.frame_id.lstrip("/"), _matrix(transform.transform),
-            )  # fmt: skip
+                transform.header.frame_id.lstrip("/"),
+                _matrix(transform.transform),
+            )
     frame, pose = frame_id.lstrip("/"), np.eye(4)
     for _ in range(len(parents) + 1):
         if frame in BASE_FRAMES:

@@ -225,8 +225,10 @@ def _write(
     if restamped:
         notes.append(f"{restamped} stamps were zero; the composed images have the time of recording")
     if images > len(stamps):
-        notes.append(f"{images - len(stamps)} stamps are there more than once: the folder of truth holds the last mask "
-                     "of each, the topics all")  # fmt: skip
+        notes.append(
+            f"{images - len(stamps)} stamps are there more than once: the folder of truth holds the last mask "
+            "of each, the topics all"
+        )
     return images, skipped, notes
 
 

@@ -93,8 +93,9 @@ def in_words(found: Mapping[str, Any]) -> str:
         lines.append(f"    {camera['calibration'] or 'no camera_info'}; mounting {camera['mounting'] or 'unknown'}")
     if not found["cameras"]:
         lines.append("  nothing")
-    lines += [f"  {topic} ({kind}): the map, and the place of composed objects" for topic, kind in
-              found["positions"].items()]  # fmt: skip
+    lines += [
+        f"  {topic} ({kind}): the map, and the place of composed objects" for topic, kind in found["positions"].items()
+    ]
     lines += [f"  {topic}: ground truth, for --gt-topic or --gt-instances-topic" for topic in found["truth"]]
     lines.append(
         "good for: " + ", ".join(f"{use} {'yes' if can else 'NO'}" for use, can in found["usable_for"].items())

@@ -58,14 +58,17 @@ def _named(text: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ConfigError(f"{text}: bags behind URLs need a client that is not installed ({error}); "
-                          f"for S3 {install_command('cloud')}") from error  # fmt: skip
+        raise ConfigError(
+            f"{text}: bags behind URLs need a client that is not installed ({error}); for S3 {install_command('cloud')}"
+        ) from error
     except ValueError as error:
         raise ConfigError(f"{text}: no URL of a store that can be read ({error})") from error
     except Exception as error:
         # Each store has errors of its own: no credentials, no such bucket, no answer.
-        raise DataError(f"{text}: the store cannot be read ({type(error).__name__}: {error}); check the address and "
-                        "the credentials (for S3 those of the AWS command line)") from error  # fmt: skip
+        raise DataError(
+            f"{text}: the store cannot be read ({type(error).__name__}: {error}); check the address and "
+            "the credentials (for S3 those of the AWS command line)"
+        ) from error
 
 
 def _locate(text: str) -> list[Path]:

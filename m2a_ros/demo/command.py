@@ -36,9 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("m2a_demo_out"), metavar="DIR", help="where to write (default: %(default)s)"
     )
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH",
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME_OR_PATH",
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--duration", type=float, default=15.0, metavar="SECONDS", help="how long to play (default: %(default)g)"
     )

@@ -43,22 +43,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="folder of a replay; or a bag: path, URL, pattern")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument(
-        "--model", metavar="NAME_OR_PATH",
+        "--model",
+        metavar="NAME_OR_PATH",
         help=f"the model that bags are replayed with (default: {DEFAULT_MODEL}), or where that of a replay is now",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--encoder", type=Path, metavar="FILE.onnx",
+        "--encoder",
+        type=Path,
+        metavar="FILE.onnx",
         help="embed pictures with this image encoder: float32 [1, 3, H, W], normalised as for ImageNet, to a vector",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--min-cluster", type=int, default=_MIN_CLUSTER, metavar="N",
         help="objects that make a cluster (default: %(default)d)",
     )  # fmt: skip
     parser.add_argument(
-        "--blur", default="", metavar="WHAT,...",
+        "--blur",
+        default="",
+        metavar="WHAT,...",
         help="mask in the gallery: people, plates (whole vehicles), or classes of the model; pictures in DIR/crops, "
         "which training uses, stay as they are",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--keep-frames",
         action="store_true",
@@ -66,9 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
     executor = parser.add_argument(
-        "--executor", choices=EXECUTORS, default=EXECUTORS[0],
+        "--executor",
+        choices=EXECUTORS,
+        default=EXECUTORS[0],
         help="what works on several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
-    )  # fmt: skip
+    )
     add_old_option(parser, "--engine", executor)
     parser.add_argument(
         "--workers",

@@ -54,8 +54,10 @@ def scan_bag(replayed: ReplayedBag, records: BagRecords, keep_frames: bool, prog
         DataError: a bag is damaged, has changed since, or is gone.
     """
     if not replayed.path.exists():
-        raise DataError(f"bag {replayed.path}: is gone, and the pictures of its objects are in it; bring it back, or "
-                        f"replay it from where it is now ({replayed.results} has its results)")  # fmt: skip
+        raise DataError(
+            f"bag {replayed.path}: is gone, and the pictures of its objects are in it; bring it back, or "
+            f"replay it from where it is now ({replayed.results} has its results)"
+        )
     if quick_fingerprint(replayed.path) != replayed.fingerprint:
         raise DataError(
             f"bag {replayed.path}: has changed since it was replayed into {replayed.results}; replay it again"

@@ -46,9 +46,10 @@ def image_to_array(msg: Any) -> np.ndarray:
         )
     if layout.semiplanar and (height % 2 or width % 2):
         raise ImageError(
-            "size_mismatch", f"image is {width}x{height}, but '{msg.encoding}' has chroma for every second pixel only; "
+            "size_mismatch",
+            f"image is {width}x{height}, but '{msg.encoding}' has chroma for every second pixel only; "
             "its width and height must be even",
-        )  # fmt: skip
+        )
     rows_sent = height + height // 2 if layout.semiplanar else height
     if size != rows_sent * step:
         raise ImageError(

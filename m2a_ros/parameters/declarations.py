@@ -222,11 +222,10 @@ def mounting_parameters(camera: str) -> tuple[ParameterSpec, ...]:
     defaults = Mounting()
     return tuple(
         ParameterSpec(
-            f"mounting.{camera}.{name}", getattr(defaults, name),
-            f"Camera '{camera}': {meaning}.", limits, live=True,
+            f"mounting.{camera}.{name}", getattr(defaults, name), f"Camera '{camera}': {meaning}.", limits, live=True
         )
         for name, (meaning, limits) in MOUNTING_MEANINGS.items()
-    )  # fmt: skip
+    )
 
 
 def all_parameters(cameras: Iterable[str]) -> tuple[ParameterSpec, ...]:

@@ -66,8 +66,10 @@ def cameras_from_arguments(cameras: str, image: str, camera_info: str, depth: st
                 f"cameras {list(names)} cannot share the topic '{topic}': write {PLACEHOLDER} where the name belongs, "
                 "or give a cameras_file"
             )
-    return [CameraTopics(name, *(topic.replace(PLACEHOLDER, name) for topic in (image, camera_info, depth)))
-            for name in names]  # fmt: skip
+    return [
+        CameraTopics(name, *(topic.replace(PLACEHOLDER, name) for topic in (image, camera_info, depth)))
+        for name in names
+    ]
 
 
 def cameras_of_parameters(path: str | Path, values: Mapping[str, Any]) -> list[str]:

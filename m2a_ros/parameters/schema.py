@@ -23,8 +23,10 @@ def parameter_schema() -> dict[str, Any]:
     for group in ("camera", "mounting"):
         one = node["properties"][group]["properties"][_ANY_CAMERA]
         node["properties"][group] = {
-            "type": "object", "patternProperties": {_token(): one}, "additionalProperties": False,
-        }  # fmt: skip
+            "type": "object",
+            "patternProperties": {_token(): one},
+            "additionalProperties": False,
+        }
     node["properties"] |= {
         "use_sim_time": {"type": "boolean", "default": False, "description": "Take the time from /clock."},
         "qos_overrides": {"type": "object", "description": "Quality of service by topic; see docs/node.md."},

@@ -64,14 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "named after the topic)",
     )  # fmt: skip
     parser.add_argument(
-        "--params-file", type=Path, metavar="FILE",
+        "--params-file",
+        type=Path,
+        metavar="FILE",
         help="the node's parameter file: crop, rectify, thresholds, tracking, mounting and cameras hold in every mode, "
         "and the bag's camera_info is used",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--model", metavar="NAME_OR_PATH",
+        "--model",
+        metavar="NAME_OR_PATH",
         help=f"name of a bundle, its directory or its .onnx file (default: the parameter file's, else {DEFAULT_MODEL})",
-    )  # fmt: skip
+    )
     parser.add_argument("--backend", choices=BACKENDS, help=f"default: the parameter file's, else {BACKENDS[0]}")
     parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS",
@@ -89,14 +92,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
     executor = parser.add_argument(
-        "--executor", choices=EXECUTORS, default=EXECUTORS[0],
+        "--executor",
+        choices=EXECUTORS,
+        default=EXECUTORS[0],
         help="offline: what evaluates several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
-    )  # fmt: skip
+    )
     add_old_option(parser, "--engine", executor)
     parser.add_argument(
-        "--workers", type=int, metavar="N",
+        "--workers",
+        type=int,
+        metavar="N",
         help="offline: bags at a time (default: 1, in this process; with Ray the cluster's CPUs)",
-    )  # fmt: skip
+    )
     options.add_arguments(parser)
 
 
@@ -141,8 +148,10 @@ def _settings(args: argparse.Namespace) -> ModeSettings:
         if not value > 0:
             raise ConfigError(f"{name} {value:g}: expected a number above 0")
     if args.mode == "peak" and (args.gt or args.gt_topic):
-        raise ConfigError("--mode peak stamps images anew and keeps no maps: there is nothing to compare ground truth "
-                          "with; leave out --gt, or replay in another mode too")  # fmt: skip
+        raise ConfigError(
+            "--mode peak stamps images anew and keeps no maps: there is nothing to compare ground truth "
+            "with; leave out --gt, or replay in another mode too"
+        )
     if args.trial_frames < _MIN_TRIAL:
         # With fewer, one lost image would be more than the loss that is looked for.
         raise ConfigError(f"--trial-frames {args.trial_frames}: expected at least {_MIN_TRIAL}")
@@ -153,7 +162,9 @@ def _workers(args: argparse.Namespace) -> int | None:
     if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers {args.workers}: expected at least 1")
     if args.mode != MODES[0] and (args.executor != EXECUTORS[0] or (args.workers or 1) > 1):
-        raise ConfigError(f"--mode {args.mode} evaluates one bag after another: nodes beside each other would disturb "
-                          "what is measured; leave out --executor and --workers")  # fmt: skip
+        raise ConfigError(
+            f"--mode {args.mode} evaluates one bag after another: nodes beside each other would disturb "
+            "what is measured; leave out --executor and --workers"
+        )
     workers: int | None = args.workers
     return workers

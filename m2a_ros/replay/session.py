@@ -197,8 +197,9 @@ def _evaluate_all(
             if finished(task) is None:
                 left.append(task)
     if request.executor == "local" and (request.workers or 1) == 1:
-        with ProgressBar(total=_images(tasks, choices), initial=_images(tasks, choices) - _images(left, choices),
-                         unit="frame") as progress:  # fmt: skip
+        with ProgressBar(
+            total=_images(tasks, choices), initial=_images(tasks, choices) - _images(left, choices), unit="frame"
+        ) as progress:
             for task in left:
                 with failures.of(task.path):
                     evaluate(task, progress.update)

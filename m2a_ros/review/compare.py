@@ -239,8 +239,10 @@ def _largest(a: Replayed, b: Replayed, keys: Sequence[Key], count: int = 5) -> d
         }
         for d, k in changes
     ]
-    return {"worse": [r for r in rows[:count] if r["change"] < 0],
-            "better": [r for r in rows[: -count - 1 : -1] if r["change"] > 0]}  # fmt: skip
+    return {
+        "worse": [r for r in rows[:count] if r["change"] < 0],
+        "better": [r for r in rows[: -count - 1 : -1] if r["change"] > 0],
+    }
 
 
 def _binning(a: Replayed, b: Replayed, sums: Sequence[_Sums], frames: Mapping[str, int]) -> float | None:

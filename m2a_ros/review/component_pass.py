@@ -88,7 +88,9 @@ def progress_of(out: Path, source: Source, what: str) -> Iterator[FrameResult]:
     names = [topic.camera for topic in source.cameras]
     return iter(
         ProgressBar(
-            frame_results(out / source.name / OUTPUT_BAG, names), desc=f"{what} {source.name}", unit="frame",
+            frame_results(out / source.name / OUTPUT_BAG, names),
+            desc=f"{what} {source.name}",
+            unit="frame",
             total=sum(topic.count for topic in source.cameras),
         )
-    )  # fmt: skip
+    )

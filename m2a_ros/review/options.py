@@ -30,18 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--segment-topic", metavar="TOPIC", help="std_msgs/String topic whose messages begin the segments instead"
     )
     group.add_argument(
-        "--track", choices=("anomaly", "obstacle"), default="anomaly",
+        "--track",
+        choices=("anomaly", "obstacle"),
+        default="anomaly",
         help="component sizes of which SMIYC track (default: %(default)s)",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--mounting", action="append", default=[], metavar="[CAMERA:]height=M[,pitch=RAD]",
         help="where the camera sits, for distances; also x, y, roll, yaw (default: /tf_static of the bag)",
     )  # fmt: skip
     group.add_argument(
-        "--scores", default="", metavar="NAME,...",
+        "--scores",
+        default="",
+        metavar="NAME,...",
         help="compare anomaly scores on the frames with ground truth: all, or some of refined, anomaly, msp, "
         "max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier",
-    )  # fmt: skip
+    )
 
 
 def request_of(args: argparse.Namespace) -> ReviewRequest:

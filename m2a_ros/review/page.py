@@ -64,10 +64,12 @@ def render_replay(summary: Mapping[str, Any], found: Found) -> str:
     title = f"Replay of {next(iter(names.values()))}" if len(names) == 1 else f"Replay of {len(names)} bags"
     pictures = {shot.moment.name: shot for shot in found.shots}
     described = [(f"event_{n}", event_title(n, e, found.times[e.bag])) for n, e in enumerate(found.events, start=1)]
-    titles = dict(described) | {name: _when(shot, names, found.times) for name, shot in pictures.items()
-                                if name.startswith("worst")}  # fmt: skip
+    titles = dict(described) | {
+        name: _when(shot, names, found.times) for name, shot in pictures.items() if name.startswith("worst")
+    }
     return render(
-        "m2a_ros.review", "replay.html",
+        "m2a_ros.review",
+        "replay.html",
         title=title,
         # Mode peak sends images to see whether answers come, and keeps none of them.
         keeps_answers=summary["mode"] != "peak",
@@ -91,7 +93,7 @@ def render_replay(summary: Mapping[str, Any], found: Found) -> str:
         problems=_problems(found.problems),
         provenance=_provenance(summary, names),
         **truth_context(truth, names),
-    )  # fmt: skip
+    )
 
 
 def bag_names(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -215,8 +217,9 @@ def _measured(summary: Mapping[str, Any], names: Mapping[str, str]) -> dict[str,
     if mode not in MODE_REPORTS:
         return None
     lines = [f"{names[bag['name']]}: {line}" for bag in summary["bags"] for line in MODE_REPORTS[mode](bag[mode])]
-    trials = [(names[bag["name"]], bag["peak"]["max_loss"], _trials(bag["peak"])) for bag in summary["bags"]
-              if mode == "peak"]  # fmt: skip
+    trials = [
+        (names[bag["name"]], bag["peak"]["max_loss"], _trials(bag["peak"])) for bag in summary["bags"] if mode == "peak"
+    ]
     return {"lines": lines, "trials": trials}
 
 

@@ -63,9 +63,7 @@ def compare_scores(
     return {name: plain(values) for name, values in figures.items()}
 
 
-def _add(
-    metrics: dict[str, PixelMetrics], bag: str, frame: Frame, truth: GroundTruth, perception: Perception
-) -> int:  # fmt: skip
+def _add(metrics: dict[str, PixelMetrics], bag: str, frame: Frame, truth: GroundTruth, perception: Perception) -> int:
     """Score a frame, if it has ground truth; how many frames that were."""
     size = (frame.image.shape[0], frame.image.shape[1])
     try:

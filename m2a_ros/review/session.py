@@ -60,9 +60,11 @@ class Review:
         if self._truth is None:
             return None
         self._truth.open(self._sources)
-        origin = {"folder": str(self._request.truth)} if self._request.truth else {
-            "topics": list(self._request.truth_topics)
-        }  # fmt: skip
+        origin = (
+            {"folder": str(self._request.truth)}
+            if self._request.truth
+            else {"topics": list(self._request.truth_topics)}
+        )
         return {**origin, **evaluate_replay(out, self._sources, self._request, self._truth, threshold)}
 
     def compare_scores(self, out: Path, perception: Perception) -> dict[str, Any]:
@@ -144,10 +146,11 @@ def worst_moments(out: Path) -> list[Moment]:
     chosen: list[dict[str, Any]] = []
     for frame in ranked:
         near = [
-            other for other in chosen
+            other
+            for other in chosen
             if (other["bag"], other["camera"]) == (frame["bag"], frame["camera"])
             and abs(other["recorded_ns"] - frame["recorded_ns"]) < _APART_NS
-        ]  # fmt: skip
+        ]
         if not near and _badness(frame) > 0:
             chosen.append(frame)
         if len(chosen) == WORST:

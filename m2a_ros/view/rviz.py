@@ -70,10 +70,12 @@ def _images(node: str, camera: str) -> list[dict[str, Any]]:
 
 def _markers(node: str, camera: str) -> dict[str, Any]:
     return {
-        "Class": "rviz_default_plugins/MarkerArray", "Name": f"{camera}: unknown objects",
-        "Enabled": True, "Value": True,
+        "Class": "rviz_default_plugins/MarkerArray",
+        "Name": f"{camera}: unknown objects",
+        "Enabled": True,
+        "Value": True,
         "Topic": _topic(f"{node}/output/{camera}/unknown_markers", "Reliable", 5),
-    }  # fmt: skip
+    }
 
 
 def _topic(name: str, reliability: str, depth: int) -> dict[str, Any]:

@@ -21,8 +21,9 @@ def test_json_has_every_stage_and_percentiles_of_both_looks(tiny, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["image"] == "640x360"
     assert [(run["backend"], run["horizon_window"]) for run in told["runs"]] == [
-        ("onnxruntime", False), ("onnxruntime", True),
-    ]  # fmt: skip
+        ("onnxruntime", False),
+        ("onnxruntime", True),
+    ]
     for run in told["runs"]:
         assert {"preprocess", "network", "heads"} <= run["stages_ms"].keys()
         assert (

@@ -44,9 +44,10 @@ def test_backbone_multiply_adds_are_those_counted_by_hand(capsys):
 def test_parameters_are_those_of_the_official_file(capsys):
     shapes = official.official_shapes(official.Sizes())
     counted = {
-        name: torch.Size(shape).numel() for name, shape in shapes.items()
+        name: torch.Size(shape).numel()
+        for name, shape in shapes.items()
         if not name.endswith(UNTRAINED) and "fusion_layer" not in name and "criterion" not in name
-    }  # fmt: skip
+    }
     assert main(["info", "r50-cityscapes", "--size", "64x64", "--json"]) == 0
     cost = json.loads(capsys.readouterr().out)[0]
     assert cost["parameters"] == sum(counted.values())

@@ -62,8 +62,9 @@ def arrays_of(results: Path, stem: str) -> dict[str, np.ndarray]:
 def test_panoptic_json_and_pngs_keep_the_rules_of_panopticapi(results):
     content = json.loads((results / "panoptic.json").read_text())
     assert [(i["id"], i["file_name"], i["height"], i["width"]) for i in content["images"]] == [
-        (42, "000042.png", 96, 128), (7, "000007.png", 96, 128),
-    ]  # fmt: skip
+        (42, "000042.png", 96, 128),
+        (7, "000007.png", 96, 128),
+    ]
     categories = {c["id"]: c for c in content["categories"]}
     assert len(categories) == CAMVID11.num_classes + 1
     for annotation in content["annotations"]:
@@ -92,8 +93,10 @@ def test_objects_are_a_data_set_and_results_of_pycocotools(results):
         evaluation.summarize()
     assert evaluation.stats[0] == pytest.approx(1.0)
     assert sorted(truth.loadCats([a["category_id"]])[0]["name"] for a in truth.loadAnns(truth.getAnnIds([42]))) == [
-        "car", "unknown", "unknown",
-    ]  # fmt: skip
+        "car",
+        "unknown",
+        "unknown",
+    ]
     assert [truth.loadCats([a["category_id"]])[0]["name"] for a in truth.loadAnns(truth.getAnnIds([7]))] == ["car"]
     arrays = arrays_of(results, "000042")
     unknown = sum(truth.annToMask(a) for a in truth.loadAnns(truth.getAnnIds([42], catIds=[12])))

@@ -86,9 +86,10 @@ def _region(number: int, name: str, image: int) -> dict[str, Any]:
 def coco_content(names: list[str]) -> dict[str, Any]:
     images = [{"id": i, "file_name": n, "height": SIZE[0], "width": SIZE[1]} for i, n in enumerate(names)]
     return {
-        "images": images, "categories": [{"id": i, "name": n.title()} for n, i in IDS.items()],
+        "images": images,
+        "categories": [{"id": i, "name": n.title()} for n, i in IDS.items()],
         "annotations": [_region(k, n, image["id"]) for image in images for k, n in enumerate(BOXES)],
-    }  # fmt: skip
+    }
 
 
 def coco(root: Path) -> None:
@@ -155,11 +156,13 @@ def cvat(root: Path) -> None:
         for k, (name, (top, bottom, left, right)) in reversed(list(enumerate(BOXES.items()))):
             corners = f"{left},{top};{right},{top};{right},{bottom};{left},{bottom}"
             lines.append(
-                [f'<polygon label="{name}" points="{corners}" z_order="{k}"/>',
-                 f'<mask label="{name}" rle="0,{(bottom - top) * (right - left)}" left="{left}" top="{top}" '
-                 f'width="{right - left}" height="{bottom - top}" z_order="{k}"/>',
-                 f'<box label="{name}" xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}" z_order="{k}"/>'][k % 3]
-            )  # fmt: skip
+                [
+                    f'<polygon label="{name}" points="{corners}" z_order="{k}"/>',
+                    f'<mask label="{name}" rle="0,{(bottom - top) * (right - left)}" left="{left}" top="{top}" '
+                    f'width="{right - left}" height="{bottom - top}" z_order="{k}"/>',
+                    f'<box label="{name}" xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}" z_order="{k}"/>',
+                ][k % 3]
+            )
         lines += ['<polyline label="road" points="1,1;5,5"/>', "</image>"]
     text = f"<?xml version='1.0'?><annotations><version>1.1</version>{''.join(lines)}</annotations>"
     (root / "annotations.xml").write_text(text)

@@ -43,8 +43,9 @@ def test_packing_writes_what_the_reader_reads(tmp_path):
         write_cityscapes(tmp_path / "cs", city, number, ids)
     assert pack(tmp_path / "cs", tmp_path / "out", (8, 8), 2, ("ulm",)) == 3
     assert packed_frames(tmp_path / "out", "train") == [
-        ("aachen_000000_000019", "aachen"), ("aachen_000002_000019", "aachen")
-    ]  # fmt: skip
+        ("aachen_000000_000019", "aachen"),
+        ("aachen_000002_000019", "aachen"),
+    ]
     ((name, city),) = packed_frames(tmp_path / "out", "val")
     assert city == "ulm"
     classes, instances = read_ids(tmp_path / "out" / "ids" / "val" / f"{name}.png")

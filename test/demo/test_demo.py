@@ -139,8 +139,10 @@ def test_a_map_with_a_stamp_that_nobody_sent_fails_the_demo(
 def test_interrupting_the_demo_leaves_no_process_behind(model: Path, tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-m", "m2a_ros.main", "demo", "--model", str(model), "--out", str(tmp_path)],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 120
     while len(started := children_of(demo.pid)) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -71,7 +71,7 @@ def test_choices_of_another_harvest_are_refused_by_name(harvest, tmp_path):
         ({"clusters": {"0": {"name": "../../x", "kind": "class"}}}, "name '../../x'"),
         ({"clusters": {"0": {"name": 3, "kind": "class"}}}, "name '3'"),
     ],
-)  # fmt: skip
+)
 def test_malformed_choices_are_named(harvest, changes, said):
     with pytest.raises(DataError, match=said):
         read_choices(save(harvest, **changes), harvest)

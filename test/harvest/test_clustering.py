@@ -23,10 +23,12 @@ SECOND = 1_000_000_000
 def blobs(rng, counts, dimensions=8, spread=0.05):
     """Unit vectors around random directions, and the direction of each."""
     centres = rng.normal(size=(len(counts), dimensions))
-    vectors = np.concatenate([
-        centre / np.linalg.norm(centre) + spread * rng.normal(size=(count, dimensions))
-        for centre, count in zip(centres, counts, strict=True)
-    ])  # fmt: skip
+    vectors = np.concatenate(
+        [
+            centre / np.linalg.norm(centre) + spread * rng.normal(size=(count, dimensions))
+            for centre, count in zip(centres, counts, strict=True)
+        ]
+    )
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors.astype(np.float32), np.repeat(np.arange(len(counts)), counts)
 
@@ -71,8 +73,10 @@ def test_newcomers_join_the_cluster_they_lie_in_and_no_other():
 
 def test_rank_goes_by_how_often_how_near_and_how_sure():
     base = Worth(10, 0.5, 0.5, 20.0)
-    better = [dataclasses.replace(base, **change) for change in ({"objects": 11}, {"score": 0.6}, {"probability": 0.6},
-                                                                  {"distance": 10.0})]  # fmt: skip
+    better = [
+        dataclasses.replace(base, **change)
+        for change in ({"objects": 11}, {"score": 0.6}, {"probability": 0.6}, {"distance": 10.0})
+    ]
     assert all(one.rank > base.rank for one in better)
     assert ranked({7: base, 3: better[0], 5: base}) == {3: 0, 5: 1, 7: 2}
 

@@ -72,13 +72,15 @@ def test_graph_without_features_gives_appearance(tiny):
 def write_encoder(path, shape=(1, 3, 16, 16), kind=TensorProto.FLOAT):
     """Mean of each channel: [1, 3, 1, 1]."""
     graph = helper.make_graph(
-        [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
-         helper.make_node("ReduceMean", ["f", "axes"], ["y"], keepdims=1)],
+        [
+            helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["f", "axes"], ["y"], keepdims=1),
+        ],
         "encoder",
         [helper.make_tensor_value_info("x", kind, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.array([2, 3], np.int64), "axes")],
-    )  # fmt: skip
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
     return path
 

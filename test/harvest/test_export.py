@@ -100,9 +100,10 @@ def test_the_card_says_what_there_is_and_its_keys_are_those_of_the_configuration
     info = json.loads((tmp_path / "out" / "export.json").read_text())
     assert info["harvest"] == harvest.hash
     assert {n["name"]: (n["kind"], n["objects"], n["bags"]) for n in info["names"]} == {
-        "pallet": ("outlier", 2, ["drive_0", "drive_1"]), "road paint": ("false_alarm", 1, ["drive_0"]),
+        "pallet": ("outlier", 2, ["drive_0", "drive_1"]),
+        "road paint": ("false_alarm", 1, ["drive_0"]),
         "scooter": ("class", 3, ["drive_0"]),
-    }  # fmt: skip
+    }
 
 
 def test_an_earlier_export_is_replaced_and_other_folders_are_left_alone(harvest, tmp_path):

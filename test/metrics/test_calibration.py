@@ -51,9 +51,10 @@ def test_new_frames_raise_alarms_no_more_often_than_promised(kind: str) -> None:
     rng, rate, trials = np.random.default_rng(1), 0.1, 4000
     draws = rng.lognormal(size=(trials, 31)).astype(np.float32)
     draws = np.round(draws) if kind == "ties" else draws
-    alarms = [frame >= conformal_threshold(calibration, rate).threshold for calibration, frame in zip(
-        draws[:, :30], draws[:, 30], strict=True
-    )]  # fmt: skip
+    alarms = [
+        frame >= conformal_threshold(calibration, rate).threshold
+        for calibration, frame in zip(draws[:, :30], draws[:, 30], strict=True)
+    ]
     assert np.mean(alarms) <= rate + 3 * np.sqrt(rate * (1 - rate) / trials)
     if kind == "continuous":
         assert np.mean(alarms) >= 2 / 31 - 3 * np.sqrt(rate * (1 - rate) / trials)

@@ -180,9 +180,7 @@ def test_library_is_the_same_byte_by_byte_wherever_its_sources_lie(tensorrt_head
     for folder in (SOURCE, CSRC):
         shutil.copytree(folder, tmp_path / folder.relative_to(ROOT))
     copy, build = tmp_path / SOURCE.relative_to(ROOT), tmp_path / "build"
-    given = {
-        "TENSORRT_INCLUDE_DIR": tensorrt_headers, "CMAKE_CUDA_COMPILER": find_nvcc(), "M2A_CUDA_ARCHITECTURES": 89,
-    }  # fmt: skip
+    given = {"TENSORRT_INCLUDE_DIR": tensorrt_headers, "CMAKE_CUDA_COMPILER": find_nvcc(), "M2A_CUDA_ARCHITECTURES": 89}
     for command in (
         ["cmake", "-S", copy, "-B", build, *(f"-D{name}={value}" for name, value in given.items())],
         ["cmake", "--build", build],

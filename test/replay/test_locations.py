@@ -26,9 +26,11 @@ def bucket() -> Iterator[str]:
     host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "eu-central-1",
-        }.items():  # fmt: skip
+        }.items():
             patch.setenv(name, value)
         boto3.client("s3").create_bucket(
             Bucket="drives", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
@@ -91,9 +93,11 @@ def test_what_is_not_in_a_store_is_a_named_error(replay, bucket, capsys, name, w
 def test_store_that_does_not_answer_is_a_named_error(replay, monkeypatch, capsys):
     pytest.importorskip("s3fs")
     for variable, value in {
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_MAX_ATTEMPTS": "1",
-    }.items():  # fmt: skip
+    }.items():
         monkeypatch.setenv(variable, value)
     import s3fs
 

@@ -94,8 +94,9 @@ def test_output_bag_holds_the_nodes_messages_as_ros_itself_decodes_them(replay, 
             want = expected_arrays(result)[topic.rpartition("/")[2]]
             assert message.encoding == {"float32": "32FC1", "uint8": "mono8", "uint16": "16UC1"}[want.dtype.name]
             assert (message.header.frame_id, message.header.stamp.sec * 10**9 + message.header.stamp.nanosec) == (
-                FRAME_ID, recorded,
-            )  # fmt: skip
+                FRAME_ID,
+                recorded,
+            )
             assert np.array_equal(np.frombuffer(message.data, want.dtype).reshape(message.height, -1), want)
     assert len(overlays) == 5
     picture = cv2.imdecode(np.frombuffer(deserialize_message(overlays[0][1], CompressedImage).data, np.uint8), 1)

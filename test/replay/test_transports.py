@@ -208,8 +208,9 @@ def mixed(path: Path) -> Path:
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         kinds = {kind: writer.add_connection("/cam/image", kind, typestore=STORE) for kind in (IMAGE, COMPRESSED)}
         for i in range(5):
-            message = image("/cam/image", RGB, "rgb8", i) if i < 2 else packed("/cam/image", stream(RGB[..., ::-1]),
-                                                                               "png", i)  # fmt: skip
+            message = (
+                image("/cam/image", RGB, "rgb8", i) if i < 2 else packed("/cam/image", stream(RGB[..., ::-1]), "png", i)
+            )
             writer.write(kinds[message.msgtype], message.time, message.data)
     return path
 
@@ -242,8 +243,9 @@ def test_two_publishers_on_one_topic_are_said(replay, tmp_path, capsys) -> None:
     assert "images of 2 frames ('left_camera_optical.', 'rite_camera_optical.') are on" in capsys.readouterr().out
     done = replay(bag)
     assert done.summary["bags"][0]["cameras"]["cam_front"]["frame_ids"] == [
-        "left_camera_optical.", "rite_camera_optical.",
-    ]  # fmt: skip
+        "left_camera_optical.",
+        "rite_camera_optical.",
+    ]
     assert "images of several frames are on one topic" in capsys.readouterr().out
 
 

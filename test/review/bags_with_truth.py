@@ -54,12 +54,13 @@ def odometry(number: int, x: float) -> Sent:
         orientation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
     )
     message = types[kind](
-        header=message_header(START + number * STEP), child_frame_id="base_link",
+        header=message_header(START + number * STEP),
+        child_frame_id="base_link",
         pose=types["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=np.zeros(36)),
         twist=types["geometry_msgs/msg/TwistWithCovariance"](
             twist=types["geometry_msgs/msg/Twist"](linear=zero, angular=zero), covariance=np.zeros(36)
         ),
-    )  # fmt: skip
+    )
     return Sent("/odom", START + number * STEP, kind, bytes(STORE.serialize_cdr(message, kind)))
 
 

@@ -75,9 +75,10 @@ def test_scores_close_to_0_and_to_1_are_told_apart():
     assert len(np.flatnonzero(bin_scores(np.concatenate([known, anomaly])))) == 4
 
 
-@pytest.mark.parametrize(("shift", "verdict", "begin"), [
-    (0.1, "better", "Yes: B is better"), (-0.1, "worse", "No: B is worse"), (0.0, "unclear", "Cannot tell whether"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shift", "verdict", "begin"),
+    [(0.1, "better", "Yes: B is better"), (-0.1, "worse", "No: B is worse"), (0.0, "unclear", "Cannot tell whether")],
+)
 def test_answer(pair, shift, verdict, begin):
     found = compare(*pair(shift), block_s=5, draws=400)
     assert (found["verdict"], found["blocks"]) == (verdict, 12)

@@ -29,8 +29,9 @@ def test_outputs_without_their_image_are_counted_and_named() -> None:
     for key in (known, other, ("front", WARM_UP_STAMP_NS, "m2a_replay_warm_up")):
         strangers.came(key, "anomaly_map")
     assert strangers.figures() == {
-        "count": 1, "first": ["anomaly_map of front: stamp 5 of frame 'elsewhere' was never sent"]
-    }  # fmt: skip
+        "count": 1,
+        "first": ["anomaly_map of front: stamp 5 of frame 'elsewhere' was never sent"],
+    }
     strangers.came(known, "anomaly_map")
     assert strangers.figures()["count"] == 2
     assert "anomaly_map of front: stamp 5 came 2 times" in strangers.figures()["first"]

@@ -45,8 +45,10 @@ def test_truth_of_topics_gives_the_figures_of_scikit_learn_overall_and_by_segmen
     for segment, part in zip(found["segments"], (slice(0, 3), slice(3, 6)), strict=True):
         exact = average_precision_score(np.ravel(truths[part]), np.ravel(scores[part]))
         assert segment["auprc"] == pytest.approx(exact, abs=1e-9)
-    parts = [frame_components(s, t, found["overall"]["threshold"], Track.OBSTACLE)
-             for s, t in zip(scores, truths, strict=True)]  # fmt: skip
+    parts = [
+        frame_components(s, t, found["overall"]["threshold"], Track.OBSTACLE)
+        for s, t in zip(scores, truths, strict=True)
+    ]
     assert found["overall"]["f1_star"] == pytest.approx(component_metrics(parts).f1_star)
     for row in found["thresholds"]:
         hit = np.array(scores) >= row["threshold"]

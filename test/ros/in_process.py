@@ -39,9 +39,7 @@ class Nodes:
         values = {"model": str(self._model), "threads": 1, "diagnostics.period": 0.1, **parameters}
         overrides = [Parameter(name.replace("__", "."), value=value) for name, value in values.items()]
         arguments = ["--ros-args", *ros_arguments]
-        node = M2aNode(
-            context=self.context, namespace=namespace, parameter_overrides=overrides, cli_args=arguments
-        )  # fmt: skip
+        node = M2aNode(context=self.context, namespace=namespace, parameter_overrides=overrides, cli_args=arguments)
         self._nodes.append(node)
         self.executor.add_node(node)
         node.start()

@@ -17,9 +17,10 @@ def test_every_complaint_has_a_test_that_exists() -> None:
     assert len(rows) >= 15
     named = TESTS.findall(section)
     missing = [
-        f"{file}::{name}" for file, name in named
+        f"{file}::{name}"
+        for file, name in named
         if f"def {name}(" not in (ROOT / "test" / "ros" / file).read_text(encoding="utf-8")
-    ]  # fmt: skip
+    ]
     assert missing == []
     assert [script for script in SCRIPTS.findall(section) if not (ROOT / script).is_file()] == []
     untested = [row for row in rows if not TESTS.search(row) and not row.endswith("| none |")]

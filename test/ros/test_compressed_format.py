@@ -48,9 +48,10 @@ def published(pixels: np.ndarray, encoding: str, stream: str) -> Any:
 
 
 ENCODINGS = [
-    f"{name}{bits}" for bits in (8, 16)
+    f"{name}{bits}"
+    for bits in (8, 16)
     for name in (*COLOURS, "mono", "bayer_rggb", "bayer_bggr", "bayer_gbrg", "bayer_grbg")
-]  # fmt: skip
+]
 
 
 def test_the_picture_is_that_of_the_raw_image_for_streams_of_today_and_of_older_releases():

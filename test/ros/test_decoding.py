@@ -201,9 +201,11 @@ STREAMS = [jpeg(picture(32, 48)), jpeg(picture(32, 48), PROGRESSIVE), jpeg(pictu
 
 @settings(max_examples=300, deadline=None)
 @given(
-    stream=st.sampled_from(STREAMS), cut=st.integers(0, 3000), text=st.sampled_from(["jpeg", "bayer_gbrg8; png", "\0"]),
+    stream=st.sampled_from(STREAMS),
+    cut=st.integers(0, 3000),
+    text=st.sampled_from(["jpeg", "bayer_gbrg8; png", "\0"]),
     changes=st.lists(st.tuples(st.integers(0, 3000), st.binary(max_size=6)), max_size=6),
-)  # fmt: skip
+)
 def test_any_damage_gives_a_picture_or_an_image_error(
     stream: bytes, cut: int, text: str, changes: list[tuple[int, bytes]]
 ) -> None:

@@ -185,8 +185,10 @@ LIVE = [
     ("max_rate", 40.0), ("max_rate", 0.0), ("overlay.max_width", 64), ("temporal.low_threshold", 0.97),
 ]  # fmt: skip
 TRANSITIONS = [
-    ("deactivate", "activate"), ("deactivate", "cleanup", "configure", "activate"), ("deactivate", "activate"),
-]  # fmt: skip
+    ("deactivate", "activate"),
+    ("deactivate", "cleanup", "configure", "activate"),
+    ("deactivate", "activate"),
+]
 
 
 @pytest.mark.parametrize("rounds", [6, pytest.param(75, marks=pytest.mark.slow)])

@@ -81,9 +81,11 @@ class TwoCameras:
             if camera == "front":
                 self.player.play(INFO, [info or camera_info(128, 96, focal=100.0)], pause=0.05)
             self.player.play(INPUTS[camera], [message])
-            topics = self.topics[camera] if camera == "front" else [
-                topic for topic in self.topics[camera] if "markers" not in topic
-            ]  # fmt: skip
+            topics = (
+                self.topics[camera]
+                if camera == "front"
+                else [topic for topic in self.topics[camera] if "markers" not in topic]
+            )
             stamp = message.header.stamp
             if self.listener.spin_until(lambda t=topics, s=stamp: all(self.seen(topic, s) for topic in t), timeout=2.0):
                 return stamp

@@ -121,9 +121,11 @@ def test_one_camera_s_topics_are_remapped(node_file: Described) -> None:
 
 def test_several_cameras_come_from_arguments(node_file: Described) -> None:
     (node,) = node_file.processes(
-        cameras="front, rear", image_topic="/{camera}/image", camera_info_topic="/{camera}/info",
+        cameras="front, rear",
+        image_topic="/{camera}/image",
+        camera_info_topic="/{camera}/info",
         depth_topic="/{camera}/depth",
-    )  # fmt: skip
+    )
     assert node.kwargs["parameters"][1]["cameras"] == ["front", "rear"]
     rules = dict(node.kwargs["remappings"])
     assert len(rules) == 8

@@ -117,9 +117,11 @@ def test_every_stage_has_a_topic_with_its_time(nodes: Nodes) -> None:
         lambda: all(times.values()),
         lambda: nodes.send("/m2a/input/front/image", image(scene(None), int(time.time()))),
     )
-    stages = [got[-1].data for name, got in times.items() if name.removesuffix("_ms") in (
-        "decode", "preprocess", "network", "heads", "publish",
-    )]  # fmt: skip
+    stages = [
+        got[-1].data
+        for name, got in times.items()
+        if name.removesuffix("_ms") in ("decode", "preprocess", "network", "heads", "publish")
+    ]
     assert len(stages) == 5
     assert min(stages) >= 0
     status = nodes.until(

@@ -19,20 +19,21 @@ number = st.integers(0, 2**32 - 1)
 ascii_text = st.text(st.characters(min_codepoint=1, max_codepoint=127), max_size=20)
 headers = st.builds(
     lambda sec, nanosec, frame_id: Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=frame_id),
-    st.integers(-(2**31), 2**31 - 1), number, ascii_text,
-)  # fmt: skip
+    st.integers(-(2**31), 2**31 - 1),
+    number,
+    ascii_text,
+)
 images = st.builds(
     Image, header=headers, height=number, width=number, encoding=ascii_text, is_bigendian=st.integers(0, 255),
     step=number, data=st.binary(max_size=60),
 )  # fmt: skip
-compressed_images = st.builds(
-    CompressedImage, header=headers, format=ascii_text, data=st.binary(max_size=60),
-)  # fmt: skip
+compressed_images = st.builds(CompressedImage, header=headers, format=ascii_text, data=st.binary(max_size=60))
 messages = st.one_of(images, compressed_images)
 VIEWS = {Image: view_image, CompressedImage: view_compressed_image}
 FIELDS = {
-    Image: ("header", "height", "width", "encoding", "is_bigendian", "step"), CompressedImage: ("header", "format"),
-}  # fmt: skip
+    Image: ("header", "height", "width", "encoding", "is_bigendian", "step"),
+    CompressedImage: ("header", "format"),
+}
 
 
 def check(seen: Any, read: Any) -> None:

@@ -12,9 +12,7 @@ import onnxruntime as ort
 
 from test.runtime.fake_cuda import FakeCuda
 
-_DTYPES = {
-    "tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
-}  # fmt: skip
+_DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(bool)": np.bool_}
 SCRATCH = 3 * 2**20
 
 Damage = Callable[[str, np.ndarray], np.ndarray]

@@ -16,9 +16,10 @@ from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from test.tiny_bundle import write_tiny_bundle
 
 NAMES = {
-    "onnxruntime_cuda": "CUDAExecutionProvider", "onnxruntime_tensorrt": "TensorrtExecutionProvider",
+    "onnxruntime_cuda": "CUDAExecutionProvider",
+    "onnxruntime_tensorrt": "TensorrtExecutionProvider",
     "onnxruntime_openvino": "OpenVINOExecutionProvider",
-}  # fmt: skip
+}
 PACKAGES = dict(zip(NAMES, ("onnxruntime-gpu", "onnxruntime-gpu", "onnxruntime-openvino"), strict=True))
 HERE = set(ort.get_available_providers()) & set(NAMES.values())
 

@@ -52,18 +52,22 @@ def test_annotated_objects_have_their_class_and_all_else_is_void(tmp_path, image
     polygon = [[40, 8, 48, 8, 48, 16, 40, 16]]
     root = write(
         tmp_path,
-        [{"category_id": 7, "segmentation": rle(slice(10, 20), slice(4, 12))},
-         {"category_id": 7, "segmentation": polygon},
-         {"category_id": 2, "segmentation": rle(slice(40, 48), slice(0, 64))},
-         {"category_id": 7, "segmentation": rle(slice(30, 34), slice(0, 4)), "iscrowd": 1}],
+        [
+            {"category_id": 7, "segmentation": rle(slice(10, 20), slice(4, 12))},
+            {"category_id": 7, "segmentation": polygon},
+            {"category_id": 2, "segmentation": rle(slice(40, 48), slice(0, 64))},
+            {"category_id": 7, "segmentation": rle(slice(30, 34), slice(0, 4)), "iscrowd": 1},
+        ],
         images,
-    )  # fmt: skip
+    )
     (source,) = annotated_sources(root, LABELS)
     frame = source.read()
     assert frame.partial
     assert {int(v): int((frame.label == v).sum()) for v in np.unique(frame.label)} == {
-        3: 8 * 64, 11: 80 + 64 + 16, 255: 48 * 64 - 8 * 64 - 160,
-    }  # fmt: skip
+        3: 8 * 64,
+        11: 80 + 64 + 16,
+        255: 48 * 64 - 8 * 64 - 160,
+    }
     assert frame.instances is not None
     assert sorted(np.unique(frame.instances).tolist()) == [0, 1, 2]
     target = make_target(

@@ -95,9 +95,10 @@ def batches(hard: HardNegatives | None, data: DataConfig) -> Batches:
 def test_without_them_batches_are_the_same_and_with_them_outliers_stay_the_only_unknown():
     crop = AugmentConfig(crop=(64, 96))
     stage = StageConfig("outliers", iterations=50, batch_size=4, outlier_prob=0.5)
-    plain, with_config = batches(None, DataConfig(augment=crop)), DataConfig(
-        augment=crop, hard_negatives=HardNegativeConfig(("paint",), 1.0)
-    )  # fmt: skip
+    plain, with_config = (
+        batches(None, DataConfig(augment=crop)),
+        DataConfig(augment=crop, hard_negatives=HardNegativeConfig(("paint",), 1.0)),
+    )
     images, targets = plain.get(stage, 0, 0)
     again, _ = batches(None, with_config).get(stage, 0, 0)
     assert torch.equal(images, again)

@@ -24,9 +24,10 @@ def export(tmp_path: Path, out: Path) -> None:
     records = [sighting(0, cluster=0), sighting(1, cluster=1), sighting(2, cluster=2, frame="frames/a.jpg")]
     harvest = make_harvest(tmp_path / "harvest", records)
     clusters = {
-        "0": {"name": "pallet", "kind": "outlier"}, "1": {"name": "road paint", "kind": "false_alarm"},
+        "0": {"name": "pallet", "kind": "outlier"},
+        "1": {"name": "road paint", "kind": "false_alarm"},
         "2": {"name": "bicyclist", "kind": "class"},
-    }  # fmt: skip
+    }
     choices = {"format": 1, "harvest": harvest.hash, "clusters": clusters, "objects": {}}
     (harvest.folder / "choices.json").write_text(json.dumps(choices))
     assert main(["harvest", "export", str(harvest.folder), "--out", str(out)]) == 0
@@ -42,8 +43,10 @@ def test_outliers_hard_negatives_and_new_classes_of_a_harvest_are_trained_in_one
     data["validation_kinds"] = str(data_root / "config" / "kinds.yaml")
     data["outliers"] = {"more_roots": [str(harvested / "outliers")], "favour": {"pallet": 20}}
     data["hard_negatives"] = {
-        "roots": [str(harvested / "hard_negatives")], "prob": 0.5, "classes": {"road paint": "road"},
-    }  # fmt: skip
+        "roots": [str(harvested / "hard_negatives")],
+        "prob": 0.5,
+        "classes": {"road paint": "road"},
+    }
     data["annotated"] = {str(harvested / "classes"): 2}
     path = tmp_path / "harvested.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -65,8 +68,10 @@ def test_the_configuration_that_ships_takes_own_frames_and_an_export(tmp_path, c
         for kind, name, array in (("images", f"a_{index}.jpg", image[..., ::-1]), ("masks", f"a_{index}.png", label)):
             (root / kind / split).mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(root / kind / split / name), np.ascontiguousarray(array))
-    classes = [{"name": name, "id": i, "color": list(CAMVID11.colors[i]), "thing": i in CAMVID11.things}
-               for i, name in enumerate(CAMVID11.names)]  # fmt: skip
+    classes = [
+        {"name": name, "id": i, "color": list(CAMVID11.colors[i]), "thing": i in CAMVID11.things}
+        for i, name in enumerate(CAMVID11.names)
+    ]
     (root / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "void": VOID}))
     write_outliers(root / "outliers", {"ball": (250, 20, 200), "box": (20, 40, 250), "fish": (10, 250, 10)})
     export(tmp_path, root / "harvested")

@@ -50,9 +50,9 @@ def test_classes_of_one_name_keep_their_row_of_the_class_head(tmp_path):
     assert load_by_class(model, path, [["Road"], ["moose"], ["vehicle", "car", "bicyclist"]]) == ["Road", "vehicle"]
     rows = related.transformer_decoder.class_head.weight
     names = CAMVID11.names
-    expected = torch.stack([
-        rows[names.index("road")], anew, rows[[names.index("car"), names.index("bicyclist")]].mean(0), rows[-1]
-    ])  # fmt: skip
+    expected = torch.stack(
+        [rows[names.index("road")], anew, rows[[names.index("car"), names.index("bicyclist")]].mean(0), rows[-1]]
+    )
     assert torch.equal(model.transformer_decoder.class_head.weight, expected)
     before = related.state_dict()
     for name, value in model.state_dict().items():

@@ -268,8 +268,9 @@ def test_the_variant_of_the_text_separates_and_the_printed_one_does_not():
         class_logits[..., 0] = 8.0
         masks = torch.zeros(1, 1, 1, 2, dtype=torch.float64, requires_grad=True)
         outlier = torch.tensor([[[False, True]]])
-        outlier_loss(class_logits, masks, outlier, ~outlier, LossConfig(contrastive=variant, contrastive_stride=1)
-                     ).backward()  # fmt: skip
+        outlier_loss(
+            class_logits, masks, outlier, ~outlier, LossConfig(contrastive=variant, contrastive_stride=1)
+        ).backward()
         return tuple(masks.grad.flatten().tolist())
 
     for variant in ("text", "bce"):

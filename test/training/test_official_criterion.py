@@ -25,7 +25,7 @@ from test.training.test_losses import (
     random_heads,
     striped_target,
     tensors,
-)  # fmt: skip
+)
 
 CLASSES = [[0, 4, 2], [1], [3, 3]]
 

@@ -66,8 +66,10 @@ def test_own_classes_go_from_masks_to_a_model_that_finds_them(tmp_path: Path, ca
     assert (labels.things, labels.road) == ({1, 3}, None)
     for number, name in enumerate(("own", "folder")):
         report = tmp_path / f"{number}.json"
-        assert main(["evaluate", "--dataset", name, "--root", str(root), "--model", str(bundle),
-                     "--json", str(report)]) == 0  # fmt: skip
+        assert (
+            main(["evaluate", "--dataset", name, "--root", str(root), "--model", str(bundle), "--json", str(report)])
+            == 0
+        )
         figures = json.loads(report.read_text())
         assert figures["n_frames"] == 3
         assert set(figures["iou"]) == set(labels.names)

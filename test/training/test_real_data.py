@@ -81,7 +81,8 @@ def test_a_shipped_batch_pastes_outliers_on_real_frames(real_data, some_camvid):
         assert len(t.classes) <= config.data.max_segments
 
     first, again = compose(held, unseen, 7), compose(held, unseen, 7)
-    assert all(np.array_equal(a.image, b.image) and np.array_equal(a.label, b.label)
-               for a, b in zip(first, again, strict=True))  # fmt: skip
+    assert all(
+        np.array_equal(a.image, b.image) and np.array_equal(a.label, b.label) for a, b in zip(first, again, strict=True)
+    )
     for item in first:
         assert 0.0002 < (item.label == 1).mean() < 0.2

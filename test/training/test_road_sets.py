@@ -151,9 +151,7 @@ def test_objects_are_cut_out_of_coco_by_polygon_and_by_run_lengths_but_never_kno
 
 def test_the_seed_chooses_the_images(tmp_path):
     write_coco_instances(tmp_path, 16)
-    one, same, other = (
-        [c.name for c in cutouts(tmp_path, count=6, seed=seed)[0]] for seed in (0, 0, 1)
-    )  # fmt: skip
+    one, same, other = ([c.name for c in cutouts(tmp_path, count=6, seed=seed)[0]] for seed in (0, 0, 1))
     assert one == same
     assert set(one) != set(other)
 

@@ -16,7 +16,7 @@ from benchmarks.road_sets import (
     foot_at,
     with_large_object,
     with_objects,
-)  # fmt: skip
+)
 from benchmarks.road_validation import SetFigures, figures_of, hard_figures
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.targets import IGNORE, OWN_CAR

@@ -69,8 +69,10 @@ def test_a_stage_overrides_crop_blend_and_frames():
     known = frames(2)
     mix = AnomalyMix([cutout("ball", (250, 20, 200))], cut_known_objects(known))
     other = [frames(5)[4]]
-    stages = [STAGES[1], STAGES[1] | {"augment": {"crop": [32, 64]}, "blend": {"large": 1.0, "on_road": 0.0},
-                                      "outlier_prob": 1.0}]  # fmt: skip
+    stages = [
+        STAGES[1],
+        STAGES[1] | {"augment": {"crop": [32, 64]}, "blend": {"large": 1.0, "on_road": 0.0}, "outlier_prob": 1.0},
+    ]
     config = train_config(stages=stages)
     batches = Batches(known, mix, CAMVID11, config.data, 1, {1: other})
     first, second = config.stages

@@ -45,9 +45,11 @@ def test_rviz_shows_every_camera_under_its_name_and_nothing_that_is_not_publishe
     displays = content["Visualization Manager"]["Displays"]
     shown = {display["Topic"]["Value"] for display in displays if "Topic" in display}
     node = "/car/perception"
-    wanted = [f"{node}/{rest}" for c in cameras for rest in (
-        f"debug/{c}/overlay", f"output/{c}/anomaly_map", f"output/{c}/unknown_markers",
-    )]  # fmt: skip
+    wanted = [
+        f"{node}/{rest}"
+        for c in cameras
+        for rest in (f"debug/{c}/overlay", f"output/{c}/anomaly_map", f"output/{c}/unknown_markers")
+    ]
     assert shown == set(wanted)
     assert shown <= published(node, cameras)
     assert all(display["Enabled"] for display in displays)

@@ -167,5 +167,7 @@ def test_a_running_node_s_topics_are_recorded(tmp_path: Path, monkeypatch: pytes
         sink.close()
     assert count > 1
     assert entities(tmp_path / "live.rrd") == {
-        "cameras/front/unknown_instances", "world/front/lines", "world/front/labels",
-    }  # fmt: skip
+        "cameras/front/unknown_instances",
+        "world/front/lines",
+        "world/front/labels",
+    }

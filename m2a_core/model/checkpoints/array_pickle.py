@@ -122,11 +122,12 @@ STAND_INS: dict[str, Callable[..., Any]] = {
         f"{core}.{name}": stand_in
         for core in ("numpy.core", "numpy._core")
         for name, stand_in in (
-            ("multiarray._reconstruct", _reconstruct), ("multiarray.scalar", _scalar),
+            ("multiarray._reconstruct", _reconstruct),
+            ("multiarray.scalar", _scalar),
             ("numeric._frombuffer", _from_buffer),
         )
     },
-}  # fmt: skip
+}
 """By the names of NumPy before and after 2.0."""
 
 _GLOBALS = {**STAND_INS, "collections.OrderedDict": _ordered, "_codecs.encode": _encode, "__builtin__.bytes": _no_bytes}

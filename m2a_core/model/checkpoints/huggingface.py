@@ -24,8 +24,10 @@ SWIN = (
     Rule(r"backbone\.patch_embed\.conv\.(.+)", _BACKBONE + r"embeddings.patch_embeddings.projection.\1"),
     Rule(r"backbone\.patch_embed\.norm\.(.+)", _BACKBONE + r"embeddings.norm.\1"),
     Rule(_SWIN_BLOCK + r"attention\.bias_table", _THEIR_BLOCK + "attention.self.relative_position_bias_table"),
-    Rule(_SWIN_BLOCK + r"attention\.qkv\.(.+)",
-         tuple(_THEIR_BLOCK + rf"attention.self.{which}.\3" for which in ("query", "key", "value"))),
+    Rule(
+        _SWIN_BLOCK + r"attention\.qkv\.(.+)",
+        tuple(_THEIR_BLOCK + rf"attention.self.{which}.\3" for which in ("query", "key", "value")),
+    ),
     Rule(_SWIN_BLOCK + r"attention\.projection\.(.+)", _THEIR_BLOCK + r"attention.output.dense.\3"),
     Rule(_SWIN_BLOCK + r"expand\.(.+)", _THEIR_BLOCK + r"intermediate.dense.\3"),
     Rule(_SWIN_BLOCK + r"contract\.(.+)", _THEIR_BLOCK + r"output.dense.\3"),
@@ -37,7 +39,7 @@ SWIN = (
         Rule(rf"backbone\.output_norms\.res{i + 2}\.(.+)", _BACKBONE + rf"hidden_states_norms.stage{i + 1}.\1")
         for i in range(4)
     ),
-)  # fmt: skip
+)
 
 RESNET = (
     Rule(r"backbone\.stem\.conv\.(.+)", _BACKBONE + r"embedder.embedder.convolution.\1"),

@@ -27,8 +27,10 @@ RESNET = (
 SWIN = (
     Rule(r"backbone\.patch_embed\.conv\.(.+)", r"backbone.patch_embed.proj.\1"),
     Rule(r"backbone\.patch_embed\.norm\.(.+)", r"backbone.patch_embed.norm.\1"),
-    Rule(r"backbone\.stages\.(\d)\.(\d+)\.attention\.bias_table",
-         r"backbone.layers.\1.blocks.\2.attn.relative_position_bias_table"),
+    Rule(
+        r"backbone\.stages\.(\d)\.(\d+)\.attention\.bias_table",
+        r"backbone.layers.\1.blocks.\2.attn.relative_position_bias_table",
+    ),
     Rule(r"backbone\.stages\.(\d)\.(\d+)\.attention\.qkv\.(.+)", r"backbone.layers.\1.blocks.\2.attn.qkv.\3"),
     Rule(r"backbone\.stages\.(\d)\.(\d+)\.attention\.projection\.(.+)", r"backbone.layers.\1.blocks.\2.attn.proj.\3"),
     Rule(r"backbone\.stages\.(\d)\.(\d+)\.expand\.(.+)", r"backbone.layers.\1.blocks.\2.mlp.fc1.\3"),
@@ -37,7 +39,7 @@ SWIN = (
     Rule(r"backbone\.merges\.(\d)\.reduce\.(.+)", r"backbone.layers.\1.downsample.reduction.\2"),
     Rule(r"backbone\.merges\.(\d)\.norm\.(.+)", r"backbone.layers.\1.downsample.norm.\2"),
     *(Rule(rf"backbone\.output_norms\.res{i + 2}\.(.+)", rf"backbone.norm{i}.\1") for i in range(4)),
-)  # fmt: skip
+)
 PIXEL_DECODER = (
     Rule(r"pixel_decoder\.level_embed", _PIXEL + "transformer.level_embed"),
     Rule(r"pixel_decoder\.layers\.(\d+)\.attention\.(.+)", _PIXEL + r"transformer.encoder.layers.\1.self_attn.\2"),
