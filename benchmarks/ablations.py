@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="bundle for 5d and 6-8 (default: %(default)s)")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="default: %(default)s")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"), help="default: %(default)s")
-    parser.add_argument("--docs", type=Path, default=Path("docs/ablations"), help="default: %(default)s")
+    parser.add_argument("--docs", type=Path, default=Path("benchmarks/records/ablations"), help="default: %(default)s")
     args = parser.parse_args()
     if args.start is None and any(t in TABLES for t in args.table):
         parser.error("--start is needed by the tables that train")

@@ -3,7 +3,7 @@
 Mask transformers score the borders between known segments high (no mask claims them fully), and a threshold at 95 %
 true-positive rate lets these through: lines along kerbs and roofs that join real objects. An object differs in that it
 is thick and that its middle is claimed by no class. Hence: thin structures are opened away, and a component counts only
-where it contains a seed. Measured on the composed validation set of m2a-edge in docs/edge.md.
+where it contains a seed. Measured on the composed validation set of m2a-edge in benchmarks/records/2026-11-23-edge.md.
 """
 
 from __future__ import annotations
