@@ -82,12 +82,13 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class AverageConfig:
-    """What a stage's result is averaged with: between two networks lies one that keeps what both can do.
+    """What a result is averaged with: between two networks lies one that keeps what both can do.
 
     Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
 
     Attributes:
-        with_: ``start``, the weights that the stage began with; the key in the file is ``with``.
+        with_: of a stage: ``start``, the weights that it began with; of a run: the name of an earlier stage, whose
+            result is taken. The key in the file is ``with``.
         share: of those weights in the result, from 0 to 1.
     """
 
@@ -96,7 +97,6 @@ class AverageConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(self.with_ == "start", "with", "start", self.with_)
         require_shares(self, "share")
 
 
@@ -157,6 +157,8 @@ class StageConfig:
         require_shares(self, "min_lr", "ema", "outlier_prob", "known_paste_prob", "rare_frames")
         require(self.lr > 0, "lr", "more than 0", self.lr)
         require_choice(self, "schedule", SCHEDULES)
+        if self.average is not None:
+            require(self.average.with_ == "start", "average.with", "start", self.average.with_)
         if self.loss.contrastive != "none":
             require(self.outlier_prob > 0, "outlier_prob", "more than 0 with an outlier loss", self.outlier_prob)
 
@@ -205,6 +207,7 @@ class TrainConfig:
         precision: ``no`` (float32), ``bf16`` or ``fp16`` (NVIDIA only, with loss scaling); losses are float32.
         data: data and augmentation.
         validation: validation during training.
+        average: what the run's result is averaged with; None = nothing.
     """
 
     name: str
@@ -220,9 +223,13 @@ class TrainConfig:
     checkpoint_every: int = 200
     data: DataConfig = field(default_factory=DataConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    average: AverageConfig | None = None
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if self.average is not None:
+            earlier = [stage.name for stage in self.stages[:-1]]
+            require(self.average.with_ in earlier, "average.with", f"one of {', '.join(earlier)}", self.average.with_)
         require_choice(self, "attention", ATTENTIONS)
         require_choice(self, "precision", PRECISIONS)
         require(len(self.stages) > 0, "stages", "at least one stage", list(self.stages))

@@ -99,6 +99,7 @@ class Trainer:
             module.to(self.accelerator.device)
         self.average = average_of(model)
         self.stage_start: dict[str, Tensor] | None = None
+        self.kept: dict[str, Tensor] | None = None
         self.progress = Progress()
         self.optimizer: Any = None
         self.network: nn.Module | None = None
@@ -119,6 +120,7 @@ class Trainer:
             self.average.load_state_dict(state["average"])
             self.pixel_head.load_state_dict(state["pixel_head"])
             self.stage_start = state.get("stage_start")
+            self.kept = state.get("kept")
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
                 self._start_stage(self.config.stages[self.progress.stage])
                 self._load_optimizer(state["optimizer"])
@@ -136,7 +138,26 @@ class Trainer:
             group.update(settings)
 
     def result(self) -> dict[str, Tensor]:
-        """The averaged weights."""
+        """The averaged weights; at the end of the run, averaged with those of an earlier stage if the run says so.
+
+        Raises:
+            CheckpointError: the checkpoint that the run was resumed from does not hold them.
+        """
+        result = self._averaged()
+        wanted = self.config.average
+        if wanted is None or self.progress.stage < len(self.config.stages):
+            return result
+        if self.kept is None:
+            raise CheckpointError(
+                f"checkpoint {self.checkpoint}: lacks the result of stage '{wanted.with_}', which 'average' asks "
+                "for: train anew in another folder"
+            )
+        for name, x in result.items():
+            if x.is_floating_point():
+                x.lerp_(self.kept[name].to(x.device), wanted.share)
+        return result
+
+    def _averaged(self) -> dict[str, Tensor]:
         return {name: x.detach().clone() for name, x in self.average.state_dict().items()}
 
     def save(self) -> None:
@@ -156,6 +177,7 @@ class Trainer:
                 "average": self.average.state_dict(),
                 "pixel_head": self.pixel_head.state_dict(),
                 "stage_start": self.stage_start,
+                "kept": self.kept,
                 "optimizer": optimizer,
                 "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             },
@@ -204,7 +226,7 @@ class Trainer:
         if self.progress.step == 0 and self.progress.stage > 0:
             self.model.load_state_dict(self.average.state_dict())
         if self.progress.step == 0:
-            self.stage_start = None if stage.average is None else self.result()
+            self.stage_start = None if stage.average is None else self._averaged()
         self.model.backbone.requires_grad_(not stage.freeze_backbone)
         groups = parameter_groups(self.model, self.pixel_head, stage)
         optimizer = torch.optim.AdamW(groups, lr=stage.lr, fused=True)
@@ -241,6 +263,8 @@ class Trainer:
                     self.save()
         if self.progress.step >= stage.iterations:
             self._average_with_start(stage)
+            if self.config.average is not None and self.config.average.with_ == stage.name:
+                self.kept = self._averaged()
             self.progress = Progress(self.progress.stage + 1, 0)
             self.optimizer = None
             self.save()

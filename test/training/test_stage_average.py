@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from m2a_core.errors import ConfigError
+from m2a_core.errors import CheckpointError, ConfigError
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import StageConfig, TrainConfig
@@ -82,3 +82,35 @@ def test_a_stage_overrides_crop_blend_and_frames():
     assert all(target.outlier.float().mean() > 0.05 for target in targets)
     assert mix.blend.large == 0.0
     assert StageConfig("s", iterations=1).augment is None
+
+
+def test_the_result_of_a_run_lies_between_its_end_and_an_earlier_stage_also_over_a_kill(tmp_path):
+    stages = [STAGES[0] | {"iterations": 2}, STAGES[1] | {"iterations": 2}]
+    early = tiny_trainer(tmp_path / "early", train_config(stages=stages[:1]))
+    plain = tiny_trainer(tmp_path / "plain", train_config(stages=stages))
+    config = train_config(stages=stages, average={"with": STAGES[0]["name"], "share": 0.25}, checkpoint_every=1)
+    mixed = tiny_trainer(tmp_path / "mixed", config)
+    assert early.run()
+    assert plain.run()
+    assert mixed.run()
+    resumed = tiny_trainer(tmp_path / "mixed", config)
+    resumed.resume()
+    first, last = early.result(), plain.result()
+    for result in (mixed.result(), resumed.result()):
+        for name, value in result.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, 0.25 * first[name] + 0.75 * last[name], rtol=0, atol=1e-6)
+
+
+def test_a_run_that_lacks_the_earlier_stage_says_so(tmp_path):
+    stages = [STAGES[0] | {"iterations": 1}, STAGES[1] | {"iterations": 1}]
+    assert tiny_trainer(tmp_path, train_config(stages=stages)).run()
+    resumed = tiny_trainer(tmp_path, train_config(stages=stages, average={"with": STAGES[0]["name"], "share": 0.5}))
+    resumed.resume()
+    with pytest.raises(CheckpointError, match="lacks the result of stage"):
+        resumed.result()
+
+
+def test_the_average_of_a_run_names_an_earlier_stage():
+    with pytest.raises(ConfigError, match=r"average\.with"):
+        train_config(average={"with": "nowhere", "share": 0.5})
