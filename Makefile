@@ -17,7 +17,7 @@ DEVELOPING := $(VENV)/.developing
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-dds test-jazzy soak site setup lint clean
+.PHONY: help faults audit sbom demo test test-quick test-dds test-jazzy soak site setup lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,18 @@ test-dds: $(DEVELOPING) ## the tests over DDS N times in a row (N=20), to find r
 
 test-jazzy: $(JAZZY)/.ready ## tests of the node and of replay with ROS 2 Jazzy instead of Kilted; needs python3.12
 	$(JAZZY)/bin/python -m pytest -q test/ros test/replay test/demo
+
+faults: $(DEVELOPING) ## the fault campaign: hostile messages, files, parameters, sequences, signals (FAULTS="--scale 0.1")
+	$(BIN)/python -m test.faults $(FAULTS)
+
+audit: $(RUNNING) ## look installed packages up in the Python advisory database (pip-audit; needs the internet)
+	$(BIN)/python -m pip --disable-pip-version-check install -qq pip-audit==2.10.*
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
+
+sbom: $(RUNNING) ## write build/sbom.cdx.json: what is installed, as CycloneDX
+	$(PIP) install -qq cyclonedx-bom==7.*
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --of JSON -o build/sbom.cdx.json
 
 lint: $(DEVELOPING) ## ruff (docstrings and formatting too), mypy and the rooms' import contracts
 	$(BIN)/ruff check

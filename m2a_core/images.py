@@ -15,6 +15,7 @@ import numpy as np
 
 from m2a_core.encoded_image import MAX_SCANS, EncodedImage, inspect
 from m2a_core.errors import DataError
+from m2a_core.files import read_regular
 from m2a_core.image_header import MAX_PIXELS, ImageHeader, is_cut_short, read_header
 from m2a_core.unended_jpeg import decode_unended
 
@@ -22,6 +23,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 """Endings, in any case, that are taken for images when a directory is given."""
 
 _LOG = logging.getLogger(__name__)
+_MAX_BYTES = 1 << 30
 _TWELVE_BITS = 1 << 12
 # What np.rot90 and a flip do to show what EXIF's 1..8 mean: quarter turns against the clock, then left-right.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
@@ -50,7 +52,7 @@ def read_bytes(path: Path) -> bytes:
         DataError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot read the file ({error.strerror or error})") from error
 

@@ -28,7 +28,19 @@ def read_yaml(path: Path, aliases: bool = False) -> Any:
         OSError: it cannot be read, is too large, or is no regular file.
         yaml.YAMLError: not YAML of plain data; it has aliases where there must be none, or is nested too deeply.
     """
-    content = read_regular(path, MAX_BYTES)
+    return parse_yaml(read_regular(path, MAX_BYTES), aliases)
+
+
+def parse_yaml(content: bytes, aliases: bool = False) -> Any:
+    """Read YAML that is in memory; as ``read_yaml``.
+
+    Args:
+        content: UTF-8.
+        aliases: see ``read_yaml``.
+
+    Raises:
+        yaml.YAMLError: see ``read_yaml``.
+    """
     try:
         text = content.decode()
         _check(text, aliases)

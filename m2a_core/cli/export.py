@@ -184,7 +184,7 @@ def _numbers(path: Path) -> dict[str, float]:
     """A JSON object of numbers."""
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not a readable JSON file ({error})") from error
     if not isinstance(data, dict) or not all(map(_is_number, data.values())):
         raise ConfigError(f"{path}: expected a JSON object of finite numbers by name")

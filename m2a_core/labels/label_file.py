@@ -27,6 +27,7 @@ from m2a_core.errors import ConfigError
 from m2a_core.labels.label_map import VOID, LabelValues
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.labels.palette import voc_color
+from m2a_core.yaml_file import read_yaml
 
 _KEYS = {"name", "classes", "void", "road"}
 _CLASS_KEYS = {"name", "id", "color", "thing", "from"}
@@ -129,13 +130,13 @@ def read_label_file(path: Path, name: str = "") -> LabelFile:
             whose id is void, or no class at all.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = read_yaml(path)
+    except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: no readable YAML file ({error})") from error
     content = _mapping(content, _KEYS, {"classes"}, f"{path}")
     entries = content["classes"]
     if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{path}: 'classes' is {entries!r}; expected a list of at least one class")
+        raise ConfigError(f"{path}: 'classes' is {entries!r:.80}; expected a list of at least one class")
     entries = [_mapping(entry, _CLASS_KEYS, {"name"}, f"{path}: class {i + 1}") for i, entry in enumerate(entries)]
     names = [_name(entry["name"], f"{path}: class {i + 1}") for i, entry in enumerate(entries)]
     sources = [_sources(entry, f"class '{name}'", path) for name, entry in zip(names, entries, strict=True)]

@@ -14,10 +14,11 @@ from typing import Any
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import ModelError
-from m2a_core.files import json_text
+from m2a_core.files import json_text, read_regular
 from m2a_core.metrics.parity import Parity
 
 FORMAT_VERSION = 2
+_MAX_BYTES = 1 << 24
 NOT_VERIFIED = "not verified on device"
 VERIFIED = "verified on device"
 MEMORY_TOLERANCE = 0.15
@@ -127,8 +128,8 @@ class EngineManifest:
             ModelError: missing, not JSON, of another format version, a key missing, unknown or of a wrong kind.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            data = json.loads(read_regular(path, _MAX_BYTES))
+        except (OSError, ValueError, RecursionError) as error:
             raise ModelError(f"{path}: cannot read the engine's manifest ({error}); {_REBUILD}") from error
         version = data.get("format_version") if isinstance(data, dict) else None
         if version != FORMAT_VERSION:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from m2a_core.errors import DataError
+from m2a_core.yaml_file import MAX_BYTES, parse_yaml
 from m2a_ros.bag.mcap_file import MCAP_MAGIC, describe_mcap
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
@@ -49,6 +50,8 @@ def check_files(path: Path) -> None:
         raise DataError(f"bag {path}: no such file or folder")
     _check_closed(path)
     if path.is_dir():
+        if (path / METADATA).is_file() and (damage := _unreadable(path)):
+            raise DataError(f"bag {path}: its metadata.yaml is damaged ({damage}); {_REINDEX.format(bag=path)}")
         if not (path / METADATA).is_file():
             inside = sorted(p.name for p in path.iterdir() if p.suffix in STORAGE_SUFFIXES)
             advice = f"give its file instead ({', '.join(inside)}), or run" if inside else "give a bag; to mend one run"
@@ -59,6 +62,22 @@ def check_files(path: Path) -> None:
             f"bag {path}: {what}" if what
             else f"bag {path}: expected a bag folder or a {' or '.join(STORAGE_SUFFIXES)} file"
         )  # fmt: skip
+
+
+def _read_metadata(path: Path) -> Any:
+    """What ``metadata.yaml`` says, within limits that the parser of bags does not have."""
+    file = path / METADATA
+    if (size := file.stat().st_size) > MAX_BYTES:
+        raise yaml.YAMLError(f"{size} bytes, expected at most {MAX_BYTES}")
+    return parse_yaml(file.read_bytes(), aliases=True)
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        _read_metadata(path)
+    except yaml.YAMLError as error:
+        return " ".join(str(error).split())[:200]
+    return None
 
 
 def _check_closed(path: Path) -> None:
@@ -103,7 +122,7 @@ def _findings(path: Path) -> Iterator[str | None]:
 
 def _metadata(path: Path) -> str | None:
     try:
-        information: Any = yaml.safe_load((path / METADATA).read_text(encoding="utf-8"))[_INFORMATION]
+        information: Any = _read_metadata(path)[_INFORMATION]
         version, names = int(information["version"]), [str(name) for name in information["relative_file_paths"]]
         storage, compression = information["storage_identifier"], information.get("compression_format")
         formats = {t["topic_metadata"]["serialization_format"] for t in information["topics_with_message_count"]}

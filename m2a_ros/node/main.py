@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from m2a_core.errors import ConfigError
-from m2a_core.extras import install_command
-from m2a_ros.process.signals import interrupt_once
+from m2a_ros.process.address_space import require_address_space
+from m2a_ros.process.signals import end_at_once, interrupt_once
 
 USAGE = """usage: m2a_node [--ros-args ...]
 
@@ -23,28 +23,39 @@ def main(args: list[str] | None = None) -> int:
         args: command line without the program's name; None for the process's own.
 
     Returns:
-        Exit code: 0 after a requested end, 2 for a wrong command line or a missing ROS, 6 where only a new process can
-            go on.
+        Exit code: 0 after a requested end, 2 for a wrong command line, a missing ROS or too little memory, 6 where only
+            a new process can go on.
     """
-    interrupt_once()
+    # An exception in the middle of an import ends in that library's words, or in its crash.
+    end_at_once()
     try:
         return _main(sys.argv[1:] if args is None else args)
     except KeyboardInterrupt:
         return 0
+    except MemoryError as error:
+        print(f"m2a_node: error: not enough memory ({error or 'no details'})", file=sys.stderr)
+        return 2
 
 
 def _main(args: list[str]) -> int:
     try:
+        require_address_space()
         from m2a_ros.node.process import command_line_rest, run
+    except ConfigError as error:
+        print(f"m2a_node: error: {error}", file=sys.stderr)
+        return 2
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("m2a_"):
             raise
+        from m2a_core.extras import install_command
+
         print(
             f"m2a_node: error: the Python package '{error.name}' is missing; source a ROS 2 installation "
             f"(. /opt/ros/<distribution>/setup.sh) or, in a virtual environment, {install_command('ros')}",
             file=sys.stderr,
         )
         return 2
+    interrupt_once()
     argv = [sys.argv[0], *args]
     try:
         rest = command_line_rest(argv)

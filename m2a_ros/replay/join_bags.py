@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from m2a_core.yaml_file import read_yaml
 from m2a_ros.replay.chunk import OUTPUT
 
 _KEY = "rosbag2_bagfile_information"
@@ -30,7 +31,7 @@ def join_bags(chunks: list[Path], bag: Path) -> None:
     unfinished.mkdir(parents=True)
     joined: dict[str, Any] = {}
     for number, chunk in enumerate(chunks):
-        information = yaml.safe_load((chunk / OUTPUT / "metadata.yaml").read_text(encoding="utf-8"))[_KEY]
+        information = read_yaml(chunk / OUTPUT / "metadata.yaml")[_KEY]
         if not information["message_count"] and (joined or chunk is not chunks[-1]):
             continue
         name = f"{bag.name}_{number}.mcap"

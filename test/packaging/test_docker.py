@@ -45,6 +45,15 @@ def test_hadolint_has_nothing_to_say(file: Path) -> None:
     assert (run.returncode, run.stdout + run.stderr) == (0, "")
 
 
+def test_composed_services_can_write_nothing_and_gain_nothing() -> None:
+    services = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+
+
 def test_start_script_is_a_shell_script() -> None:
     subprocess.run(["bash", "-n", str(FOLDER / "start.sh")], check=True)
 

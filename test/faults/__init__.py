@@ -1,0 +1,1 @@
+"""The fault campaign: `make faults`, or `python -m test.faults --help`."""

@@ -1,0 +1,154 @@
+"""Runs cases in processes of their own, so that a crash or a hang is one finding and not the end."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parents[2]
+_START_S = 180.0
+"""Until a worker's first line: imports, discovery, a model; on a machine that is busy."""
+_WORST = 40
+"""Findings of a part after which its workers stop: a defect that every case meets."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cases of one kind.
+
+    Attributes:
+        name: of the part, and of its module in ``test.faults``.
+        what: what is tried, for the table.
+        count: cases of a whole campaign.
+        limit_s: after which a case counts as a hang.
+        chunk: cases that one worker process is given.
+    """
+
+    name: str
+    what: str
+    count: int
+    limit_s: float
+    chunk: int
+
+
+@dataclass
+class Tally:
+    """What came of a part's cases."""
+
+    part: Part
+    outcomes: Counter[str] = field(default_factory=Counter)
+    findings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def tried(self) -> int:
+        return self.outcomes.total() + len(self.findings)
+
+
+def run(parts: Sequence[Part], seed: int, jobs: int, say: Callable[[str], object] = print) -> list[Tally]:
+    """Run all cases; the same seed gives the same cases, however many jobs there are."""
+    tallies = [Tally(part) for part in parts]
+    lock = threading.Lock()
+
+    def chunk(tally: Tally, first: int, last: int) -> None:
+        start = time.monotonic()
+        while first < last and len(tally.findings) < _WORST:
+            first = _work(tally, seed, first, last, lock, say)
+        with lock:
+            tally.seconds += time.monotonic() - start
+
+    with ThreadPoolExecutor(jobs) as executor:
+        futures = [
+            executor.submit(chunk, tally, first, min(first + tally.part.chunk, tally.part.count))
+            for tally in tallies
+            for first in range(0, tally.part.count, tally.part.chunk)
+        ]
+        for future in futures:
+            future.result()
+    return tallies
+
+
+def _work(tally: Tally, seed: int, first: int, last: int, lock: threading.Lock, say: Callable[[str], object]) -> int:
+    """One worker's life; returns the case that the next one begins with."""
+
+    def find(case: int, text: str) -> None:
+        with lock:
+            tally.findings.append(f"{tally.part.name} {case} (seed {seed}): {text}")
+        say(f"FOUND {tally.findings[-1]}")
+
+    with tempfile.TemporaryDirectory(prefix="m2a_faults_") as folder, Path(folder, "stderr").open("w+b") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "test.faults.worker", tally.part.name, str(seed), str(first), str(last), folder],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        lines: queue.Queue[str | None] = queue.Queue()
+        assert process.stdout is not None
+        threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True).start()
+        running, ended, limit = None, first, _START_S
+        try:
+            while True:
+                try:
+                    line = lines.get(timeout=limit)
+                except queue.Empty:
+                    find(ended, f"hangs: no answer for {limit:.0f} s")
+                    return last if running is None else ended + 1
+                if line is None:
+                    break
+                word, _, rest = line.rstrip("\n").partition(" ")
+                if word == "begin":
+                    running, limit = int(rest), tally.part.limit_s
+                elif word in ("end", "fault"):
+                    number, _, text = rest.partition(" ")
+                    running, ended = None, int(number) + 1
+                    if word == "fault":
+                        find(int(number), text)
+                    else:
+                        with lock:
+                            tally.outcomes[text] += 1
+        finally:
+            _kill(process)
+        if process.returncode != 0 or running is not None:
+            errors.seek(0)
+            tail = errors.read().decode(errors="replace").strip().splitlines()[-12:]
+            find(ended, f"the process ended with code {process.returncode}: {' | '.join(tail)}")
+            return last if running is None else ended + 1
+        return last
+
+
+def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a worker; one that has said all it had to gets a moment to end by itself."""
+    try:
+        process.wait(20.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def table(tallies: Sequence[Tally]) -> str:
+    """What was tried and what came of it, as Markdown."""
+    lines = ["| part | tried | survived | found | outcomes | s |", "| --- | --- | --- | --- | --- | --- |"]
+    for tally in tallies:
+        outcomes = ", ".join(f"{name} {count}" for name, count in sorted(tally.outcomes.items()))
+        lines.append(
+            f"| {tally.part.what} | {tally.tried} | {tally.outcomes.total()} | {len(tally.findings)} | {outcomes} | "
+            f"{tally.seconds:.0f} |"
+        )
+    return "\n".join(lines)

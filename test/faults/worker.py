@@ -1,0 +1,40 @@
+"""A process that works off cases and tells of each on standard output; see `test.faults.campaign`."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+
+def main() -> int:
+    part, seed, first, last, folder = sys.argv[1:]
+    # What the code under test prints must not be taken for a report.
+    report = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    module = import_module(f"test.faults.{part}")
+    if limit := getattr(module, "MEMORY", None):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    with module.site(Path(folder)) as case:
+        for number in range(int(first), int(last)):
+            report.write(f"begin {number}\n")
+            try:
+                outcome = case(random.Random(f"{seed} {part} {number}"), number)
+            except Exception as error:  # noqa: BLE001 - the finding
+                trace = traceback.extract_tb(error.__traceback__)[-1]
+                text = f"{type(error).__name__} in {Path(trace.filename).name}:{trace.lineno}: {error}"
+                report.write(f"fault {number} {text[:600]!r}\n")
+            else:
+                report.write(f"end {number} {outcome}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    # Threads of a library that outlive the last case are not what is looked at.
+    os._exit(code)

@@ -1,0 +1,23 @@
+"""The promises of docs/reliability.md name tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from test.packaging.conftest import ROOT
+
+NAMED = re.compile(r"`(test/[\w/]+\.py)::(test_\w+)`")
+
+
+def test_every_promise_is_held_by_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "`test/" in line]
+    assert len(rows) >= 10
+    for row in rows:
+        named = NAMED.findall(row)
+        assert named, row
+        for file, name in named:
+            functions = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+                         if isinstance(node, ast.FunctionDef)}  # fmt: skip
+            assert name in functions, f"{file} has no {name}"
