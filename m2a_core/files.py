@@ -7,6 +7,7 @@ import json
 import math
 import os
 import stat
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
     # An encrypted archive is a RuntimeError to Python, an unknown compression a NotImplementedError.
     except (
         OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, SyntaxError, MemoryError,
-        OverflowError,
+        OverflowError, tokenize.TokenError,
     ) as error:  # fmt: skip
         raise DataError(f"{path}: cannot be read as a NumPy file ({str(error)[:300]})") from error
 

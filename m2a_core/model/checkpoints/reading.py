@@ -61,6 +61,8 @@ def read_state_dict(path: Path, prefixes: bool = False) -> dict[str, torch.Tenso
         CheckpointError: truncated, not a checkpoint, or holding more than tensors where tensors should be.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("no regular file")
         head = path.open("rb").read(16)
         if path.suffix == ".safetensors":
             return _renamed(load_file(path), prefixes)
