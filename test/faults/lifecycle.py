@@ -30,8 +30,8 @@ from sensor_msgs.msg import Image
 from m2a_ros.node.node import M2aNode
 from m2a_ros.process.dds import local_environment
 from test.ros.harness import own_domain
+from test.ros.in_process import Nodes
 from test.ros.messages import image, scene
-from test.ros.rig import Rig
 from test.tiny_bundle import write_tiny_bundle
 
 STEPS = 12
@@ -51,7 +51,7 @@ _ASKED = sorted({transition for _, transition in _NEXT})
 class World:
     """What all sequences of a process share: a domain, a camera and a listener."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Nodes) -> None:
         self.rig = rig
         self.stamp = 1_000
         self.masks = rig.listen(MASK, Image)
@@ -139,7 +139,7 @@ def site(folder: Path) -> Iterator[Callable[[random.Random, int], str]]:
     """A world; gives what runs one sequence."""
     os.environ.update(local_environment(os.environ))
     with own_domain() as domain:
-        rig = Rig(domain, write_tiny_bundle(folder / "tiny", (32, 32)))
+        rig = Nodes(domain, write_tiny_bundle(folder / "tiny", (32, 32)))
         world = World(rig)
         try:
             yield lambda rng, number: run_sequence(world, rng.randrange(2**32))

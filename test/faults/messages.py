@@ -25,8 +25,8 @@ from m2a_ros.node.node import M2aNode
 from m2a_ros.process.dds import local_environment
 from test.faults.mutation import mutated
 from test.ros.harness import own_domain
+from test.ros.in_process import Nodes
 from test.ros.messages import scene
-from test.ros.rig import Rig
 from test.tiny_bundle import write_tiny_bundle
 
 CAMERAS = ("front", "rear", "side")
@@ -55,7 +55,7 @@ def site(folder: Path) -> Iterator[Callable[[random.Random, int], str]]:
     """A node, all of whose outputs a peer hears; gives what tries one message."""
     os.environ.update(local_environment(os.environ))
     with own_domain() as domain:
-        rig = Rig(domain, write_tiny_bundle(folder / "tiny", (48, 64)))
+        rig = Nodes(domain, write_tiny_bundle(folder / "tiny", (48, 64)))
         try:
             yield _Bench(rig).case
         finally:
@@ -63,7 +63,7 @@ def site(folder: Path) -> Iterator[Callable[[random.Random, int], str]]:
 
 
 class _Bench:
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Nodes) -> None:
         self._rig = rig
         self._node = rig.start(
             cameras=list(CAMERAS), max_image_pixels=MAX_PIXELS, extrinsics="parameters",

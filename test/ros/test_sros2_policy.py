@@ -29,8 +29,8 @@ def allowed(enclave: str) -> dict[str, set[str]]:
     return found
 
 
-def test_the_node_does_what_the_policy_allows_and_needs_no_less(rig) -> None:
-    node = rig.start(extrinsics="parameters")
+def test_the_node_does_what_the_policy_allows_and_needs_no_less(nodes) -> None:
+    node = nodes.start(extrinsics="parameters")
     done = {
         "publish": node.get_publisher_names_and_types_by_node("m2a", "/"),
         "subscribe": node.get_subscriber_names_and_types_by_node("m2a", "/"),
