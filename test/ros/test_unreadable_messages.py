@@ -12,15 +12,15 @@ IN = "/m2a/input/front"
 MASK = "/m2a/output/front/open_set_mask"
 
 
-def test_bytes_that_are_no_message_are_counted_by_topic(rig) -> None:
-    rig.start(extrinsics="parameters")
-    rig.listen(MASK, Image)
+def test_bytes_that_are_no_message_are_counted_by_topic(nodes) -> None:
+    nodes.start(extrinsics="parameters")
+    nodes.listen(MASK, Image)
     picture = image(scene(None), 5)
-    rig.answer(MASK, picture, f"{IN}/image")
+    nodes.answer(MASK, picture, f"{IN}/image")
     cut_off = serialize_message(picture)[:-7]
-    rig.send(f"{IN}/camera_info", camera_info(128, 96, 100.0))
-    rig.send(f"{IN}/depth", image(scene(None), 5))
-    images, infos, depths = (rig.senders[f"{IN}/{name}"] for name in ("image", "camera_info", "depth"))
+    nodes.send(f"{IN}/camera_info", camera_info(128, 96, 100.0))
+    nodes.send(f"{IN}/depth", image(scene(None), 5))
+    images, infos, depths = (nodes.senders[f"{IN}/{name}"] for name in ("image", "camera_info", "depth"))
 
     def send() -> None:
         images.publish(cut_off)
@@ -28,9 +28,9 @@ def test_bytes_that_are_no_message_are_counted_by_topic(rig) -> None:
         depths.publish(b"")
 
     keys = ("dropped.bad_image.unreadable", "unreadable.camera_info", "unreadable.depth")
-    status = rig.until(lambda: all(key in (s := rig.status(CAMERA)) for key in keys) and s, send)
+    status = nodes.until(lambda: all(key in (s := nodes.status(CAMERA)) for key in keys) and s, send)
     assert f"{len(cut_off)} bytes that are no Image" in status["last_error"]
     assert status["level"] == "1"
     later = image(scene(None), 6)
-    rig.answer(MASK, later, f"{IN}/image")
-    assert {m.header.stamp.sec for m in rig.received[MASK]} == {5, 6}
+    nodes.answer(MASK, later, f"{IN}/image")
+    assert {m.header.stamp.sec for m in nodes.received[MASK]} == {5, 6}
