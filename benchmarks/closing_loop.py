@@ -5,7 +5,7 @@ cycle lane (which it takes for unknown). Two CamVid drives and the motorway clip
 plays the person who names clusters, by what is there in truth; the export goes into `m2a train`. Then two bags of
 CamVid's test drives are replayed before and after: one with the same backpacks, one with others.
 
-python -m benchmarks.closing_loop --data ../shared/data --out DIR [--steps N] [drives|name|train|measure ...]
+python -m benchmarks.closing_loop --data DATA --out DIR [--steps N] [drives|name|train|measure ...]
 Each step begins where the one before ended; without names all four run.
 """
 
