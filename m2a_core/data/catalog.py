@@ -8,6 +8,7 @@ from pathlib import Path
 
 from m2a_core.data import anomaly, classes
 from m2a_core.data.base import Dataset
+from m2a_core.data.own.folder import LAYOUT
 from m2a_core.data.own.measuring import measured_set
 from m2a_core.data.own.opening import CLASSES, open_own
 from m2a_core.data.packed_cityscapes import packed_cityscapes
@@ -20,6 +21,8 @@ def _folder(root: Path) -> Dataset:
 
 
 def _own(root: Path, kind: str = "folder", classes: str = CLASSES) -> Dataset:
+    if classes == CLASSES and not (root / CLASSES).is_file():
+        raise DataError(f"{root}: no {CLASSES} in it; expected\n{LAYOUT}")
     return measured_set(open_own(root, kind, classes, Path()))
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 BLACK, SATURATED, COVERED, NOISY, BLURRED, FROZEN = "black", "saturated", "covered", "noisy", "blurred", "frozen"
-BLIND = frozenset({BLACK, SATURATED, COVERED, FROZEN})
+BLIND = frozenset({BLACK, SATURATED, COVERED})
 """With these the camera shows nothing of the scene."""
 
 _THUMBNAIL = (64, 48)

@@ -90,6 +90,9 @@ class CameraDiagnostics:
         elapsed = max(now - self._before_when, 1e-6)
         age = now - (self._since if current.last_arrival is None else current.last_arrival)
         level, message = self._judge(view, age, age > frame_timeout)
+        if (degraded := _degraded(_new(current.degraded, self._before.degraded))) is not None:
+            message = degraded[1] if level == DiagnosticStatus.OK else f"{degraded[1]}; {message}"
+            level = max(level, degraded[0])
         if (overload := self._overload(current, now)) and level == DiagnosticStatus.OK:
             level, message = DiagnosticStatus.WARN, overload
         if (stalled := self._stalled(current, now)) > max(frame_timeout, 0.0):
@@ -179,13 +182,6 @@ class CameraDiagnostics:
                 f"quality of service of a counterpart does not fit: {', '.join(sorted(unfit))}; the log says what "
                 "to set (qos_overrides.*)"
             )
-        if degraded := _new(view.snapshot.degraded, self._before.degraded):
-            # What the camera shows comes first: an answer to a black image need not have masks.
-            reason = max(degraded, key=lambda key: (key in _DEGRADED, degraded[key]))
-            level = DiagnosticStatus.ERROR if reason in BLIND | {FROZEN_NETWORK} else DiagnosticStatus.WARN
-            if reason in _ANSWERS:
-                return level, f"{_ANSWERS[reason]} ({degraded[reason]} frames since the last look)"
-            return level, f"the images are {reason} ({degraded[reason]} since the last look): {_DEGRADED[reason]}"
         if OUTSIDE_WINDOW in new:
             return DiagnosticStatus.WARN, (
                 f"{new[OUTSIDE_WINDOW]} frames were too far from the anchor camera's: check the camera's clock and "
@@ -202,6 +198,18 @@ class CameraDiagnostics:
         if new.keys() & set(_HARMLESS):
             return DiagnosticStatus.OK, "idle: nobody subscribes to an output"
         return DiagnosticStatus.OK, "running"
+
+
+def _degraded(new: Mapping[str, int]) -> tuple[bytes, str] | None:
+    """What to say of images and answers that cannot be trusted, by reason; None where there are none."""
+    if not new:
+        return None
+    # What the camera shows comes first: an answer to a black image need not have masks.
+    reason = max(new, key=lambda key: (key in _DEGRADED, new[key]))
+    level = DiagnosticStatus.ERROR if reason in BLIND | {FROZEN_NETWORK} else DiagnosticStatus.WARN
+    if reason in _ANSWERS:
+        return level, f"{_ANSWERS[reason]} ({new[reason]} frames since the last look)"
+    return level, f"the images are {reason} ({new[reason]} since the last look): {_DEGRADED[reason]}"
 
 
 def _answered(snapshot: Snapshot) -> int:
