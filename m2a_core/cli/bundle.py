@@ -20,7 +20,8 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+
+from m2a_core.cli.actions import add_action
 
 _KEYGEN = """Make an Ed25519 key pair: FILE, which only you may read, and FILE.pub, which vehicles are given.
 
@@ -49,11 +50,11 @@ HELP = "sign a model bundle, verify its signature and digests"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    keygen = _action(actions, "keygen", "make a key pair", _KEYGEN)
+    keygen = add_action(actions, "keygen", "make a key pair", _KEYGEN)
     keygen.add_argument("file", type=Path, metavar="FILE", help="of the private key; the public one is FILE.pub")
-    sign = _action(actions, "sign", "sign a bundle", _SIGN)
+    sign = add_action(actions, "sign", "sign a bundle", _SIGN)
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key of `m2a bundle keygen`")
-    verify = _action(actions, "verify", "check a bundle", _VERIFY)
+    verify = add_action(actions, "verify", "check a bundle", _VERIFY)
     verify.add_argument(
         "--trusted-key",
         type=Path,
@@ -62,15 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PEM",
         help="public key of a signer",
     )
-    seal = _action(actions, "seal", "store the digest of a manifest as it is", _SEAL)
+    seal = add_action(actions, "seal", "store the digest of a manifest as it is", _SEAL)
     for action in (sign, verify, seal):
         action.add_argument("bundle", type=Path, metavar="DIR", help="folder of the bundle")
-
-
-def _action(actions: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=text, formatter_class=raw)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

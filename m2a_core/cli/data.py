@@ -22,8 +22,8 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
+from m2a_core.cli.actions import add_action
 from m2a_core.errors import ConfigError
 
 HELP = "check and split data of your own, before training on it"
@@ -55,7 +55,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    check = _action(actions, "check", "count, draw and find what is wrong", _CHECK)
+    check = add_action(actions, "check", "count, draw and find what is wrong", _CHECK)
     _add_source(check)
     check.add_argument(
         "--picture",
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="drawn samples (default: ROOT/check.jpg, or check.jpg here where ROOT cannot be written)",
     )
-    split = _action(actions, "split", "split frames by sequence, never by frame", _SPLIT)
+    split = add_action(actions, "split", "split frames by sequence, never by frame", _SPLIT)
     _add_source(split)
     split.add_argument("--out", type=Path, required=True, metavar="DIR", help="the new root, in the folder format")
     split.add_argument("--val", type=float, default=0.2, metavar="SHARE", help="of the frames (default: %(default)s)")
@@ -76,12 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "number at its end)",
     )
     split.add_argument("--seed", type=int, default=1, metavar="N", help="another one draws other sequences")
-
-
-def _action(actions: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=text, formatter_class=raw)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

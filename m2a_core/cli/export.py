@@ -154,10 +154,7 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         ConfigError: not two positive numbers with an x between.
     """
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if match is None:
-        raise ConfigError(f"size '{text}': expected HEIGHTxWIDTH in pixels, e.g. 360x480")
-    return int(match[1]), int(match[2])
+    return _two_numbers(text, f"size '{text}': expected HEIGHTxWIDTH in pixels, e.g. 360x480")
 
 
 def parse_camera(text: str) -> tuple[int, int]:
@@ -166,10 +163,15 @@ def parse_camera(text: str) -> tuple[int, int]:
     Raises:
         ConfigError: not two positive numbers with an x between.
     """
+    width, height = _two_numbers(text, f"camera '{text}': expected WIDTHxHEIGHT in pixels, e.g. 1920x1080")
+    return height, width
+
+
+def _two_numbers(text: str, complaint: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if match is None:
-        raise ConfigError(f"camera '{text}': expected WIDTHxHEIGHT in pixels, e.g. 1920x1080")
-    return int(match[2]), int(match[1])
+        raise ConfigError(complaint)
+    return int(match[1]), int(match[2])
 
 
 def _thresholds(path: Path, old: Thresholds | None) -> Thresholds:

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from m2a_core.cli.actions import add_action
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import json_text
 
@@ -47,10 +47,10 @@ For example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
-    info = _action(actions, "info", "what is usable for m2a and what is missing", _INFO)
+    info = add_action(actions, "info", "what is usable for m2a and what is missing", _INFO)
     info.add_argument("bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
     info.add_argument("--json", action="store_true", help="print JSON")
-    make = _action(actions, "make", "a bag with objects and ground truth", _MAKE)
+    make = add_action(actions, "make", "a bag with objects and ground truth", _MAKE)
     make.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; must not hold a bag")
     make.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default: %(default)s")
     clip = make.add_argument_group("of the shipped clip")
@@ -69,12 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mounting", action="append", default=[], metavar="height=M[,pitch=RAD]",
         help="where the camera sits (default: /tf_static of the bag, else 1.5 m above the road)",
     )  # fmt: skip
-
-
-def _action(actions: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=text, formatter_class=raw)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,13 +27,12 @@ from importlib import import_module
 from pathlib import Path
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
-from m2a_core.deprecation import add_old_option
 from m2a_core.errors import ConfigError, DataError
+from m2a_ros.replay.executors import add_executor_options
 
 HELP = "collect unknown objects of bags, clustered, in a gallery to name them"
 EXTRA = "harvest"
 
-EXECUTORS = ("local", "ray")
 _MIN_CLUSTER = 4
 _INCOMPLETE = 1
 
@@ -70,19 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also keep the whole frame of each object's best picture, for labelling",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
-    executor = parser.add_argument(
-        "--executor",
-        choices=EXECUTORS,
-        default=EXECUTORS[0],
-        help="what works on several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
-    )
-    add_old_option(parser, "--engine", executor)
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="bags at a time (default: 1, in this process; with Ray the cluster's CPUs)",
-    )
+    add_executor_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -39,9 +39,9 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
-from m2a_core.deprecation import add_old_option
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.runtime.factory import BACKENDS
+from m2a_ros.replay.executors import EXECUTORS, add_executor_options
 from m2a_ros.replay.mode_settings import ModeSettings
 from m2a_ros.review import options
 
@@ -50,7 +50,6 @@ HELP = "replay ROS 2 bags through the model, every frame, reproducibly"
 MODES = ("offline", "lockstep", "realtime", "peak")
 _INCOMPLETE = 1
 _MIN_TRIAL = 21
-EXECUTORS = ("local", "ray")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,19 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, default=3, metavar="N", help="peak: how often to search (default: %(default)d)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the network (default: all cores)")
-    executor = parser.add_argument(
-        "--executor",
-        choices=EXECUTORS,
-        default=EXECUTORS[0],
-        help="offline: what evaluates several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
-    )
-    add_old_option(parser, "--engine", executor)
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="offline: bags at a time (default: 1, in this process; with Ray the cluster's CPUs)",
-    )
+    add_executor_options(parser, "offline: ")
     options.add_arguments(parser)
 
 
