@@ -28,7 +28,7 @@ demo: $(RUNNING) ## play real driving video through the ROS 2 node and show what
 test: $(DEVELOPING) lint ## lint, type checks and every test, on all cores
 	$(BIN)/python -m pytest -q -n logical --dist loadfile
 
-test-quick: $(DEVELOPING) ## tests that need neither DDS nor ten seconds each; under a minute
+test-quick: $(DEVELOPING) ## tests that need neither DDS nor ten seconds each; some minutes
 	$(BIN)/python -m pytest -q -n logical --dist loadfile -m 'not dds and not slow'
 
 test-dds: $(DEVELOPING) ## the tests over DDS N times in a row (N=20), to find races
