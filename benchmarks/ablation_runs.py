@@ -125,10 +125,17 @@ def evaluate_run(spec: RunSpec, seed: int, settings: Settings) -> dict[str, floa
     """
     assert settings.start is not None
     identity = json.dumps(
-        {"spec": dataclasses.asdict(spec), "config": settings.config.read_text(encoding="utf-8"), "seed": seed,
-         "steps": settings.steps, "start": sha256_of(settings.start), "crop": settings.crop, "frames": settings.frames},
+        {
+            "spec": dataclasses.asdict(spec),
+            "config": settings.config.read_text(encoding="utf-8"),
+            "seed": seed,
+            "steps": settings.steps,
+            "start": sha256_of(settings.start),
+            "crop": settings.crop,
+            "frames": settings.frames,
+        },
         sort_keys=True,
-    )  # fmt: skip
+    )
     out = settings.runs / hashlib.sha256(identity.encode()).hexdigest()[:16]
     result = out / "result.json"
     if result.is_file():
@@ -244,9 +251,17 @@ def mine(settings: Settings) -> list[Report]:
 
     def mined(number: int | None, iterations: int | None, required: bool = False) -> Miner:
         return lambda candidates, masks, probs, stride, area: mine_unknown(
-            candidates, masks, probs, labels, stride=stride, mask_required=required,
-            min_overlap=limits.component_overlap, min_area=area, number=number, iterations=iterations,
-        )  # fmt: skip
+            candidates,
+            masks,
+            probs,
+            labels,
+            stride=stride,
+            mask_required=required,
+            min_overlap=limits.component_overlap,
+            min_area=area,
+            number=number,
+            iterations=iterations,
+        )
 
     setup = (
         f"`{bundle.manifest.name}` as shipped, {len(composed)} composed frames with one or two unknown objects each, "

@@ -97,9 +97,7 @@ def main() -> None:
     if args.start is None and any(t in TABLES for t in args.table):
         parser.error("--start is needed by the tables that train")
     crop = tuple(int(n) for n in args.crop.split(",")) if args.crop else None
-    settings = Settings(
-        args.config, args.data_root, args.runs, args.start, args.steps, crop, args.frames, args.model
-    )  # fmt: skip
+    settings = Settings(args.config, args.data_root, args.runs, args.start, args.steps, crop, args.frames, args.model)
     seeds = [int(s) for s in args.seeds.split(",")]
     for table in args.table:
         match table:

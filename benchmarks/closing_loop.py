@@ -94,8 +94,21 @@ def train(data: Path, out: Path, steps: int | None) -> None:
     manifest = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))
     (out / "thresholds.json").write_text(json.dumps(manifest["thresholds"]), encoding="utf-8")
     weights = out / "run" / "edge-camvid.safetensors"
-    m2a("export", "--weights", weights, "--model", "edge-camvid", "--size", SIZE, "--thresholds",
-        out / "thresholds.json", "--decision", manifest["decision"], "--out", out / "after")  # fmt: skip
+    m2a(
+        "export",
+        "--weights",
+        weights,
+        "--model",
+        "edge-camvid",
+        "--size",
+        SIZE,
+        "--thresholds",
+        out / "thresholds.json",
+        "--decision",
+        manifest["decision"],
+        "--out",
+        out / "after",
+    )
 
 
 def configuration(root: Path, steps: int | None) -> dict[str, Any]:
@@ -128,12 +141,37 @@ def measure(data: Path, out: Path) -> None:
         figures[side] = {}
         for drive in UNSEEN:
             folder = out / f"{drive}_{side}"
-            m2a("replay", out / drive / drive, "--mode", "offline", "--threads", 1, "--model", model, "--gt",
-                out / drive / "truth", "--gt-instances", out / drive / "instances", "--out", folder)  # fmt: skip
+            m2a(
+                "replay",
+                out / drive / drive,
+                "--mode",
+                "offline",
+                "--threads",
+                1,
+                "--model",
+                model,
+                "--gt",
+                out / drive / "truth",
+                "--gt-instances",
+                out / drive / "instances",
+                "--out",
+                folder,
+            )
             figures[side][drive] = measure_replay(folder, out / drive)
         scores = out / f"camvid_{side}.json"
-        m2a("evaluate", "--dataset", "camvid", "--root", data / "camvid", "--model", model, "--workers", 1, "--json",
-            scores)  # fmt: skip
+        m2a(
+            "evaluate",
+            "--dataset",
+            "camvid",
+            "--root",
+            data / "camvid",
+            "--model",
+            model,
+            "--workers",
+            1,
+            "--json",
+            scores,
+        )
         figures[side]["miou"] = json.loads(scores.read_text(encoding="utf-8"))["miou"]
         print(side, json.dumps(figures[side]))
     for drive in UNSEEN:

@@ -104,8 +104,14 @@ def _paint(
     """Paint a cycle lane on the road; ``lane``: right, ahead and width in metres. Gives the picture and its pixels."""
     right, ahead, width = lane
     half = width / 2
-    corners = np.array([(right - half, ahead + 2 * width), (right + half, ahead + 2 * width), (right + half, ahead),
-                        (right - half, ahead)])  # fmt: skip
+    corners = np.array(
+        [
+            (right - half, ahead + 2 * width),
+            (right + half, ahead + 2 * width),
+            (right + half, ahead),
+            (right - half, ahead),
+        ]
+    )
     ground = pose.to_camera(corners)
     points = camera.project(np.stack([ground[:, 0], np.zeros(4), ground[:, 1]], axis=1), pose.pitch)[:, :2]
     sign = _sign()

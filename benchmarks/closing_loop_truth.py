@@ -58,9 +58,13 @@ def measure_replay(folder: Path, drive: Path) -> dict[str, float]:
         others = [i for i in np.unique(result.instances[unknown]) if not (things | lanes)[result.instances == i].any()]
         elsewhere.append(len(others))
     return {
-        "missed": float(np.mean(missed)), "backpacks": len(missed), "flagged": float(np.mean(flagged)),
-        "lanes": len(flagged), "elsewhere": float(np.mean(elsewhere)), "frames": len(elsewhere),
-    }  # fmt: skip
+        "missed": float(np.mean(missed)),
+        "backpacks": len(missed),
+        "flagged": float(np.mean(flagged)),
+        "lanes": len(flagged),
+        "elsewhere": float(np.mean(elsewhere)),
+        "frames": len(elsewhere),
+    }
 
 
 def _ids(folder: Path, stamp_ns: int) -> np.ndarray:

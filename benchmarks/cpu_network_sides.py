@@ -50,9 +50,22 @@ def make_bundle(work: Path, size: str, edge: bool) -> tuple[int, int]:
         weights = str(work / "r50.safetensors")
         steps = [
             ["convert", "--from", "official", str(work / "official.pth"), weights, "--model", NAME],
-            ["export", "--weights", weights, "--model", NAME, "--size", size, "--out", str(folder),
-             "--frames", str(DEMO_FRAMES / "000.jpg"), "--thresholds", str(work / "thresholds.json")],
-        ]  # fmt: skip
+            [
+                "export",
+                "--weights",
+                weights,
+                "--model",
+                NAME,
+                "--size",
+                size,
+                "--out",
+                str(folder),
+                "--frames",
+                str(DEMO_FRAMES / "000.jpg"),
+                "--thresholds",
+                str(work / "thresholds.json"),
+            ],
+        ]
         for step in steps:
             if m2a(step):
                 raise SystemExit(f"m2a {' '.join(step)} failed")
@@ -93,10 +106,22 @@ def _transcription(work: Path, _: str, threads: int, __: bool) -> Compute:
             w = {part: self.w[f"{name}.{part}"] for part in ("in_proj_weight", "in_proj_bias")}
             mask = None if hidden is None else hidden.repeat_interleave(self.s.heads, 0)
             out, _ = F.multi_head_attention_forward(
-                q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1), self.s.hidden, self.s.heads,
-                w["in_proj_weight"], w["in_proj_bias"], None, None, False, 0.0, self.w[f"{name}.out_proj.weight"],
-                self.w[f"{name}.out_proj.bias"], training=False, attn_mask=mask,
-            )  # fmt: skip
+                q.transpose(0, 1),
+                k.transpose(0, 1),
+                v.transpose(0, 1),
+                self.s.hidden,
+                self.s.heads,
+                w["in_proj_weight"],
+                w["in_proj_bias"],
+                None,
+                None,
+                False,
+                0.0,
+                self.w[f"{name}.out_proj.weight"],
+                self.w[f"{name}.out_proj.bias"],
+                training=False,
+                attn_mask=mask,
+            )
             return out.transpose(0, 1)
 
     torch.set_num_threads(threads)

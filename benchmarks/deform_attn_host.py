@@ -78,9 +78,13 @@ def portable_session(value: torch.Tensor, projection: torch.Tensor, threads: int
     """The portable body, exported for these inputs."""
     exported = io.BytesIO()
     program = torch.onnx.export(
-        PortableBody().eval(), (value, projection), dynamo=True, opset_version=18, input_names=["value", "projection"],
+        PortableBody().eval(),
+        (value, projection),
+        dynamo=True,
+        opset_version=18,
+        input_names=["value", "projection"],
         verbose=False,
-    )  # fmt: skip
+    )
     assert program is not None
     program.save(exported)
     options = onnxruntime.SessionOptions()

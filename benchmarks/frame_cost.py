@@ -47,8 +47,12 @@ def timed(side: str, frame: Callable[[], None], repeats: int) -> float:
         start = time.thread_time()
         frame()
         costs.append(1e3 * (time.thread_time() - start))
-    print(json.dumps({"side": side, "frames": repeats, "median_ms": round(median(costs), 2),
-                      "least_ms": round(min(costs), 2)}), flush=True)  # fmt: skip
+    print(
+        json.dumps(
+            {"side": side, "frames": repeats, "median_ms": round(median(costs), 2), "least_ms": round(min(costs), 2)}
+        ),
+        flush=True,
+    )
     return median(costs)
 
 

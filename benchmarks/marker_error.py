@@ -94,10 +94,13 @@ def table(title: str, errors: list[Error]) -> str:
     for band, found in sorted(by_band.items()):
         places, along = np.array([e.place for e in found]), np.array([e.along for e in found])
         figures = (
-            f"{len(found):4d}", f"{np.median(places):9.2f}", f"{np.quantile(places, 0.95):7.2f}",
-            f"{np.median(along):+14.2f}", f"{np.quantile(np.abs(along), 0.95):16.2f}",
+            f"{len(found):4d}",
+            f"{np.median(places):9.2f}",
+            f"{np.quantile(places, 0.95):7.2f}",
+            f"{np.median(along):+14.2f}",
+            f"{np.quantile(np.abs(along), 0.95):16.2f}",
             f"{np.mean([e.within for e in found]):9.0%}",
-        )  # fmt: skip
+        )
         lines.append(f"  {band[0]:4.0f}..{band[1]:3.0f}   " + "  ".join(figures))
     return "\n".join(lines)
 

@@ -108,10 +108,17 @@ def main() -> None:
                 print(json.dumps({"frames": number, "rss_mib": round(resident_bytes() / 2**20, 2)}), flush=True)
         half = np.array(samples[len(samples) // 2 :], float)
         slope = float(np.polyfit(half[:, 0], half[:, 1], 1)[0]) if len(half) > 2 else float("nan")
-        print(json.dumps({
-            "frames": args.frames, "size": f"{args.width}x{args.height}", "slope_bytes_per_frame": round(slope, 2),
-            "threads": len(os.listdir("/proc/self/task")), "files": len(os.listdir("/proc/self/fd")),
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "frames": args.frames,
+                    "size": f"{args.width}x{args.height}",
+                    "slope_bytes_per_frame": round(slope, 2),
+                    "threads": len(os.listdir("/proc/self/task")),
+                    "files": len(os.listdir("/proc/self/fd")),
+                }
+            )
+        )
         run.node.destroy_node()
         run.peer.destroy_node()
         rclpy.try_shutdown()

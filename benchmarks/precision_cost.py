@@ -61,9 +61,12 @@ def measure(perception: Perception, images: list[Path], masks: Path, held: list)
         confusion.update(result.semantic, frame.label)
     of_f, of_refined = anomaly.compute(), refined.compute()
     return {
-        "auprc": of_f.auprc, "fpr95": of_f.fpr95, "refined_auprc": of_refined.auprc, "refined_fpr95": of_refined.fpr95,
+        "auprc": of_f.auprc,
+        "fpr95": of_f.fpr95,
+        "refined_auprc": of_refined.auprc,
+        "refined_fpr95": of_refined.fpr95,
         "miou": mean_iou(confusion.iou()),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

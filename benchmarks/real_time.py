@@ -56,8 +56,13 @@ class Role:
         with self.log.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.real_time_roles", name, json.dumps(settings)],
-                cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Send an order and wait for its answer."""

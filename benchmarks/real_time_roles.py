@@ -88,9 +88,12 @@ class UsualNode(Node):
         if name.startswith("overlay"):
             array, encoding = draw_overlay(image, result, self._perception.labels), "rgb8"
         else:
-            fields = {"anomaly_map": (result.score, "32FC1"), "open_set_mask": (result.open_set, "mono8"),
-                      "panoptic": (result.panoptic, "16UC1"),
-                      "unknown_instances": (result.unknown_instances, "16UC1")}  # fmt: skip
+            fields = {
+                "anomaly_map": (result.score, "32FC1"),
+                "open_set_mask": (result.open_set, "mono8"),
+                "panoptic": (result.panoptic, "16UC1"),
+                "unknown_instances": (result.unknown_instances, "16UC1"),
+            }
             array, encoding = fields[name]
             array = array.astype({"32FC1": np.float32, "mono8": np.uint8, "16UC1": np.uint16}[encoding])
         if name == "overlay_compressed":

@@ -60,9 +60,14 @@ def make_bag(path: Path, count: int) -> None:
             header = types["std_msgs/msg/Header"](stamp=time_type(sec=sec, nanosec=nanosec), frame_id="front")
             height, width = image.shape[:2]
             message = types[IMAGE](
-                header=header, height=height, width=width, encoding="rgb8", is_bigendian=0, step=3 * width,
+                header=header,
+                height=height,
+                width=width,
+                encoding="rgb8",
+                is_bigendian=0,
+                step=3 * width,
                 data=image.reshape(-1),
-            )  # fmt: skip
+            )
             writer.write(connection, stamp, TYPESTORE.serialize_cdr(message, IMAGE))
 
 

@@ -39,8 +39,13 @@ BLEND = BlendConfig(
     match=(0.3, 0.6), blur=(1.0, 1.6), edge=(0.6, 1.2), noise=(0.5, 2.5), shadow=0.7, texture_swap=0.0, on_road=1.0
 )
 VEHICLE_LIKE = (
-    "coco_boat", "coco_refrigerator", "coco_elephant", "emoji3d/canoe", "emoji3d/rocket", "emoji3d/shopping_trolley",
-)  # fmt: skip
+    "coco_boat",
+    "coco_refrigerator",
+    "coco_elephant",
+    "emoji3d/canoe",
+    "emoji3d/rocket",
+    "emoji3d/shopping_trolley",
+)
 SEED = 7
 LARGE_SHARE = 0.2
 
@@ -62,9 +67,13 @@ def foot_at(label: np.ndarray, metres: float, rng: np.random.Generator) -> tuple
 
 
 def with_objects(
-    scene: Scene, objects: Sequence[Cutout], count: int, metres: tuple[float, float], away: tuple[float, float],
+    scene: Scene,
+    objects: Sequence[Cutout],
+    count: int,
+    metres: tuple[float, float],
+    away: tuple[float, float],
     rng: np.random.Generator,
-) -> Scene:  # fmt: skip
+) -> Scene:
     """Objects at true scale: the image, and a mask of 0 known, 1 anomaly, 255 void."""
     image, label = scene[0].copy(), scene[1].copy()
     outlier = np.zeros(label.shape, bool)
@@ -95,9 +104,14 @@ def with_large_object(scene: Scene, objects: Sequence[Cutout], rng: np.random.Ge
 
 
 def _paste(
-    image: np.ndarray, label: np.ndarray, outlier: np.ndarray, objects: Sequence[Cutout], foot: tuple[int, int],
-    size: float, rng: np.random.Generator,
-) -> None:  # fmt: skip
+    image: np.ndarray,
+    label: np.ndarray,
+    outlier: np.ndarray,
+    objects: Sequence[Cutout],
+    foot: tuple[int, int],
+    size: float,
+    rng: np.random.Generator,
+) -> None:
     rgba = erode_alpha(objects[int(rng.integers(len(objects)))].rgba)
     if rng.random() < 0.5:
         rgba = np.ascontiguousarray(rgba[:, ::-1])
@@ -174,9 +188,14 @@ def bonnet(scene: Scene, _rng: np.random.Generator) -> Scene:
 
 
 HARD: dict[str, Callable[[Scene, np.random.Generator], Scene]] = {
-    "shadows": shadows, "paint": paint, "manholes": manholes, "wet_road": wet_road, "watermarks": watermarks,
-    "kerbs": kerbs, "bonnet": bonnet,
-}  # fmt: skip
+    "shadows": shadows,
+    "paint": paint,
+    "manholes": manholes,
+    "wet_road": wet_road,
+    "watermarks": watermarks,
+    "kerbs": kerbs,
+    "bonnet": bonnet,
+}
 
 
 def _on_ground(points: Sequence[tuple[float, float]]) -> np.ndarray:

@@ -56,9 +56,14 @@ class Child:
         environment = {**os.environ, **local_environment({}), "ROS_DOMAIN_ID": str(args.domain)}
         with log.open("w") as errors:
             self.process = subprocess.Popen(
-                [*command, args.model, str(args.overlay_width), *args.outputs], cwd=ROOT, env=environment, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
+                [*command, args.model, str(args.overlay_width), *args.outputs],
+                cwd=ROOT,
+                env=environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
 
     def ask(self, line: str) -> dict[str, float]:
         """Send a line and wait for the answer."""
@@ -113,15 +118,23 @@ def measure(side: str, args: argparse.Namespace, folder: Path) -> dict[str, obje
         used = cpu_seconds(node.process.pid) - cpu
         answered = int(found[args.outputs[0]])
         return {
-            "side": side, "size": f"{args.width}x{args.height}", "rate_hz": args.rate, "reached_hz": sent["rate_hz"],
-            "sent": int(sent["sent"]), **({} if side in PLAIN else {"received": int(found["received"])}),
-            "answered": answered, "warm_up_answers": int(before[args.outputs[0]]),
+            "side": side,
+            "size": f"{args.width}x{args.height}",
+            "rate_hz": args.rate,
+            "reached_hz": sent["rate_hz"],
+            "sent": int(sent["sent"]),
+            **({} if side in PLAIN else {"received": int(found["received"])}),
+            "answered": answered,
+            "warm_up_answers": int(before[args.outputs[0]]),
             "cpu_ms_per_frame": round(1e3 * used / max(1, answered), 2),
             "rss_mib": [round(memory, 1), round(resident_mib(node.process.pid), 1)],
             "outputs": {name: int(found[name]) for name in found if name != "received" and not name.endswith("_ms")},
-            **({"not_inference_share": round(found["not_inference_ms"] / found["frame_ms"], 4)}
-               if side == "model" and found["frame_ms"] else {}),
-        }  # fmt: skip
+            **(
+                {"not_inference_share": round(found["not_inference_ms"] / found["frame_ms"], 4)}
+                if side == "model" and found["frame_ms"]
+                else {}
+            ),
+        }
     finally:
         for child in reversed(children):
             child.stop()
@@ -136,8 +149,14 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=1080)
     parser.add_argument("--width", type=int, default=1920)
     parser.add_argument("--model", default="m2a-edge", help="bundle of the side 'model'")
-    parser.add_argument("--output", choices=OUTPUTS, action="append", dest="outputs", metavar="NAME",
-                        help=f"subscribe to this one; repeatable; default: all of {', '.join(OUTPUTS)}")  # fmt: skip
+    parser.add_argument(
+        "--output",
+        choices=OUTPUTS,
+        action="append",
+        dest="outputs",
+        metavar="NAME",
+        help=f"subscribe to this one; repeatable; default: all of {', '.join(OUTPUTS)}",
+    )
     parser.add_argument("--overlay-width", type=int, default=960, help="overlay.max_width of the node; 0: full size")
     parser.add_argument("--domain", type=int, default=97, help="ROS domain to be alone in")
     args = parser.parse_args()

@@ -68,9 +68,13 @@ def constant_result(height: int, width: int) -> OpenSetResult:
         anomaly[y0:y1, x0:x1], open_set[y0:y1, x0:x1] = 0.95, CAMVID11.unknown_id
         instances.append(UnknownInstance(number, 0.9, (x1 - x0) * (y1 - y0), bbox, contour, contact))
     return OpenSetResult(
-        anomaly=anomaly, score=anomaly, open_set=open_set,
-        panoptic=open_set.astype(np.int32) * 256, unknown_instances=ids, instances=tuple(instances),
-    )  # fmt: skip
+        anomaly=anomaly,
+        score=anomaly,
+        open_set=open_set,
+        panoptic=open_set.astype(np.int32) * 256,
+        unknown_instances=ids,
+        instances=tuple(instances),
+    )
 
 
 class ConstantModel:
@@ -83,9 +87,17 @@ class ConstantModel:
         self.batch_sizes, self.is_accelerated = (1,), False
         self._result = constant_result(*self.size)
         self.manifest = Manifest(
-            name="constant", onnx_file="none.onnx", onnx_sha256=64 * "0", input_size=(512, 1024), num_queries=100,
-            labels=CAMVID11, thresholds=Thresholds(0.5, 0.5), mean=(0, 0, 0), std=(1, 1, 1), license="none",
-        )  # fmt: skip
+            name="constant",
+            onnx_file="none.onnx",
+            onnx_sha256=64 * "0",
+            input_size=(512, 1024),
+            num_queries=100,
+            labels=CAMVID11,
+            thresholds=Thresholds(0.5, 0.5),
+            mean=(0, 0, 0),
+            std=(1, 1, 1),
+            license="none",
+        )
 
     def perception(self, settings: Any) -> ConstantModel:
         """Itself, whatever the thresholds."""

@@ -96,11 +96,15 @@ def clips(args: argparse.Namespace) -> Iterator[list[tuple[np.ndarray, np.ndarra
         ahead, right = np.sort(rng.uniform(12, 75, 6)), rng.uniform(-3.2, 3.6, 6)
         objects = [
             load_cutout(
-                args.cutouts / f"fluent3d__{name}.png", name, (float(x), float(z)), float(rng.uniform(0.5, 1.2)), look,
+                args.cutouts / f"fluent3d__{name}.png",
+                name,
+                (float(x), float(z)),
+                float(rng.uniform(0.5, 1.2)),
+                look,
                 float(rng.uniform(0.7, 1.3)),
             )
             for name, x, z in zip(names, right, ahead, strict=True)
-        ]  # fmt: skip
+        ]
         pairs = enumerate(zip(frames, demo.poses, strict=True))
         yield [compose_frame(f, objects, demo.camera, pose, look, bonnet, number) for number, (f, pose) in pairs]
 

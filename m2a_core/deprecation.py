@@ -56,6 +56,13 @@ def add_old_option(parser: argparse.ArgumentParser, old: str, new: argparse.Acti
             new(parser, namespace, values, option)
 
     parser.add_argument(
-        old, dest=new.dest, action=Old, nargs=new.nargs, type=new.type or str, choices=new.choices,
-        metavar=new.metavar, default=argparse.SUPPRESS, help=argparse.SUPPRESS,
-    )  # fmt: skip
+        old,
+        dest=new.dest,
+        action=Old,
+        nargs=new.nargs,
+        type=new.type or str,
+        choices=new.choices,
+        metavar=new.metavar,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )

@@ -135,9 +135,18 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
             return array
     # An encrypted archive is a RuntimeError to Python, an unknown compression a NotImplementedError.
     except (
-        OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, SyntaxError, MemoryError,
-        OverflowError, tokenize.TokenError,
-    ) as error:  # fmt: skip
+        OSError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        RuntimeError,
+        SyntaxError,
+        MemoryError,
+        OverflowError,
+        tokenize.TokenError,
+    ) as error:
         raise DataError(f"{path}: cannot be read as a NumPy file ({str(error)[:300]})") from error
 
 

@@ -141,12 +141,16 @@ def run_lanes(library: KernelLibrary, device: Device) -> Iterator[Row]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         engine = Engine(library, launch)
         backend = SimpleNamespace(
-            version="none", logger=None, load_plugin=lambda _: None, take_errors=lambda: "no reason",
+            version="none",
+            logger=None,
+            load_plugin=lambda _: None,
+            take_errors=lambda: "no reason",
             trt=SimpleNamespace(
-                nptype=np.dtype, ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED=None),
+                nptype=np.dtype,
+                ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED=None),
                 Runtime=lambda _: SimpleNamespace(deserialize_cuda_engine=lambda _: engine),
             ),
-        )  # fmt: skip
+        )
         stack.enter_context(patch("m2a_core.trt.engine.load_backend", lambda _: backend))
         path, plugin = write_files(folder, gpu.architecture)
         loaded = TensorRtEngine(path, plugin)

@@ -87,9 +87,14 @@ def time_training(library: KernelLibrary, device: Device, precision: str, batch:
 def edge_trainer(out: Path, device: Device, precision: str, batch: int, crop: tuple[int, int]) -> Trainer:
     """The trainer of m2a-edge on drawn frames, backbone included."""
     stage = {
-        "name": "known", "iterations": 1000, "batch_size": batch, "lr": 1e-4, "warmup": 1, "freeze_backbone": False,
+        "name": "known",
+        "iterations": 1000,
+        "batch_size": batch,
+        "lr": 1e-4,
+        "warmup": 1,
+        "freeze_backbone": False,
         "loss": {"num_points": 1024},
-    }  # fmt: skip
+    }
     changes = {
         "model": "m2a-edge",
         "precision": precision,

@@ -83,10 +83,19 @@ def run(args: argparse.Namespace) -> int:
     frames = [read_image(path) for path in paths[:: max(1, len(paths) // _FRAMES)][:_FRAMES]]
     out = args.out or default_engine(args.onnx)
     request = BuildRequest(
-        onnx=args.onnx, out=out, plugin=args.plugin, frames=frames, precision=args.precision, input_size=size,
-        batches=batches, backend=args.backend, capability=args.capability, device=args.device, rebuild=args.rebuild,
+        onnx=args.onnx,
+        out=out,
+        plugin=args.plugin,
+        frames=frames,
+        precision=args.precision,
+        input_size=size,
+        batches=batches,
+        backend=args.backend,
+        capability=args.capability,
+        device=args.device,
+        rebuild=args.rebuild,
         workspace=None if args.workspace is None else args.workspace * 2**20,
-    )  # fmt: skip
+    )
     # At once, also into a file: the lines belong between the progress bars.
     build_engine(request, partial(print, flush=True))
     return 0

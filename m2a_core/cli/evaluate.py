@@ -69,11 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--classes", metavar="FILE", help="of --dataset own: in ROOT, or a path (default: classes.yaml)")
     model.add_argument("--model", metavar="NAME_OR_PATH", help="a model bundle (default: the one that ships)")
     model.add_argument(
-        "--scores", "--score", default="refined", metavar="NAME,...",
+        "--scores",
+        "--score",
+        default="refined",
+        metavar="NAME,...",
         help="anomaly scores to compare on the same outputs, the first one in full: refined (what the model decides "
         "by, default), anomaly (Eq. 7), background (Eq. 17), refined_road, refined_anomaly, refined_background, "
         "msp, max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier; or 'all'",
-    )  # fmt: skip
+    )
     model.add_argument(
         "--region",
         choices=("scene", "road"),
@@ -188,9 +191,13 @@ def _run_model(args: argparse.Namespace) -> int:
     evaluation, undefined = None, []
     if dataset.anomaly is not None:
         score_all = partial(
-            evaluate_pairs, work=work / "pixels", track=Track(args.track or dataset.track), workers=args.workers,
-            missing=failed, by_benchmark=args.track is not None or dataset.by_benchmark,
-        )  # fmt: skip
+            evaluate_pairs,
+            work=work / "pixels",
+            track=Track(args.track or dataset.track),
+            workers=args.workers,
+            missing=failed,
+            by_benchmark=args.track is not None or dataset.by_benchmark,
+        )
         evaluation = score_all(outputs.pairs(dataset.samples), threshold=args.threshold)
         figures |= evaluation.to_json()
         undefined += unmeasured.of_anomalies(evaluation, args.threshold is not None)

@@ -44,42 +44,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", required=True, metavar="HxW", help="input size in pixels, multiples of 4: 360x480")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle, e.g. engines/m2a-edge")
     parser.add_argument(
-        "--frames", nargs="+", metavar="IMAGE",
+        "--frames",
+        nargs="+",
+        metavar="IMAGE",
         help=f"real images to verify on: files, directories or patterns; {_VERIFY_FRAMES} of them are used (default: "
         "the demo's)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--thresholds", type=Path, metavar="JSON", help="scores at 95 %% true-positive rate and other thresholds"
     )
     parser.add_argument("--metrics", type=Path, metavar="JSON", help="measured figures by name, for the manifest")
     parser.add_argument("--license", metavar="TEXT", help="terms of the weights, for the manifest")
     parser.add_argument(
-        "--score-order", choices=("paper", "fast"), default="fast",
+        "--score-order",
+        choices=("paper", "fast"),
+        default="fast",
         help="paper: upsample mask logits, then sigmoid and sum; fast: sum at the masks' size (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--refinement", choices=("paper", "official"), default="paper", help="variant of Eq. 15 (default: %(default)s)"
     )
     parser.add_argument(
-        "--decision", choices=[decision.value for decision in Decision],
+        "--decision",
+        choices=[decision.value for decision in Decision],
         help="the score that decides what is unknown; the graph holds both (default: that of OUT's manifest, else "
         "background; with --refinement official the authors', anomaly)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--precision", choices=("fp32", "fp16", "mixed"), default="fp32",
+        "--precision",
+        choices=("fp32", "fp16", "mixed"),
+        default="fp32",
         help="of the graph's tensors; mixed: half precision but for norms, softmax and the open-set maps "
         "(default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N",
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
         help="the graph takes 1 to N images, each batch size proven on the frames (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--full-masks", action="store_true", help="also give every query's mask at the input's size")
     parser.add_argument(
-        "--camera", metavar="WIDTHxHEIGHT",
+        "--camera",
+        metavar="WIDTHxHEIGHT",
         help="also write NAME.WIDTHxHEIGHT.onnx, for programs of your own: from a camera's image of this size to the "
         "open-set mask at its size",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--camera-encoding", choices=("rgb8", "bgr8"), default="rgb8", help="of that image (default: %(default)s)"
     )
@@ -118,8 +129,10 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(report, Parity):
         print(f"  {report.describe()}")
     for entry in () if isinstance(report, Parity) else report:
-        print(f"  {entry.name:14} max error {entry.max_error:.1e}  90 % within {entry.typical_error:.1e}  "
-              f"equal {entry.equal:.3%}")  # fmt: skip
+        print(
+            f"  {entry.name:14} max error {entry.max_error:.1e}  90 % within {entry.typical_error:.1e}  "
+            f"equal {entry.equal:.3%}"
+        )
     if camera is not None:
         print(f"  {file.name}: at least {equal:.2%} of a frame's pixels are as the CPU has them")
     print(f"written to {args.out}")

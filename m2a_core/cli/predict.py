@@ -85,9 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     trust.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument(
-        "--format", type=parse_formats, action="extend", metavar="NAME[,NAME]",
+        "--format",
+        type=parse_formats,
+        action="extend",
+        metavar="NAME[,NAME]",
         help=f"some of {', '.join(FORMATS)}, by commas or by several --format; for images (default: npz)",
-    )  # fmt: skip
+    )
     parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
     parser.add_argument(
         "--horizon",

@@ -24,9 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH", help="bundle (default: %(default)s)")
     parser.add_argument(
-        "--frames", nargs="+", required=True, metavar="IMAGE",
+        "--frames",
+        nargs="+",
+        required=True,
+        metavar="IMAGE",
         help="real images to calibrate on, at least 8, better 50 of varied drives",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the quantised bundle")
 
 

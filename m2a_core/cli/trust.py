@@ -14,9 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--require-signature", action="store_true", help="refuse a bundle that is not signed by a --trusted-key"
     )
     parser.add_argument(
-        "--trusted-key", type=Path, action="append", default=[], metavar="PEM",
+        "--trusted-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PEM",
         help="public key of `m2a bundle keygen`; a bundle's signature must be by one of them",
-    )  # fmt: skip
+    )
 
 
 def asked_for(args: argparse.Namespace) -> Trust:

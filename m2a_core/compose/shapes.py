@@ -59,8 +59,11 @@ def sack() -> np.ndarray:
 
 
 SHAPES: dict[str, tuple[Callable[[], np.ndarray], float]] = {
-    "crate": (crate, 0.8), "tyre": (tyre, 0.65), "drum": (drum, 0.9), "sack": (sack, 0.55),
-}  # fmt: skip
+    "crate": (crate, 0.8),
+    "tyre": (tyre, 0.65),
+    "drum": (drum, 0.9),
+    "sack": (sack, 0.55),
+}
 """Name -> what draws it (uint8 [H, W, 4], RGBA) and its height in metres."""
 
 

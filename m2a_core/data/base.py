@@ -198,9 +198,13 @@ def require(folder: Path, layout: str, what: str) -> Path:
 
 
 def paired(
-    what: str, layout: str, images: Sequence[Path], labels_of: Callable[[Path], Path], name_of: Callable[[Path], str],
+    what: str,
+    layout: str,
+    images: Sequence[Path],
+    labels_of: Callable[[Path], Path],
+    name_of: Callable[[Path], str],
     group: str = "",
-) -> tuple[Sample, ...]:  # fmt: skip
+) -> tuple[Sample, ...]:
     """Pair images with their labels, whose endings may be in any case.
 
     Raises:

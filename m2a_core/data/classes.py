@@ -25,9 +25,19 @@ or
 ROOT/images/{train,val,test}/NAME.* and ROOT/labels/{train,val,test}/NAME.png"""
 
 STREETHAZARDS_NAMES = (
-    "building", "fence", "other", "pedestrian", "pole", "road line", "road", "sidewalk", "vegetation", "car", "wall",
+    "building",
+    "fence",
+    "other",
+    "pedestrian",
+    "pole",
+    "road line",
+    "road",
+    "sidewalk",
+    "vegetation",
+    "car",
+    "wall",
     "traffic sign",
-)  # fmt: skip
+)
 
 COCO_UNKNOWN = {
     5: ("car", "cow", "pizza", "toilet"),
@@ -55,9 +65,13 @@ def streethazards(root: Path) -> Dataset:
         images = require(base / "images" / "test" / town, STREETHAZARDS, "StreetHazards")
         labels = base / "annotations" / "test" / town
         samples += paired(
-            f"StreetHazards {town}", STREETHAZARDS, pictures(images), partial(_annotation, folder=labels),
-            partial(_town_name, town=town), town,
-        )  # fmt: skip
+            f"StreetHazards {town}",
+            STREETHAZARDS,
+            pictures(images),
+            partial(_annotation, folder=labels),
+            partial(_town_name, town=town),
+            town,
+        )
     anomaly = {**dict.fromkeys(range(14), 0), 14: 1}
     classes = {1: "background", **dict(enumerate(STREETHAZARDS_NAMES, start=2))}
     # The released code trains what is unlabelled as a class and leaves "other" out; other code does the reverse.
@@ -81,11 +95,26 @@ def cityscapes(root: Path, split: str = "val") -> Dataset:
 
 
 CAMVID_OF = {
-    "road": "road", "sidewalk": "pavement", "building": "building", "wall": "building", "fence": "fence",
-    "pole": "pole", "traffic light": "signsymbol", "traffic sign": "signsymbol", "vegetation": "tree",
-    "terrain": "tree", "sky": "sky", "person": "pedestrian", "rider": "bicyclist", "car": "car", "truck": "car",
-    "bus": "car", "train": "car", "motorcycle": "bicyclist", "bicycle": "bicyclist",
-}  # fmt: skip
+    "road": "road",
+    "sidewalk": "pavement",
+    "building": "building",
+    "wall": "building",
+    "fence": "fence",
+    "pole": "pole",
+    "traffic light": "signsymbol",
+    "traffic sign": "signsymbol",
+    "vegetation": "tree",
+    "terrain": "tree",
+    "sky": "sky",
+    "person": "pedestrian",
+    "rider": "bicyclist",
+    "car": "car",
+    "truck": "car",
+    "bus": "car",
+    "train": "car",
+    "motorcycle": "bicyclist",
+    "bicycle": "bicyclist",
+}
 """CamVid's class of each class of Cityscapes."""
 
 
@@ -96,9 +125,12 @@ def camvid(root: Path, split: str = "test") -> Dataset:
     else:
         images, labels = root / "images" / split, root / "labels" / split
     samples = paired(
-        "CamVid", CAMVID, pictures(require(images, CAMVID, "CamVid")), lambda p: labels / f"{p.stem}.png",
+        "CamVid",
+        CAMVID,
+        pictures(require(images, CAMVID, "CamVid")),
+        lambda p: labels / f"{p.stem}.png",
         lambda p: p.stem,
-    )  # fmt: skip
+    )
     return Dataset(
         "camvid", samples, classes=dict(enumerate(CAMVID11.names)), void=frozenset({CAMVID_VOID}), coarse=CAMVID_OF
     )

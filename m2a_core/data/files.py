@@ -18,9 +18,19 @@ SCORE_SUFFIXES = (".npz", ".npy", ".tif", ".tiff", ".png")
 SCORE_KEY = "anomaly"
 
 _NAME_ENDINGS = (
-    "_labels_semantic", "_gtCoarse_labelTrainIds", "_gtCoarse_labelIds", "_gtFine_labelIds",
-    "_gtFine_labelTrainIds", "_leftImg8bit", "_labels", "_label", "_mask", "_gt", "_anomaly", "_score",
-)  # fmt: skip
+    "_labels_semantic",
+    "_gtCoarse_labelTrainIds",
+    "_gtCoarse_labelIds",
+    "_gtFine_labelIds",
+    "_gtFine_labelTrainIds",
+    "_leftImg8bit",
+    "_labels",
+    "_label",
+    "_mask",
+    "_gt",
+    "_anomaly",
+    "_score",
+)
 
 _PICTURE_ENDING = "_labels_semantic_color"
 """Coloured pictures that SMIYC ships beside its masks."""

@@ -30,9 +30,12 @@ def packed_cityscapes(root: Path, split: str = "val") -> Dataset:
     """
     samples = tuple(_sample(root, split, name) for name, _ in packed_frames(root, split))
     return Dataset(
-        "cityscapes_640", samples, classes=dict(enumerate(CITYSCAPES19.names)), panoptic=_segments,
+        "cityscapes_640",
+        samples,
+        classes=dict(enumerate(CITYSCAPES19.names)),
+        panoptic=_segments,
         stored=lambda path: read_ids(path)[0],
-    )  # fmt: skip
+    )
 
 
 def packed_frames(root: Path, split: str) -> list[tuple[str, str]]:

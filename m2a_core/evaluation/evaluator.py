@@ -120,9 +120,13 @@ def evaluate_pairs(
     if threshold is not None:
         todo = [s for s in shards if not s.components_path(threshold, track).exists()]
         _run(
-            "components", partial(process_components, threshold=threshold, track=track), todo, len(pairs), workers,
+            "components",
+            partial(process_components, threshold=threshold, track=track),
+            todo,
+            len(pairs),
+            workers,
             label,
-        )  # fmt: skip
+        )
         components = component_metrics([f for shard in shards for f in shard.components(threshold, track)])
     return Evaluation(pixel, binned, components, threshold, rule, track, records, failed, by_benchmark)
 

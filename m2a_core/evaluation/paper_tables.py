@@ -30,14 +30,23 @@ def _rows(text: str) -> tuple[tuple[str, ...], ...]:
 _PIXEL = (("auprc", "AuPRC"), ("fpr95", "FPR95"))
 _COMPONENT = (("siou", "sIoU"), ("ppv", "PPV"), ("f1_star", "F1*"))
 _SETS = (
-    "smiyc_anomaly", "smiyc_obstacle", "fishyscapes_laf", "fishyscapes_static", "road_anomaly", "lost_and_found",
+    "smiyc_anomaly",
+    "smiyc_obstacle",
+    "fishyscapes_laf",
+    "fishyscapes_static",
+    "road_anomaly",
+    "lost_and_found",
     "average",
-)  # fmt: skip
+)
 _COMPONENT_SETS = ("smiyc_anomaly", "smiyc_obstacle", "lost_and_found", "average")
 _OPEN = (
-    ("auprc", "AuPRC"), ("fpr95", "FPR95"), ("miou", "mIoU"), ("open_iou_t5", "open-IoU t5"),
-    ("open_iou_t6", "open-IoU t6"), ("open_iou", "open-IoU"),
-)  # fmt: skip
+    ("auprc", "AuPRC"),
+    ("fpr95", "FPR95"),
+    ("miou", "mIoU"),
+    ("open_iou_t5", "open-IoU t5"),
+    ("open_iou_t6", "open-IoU t6"),
+    ("open_iou", "open-IoU"),
+)
 _GROUPS = (("things", "Th"), ("stuff", "St"), ("known", "known"), ("unknown", "unknown"))
 
 TABLE_1 = PaperTable(

@@ -164,9 +164,12 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
     ]
     panoptic = dataset.panoptic is not None
     with ProgressBar(
-        total=len(dataset.samples), initial=len(dataset.samples) - len(todo), desc="model", unit="frame",
+        total=len(dataset.samples),
+        initial=len(dataset.samples) - len(todo),
+        desc="model",
+        unit="frame",
         disable=not progress,
-    ) as bar:  # fmt: skip
+    ) as bar:
         for sample in todo:
             try:
                 if sample.name in has_truth:

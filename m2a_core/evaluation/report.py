@@ -31,9 +31,13 @@ _CARDS = (
 
 
 def write_report(
-    path: Path, title: str, evaluation: Evaluation | None, figures: Mapping[str, Any], pictures: Pictures,
+    path: Path,
+    title: str,
+    evaluation: Evaluation | None,
+    figures: Mapping[str, Any],
+    pictures: Pictures,
     class_pictures: ClassPictures | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write the report.
 
     Args:
@@ -109,11 +113,23 @@ def _curves(evaluation: Evaluation, figures: Mapping[str, Any]) -> list[Any]:
     fpr, tpr = np.concatenate(([0], curve.fpr, [1])), np.concatenate(([0], curve.recall, [1]))
     caught = (f"95 % found, {percent(pixel.fpr95)} false", pixel.fpr95, 0.95)
     return [
-        line_chart("Precision over recall", [Series("", recall, precision)], Axis("recall", *_FRACTION),
-                   Axis("precision", *_FRACTION), ("chance", share), [best]),
-        line_chart("ROC", [Series("", fpr, tpr)], Axis("false-positive rate", *_FRACTION),
-                   Axis("true-positive rate", *_FRACTION), None, [caught]),
-    ]  # fmt: skip
+        line_chart(
+            "Precision over recall",
+            [Series("", recall, precision)],
+            Axis("recall", *_FRACTION),
+            Axis("precision", *_FRACTION),
+            ("chance", share),
+            [best],
+        ),
+        line_chart(
+            "ROC",
+            [Series("", fpr, tpr)],
+            Axis("false-positive rate", *_FRACTION),
+            Axis("true-positive rate", *_FRACTION),
+            None,
+            [caught],
+        ),
+    ]
 
 
 def _frames(evaluation: Evaluation | None, pictures: Pictures) -> dict[str, Any]:

@@ -72,14 +72,18 @@ def camera_graph(
         numpy_helper.from_array(np.array(manifest.thresholds.anomaly, np.float32), THRESHOLD)
     )
     full = [1, *size]
-    graph.graph.input.extend([
-        helper.make_tensor_value_info(CAMERA_IMAGE, TensorProto.UINT8, [*full, 3]),
-        helper.make_tensor_value_info(THRESHOLD, TensorProto.FLOAT, []),
-    ])  # fmt: skip
-    graph.graph.output.extend([
-        helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, full),
-        helper.make_tensor_value_info(OPEN_SET, TensorProto.UINT8, full),
-    ])  # fmt: skip
+    graph.graph.input.extend(
+        [
+            helper.make_tensor_value_info(CAMERA_IMAGE, TensorProto.UINT8, [*full, 3]),
+            helper.make_tensor_value_info(THRESHOLD, TensorProto.FLOAT, []),
+        ]
+    )
+    graph.graph.output.extend(
+        [
+            helper.make_tensor_value_info(SCORE, TensorProto.FLOAT, full),
+            helper.make_tensor_value_info(OPEN_SET, TensorProto.UINT8, full),
+        ]
+    )
     graph.metadata_props.add(key="m2a.camera", value=f"{size[1]}x{size[0]} {encoding}")
     onnx.checker.check_model(graph)
     return graph
@@ -196,9 +200,11 @@ def _open_set(section: _Section, geometry: Geometry, manifest: Manifest) -> None
     score = section.node("Slice", [score, *ends])
     score = section.node("Unsqueeze", [score, section.constant((1,), np.int64)])
     score = section.node(
-        "Resize", [score, "", "", section.constant((1, 1, height, width), np.int64)], mode="linear",
+        "Resize",
+        [score, "", "", section.constant((1, 1, height, width), np.int64)],
+        mode="linear",
         coordinate_transformation_mode="half_pixel",
-    )  # fmt: skip
+    )
     score = section.node("Squeeze", [score, section.constant((1,), np.int64)], SCORE)
     ids = section.node("Cast", ["semantic"], to=TensorProto.INT32)
     for axis, (size, valid) in enumerate(((height, h), (width, w)), start=1):

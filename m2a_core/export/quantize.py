@@ -109,10 +109,16 @@ def _quantise(
 ) -> tuple[Manifest, Parity]:
     """Write the graph; its manifest, and every fourth image's results against the original's."""
     quantize_static(
-        str(bundle.onnx_path), str(graph), _Frames(images), quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, per_channel=True,
-        nodes_to_quantize=nodes_to_quantise(model, scopes), extra_options=_OPTIONS,
-    )  # fmt: skip
+        str(bundle.onnx_path),
+        str(graph),
+        _Frames(images),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        nodes_to_quantize=nodes_to_quantise(model, scopes),
+        extra_options=_OPTIONS,
+    )
     _state_precision(graph)
     manifest = replace(bundle.manifest, name=graph.stem, onnx_file=graph.name, onnx_sha256=sha256_of(graph), metrics={})
     quantised = OnnxRuntime(ModelBundle(manifest, graph.parent, graph))

@@ -50,8 +50,16 @@ class Rectifier:
         if info is None:
             raise NotRectifiable("no_camera_info", "images cannot be rectified: no camera_info came yet")
         size = (image.shape[1], image.shape[0])
-        key = (size, info.width, info.height, info.distortion_model, bytes(_numbers(info)), str(info.roi),
-               info.binning_x, info.binning_y)  # fmt: skip
+        key = (
+            size,
+            info.width,
+            info.height,
+            info.distortion_model,
+            bytes(_numbers(info)),
+            str(info.roi),
+            info.binning_x,
+            info.binning_y,
+        )
         if key != self._made_for:
             self._tables = _tables(info, size)
             self._made_for = key

@@ -16,10 +16,21 @@ from m2a_core.errors import ConfigError
 GROUPS = {
     "people": ("person", "pedestrian", "rider", "bicyclist", "people", "human", "cyclist", "motorcyclist"),
     "plates": (
-        "car", "truck", "bus", "van", "vehicle", "motorcycle", "motorbike", "caravan", "trailer", "autorickshaw",
-        "vehicle fallback", "train", "on rails",
+        "car",
+        "truck",
+        "bus",
+        "van",
+        "vehicle",
+        "motorcycle",
+        "motorbike",
+        "caravan",
+        "trailer",
+        "autorickshaw",
+        "vehicle fallback",
+        "train",
+        "on rails",
     ),
-}  # fmt: skip
+}
 """What the words on the command line stand for, of the classes that a model has."""
 
 _MARGIN = 0.02

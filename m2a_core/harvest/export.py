@@ -115,10 +115,16 @@ def _write(harvest: Harvest, choices: Choices, out: Path, hidden: frozenset[int]
             part.finish()
         small = outliers.too_small + negatives.too_small
         write_text(out / CARD, dataset_card(harvest, named, classes.images, classes.crops, small))
-        write_json(out / INFO, {
-            "format": 1, "harvest": harvest.hash, "model": dict(harvest.model), "too_small": small,
-            "names": [{**vars(entry), "bags": sorted(entry.bags)} for entry in named],
-        })  # fmt: skip
+        write_json(
+            out / INFO,
+            {
+                "format": 1,
+                "harvest": harvest.hash,
+                "model": dict(harvest.model),
+                "too_small": small,
+                "names": [{**vars(entry), "bags": sorted(entry.bags)} for entry in named],
+            },
+        )
     return named
 
 

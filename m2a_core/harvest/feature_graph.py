@@ -24,9 +24,17 @@ _BACKBONE_STRIDES = (16, 32)
 _PRODUCTS = ("MatMul", "Einsum", "Gemm")
 # What changes the shape or the type of values, and not the values.
 _SEE_THROUGH = (
-    "Slice", "Reshape", "Cast", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Flatten", "QuantizeLinear",
+    "Slice",
+    "Reshape",
+    "Cast",
+    "Transpose",
+    "Squeeze",
+    "Unsqueeze",
+    "Identity",
+    "Flatten",
+    "QuantizeLinear",
     "DequantizeLinear",
-)  # fmt: skip
+)
 
 
 def feature_tensors(model: onnx.ModelProto) -> list[str]:

@@ -147,8 +147,12 @@ def _of_batch(fitted: Fitted, neighbours: Neighbours, start: int, batch: np.ndar
 
 def _worth(of: list[tuple[float, float, float | None]]) -> Worth:
     scores, probabilities, distances = zip(*of, strict=True)
-    return Worth(len(of), float(np.mean(scores)), float(np.mean(probabilities)),
-                 min((d for d in distances if d is not None), default=None))  # fmt: skip
+    return Worth(
+        len(of),
+        float(np.mean(scores)),
+        float(np.mean(probabilities)),
+        min((d for d in distances if d is not None), default=None),
+    )
 
 
 def _clustered(

@@ -163,6 +163,13 @@ def cut(
     x0, y0, x1, y1 = with_surrounding(box, (height, width))
     part = (slice(y0, y1), slice(x0, x1))
     return Crop(
-        quality, stamp_ns, image[part].copy(), mask[part].copy(), classes[part].copy(), (x0, y0), box, (height, width),
+        quality,
+        stamp_ns,
+        image[part].copy(),
+        mask[part].copy(),
+        classes[part].copy(),
+        (x0, y0),
+        box,
+        (height, width),
         image if whole else None,
-    )  # fmt: skip
+    )

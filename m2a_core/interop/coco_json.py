@@ -28,8 +28,12 @@ def categories(labels: LabelSet, unknown: bool = True) -> list[dict[str, Any]]:
 def _category(class_id: int, name: str, thing: bool, color: tuple[int, int, int]) -> dict[str, Any]:
     kind = "thing" if thing else "stuff"
     return {
-        "id": category_id(class_id), "name": name, "supercategory": kind, "isthing": int(thing), "color": list(color),
-    }  # fmt: skip
+        "id": category_id(class_id),
+        "name": name,
+        "supercategory": kind,
+        "isthing": int(thing),
+        "color": list(color),
+    }
 
 
 def image_record(image_id: int, file_name: str, size: tuple[int, int]) -> dict[str, Any]:

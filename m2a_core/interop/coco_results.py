@@ -87,10 +87,15 @@ def segments_info(panoptic: np.ndarray) -> list[dict[str, Any]]:
         if value == PANOPTIC_VOID:
             continue
         mask = panoptic == value
-        found.append({
-            "id": int(value) + 1, "category_id": category_id(int(value) // PANOPTIC_DIVISOR), "area": int(mask.sum()),
-            "bbox": bounding_box(mask), "iscrowd": 0,
-        })  # fmt: skip
+        found.append(
+            {
+                "id": int(value) + 1,
+                "category_id": category_id(int(value) // PANOPTIC_DIVISOR),
+                "area": int(mask.sum()),
+                "bbox": bounding_box(mask),
+                "iscrowd": 0,
+            }
+        )
     return found
 
 

@@ -39,10 +39,18 @@ class Tolerance:
 
 
 _HALF = Tolerance(
-    rank_correlation=0.97, auprc_loss=0.01, argmax_agreement=0.995, max_error=0.5, typical_error=0.05,
-    refined_agreement=0.995, refined_error=0.05, background_error=0.05, query_agreement=0.9, mask_iou=0.98,
+    rank_correlation=0.97,
+    auprc_loss=0.01,
+    argmax_agreement=0.995,
+    max_error=0.5,
+    typical_error=0.05,
+    refined_agreement=0.995,
+    refined_error=0.05,
+    background_error=0.05,
+    query_agreement=0.9,
+    mask_iou=0.98,
     probability_error=0.1,
-)  # fmt: skip
+)
 
 TOLERANCES = {
     "fp32": Tolerance(

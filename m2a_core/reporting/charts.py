@@ -85,9 +85,13 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def line_chart(
-    title: str, series: Sequence[Series], x: Axis, y: Axis, level: tuple[str, float] | None = None,
+    title: str,
+    series: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    level: tuple[str, float] | None = None,
     marks: Sequence[tuple[str, float, float]] = (),
-) -> Markup:  # fmt: skip
+) -> Markup:
     """Lines over a common pair of axes.
 
     Args:
@@ -197,9 +201,12 @@ def timeline(title: str, seconds: float, lanes: Sequence[tuple[str, Sequence[Bar
 
 
 def ground_map(
-    title: str, track: np.ndarray, cars: Sequence[tuple[str, str, float, float]],
-    unknown: Sequence[tuple[str, str, float, float]], north: bool,
-) -> Markup:  # fmt: skip
+    title: str,
+    track: np.ndarray,
+    cars: Sequence[tuple[str, str, float, float]],
+    unknown: Sequence[tuple[str, str, float, float]],
+    north: bool,
+) -> Markup:
     """The car's track, float [N, 2] in metres, and places on it.
 
     Args:

@@ -31,8 +31,12 @@ def render(package: str, template: str, **context: object) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     filters: dict[str, Callable[..., str]] = {
-        "percent": percent, "number": number, "count": count, "jpeg": jpeg, "film": film,
-    }  # fmt: skip
+        "percent": percent,
+        "number": number,
+        "count": count,
+        "jpeg": jpeg,
+        "film": film,
+    }
     environment.filters |= filters
     return environment.get_template(template).render(version=__version__, **context) + "\n"
 

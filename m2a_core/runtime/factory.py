@@ -10,8 +10,13 @@ from m2a_core.errors import ConfigError, InferenceError, ModelError
 from m2a_core.runtime.base import Runtime
 
 BACKENDS = (
-    "onnxruntime", "onnxruntime_cuda", "onnxruntime_tensorrt", "onnxruntime_openvino", "tensorrt", "tensorrt_rtx",
-)  # fmt: skip
+    "onnxruntime",
+    "onnxruntime_cuda",
+    "onnxruntime_tensorrt",
+    "onnxruntime_openvino",
+    "tensorrt",
+    "tensorrt_rtx",
+)
 
 
 def create_runtime(

@@ -60,9 +60,15 @@ class OnnxRuntime:
         manifest = bundle.manifest
         height, width = manifest.input_size
         sizes = {
-            "B": 1, "H": height, "W": width, "h": height // MASK_STRIDE, "w": width // MASK_STRIDE, "3": 3,
-            "Q": manifest.num_queries, "K+1": manifest.labels.num_classes + 1,
-        }  # fmt: skip
+            "B": 1,
+            "H": height,
+            "W": width,
+            "h": height // MASK_STRIDE,
+            "w": width // MASK_STRIDE,
+            "3": 3,
+            "Q": manifest.num_queries,
+            "K+1": manifest.labels.num_classes + 1,
+        }
         self.input_size = manifest.input_size
         # Two images at once take a processor as long as one after the other.
         self.batch_sizes: tuple[int, ...] = (1,)
@@ -148,8 +154,17 @@ def ort_errors() -> tuple[type[Exception], ...]:
     """ONNX Runtime's own errors, which share no base class narrower than Exception."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented",
-             "RuntimeException", "EPFail", "ModelLoadCanceled")  # fmt: skip
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoSuchFile",
+        "NotImplemented",
+        "RuntimeException",
+        "EPFail",
+        "ModelLoadCanceled",
+    )
     return tuple(getattr(state, name) for name in names if hasattr(state, name))
 
 

@@ -109,9 +109,13 @@ def build_batches(
         donors = train[:: max(1, len(train) // KNOWN_DONORS)]
         known = cut_known_objects((frame for frame in donors if not frame.partial), network.labels)
     mix = AnomalyMix(
-        seen, known, config.data.blend, ground_ids(network.labels), config.data.outliers.favour,
+        seen,
+        known,
+        config.data.blend,
+        ground_ids(network.labels),
+        config.data.outliers.favour,
         need_known=config.data.dataset != "own",
-    )  # fmt: skip
+    )
     own = {stage: sources.open(frames) for stage, frames in sources.own.items()}
     return Batches(train, mix, network.labels, config.data, config.seed, own, hard_negatives)
 

@@ -13,9 +13,17 @@ from m2a_core.training.strict import from_dict, require, require_choice, require
 from m2a_core.yaml_file import read_yaml
 
 __all__ = [
-    "AugmentConfig", "AverageConfig", "BlendConfig", "DataConfig", "LossConfig", "OutlierConfig", "StageConfig",
-    "TrainConfig", "ValidationConfig", "load_config",
-]  # fmt: skip
+    "AugmentConfig",
+    "AverageConfig",
+    "BlendConfig",
+    "DataConfig",
+    "LossConfig",
+    "OutlierConfig",
+    "StageConfig",
+    "TrainConfig",
+    "ValidationConfig",
+    "load_config",
+]
 
 OUTLIER_LOSSES = ("none", "printed", "text", "bce", "strict")
 SCHEDULES = ("cosine", "poly", "steps", "constant")

@@ -83,9 +83,17 @@ class HardNegatives:
             new_label, new_outlier = label.copy(), outlier.copy()
             countable = instances if class_id in self.labels.things else None
             paste(
-                image, new_label, new_outlier, np.ascontiguousarray(rgba), foot, size,
-                IGNORE if class_id is None else class_id, blend, rng, countable,
-            )  # fmt: skip
+                image,
+                new_label,
+                new_outlier,
+                np.ascontiguousarray(rgba),
+                foot,
+                size,
+                IGNORE if class_id is None else class_id,
+                blend,
+                rng,
+                countable,
+            )
             outlier &= new_outlier
             if class_id is None:
                 continue

@@ -316,9 +316,17 @@ class AnomalyMix:
             if rng.random() < 0.5:
                 rgba = rgba[:, ::-1]
             paste(
-                image, label, outlier, np.ascontiguousarray(rgba), (x, y), size, int(cutout.kind), self.blend, rng,
+                image,
+                label,
+                outlier,
+                np.ascontiguousarray(rgba),
+                (x, y),
+                size,
+                int(cutout.kind),
+                self.blend,
+                rng,
                 instances,
-            )  # fmt: skip
+            )
 
 
 def _rotate(rgba: np.ndarray, degrees: float) -> np.ndarray:

@@ -18,9 +18,18 @@ from m2a_core.training.idd_lite import idd_lite_sources, idd_obstacle_sources
 from m2a_core.training.targets import IGNORE
 
 _CAMVID = {
-    "sky": "sky", "building": 200, "pole": "pole", "road": "road", "pavement": "sidewalk", "tree": 202,
-    "signsymbol": 201, "fence": "fence", "car": 203, "pedestrian": "person", "bicyclist": 204,
-}  # fmt: skip
+    "sky": "sky",
+    "building": 200,
+    "pole": "pole",
+    "road": "road",
+    "pavement": "sidewalk",
+    "tree": 202,
+    "signsymbol": 201,
+    "fence": "fence",
+    "car": 203,
+    "pedestrian": "person",
+    "bicyclist": 204,
+}
 """CamVid's class -> the class of Cityscapes, or the key of `targets.CLASS_SETS`."""
 
 

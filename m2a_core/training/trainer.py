@@ -238,20 +238,31 @@ class Trainer:
         criterion = Criterion(self.labels.num_classes, stage.loss, process_mean=self.accelerator.mean)
         offset = sum(s.iterations for s in self.config.stages[: self.progress.stage])
         batches = in_order(
-            self.batches, stage, self.progress.stage, self.progress.step, self.accelerator.rank, self.accelerator.world,
+            self.batches,
+            stage,
+            self.progress.stage,
+            self.progress.step,
+            self.accelerator.rank,
+            self.accelerator.world,
             self.config.workers,
-        )  # fmt: skip
+        )
         with ProgressBar(
-            total=stage.iterations, initial=self.progress.step, desc=stage.name, dynamic_ncols=True,
+            total=stage.iterations,
+            initial=self.progress.step,
+            desc=stage.name,
+            dynamic_ncols=True,
             disable=not self.accelerator.is_main,
-        ) as bar:  # fmt: skip
+        ) as bar:
             while self.progress.step < stage.iterations and not self._stopping():
                 began = time.perf_counter()
                 parts = self._step(stage, criterion, *self._next(batches))
                 self.progress.step += 1
                 done = self.progress.step
-                log.add("train", {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts},
-                        offset + done)  # fmt: skip
+                log.add(
+                    "train",
+                    {"stage": stage.name, "step": done, "seconds": time.perf_counter() - began, **parts},
+                    offset + done,
+                )
                 bar.update()
                 estimate = self.clock.tick(self.progress.stage, done)
                 if estimate and self.accelerator.is_main:

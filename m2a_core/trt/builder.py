@@ -132,9 +132,13 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     _make_writable(request.out)
     start = time.monotonic()
     target = Target(
-        architecture, request.precision, source.input_size, request.batches, dynamic=source.max_batch > 1,
+        architecture,
+        request.precision,
+        source.input_size,
+        request.batches,
+        dynamic=source.max_batch > 1,
         workspace=request.workspace or (gpu.memory // 4 if isinstance(gpu, Gpu) else None),
-    )  # fmt: skip
+    )
     # Without a GPU there is nothing to time on, and TensorRT for RTX fails when given a cache.
     cache = request.out.with_suffix(".timing") if backend.name == TENSORRT and isinstance(gpu, Gpu) else None
     engine = compile_engine(backend, for_parser(graph), plugin, source.plugin_nodes, target, cache)

@@ -14,12 +14,22 @@ from m2a_core.extras import install_command
 _LOG = logging.getLogger("m2a.trt")
 
 _STICKY = {
-    "cudaErrorAssert", "cudaErrorContained", "cudaErrorECCUncorrectable", "cudaErrorExternalDevice",
-    "cudaErrorHardwareStackError", "cudaErrorIllegalAddress", "cudaErrorIllegalInstruction",
-    "cudaErrorInvalidAddressSpace", "cudaErrorInvalidPc", "cudaErrorLaunchFailure", "cudaErrorLaunchTimeout",
-    "cudaErrorMisalignedAddress", "cudaErrorMpsClientTerminated", "cudaErrorNvlinkUncorrectable",
+    "cudaErrorAssert",
+    "cudaErrorContained",
+    "cudaErrorECCUncorrectable",
+    "cudaErrorExternalDevice",
+    "cudaErrorHardwareStackError",
+    "cudaErrorIllegalAddress",
+    "cudaErrorIllegalInstruction",
+    "cudaErrorInvalidAddressSpace",
+    "cudaErrorInvalidPc",
+    "cudaErrorLaunchFailure",
+    "cudaErrorLaunchTimeout",
+    "cudaErrorMisalignedAddress",
+    "cudaErrorMpsClientTerminated",
+    "cudaErrorNvlinkUncorrectable",
     "cudaErrorTensorMemoryLeak",
-}  # fmt: skip
+}
 """After these, says CUDA's manual, the process is in an inconsistent state: to go on, it must end and start anew."""
 
 

@@ -174,8 +174,11 @@ class TensorRtEngine:
         tensors = sum(buffer.bytes for buffer in self._buffers.values())
         _LOG.info(
             "%s: on the GPU, beside the weights, %.1f MiB of scratch that batch sizes %s share, %.1f MiB of tensors",
-            self.path, self.scratch_bytes / 2**20, ", ".join(map(str, key.batches)), tensors / 2**20,
-        )  # fmt: skip
+            self.path,
+            self.scratch_bytes / 2**20,
+            ", ".join(map(str, key.batches)),
+            tensors / 2**20,
+        )
 
 
 class PendingBatch:

@@ -158,9 +158,16 @@ class EngineManifest:
 
 
 _NO_TEXT = {
-    "input_size", "gpu_memory", "batches", "key", "parity", "plugin_layers", "build_seconds", "verified_batches",
+    "input_size",
+    "gpu_memory",
+    "batches",
+    "key",
+    "parity",
+    "plugin_layers",
+    "build_seconds",
+    "verified_batches",
     "device_memory",
-}  # fmt: skip
+}
 _REBUILD = "build the engine anew with `m2a build-engine --rebuild`"
 
 

@@ -70,10 +70,16 @@ def ensure_plugin(
     with scratch as folder:
         _run(
             [
-                cmake, "-S", str(SOURCE), "-B", folder, f"-DTENSORRT_INCLUDE_DIR={headers}",
-                f"-DCMAKE_CUDA_COMPILER={nvcc}", f"-DM2A_CUDA_ARCHITECTURES={targets}",
+                cmake,
+                "-S",
+                str(SOURCE),
+                "-B",
+                folder,
+                f"-DTENSORRT_INCLUDE_DIR={headers}",
+                f"-DCMAKE_CUDA_COMPILER={nvcc}",
+                f"-DM2A_CUDA_ARCHITECTURES={targets}",
             ]
-        )  # fmt: skip
+        )
         _run([cmake, "--build", folder])
         # Two processes may build at once; each then finds a whole file.
         os.replace(Path(folder) / LIBRARY, library)

@@ -53,9 +53,12 @@ def verify_loaded(engine: TensorRtEngine) -> EngineManifest:
             )
         parities.append(parity)
     verified = replace(
-        manifest, parity=worst_of(parities), verification=VERIFIED, verified_batches=manifest.key.batches,
+        manifest,
+        parity=worst_of(parities),
+        verification=VERIFIED,
+        verified_batches=manifest.key.batches,
         device_memory=engine.scratch_bytes,
-    )  # fmt: skip
+    )
     verified.save(manifest_path(engine.path))
     return verified
 

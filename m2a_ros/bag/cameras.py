@@ -162,8 +162,11 @@ def image_topics(bag: Bag) -> dict[str, tuple[Connection, ...]]:
 
 def _unread(bag: Bag) -> dict[str, str]:
     """Topics of images of types that are not read, with the reason."""
-    return {c.topic: f"{UNREAD_TYPES[c.msgtype]}, {NOT_READ}" for c in bag.connections
-            if c.msgtype in UNREAD_TYPES and c.msgcount}  # fmt: skip
+    return {
+        c.topic: f"{UNREAD_TYPES[c.msgtype]}, {NOT_READ}"
+        for c in bag.connections
+        if c.msgtype in UNREAD_TYPES and c.msgcount
+    }
 
 
 def _found(bag: Bag, images: Mapping[str, object]) -> str:

@@ -66,9 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=float, default=25.0, metavar="METRES", help="between objects (default: %(default)g)"
     )
     recorded.add_argument(
-        "--mounting", action="append", default=[], metavar="height=M[,pitch=RAD]",
+        "--mounting",
+        action="append",
+        default=[],
+        metavar="height=M[,pitch=RAD]",
         help="where the camera sits (default: /tf_static of the bag, else 1.5 m above the road)",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

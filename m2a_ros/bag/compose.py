@@ -61,9 +61,14 @@ class Composed:
 
 
 def compose_bag(
-    path: Path, out: Path, storage: str, topic: str | None, objects: Path | None, every: float,
+    path: Path,
+    out: Path,
+    storage: str,
+    topic: str | None,
+    objects: Path | None,
+    every: float,
     mountings: Sequence[str] = (),
-) -> Composed:  # fmt: skip
+) -> Composed:
     """Write ``out/bag`` and ``out/truth/<stamp in nanoseconds>.png``; both appear when they are whole.
 
     Args:
@@ -186,9 +191,15 @@ def _look_through(
 
 
 def _write(
-    bag: Bag, topic: CameraTopic, writer: Writer, truth: Path, cutouts: list[Cutout], camera: GroundCamera,
-    poses: Sequence[Pose], look: Look,
-) -> tuple[int, int, list[str]]:  # fmt: skip
+    bag: Bag,
+    topic: CameraTopic,
+    writer: Writer,
+    truth: Path,
+    cutouts: list[Cutout],
+    camera: GroundCamera,
+    poses: Sequence[Pose],
+    look: Look,
+) -> tuple[int, int, list[str]]:
     """Copy the bag, its camera composed; how many images got ground truth, how many were only copied, and notes."""
     copies = {connection.id: _copy(writer, connection) for connection in bag.connections}
     labels, ids = (

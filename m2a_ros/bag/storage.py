@@ -59,9 +59,10 @@ def check_files(path: Path) -> None:
     elif path.suffix not in STORAGE_SUFFIXES:
         what = _foreign(path)
         raise DataError(
-            f"bag {path}: {what}" if what
+            f"bag {path}: {what}"
+            if what
             else f"bag {path}: expected a bag folder or a {' or '.join(STORAGE_SUFFIXES)} file"
-        )  # fmt: skip
+        )
 
 
 def _read_metadata(path: Path) -> Any:

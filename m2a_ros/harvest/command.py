@@ -53,9 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="embed pictures with this image encoder: float32 [1, 3, H, W], normalised as for ImageNet, to a vector",
     )
     parser.add_argument(
-        "--min-cluster", type=int, default=_MIN_CLUSTER, metavar="N",
+        "--min-cluster",
+        type=int,
+        default=_MIN_CLUSTER,
+        metavar="N",
         help="objects that make a cluster (default: %(default)d)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--blur",
         default="",

@@ -84,10 +84,17 @@ def harvest(request: Request) -> Outcome:
         blur = blurred_classes(request.blur, bundle.manifest.labels.names)
         embedding = encoder_name(bundle, request.encoder)
         tasks = [
-            HarvestTask(request.out, bag, bundle.directory, request.encoder, request.keep_frames,
-                        request.workers.threads, embedding)
+            HarvestTask(
+                request.out,
+                bag,
+                bundle.directory,
+                request.encoder,
+                request.keep_frames,
+                request.workers.threads,
+                embedding,
+            )
             for bag in bags
-        ]  # fmt: skip
+        ]
         _work(tasks, request.workers, failed)
         done = [task for task in tasks if task.replayed.path not in failed]
         with stages("joining") as stage:

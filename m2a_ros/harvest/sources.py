@@ -131,7 +131,15 @@ def _replay(paths: Sequence[Path], folder: Path, bundle: ModelBundle, workers: W
         parameters["threads"] = workers.threads
     replay(
         ReplayRequest(
-            tuple(paths), "offline", folder, (), ReviewRequest(), parameters, None, ModeSettings(),
-            workers.executor, workers.workers,
+            tuple(paths),
+            "offline",
+            folder,
+            (),
+            ReviewRequest(),
+            parameters,
+            None,
+            ModeSettings(),
+            workers.executor,
+            workers.workers,
         )
-    )  # fmt: skip
+    )

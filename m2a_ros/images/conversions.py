@@ -101,9 +101,12 @@ def image_fields(array: np.ndarray, encoding: str) -> dict[str, Any]:
     height, width = array.shape[:2]
     big_endian = int(sys.byteorder == "big")
     return {
-        "height": height, "width": width, "encoding": encoding, "is_bigendian": big_endian,
+        "height": height,
+        "width": width,
+        "encoding": encoding,
+        "is_bigendian": big_endian,
         "step": width * layout.pixel_bytes,
-    }  # fmt: skip
+    }
 
 
 def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:

@@ -34,8 +34,14 @@ CvBridgeError = ImageError
 cvtColorForDisplay = cvt_color_for_display
 
 _TYPE_NAMES = {
-    "uint8": "8U", "int8": "8S", "uint16": "16U", "int16": "16S", "int32": "32S", "float32": "32F", "float64": "64F",
-}  # fmt: skip
+    "uint8": "8U",
+    "int8": "8S",
+    "uint16": "16U",
+    "int16": "16S",
+    "int32": "32S",
+    "float32": "32F",
+    "float64": "64F",
+}
 _CHANNEL_STEP = cv2.CV_8UC2 - cv2.CV_8UC1
 """By which OpenCV's type numbers grow with a channel: 8 up to OpenCV 4, 32 since OpenCV 5."""
 

@@ -18,10 +18,18 @@ from m2a_ros.images.encodings import ImageError, convert
 BYTES_AFTER_END, WITHOUT_END = "bytes_after_end", "without_end"
 _TOLERATED = 1 / 25
 _SIGNATURES = (
-    (0, b"BM", "BMP"), (0, b"GIF8", "GIF"), (8, b"WEBP", "WebP"), (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"),
-    (4, b"ftypavif", "AVIF"), (4, b"ftyp", "HEIF"), (0, b"\0\0\0\1", "H.264 or H.265"), (0, b"\xff\x0a", "JPEG XL"),
-    (0, b"\0\0\0\x0cjP", "JPEG 2000"), (0, b"\x28\xb5\x2f\xfd", "zstd"),
-)  # fmt: skip
+    (0, b"BM", "BMP"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftyp", "HEIF"),
+    (0, b"\0\0\0\1", "H.264 or H.265"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\0\0\0\x0cjP", "JPEG 2000"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+)
 
 
 @dataclass(frozen=True)

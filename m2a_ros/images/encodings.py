@@ -16,9 +16,14 @@ from m2a_core.errors import DataError, quoted
 
 _GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)(?:C([1-9][0-9]{0,2}))?")
 _GENERIC_DTYPES = {
-    "8U": np.uint8, "8S": np.int8, "16U": np.uint16, "16S": np.int16,
-    "32S": np.int32, "32F": np.float32, "64F": np.float64,
-}  # fmt: skip
+    "8U": np.uint8,
+    "8S": np.int8,
+    "16U": np.uint16,
+    "16S": np.int16,
+    "32S": np.int32,
+    "32F": np.float32,
+    "64F": np.float64,
+}
 _CHANNELS = {"mono": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
 # OpenCV names a Bayer pattern by the second row's second and third pixels, ROS by the first two of both rows.
 _BAYER = {"bayer_rggb": "BayerBG", "bayer_bggr": "BayerRG", "bayer_gbrg": "BayerGR", "bayer_grbg": "BayerGB"}

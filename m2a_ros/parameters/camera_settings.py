@@ -77,34 +77,46 @@ def camera_parameters(camera: str) -> tuple[ParameterSpec, ...]:
     prefix, who = f"camera.{camera}", f"Camera '{camera}': "
     return (
         ParameterSpec(
-            f"{prefix}.transport", AS_ALL, f"{who}which image topic to read; default stands for 'transport'.",
+            f"{prefix}.transport",
+            AS_ALL,
+            f"{who}which image topic to read; default stands for 'transport'.",
             choices=(AS_ALL, *TRANSPORTS),
         ),
         ParameterSpec(
-            f"{prefix}.max_rate", AS_ALL_RATE,
+            f"{prefix}.max_rate",
+            AS_ALL_RATE,
             f"{who}frames a second to process at most; 0 for no limit, -1 for 'max_rate'.",
-            (0.0, 1000.0), special=AS_ALL_RATE, live=True,
+            (0.0, 1000.0),
+            special=AS_ALL_RATE,
+            live=True,
         ),
         ParameterSpec(
-            f"{prefix}.rectify", False,
-            f"{who}undistort its images by K, D, R and P of camera_info; its outputs are then rectified.", live=True,
+            f"{prefix}.rectify",
+            False,
+            f"{who}undistort its images by K, D, R and P of camera_info; its outputs are then rectified.",
+            live=True,
         ),
         ParameterSpec(
-            f"{prefix}.crop", False,
+            f"{prefix}.crop",
+            False,
             f"{who}give the network the largest part of the image that has its aspect, not all of it with padding; "
             "outside that part the outputs are unlabelled.",
             live=True,
         ),
         ParameterSpec(
-            f"{prefix}.crop_center", 0.5, f"{who}where that part lies: 0 top or left, 1 bottom or right.",
-            (0.0, 1.0), live=True,
+            f"{prefix}.crop_center",
+            0.5,
+            f"{who}where that part lies: 0 top or left, 1 bottom or right.",
+            (0.0, 1.0),
+            live=True,
         ),
         ParameterSpec(
-            f"{prefix}.resolution", AS_ALL,
+            f"{prefix}.resolution",
+            AS_ALL,
             f"{who}size of its maps: image, network or WIDTHxHEIGHT; default stands for 'output.resolution'.",
             live=True,
         ),
-    )  # fmt: skip
+    )
 
 
 def parse_resolution(text: str, parameter: str) -> Resolution:

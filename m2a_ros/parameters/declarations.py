@@ -198,12 +198,15 @@ _THRESHOLD_MEANINGS = {
 
 THRESHOLD_PARAMETERS = tuple(
     ParameterSpec(
-        f"thresholds.{field.name}", MODELS_OWN,
+        f"thresholds.{field.name}",
+        MODELS_OWN,
         f"{_THRESHOLD_MEANINGS[field.name]} 0..1, or -1 for the model's own value.",
-        (0.0, 1.0), special=MODELS_OWN, live=True,
+        (0.0, 1.0),
+        special=MODELS_OWN,
+        live=True,
     )
     for field in fields(Thresholds)
-)  # fmt: skip
+)
 
 MOUNTING_MEANINGS = {
     "x": ("metres forward of the base frame's origin", (-100.0, 100.0)),

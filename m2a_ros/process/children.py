@@ -31,9 +31,14 @@ class Child:
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool,
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        reads_stdout: bool,
         takes_orders: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Start ``python -m`` with the arguments.
 
         Args:
@@ -143,9 +148,14 @@ class Children:
         self._children: list[Child] = []
 
     def start(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, reads_stdout: bool,
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        reads_stdout: bool,
         takes_orders: bool = False,
-    ) -> Child:  # fmt: skip
+    ) -> Child:
         """Start a child, as ``Child`` does, and take care of it."""
         with interrupts_deferred():
             self._children.append(Child(name, arguments, environment, log, reads_stdout, takes_orders))

@@ -67,9 +67,14 @@ def create_sensor_subscription(
     overrides = QoSOverridingOptions(_KINDS)
     try:
         return node.create_subscription(
-            kind, topic, _reading(kind, callback, on_unreadable, view), qos, qos_overriding_options=overrides, raw=True,
+            kind,
+            topic,
+            _reading(kind, callback, on_unreadable, view),
+            qos,
+            qos_overriding_options=overrides,
+            raw=True,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report),
-        )  # fmt: skip
+        )
     except (RuntimeError, ParameterException) as error:
         raise _impossible(node, topic, error) from error
 
@@ -144,9 +149,12 @@ def create_output_publisher(
     overrides = QoSOverridingOptions(_KINDS)
     try:
         return node.create_publisher(
-            kind, topic, qos, qos_overriding_options=overrides,
+            kind,
+            topic,
+            qos,
+            qos_overriding_options=overrides,
             event_callbacks=PublisherEventCallbacks(incompatible_qos=report),
-        )  # fmt: skip
+        )
     except (RuntimeError, ParameterException) as error:
         raise _impossible(node, topic, error) from error
 

@@ -126,7 +126,17 @@ class CameraStatistics:
         """The figures now."""
         with self._lock:
             return Snapshot(
-                self._received, self._camera_infos, self._published, dict(self._dropped), dict(self._without_markers),
-                dict(self._odd_stamps), dict(self._odd_images), self._last_arrival, dict(self._timings),
-                self._last_error, dict(self._qos_mismatches), dict(self._unreadable), dict(self._degraded),
-            )  # fmt: skip
+                self._received,
+                self._camera_infos,
+                self._published,
+                dict(self._dropped),
+                dict(self._without_markers),
+                dict(self._odd_stamps),
+                dict(self._odd_images),
+                self._last_arrival,
+                dict(self._timings),
+                self._last_error,
+                dict(self._qos_mismatches),
+                dict(self._unreadable),
+                dict(self._degraded),
+            )

@@ -58,10 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
     parser.add_argument(
-        "--topic", action="append", default=[], metavar="TOPIC[=CAMERA]",
+        "--topic",
+        action="append",
+        default=[],
+        metavar="TOPIC[=CAMERA]",
         help="image topic to evaluate, and what to call its camera; may be repeated (default: all with camera images, "
         "named after the topic)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--params-file",
         type=Path,
@@ -76,13 +79,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", choices=BACKENDS, help=f"default: the parameter file's, else {BACKENDS[0]}")
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="SECONDS",
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
         help="lockstep: an image without an answer for so long counts as lost (default: %(default)g)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--rate", type=float, default=1.0, metavar="R",
+        "--rate",
+        type=float,
+        default=1.0,
+        metavar="R",
         help="realtime: pace, 1 for the bag's own, 2 for twice as fast (default: %(default)g)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--trial-frames", type=int, default=60, metavar="N", help="peak: images in a trial (default: %(default)d)"
     )

@@ -85,7 +85,11 @@ def playback(
             {"bag": str(bag), "wanted": wanted, "rate": rate, "calibrated": setup.settings.calibrated}
         )
         player = running.children.start(
-            "player", ["m2a_ros.replay.player", settings], running.environment, work / "player.log",
-            reads_stdout=True, takes_orders=True,
-        )  # fmt: skip
+            "player",
+            ["m2a_ros.replay.player", settings],
+            running.environment,
+            work / "player.log",
+            reads_stdout=True,
+            takes_orders=True,
+        )
         yield Playback(running, player, cameras)

@@ -177,9 +177,15 @@ class Listener:
             self._ambiguous += 1
         arrays = {name: outputs.arrays[name] for name in MAP_NAMES}
         frame = PublishedFrame(
-            image.camera, image.recorded_ns, image.stamp_ns, image.frame_id, arrays, None, latencies,
+            image.camera,
+            image.recorded_ns,
+            image.stamp_ns,
+            image.frame_id,
+            arrays,
+            None,
+            latencies,
             restamped=image.restamped,
-        )  # fmt: skip
+        )
         before = time.monotonic()
         self._writer.call(self._recorder.add_frame, frame)
         self._stalled_s += time.monotonic() - before

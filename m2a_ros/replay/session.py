@@ -257,10 +257,13 @@ def _identity(request: Request, bundle: ModelBundle, node: Settings) -> dict[str
         "threads": node.threads,
         "parameters": None if request.params_file is None else dict(request.parameters),
         "versions": {
-            "m2a": __version__, "python": platform.python_version(), "rosbags": version("rosbags"), **packages,
+            "m2a": __version__,
+            "python": platform.python_version(),
+            "rosbags": version("rosbags"),
+            **packages,
         },
         "machine": platform.machine(),
-    }  # fmt: skip
+    }
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:

@@ -141,8 +141,14 @@ def _replay(
                 model.close()
         else:
             measured = _through_node(task, bag, choice, recorder, progress)
-        recorder.finish({**identity(), "topics": {topic.topic: topic.camera for topic in choice.used},
-                         "skipped_topics": dict(choice.skipped), **measured})  # fmt: skip
+        recorder.finish(
+            {
+                **identity(),
+                "topics": {topic.topic: topic.camera for topic in choice.used},
+                "skipped_topics": dict(choice.skipped),
+                **measured,
+            }
+        )
 
 
 def _through_node(task: BagTask, bag: Bag, choice: Choice, recorder: BagRecorder, progress: Progress) -> dict[str, Any]:

@@ -34,9 +34,13 @@ def blank_image(camera: CameraTopic, stamp_ns: int, size: tuple[int, int] = BLAN
         kind = COMPRESSED
     else:
         fields = {
-            "height": size[0], "width": size[1], "encoding": "rgb8", "is_bigendian": 0, "step": 3 * size[1],
+            "height": size[0],
+            "width": size[1],
+            "encoding": "rgb8",
+            "is_bigendian": 0,
+            "step": 3 * size[1],
             "data": pixels.reshape(-1),
-        }  # fmt: skip
+        }
         kind = IMAGE
     return bytes(TYPESTORE.serialize_cdr(TYPESTORE.types[kind](header=header, **fields), kind))
 

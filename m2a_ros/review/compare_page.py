@@ -50,10 +50,14 @@ def run_compare(folders: Sequence[Path], out: Path, block_s: float | None) -> st
 def render_comparison(found: Mapping[str, Any]) -> str:
     """Put a comparison (what ``compare`` gives) into a page."""
     rows = [
-        (f"{METRICS[name][0]} ({'higher' if METRICS[name][1] > 0 else 'lower'} is better)", percent(of["a"], 2),
-         percent(of["b"], 2), _interval(of))
+        (
+            f"{METRICS[name][0]} ({'higher' if METRICS[name][1] > 0 else 'lower'} is better)",
+            percent(of["a"], 2),
+            percent(of["b"], 2),
+            _interval(of),
+        )
         for name, of in found["metrics"].items()
-    ]  # fmt: skip
+    ]
     drawn = [
         (METRICS[name][0], 100 * of["difference"], 100 * of["low"], 100 * of["high"])
         for name, of in found["metrics"].items()
@@ -61,7 +65,8 @@ def render_comparison(found: Mapping[str, Any]) -> str:
     ]
     binning = found["binning"]
     return render(
-        "m2a_ros.review", "compare.html",
+        "m2a_ros.review",
+        "compare.html",
         found=found,
         kind={"better": "good", "worse": "bad"}.get(found["verdict"], ""),
         thresholds=_thresholds(found),
@@ -70,10 +75,12 @@ def render_comparison(found: Mapping[str, Any]) -> str:
         metrics=rows,
         named=_rows(found["named_segments"], lambda row: f"{row['bag']}, {row['segment']}"),
         stretches=_rows(found["segments"], lambda row: _stretch(row, found["block_s"])),
-        largest=[(caption, _changes(found["largest"][key]))
-                 for key, caption in (("better", "B better than A"), ("worse", "B worse than A"))],
+        largest=[
+            (caption, _changes(found["largest"][key]))
+            for key, caption in (("better", "B better than A"), ("worse", "B worse than A"))
+        ],
         binning="not measurable here" if binning is None else f"at most {100 * binning:.3f} points on these data",
-    )  # fmt: skip
+    )
 
 
 def _interval(of: Mapping[str, float | None]) -> str:
@@ -97,8 +104,11 @@ def _thresholds(found: Mapping[str, Any]) -> list[str]:
 
 def _left_out(found: Mapping[str, Any]) -> list[str]:
     frames = found["frames"]
-    return [f"{count(frames[key], 'frame')} scored in {name} only: in no figure"
-            for key, name in (("only_a", "A"), ("only_b", "B")) if frames[key]]  # fmt: skip
+    return [
+        f"{count(frames[key], 'frame')} scored in {name} only: in no figure"
+        for key, name in (("only_a", "A"), ("only_b", "B"))
+        if frames[key]
+    ]
 
 
 def _rows(found: Sequence[Mapping[str, Any]], name: Any) -> list[tuple[str, ...]]:
@@ -112,7 +122,12 @@ def _stretch(row: Mapping[str, Any], seconds: float) -> str:
 
 def _changes(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     return [
-        (f"{row['bag']}, {row['camera']}", str(row["stamp_ns"]), percent(row["a"]), percent(row["b"]),
-         f"{100 * row['change']:+.1f}")
+        (
+            f"{row['bag']}, {row['camera']}",
+            str(row["stamp_ns"]),
+            percent(row["a"]),
+            percent(row["b"]),
+            f"{100 * row['change']:+.1f}",
+        )
         for row in rows
-    ]  # fmt: skip
+    ]

@@ -10,8 +10,11 @@ MIN_BLOCKS = 8
 """With fewer stretches percentiles of draws say little; the answer is then that nobody can tell."""
 
 METRICS = {
-    "auprc": ("AuPRC", +1), "fpr95": ("FPR95", -1), "missed": ("missed anomalies", -1), "false": ("false pixels", -1),
-}  # fmt: skip
+    "auprc": ("AuPRC", +1),
+    "fpr95": ("FPR95", -1),
+    "missed": ("missed anomalies", -1),
+    "false": ("false pixels", -1),
+}
 """Metric -> its name for people, and whether more (+1) or less (-1) is better. The last two are shares of pixels on the
 wrong side of each model's own threshold, pooled over frames."""
 

@@ -32,9 +32,13 @@ class ComponentPass:
     """
 
     def __init__(
-        self, out: Path, request: ReviewRequest, truth: GroundTruth, thresholds: Sequence[float],
+        self,
+        out: Path,
+        request: ReviewRequest,
+        truth: GroundTruth,
+        thresholds: Sequence[float],
         scored: set[tuple[str, str, int]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Start empty."""
         self._out, self._request, self._truth, self._scored = out, request, truth, scored
         self._segments: list[tuple[str, str]] = []

@@ -112,31 +112,36 @@ def evaluate_replay(
     names = {(frame.bag, frame.segment): None for frame in first.frames}
     _write_frames(out, first)
     unused = truth.labels.unused()
-    figures: dict[str, Any] = plain({
-        "masks": len(truth.labels),
-        "masks_repeated": truth.labels.repeated,
-        "frames_scored": len(first.frames),
-        "frames_without_truth": first.without,
-        "masks_without_frame": {"count": len(unused), "first": unused[:5]},
-        "failed": {"count": len(truth.failed), "first": truth.failed[:5]},
-        "track": request.track.value,
-        "pixel": pixel_figures(overall),
-        "overall": {
-            **figures_of(overall, first.overall.bins), **second.components(binned), "n_frames": len(first.frames),
-            "threshold": binned, "threshold_rule": "best pixel F1 on the SMIYC binned curve",
-        },
-        "segments": [
-            {"bag": key[0], "segment": key[1], **first.segments[key], **second.components(binned, key)}
-            for key in names
-        ],
-        "objects": [found.figures() for tracker in first.trackers for found in tracker.objects()],
-        "objects_by": "instance ids" if truth.has_instances else "components of the labels, followed by overlap",
-        "distances": first.distances,
-        "model_threshold": threshold,
-        "thresholds": [second.row(value, overall, minutes_of(first.frames)) for value in swept],
-        "minutes": minutes_of(first.frames),
-        "curve": thinned(overall),
-    })  # fmt: skip
+    figures: dict[str, Any] = plain(
+        {
+            "masks": len(truth.labels),
+            "masks_repeated": truth.labels.repeated,
+            "frames_scored": len(first.frames),
+            "frames_without_truth": first.without,
+            "masks_without_frame": {"count": len(unused), "first": unused[:5]},
+            "failed": {"count": len(truth.failed), "first": truth.failed[:5]},
+            "track": request.track.value,
+            "pixel": pixel_figures(overall),
+            "overall": {
+                **figures_of(overall, first.overall.bins),
+                **second.components(binned),
+                "n_frames": len(first.frames),
+                "threshold": binned,
+                "threshold_rule": "best pixel F1 on the SMIYC binned curve",
+            },
+            "segments": [
+                {"bag": key[0], "segment": key[1], **first.segments[key], **second.components(binned, key)}
+                for key in names
+            ],
+            "objects": [found.figures() for tracker in first.trackers for found in tracker.objects()],
+            "objects_by": "instance ids" if truth.has_instances else "components of the labels, followed by overlap",
+            "distances": first.distances,
+            "model_threshold": threshold,
+            "thresholds": [second.row(value, overall, minutes_of(first.frames)) for value in swept],
+            "minutes": minutes_of(first.frames),
+            "curve": thinned(overall),
+        }
+    )
     return figures
 
 
@@ -165,8 +170,11 @@ def figures_of(result: PixelResult, bins: Sequence[FrameBins]) -> dict[str, Any]
 
 def thinned(result: PixelResult, points: int = 200) -> dict[str, list[float]]:
     """A drawable PR and ROC curve."""
-    pick = np.unique(np.linspace(0, len(result.curve.recall) - 1, points).astype(int)) if len(
-        result.curve.recall) else np.empty(0, int)  # fmt: skip
+    pick = (
+        np.unique(np.linspace(0, len(result.curve.recall) - 1, points).astype(int))
+        if len(result.curve.recall)
+        else np.empty(0, int)
+    )
     columns = ("threshold", "recall", "precision", "fpr")
     return {name: [round(float(v), 6) for v in getattr(result.curve, name)[pick]] for name in columns}
 
@@ -240,10 +248,19 @@ class _FirstPass:
         self.histograms.add(anomaly, known)
         self.frames.append(
             FrameMetrics(
-                bag, frame.camera, frame.number, frame.stamp_ns, frame.recorded_ns, segment, len(anomaly), len(known),
-                alone.compute().auprc, missed, false,
+                bag,
+                frame.camera,
+                frame.number,
+                frame.stamp_ns,
+                frame.recorded_ns,
+                segment,
+                len(anomaly),
+                len(known),
+                alone.compute().auprc,
+                missed,
+                false,
             )
-        )  # fmt: skip
+        )
 
     def _close(self, bag: str, segment: str, group: Group) -> None:
         key = (bag, segment)

@@ -15,16 +15,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("ground truth", "labels are 0 known, 1 anomaly, 255 void, at the image's size")
     group.add_argument("--gt", type=Path, metavar="DIR", help="DIR/STAMP_NS.png, or DIR/CAMERA/STAMP_NS.png")
     group.add_argument(
-        "--gt-topic", action="append", default=[], metavar="TOPIC[=CAMERA]",
+        "--gt-topic",
+        action="append",
+        default=[],
+        metavar="TOPIC[=CAMERA]",
         help="label images (mono8) in the bag, by the stamp of the image; once a camera",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--gt-instances", type=Path, metavar="DIR", help="instance ids, 8 or 16 bits, laid out as --gt; 0 is none"
     )
     group.add_argument(
-        "--gt-instances-topic", action="append", default=[], metavar="TOPIC[=CAMERA]",
+        "--gt-instances-topic",
+        action="append",
+        default=[],
+        metavar="TOPIC[=CAMERA]",
         help="instance ids (mono8, mono16, 16UC1) in the bag",
-    )  # fmt: skip
+    )
     group.add_argument("--segment", type=float, metavar="SECONDS", help="figures per so many seconds (default: 10)")
     group.add_argument(
         "--segment-topic", metavar="TOPIC", help="std_msgs/String topic whose messages begin the segments instead"
@@ -36,9 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="component sizes of which SMIYC track (default: %(default)s)",
     )
     group.add_argument(
-        "--mounting", action="append", default=[], metavar="[CAMERA:]height=M[,pitch=RAD]",
+        "--mounting",
+        action="append",
+        default=[],
+        metavar="[CAMERA:]height=M[,pitch=RAD]",
         help="where the camera sits, for distances; also x, y, roll, yaw (default: /tf_static of the bag)",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--scores",
         default="",

@@ -171,10 +171,16 @@ def _cameras(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple
     for bag in summary["bags"]:
         topics = {camera: topic for topic, camera in bag.get("topics", {}).items()}
         rows += [
-            (f"{names[bag['name']]}, {camera}", topics.get(camera, ""), str(of["frames"]), ", ".join(of["sizes"]),
-             str(of["frames_with_unknown_instances"]), str(of["unknown_instances"]))
+            (
+                f"{names[bag['name']]}, {camera}",
+                topics.get(camera, ""),
+                str(of["frames"]),
+                ", ".join(of["sizes"]),
+                str(of["frames_with_unknown_instances"]),
+                str(of["unknown_instances"]),
+            )
             for camera, of in bag["cameras"].items()
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -206,8 +212,17 @@ def _maps(event_maps: Sequence[EventMap], names: Mapping[str, str]) -> list[dict
         unknown = [(anchor, f"{text}: unknown object", *xy) for anchor, text, s in named for xy in s.unknown]
         name, track = names[event_map.bag], event_map.track
         chart = ground_map(f"Track of {name}", track.xy, cars, unknown, track.kind == "gnss")
-        shown.append({"name": name, "kind": track.kind, "topic": track.topic, "note": event_map.note, "chart": chart,
-                      "cars": len(cars), "unknown": len(unknown)})  # fmt: skip
+        shown.append(
+            {
+                "name": name,
+                "kind": track.kind,
+                "topic": track.topic,
+                "note": event_map.note,
+                "chart": chart,
+                "cars": len(cars),
+                "unknown": len(unknown),
+            }
+        )
     return shown
 
 
@@ -229,9 +244,15 @@ def _trials(figures: Mapping[str, Any]) -> list[tuple[str, ...]]:
         for trial in sorted(found["trials"], key=lambda trial: trial["reached_hz"]):
             latency = trial["latency_ms"] or {}
             rows.append(
-                (str(search), number(trial["reached_hz"], 2), f"{trial['answered']} of {trial['sent']}",
-                 percent(trial["loss"]), number(latency.get("p50"), 1), number(latency.get("p99"), 1))
-            )  # fmt: skip
+                (
+                    str(search),
+                    number(trial["reached_hz"], 2),
+                    f"{trial['answered']} of {trial['sent']}",
+                    percent(trial["loss"]),
+                    number(latency.get("p50"), 1),
+                    number(latency.get("p99"), 1),
+                )
+            )
     return rows
 
 

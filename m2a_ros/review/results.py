@@ -68,9 +68,15 @@ def frame_results(output_bag: Path, cameras: Sequence[str], classes: bool = Fals
             if all(queues.values()):
                 anomaly, instances, *others = (queues[name].popleft()[1] for name in maps)
                 yield FrameResult(
-                    camera, next(numbers[camera]), stamp_of(anomaly), recorded, anomaly.header.frame_id,
-                    image_to_array(anomaly), image_to_array(instances), *map(image_to_array, others),
-                )  # fmt: skip
+                    camera,
+                    next(numbers[camera]),
+                    stamp_of(anomaly),
+                    recorded,
+                    anomaly.header.frame_id,
+                    image_to_array(anomaly),
+                    image_to_array(instances),
+                    *map(image_to_array, others),
+                )
     left = {camera for camera, queues in waiting.items() if any(queues.values())}
     if left:
         raise DataError(f"bag {output_bag}: a frame of {', '.join(sorted(left))} lacks one of {', '.join(maps)}")

@@ -74,22 +74,30 @@ def _curves(lines: Mapping[str, list[float]]) -> list[Any]:
 def _object_row(found: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
     return (
         f"{names[found['bag']]}, {found['camera']}, {found['object']}",
-        f"{found['frames_found']} of {found['frames_visible']}", percent(found["recall"]),
-        "never" if found["delay_frames"] is None else str(found["delay_frames"]), number(found["delay_s"], 2),
-        number(found["first_visible_distance_m"], 1), number(found["first_found_distance_m"], 1),
-    )  # fmt: skip
+        f"{found['frames_found']} of {found['frames_visible']}",
+        percent(found["recall"]),
+        "never" if found["delay_frames"] is None else str(found["delay_frames"]),
+        number(found["delay_s"], 2),
+        number(found["first_visible_distance_m"], 1),
+        number(found["first_found_distance_m"], 1),
+    )
 
 
 def _threshold_rows(truth: Mapping[str, Any]) -> list[tuple[str, ...]]:
     enough = truth["minutes"] >= MIN_MINUTES
     return [
         (
-            number(row["threshold"], 4), percent(row["tpr"]), percent(row["fpr"], 3), percent(row["f1_star"]),
-            percent(row["siou"]), percent(row["ppv"]), str(row["false_alarms"]),
+            number(row["threshold"], 4),
+            percent(row["tpr"]),
+            percent(row["fpr"], 3),
+            percent(row["f1_star"]),
+            percent(row["siou"]),
+            percent(row["ppv"]),
+            str(row["false_alarms"]),
             number(row["false_alarms_per_minute"], 2) if enough else DASH,
         )
         for row in truth["thresholds"]
-    ]  # fmt: skip
+    ]
 
 
 def _duration(minutes: float) -> str:

@@ -24,12 +24,20 @@ def foxglove_layout(node: str, cameras: Sequence[str], base_frame: str) -> str:
         **images,
         "3D!world": _world(markers, base_frame),
         "DiagnosticSummary!node": {
-            "minLevel": 0, "pinnedIds": [], "hardwareIdFilter": "m2a", "topicToRender": "/diagnostics",
+            "minLevel": 0,
+            "pinnedIds": [],
+            "hardwareIdFilter": "m2a",
+            "topicToRender": "/diagnostics",
             "sortByLevel": True,
         },
-        "Plot!time": _plot([f"{node}/debug/{camera}/{name}" for camera in cameras
-                            for name in ("processing_time_ms", "pipeline_latency_ms")]),
-    }  # fmt: skip
+        "Plot!time": _plot(
+            [
+                f"{node}/debug/{camera}/{name}"
+                for camera in cameras
+                for name in ("processing_time_ms", "pipeline_latency_ms")
+            ]
+        ),
+    }
     rows = [_split("row", f"Image!overlay_{camera}", f"Image!anomaly_{camera}") for camera in cameras]
     facts = _split("row", "DiagnosticSummary!node", "Plot!time")
     layout = {
@@ -48,14 +56,30 @@ def _image(topic: str, title: str) -> dict[str, Any]:
 
 def _world(markers: Sequence[str], base_frame: str) -> dict[str, Any]:
     grid = {
-        "layerId": "foxglove.Grid", "instanceId": "grid", "visible": True, "frameId": base_frame, "size": 60,
-        "divisions": 60, "lineWidth": 1, "color": "#248eff", "position": [0, 0, 0], "rotation": [0, 0, 0],
+        "layerId": "foxglove.Grid",
+        "instanceId": "grid",
+        "visible": True,
+        "frameId": base_frame,
+        "size": 60,
+        "divisions": 60,
+        "lineWidth": 1,
+        "color": "#248eff",
+        "position": [0, 0, 0],
+        "rotation": [0, 0, 0],
         "label": "Ground",
-    }  # fmt: skip
+    }
     return {
         "cameraState": {
-            "perspective": True, "distance": 30, "phi": 55, "thetaOffset": 90, "targetOffset": [10, 0, 0],
-            "target": [0, 0, 0], "targetOrientation": [0, 0, 0, 1], "fovy": 45, "near": 0.5, "far": 5000,
+            "perspective": True,
+            "distance": 30,
+            "phi": 55,
+            "thetaOffset": 90,
+            "targetOffset": [10, 0, 0],
+            "target": [0, 0, 0],
+            "targetOrientation": [0, 0, 0, 1],
+            "fovy": 45,
+            "near": 0.5,
+            "far": 5000,
         },
         "followTf": base_frame,
         "scene": {},
@@ -63,15 +87,22 @@ def _world(markers: Sequence[str], base_frame: str) -> dict[str, Any]:
         "topics": {topic: {"visible": True} for topic in markers},
         "layers": {"grid": grid},
         "foxglovePanelTitle": "Unknown objects",
-    }  # fmt: skip
+    }
 
 
 def _plot(topics: Sequence[str]) -> dict[str, Any]:
     paths = [{"value": f"{topic}.data", "enabled": True, "timestampMethod": "receiveTime"} for topic in topics]
     return {
-        "title": "Milliseconds", "paths": paths, "showXAxisLabels": True, "showYAxisLabels": True, "showLegend": True,
-        "legendDisplay": "floating", "isSynced": True, "xAxisVal": "timestamp", "followingViewWidth": 30,
-    }  # fmt: skip
+        "title": "Milliseconds",
+        "paths": paths,
+        "showXAxisLabels": True,
+        "showYAxisLabels": True,
+        "showLegend": True,
+        "legendDisplay": "floating",
+        "isSynced": True,
+        "xAxisVal": "timestamp",
+        "followingViewWidth": 30,
+    }
 
 
 def _stack(rows: Sequence[Any]) -> Any:

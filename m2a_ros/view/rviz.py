@@ -25,8 +25,10 @@ def rviz_config(node: str, cameras: Sequence[str], base_frame: str) -> str:
     images = [display for camera in cameras for display in _images(node, camera)]
     markers = [_markers(node, camera) for camera in cameras]
     config = {
-        "Panels": [{"Class": "rviz_common/Displays", "Name": "Displays"},
-                   {"Class": "rviz_common/Views", "Name": "Views"}],
+        "Panels": [
+            {"Class": "rviz_common/Displays", "Name": "Displays"},
+            {"Class": "rviz_common/Views", "Name": "Views"},
+        ],
         "Visualization Manager": {
             "Class": "",
             "Displays": [_ground(), *images, *markers],
@@ -42,30 +44,50 @@ def rviz_config(node: str, cameras: Sequence[str], base_frame: str) -> str:
             "Displays": {"collapsed": False},
             "Views": {"collapsed": True},
             **{display["Name"]: {"collapsed": False} for display in images},
-            "Hide Left Dock": False, "Hide Right Dock": False,
-            "Width": 1600, "Height": 900, "X": 60, "Y": 60,
+            "Hide Left Dock": False,
+            "Hide Right Dock": False,
+            "Width": 1600,
+            "Height": 900,
+            "X": 60,
+            "Y": 60,
         },
-    }  # fmt: skip
+    }
     header = _HEADER.format(cameras=", ".join(cameras), node=node)
     return header + yaml.safe_dump(config, sort_keys=False, width=120)
 
 
 def _ground() -> dict[str, Any]:
     return {
-        "Class": "rviz_default_plugins/Grid", "Name": "Ground", "Enabled": True, "Value": True,
-        "Cell Size": 1, "Plane": "XY", "Plane Cell Count": 60, "Reference Frame": "<Fixed Frame>",
-    }  # fmt: skip
+        "Class": "rviz_default_plugins/Grid",
+        "Name": "Ground",
+        "Enabled": True,
+        "Value": True,
+        "Cell Size": 1,
+        "Plane": "XY",
+        "Plane Cell Count": 60,
+        "Reference Frame": "<Fixed Frame>",
+    }
 
 
 def _images(node: str, camera: str) -> list[dict[str, Any]]:
     shared = {"Class": "rviz_default_plugins/Image", "Enabled": True, "Value": True}
     return [
-        {**shared, "Name": f"{camera}: overlay", "Normalize Range": True,
-         "Topic": _topic(f"{node}/debug/{camera}/overlay", "Best Effort", 1)},
+        {
+            **shared,
+            "Name": f"{camera}: overlay",
+            "Normalize Range": True,
+            "Topic": _topic(f"{node}/debug/{camera}/overlay", "Best Effort", 1),
+        },
         # A fixed range: each frame's own would paint the most harmless one red.
-        {**shared, "Name": f"{camera}: anomaly map", "Normalize Range": False, "Min Value": 0, "Max Value": 1,
-         "Topic": _topic(f"{node}/output/{camera}/anomaly_map", "Best Effort", 1)},
-    ]  # fmt: skip
+        {
+            **shared,
+            "Name": f"{camera}: anomaly map",
+            "Normalize Range": False,
+            "Min Value": 0,
+            "Max Value": 1,
+            "Topic": _topic(f"{node}/output/{camera}/anomaly_map", "Best Effort", 1),
+        },
+    ]
 
 
 def _markers(node: str, camera: str) -> dict[str, Any]:
@@ -80,15 +102,23 @@ def _markers(node: str, camera: str) -> dict[str, Any]:
 
 def _topic(name: str, reliability: str, depth: int) -> dict[str, Any]:
     return {
-        "Value": name, "Depth": depth, "History Policy": "Keep Last", "Reliability Policy": reliability,
+        "Value": name,
+        "Depth": depth,
+        "History Policy": "Keep Last",
+        "Reliability Policy": reliability,
         "Durability Policy": "Volatile",
-    }  # fmt: skip
+    }
 
 
 def _view(around: bool) -> dict[str, Any]:
     """From behind and above the vehicle, or from above where cameras look around it."""
     distance, pitch, ahead = (45, 1.2, 0) if around else (25, 0.6, 10)
     return {
-        "Class": "rviz_default_plugins/Orbit", "Name": "Current View", "Target Frame": "<Fixed Frame>",
-        "Distance": distance, "Pitch": pitch, "Yaw": 3.1416, "Focal Point": {"X": ahead, "Y": 0, "Z": 0},
-    }  # fmt: skip
+        "Class": "rviz_default_plugins/Orbit",
+        "Name": "Current View",
+        "Target Frame": "<Fixed Frame>",
+        "Distance": distance,
+        "Pitch": pitch,
+        "Yaw": 3.1416,
+        "Focal Point": {"X": ahead, "Y": 0, "Z": 0},
+    }

@@ -127,9 +127,13 @@ def test_every_bad_frame_is_named_before_the_network_runs(
     ],
 )
 def test_what_cannot_come_out_well_is_refused_before_the_network_runs(
-    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-    options: list[str], named: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    named: str,
+) -> None:
     write_normal(tmp_path / "normal", 3)
     (tmp_path / "masks").mkdir()
     for path in (tmp_path / "normal").iterdir():

@@ -90,8 +90,12 @@ def test_what_is_no_mistake_is_noted(root: Path, capsys: pytest.CaptureFixture) 
     (root / "classes.yaml").write_text(yaml.safe_dump(content))
     assert main(["data", "check", str(root)]) == 0
     text = capsys.readouterr().out
-    for said in ("val is empty", f"1 frames have no label at all, such as {mask.stem}", "Thumbs.db",
-                 "no class is the road"):  # fmt: skip
+    for said in (
+        "val is empty",
+        f"1 frames have no label at all, such as {mask.stem}",
+        "Thumbs.db",
+        "no class is the road",
+    ):
         assert said in text, said
 
 

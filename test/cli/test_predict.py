@@ -16,9 +16,15 @@ from test.tiny_bundle import RED, class_logits, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()
 CONTRACT = {
-    "anomaly": "float32", "background": "float32", "refined": "float32", "refined_road": "float32",
-    "semantic": "uint8", "open_set": "uint8", "panoptic": "int32", "unknown_instances": "uint16",
-}  # fmt: skip
+    "anomaly": "float32",
+    "background": "float32",
+    "refined": "float32",
+    "refined_road": "float32",
+    "semantic": "uint8",
+    "open_set": "uint8",
+    "panoptic": "int32",
+    "unknown_instances": "uint16",
+}
 
 
 @pytest.fixture(scope="module")

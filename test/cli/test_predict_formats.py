@@ -132,9 +132,13 @@ def test_detections_alone_are_the_arrays_that_supervision_takes(model, tmp_path)
         loaded = dict(arrays)
     shapes = {key: (value.dtype.kind, value.shape) for key, value in loaded.items()}
     assert shapes == {
-        "xyxy": ("f", (2, 4)), "mask": ("b", (2, 96, 128)), "confidence": ("f", (2,)), "class_id": ("i", (2,)),
-        "tracker_id": ("i", (2,)), "class_name": ("U", (2,)),
-    }  # fmt: skip
+        "xyxy": ("f", (2, 4)),
+        "mask": ("b", (2, 96, 128)),
+        "confidence": ("f", (2,)),
+        "class_id": ("i", (2,)),
+        "tracker_id": ("i", (2,)),
+        "class_name": ("U", (2,)),
+    }
     for (x0, y0, x1, y1), mask in zip(loaded["xyxy"].astype(int), loaded["mask"], strict=True):
         assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
     sv = pytest.importorskip("supervision", reason="needs the package supervision")

@@ -15,9 +15,19 @@ from test.tiny_bundle import write_tiny_bundle
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "onnx", "onnxscript", "safetensors", "transformers", "scipy", "sklearn", "matplotlib"}
 ROS = {
-    "rclpy", "launch", "launch_ros", "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs",
-    "lifecycle_msgs", "rcl_interfaces", "sensor_msgs", "std_msgs", "visualization_msgs",
-}  # fmt: skip
+    "rclpy",
+    "launch",
+    "launch_ros",
+    "ament_index_python",
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "sensor_msgs",
+    "std_msgs",
+    "visualization_msgs",
+}
 
 
 def module_name(path: Path) -> str:

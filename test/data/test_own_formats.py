@@ -28,8 +28,13 @@ CLASSES: dict[str, Any] = {
     ],
     "void": [255, "dirt"],
 }
-BOXES = {"road": (24, 48, 0, 64), "sky": (0, 20, 0, 64), "car": (20, 32, 8, 20), "truck": (16, 28, 40, 60),
-         "dirt": (44, 48, 0, 8)}  # fmt: skip
+BOXES = {
+    "road": (24, 48, 0, 64),
+    "sky": (0, 20, 0, 64),
+    "car": (20, 32, 8, 20),
+    "truck": (16, 28, 40, 60),
+    "dirt": (44, 48, 0, 8),
+}
 """Name -> rows and columns; later ones lie over earlier ones. Rows 20 to 23 are unlabelled but for the cars."""
 IDS = {"road": 7, "sky": 23, "car": 26, "truck": 27, "dirt": 0}
 
@@ -105,10 +110,13 @@ def panoptic(root: Path) -> None:
         write_image(root / "images" / split / "a_001.png")
         content = coco_content(["a_001.png"])
         numbers = {name: 1000 + 7 * k for k, name in enumerate(BOXES)}
-        content["annotations"] = [{
-            "image_id": 0, "file_name": "a_001.png",
-            "segments_info": [{"id": numbers[n], "category_id": IDS[n]} for n in BOXES],
-        }]  # fmt: skip
+        content["annotations"] = [
+            {
+                "image_id": 0,
+                "file_name": "a_001.png",
+                "segments_info": [{"id": numbers[n], "category_id": IDS[n]} for n in BOXES],
+            }
+        ]
         ids = drawn(numbers, 0)
         png = np.dstack([ids >> 16, ids >> 8 & 255, ids & 255]).astype(np.uint8)
         write_mask(root / "annotations" / f"panoptic_{split}" / "a_001.png", png)
@@ -182,10 +190,15 @@ def yolo(root: Path) -> None:
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "folder": ("folder", folder), "coco instances": ("coco", coco), "coco panoptic": ("coco", panoptic),
-    "cityscapes": ("cityscapes", cityscapes), "cityscapes ids in a folder": ("cityscapes", numbered_masks),
-    "packed cityscapes": ("cityscapes", packed), "cvat": ("cvat", cvat), "yolo": ("yolo-seg", yolo),
-}  # fmt: skip
+    "folder": ("folder", folder),
+    "coco instances": ("coco", coco),
+    "coco panoptic": ("coco", panoptic),
+    "cityscapes": ("cityscapes", cityscapes),
+    "cityscapes ids in a folder": ("cityscapes", numbered_masks),
+    "packed cityscapes": ("cityscapes", packed),
+    "cvat": ("cvat", cvat),
+    "yolo": ("yolo-seg", yolo),
+}
 
 
 def write(root: Path, name: str) -> str:

@@ -64,8 +64,11 @@ def test_camvid_is_listed_by_drive_and_number(tmp_path):
             (tmp_path / "images" / split / f"{name}.jpg").write_bytes(b"x")
     rows = list_frames(tmp_path)
     assert [(row["split"], row["name"]) for row in rows] == [
-        ("train", "0001TP_006690"), ("train", "0001TP_006720"), ("test", "0001TP_008550"), ("test", "Seq05VD_f00030")
-    ]  # fmt: skip
+        ("train", "0001TP_006690"),
+        ("train", "0001TP_006720"),
+        ("test", "0001TP_008550"),
+        ("test", "Seq05VD_f00030"),
+    ]
     assert rows[-1]["sequence"] == "Seq05VD"
 
 

@@ -119,8 +119,11 @@ def test_the_demo_answers_frames_and_leaves_its_files(
     assert "https://" not in page
     assert "data:video/webm;base64," in page
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "contact_sheet.png", "figures.json", "overlay.webm", "report.html"
-    ]  # fmt: skip
+        "contact_sheet.png",
+        "figures.json",
+        "overlay.webm",
+        "report.html",
+    ]
 
 
 def test_a_map_with_a_stamp_that_nobody_sent_fails_the_demo(

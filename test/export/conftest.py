@@ -27,10 +27,22 @@ LABELS = LabelSet(
     "three", ("road", "sky", "car"), frozenset({2}), ((128, 64, 128), (70, 130, 180), (0, 0, 142)), road=0
 )
 SMALL = ModelConfig(
-    name="small", labels=LABELS, backbone="efficientnet_lite0", hidden_dim=32, num_heads=2, num_queries=5,
-    encoder_levels=("res5", "res4"), encoder_layers=1, encoder_ffn=32, encoder_points=4, fpn_conv="separable",
-    decoder_layers=2, decoder_levels=2, decoder_ffn=32, mask_dim=32,
-)  # fmt: skip
+    name="small",
+    labels=LABELS,
+    backbone="efficientnet_lite0",
+    hidden_dim=32,
+    num_heads=2,
+    num_queries=5,
+    encoder_levels=("res5", "res4"),
+    encoder_layers=1,
+    encoder_ffn=32,
+    encoder_points=4,
+    fpn_conv="separable",
+    decoder_layers=2,
+    decoder_levels=2,
+    decoder_ffn=32,
+    mask_dim=32,
+)
 SIZE = (72, 104)
 NOTES = BundleNotes(Thresholds(anomaly=0.25, refined=0.2, overlap=0.7), "for tests", {"miou": 0.5})
 

@@ -41,9 +41,13 @@ def request_for(exported, plugin, tmp_path_factory):
     """Makes a request; what is not said is what the built engine was made with."""
     out = tmp_path_factory.mktemp("engine") / "small.engine"
     standard = BuildRequest(
-        onnx=exported / "small-bundle.onnx", out=out, plugin=plugin, frames=pictures(2), backend="tensorrt_rtx",
+        onnx=exported / "small-bundle.onnx",
+        out=out,
+        plugin=plugin,
+        frames=pictures(2),
+        backend="tensorrt_rtx",
         capability="sm89",
-    )  # fmt: skip
+    )
     return lambda **changes: dataclasses.replace(standard, **changes)
 
 

@@ -72,8 +72,12 @@ def seeing(input_size: tuple[int, int]) -> onnx.ModelProto:
     """A network that gives back the image that it is shown, and constant maps."""
     height, width = input_size
     full = [1, height, width]
-    types = {"anomaly": TensorProto.FLOAT, "refined": TensorProto.FLOAT, "background": TensorProto.FLOAT,
-             "semantic": TensorProto.UINT8}  # fmt: skip
+    types = {
+        "anomaly": TensorProto.FLOAT,
+        "refined": TensorProto.FLOAT,
+        "background": TensorProto.FLOAT,
+        "semantic": TensorProto.UINT8,
+    }
     nodes = [helper.make_node("Cast", ["image"], ["seen"], to=TensorProto.FLOAT)]
     nodes += [
         helper.make_node("Constant", [], [name], value=helper.make_tensor(name, kind, full, [0] * (height * width)))
@@ -87,9 +91,18 @@ def seeing(input_size: tuple[int, int]) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-@pytest.mark.parametrize(("size", "grey_levels"), [
-    ((96, 128), 0), ((192, 256), 1), ((384, 512), 2), ((768, 1024), 3), ((120, 213), 1), ((61, 47), 1), ((270, 480), 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "grey_levels"),
+    [
+        ((96, 128), 0),
+        ((192, 256), 1),
+        ((384, 512), 2),
+        ((768, 1024), 3),
+        ((120, 213), 1),
+        ((61, 47), 1),
+        ((270, 480), 1),
+    ],
+)
 def test_the_network_sees_the_cpu_s_letterbox_to_the_stated_grey_levels(
     tiny: Path, size: tuple[int, int], grey_levels: int
 ) -> None:

@@ -103,10 +103,16 @@ def test_graph_of_other_weights_fails_verification(exported):
 @pytest.mark.parametrize(
     ("scale", "error", "share", "passes"),
     [
-        (1, 2e-4, 1, True), (1, 1e-3, 1, False), (40, 8e-3, 1, True), (40, 2e-2, 1, False), (1, 0.04, 5e-4, True),
-        (1, 0.06, 5e-4, False), (1, 0.04, 5e-3, False), (1, float("nan"), 1e-5, False),
+        (1, 2e-4, 1, True),
+        (1, 1e-3, 1, False),
+        (40, 8e-3, 1, True),
+        (40, 2e-2, 1, False),
+        (1, 0.04, 5e-4, True),
+        (1, 0.06, 5e-4, False),
+        (1, 0.04, 5e-3, False),
+        (1, float("nan"), 1e-5, False),
     ],
-)  # fmt: skip
+)
 def test_single_values_may_be_far_off_and_errors_are_measured_by_what_they_are_of(scale, error, share, passes):
     want = np.linspace(-scale, scale, 100_000, dtype=np.float32).reshape(1, 250, 400)
     have = want.copy()
@@ -193,8 +199,23 @@ def test_thresholds_that_do_not_fit_are_refused(tmp_path, weights, capsys, text)
     (tmp_path / "thresholds.json").write_text(text)
     frame = tmp_path / "a.png"
     frame.write_bytes(b"not looked at yet")
-    code = main(["export", "--weights", str(weights), "--model", "small", "--size", "72x104", "--frames", str(frame),
-                 "--out", str(tmp_path / "out"), "--thresholds", str(tmp_path / "thresholds.json")])  # fmt: skip
+    code = main(
+        [
+            "export",
+            "--weights",
+            str(weights),
+            "--model",
+            "small",
+            "--size",
+            "72x104",
+            "--frames",
+            str(frame),
+            "--out",
+            str(tmp_path / "out"),
+            "--thresholds",
+            str(tmp_path / "thresholds.json"),
+        ]
+    )
     assert code == 2
     assert "thresholds.json" in capsys.readouterr().err
 

@@ -50,9 +50,12 @@ def test_deformable_attention_is_one_node_a_layer_with_the_attributes_of_the_plu
     (node,) = [n for n in model.graph.node if n.domain == "m2a"]
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     assert attributes == {
-        "num_heads": 2, "num_points": 4, "spatial_shapes": [3, 4, 6, 8],
-        "plugin_version": b"1", "plugin_namespace": b"",
-    }  # fmt: skip
+        "num_heads": 2,
+        "num_points": 4,
+        "spatial_shapes": [3, 4, 6, 8],
+        "plugin_version": b"1",
+        "plugin_namespace": b"",
+    }
     assert list(model.functions[0].input) == ["value", "projection"]
 
 

@@ -90,9 +90,13 @@ def _work(tally: Tally, seed: int, first: int, last: int, lock: threading.Lock, 
     with tempfile.TemporaryDirectory(prefix="m2a_faults_") as folder, Path(folder, "stderr").open("w+b") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "test.faults.worker", tally.part.name, str(seed), str(first), str(last), folder],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
         lines: queue.Queue[str | None] = queue.Queue()
         assert process.stdout is not None
         threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True).start()

@@ -43,13 +43,23 @@ MEMORY = 12 << 30
 """Address space of a worker: what wants more than this meets a MemoryError, which is a finding."""
 _ALIASES = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" if i else "a0: &a0 [x]" for i in range(12))
 YAML_BOMBS = (
-    _ALIASES, "&a [*a]", "[" * 100_000, "{a: " * 50_000, "x: " + "9" * 100_000, "? " * 10_000,
+    _ALIASES,
+    "&a [*a]",
+    "[" * 100_000,
+    "{a: " * 50_000,
+    "x: " + "9" * 100_000,
+    "? " * 10_000,
     "!!python/object:os.system x",
-
-    "!!python/object/apply:os.system ['touch PWNED']", "a: " + "y" * 5_000_000, "\0", "\ufeff{}", "- " * 5000,
+    "!!python/object/apply:os.system ['touch PWNED']",
+    "a: " + "y" * 5_000_000,
+    "\0",
+    "\ufeff{}",
+    "- " * 5000,
     "a: 2026-99-99",
-    "? [a]\n: b", "a: &x {<<: *x}", "%YAML 9.9\n---\na: 1",
-)  # fmt: skip
+    "? [a]\n: b",
+    "a: &x {<<: *x}",
+    "%YAML 9.9\n---\na: 1",
+)
 JSON_BOMBS = (
     "[" * 100_000,
     '{"a":' * 50_000,
@@ -111,9 +121,19 @@ class _Files:
 
     def case(self, rng: random.Random, number: int) -> str:
         kinds = (
-            self._damaged_manifest, self._damaged_graph, self._forged_graph, self._damaged_signature, self._engine_file,
-            self._checkpoint, self._checkpoint, self._array, self._picture, self._picture, self._text, self._special,
-        )  # fmt: skip
+            self._damaged_manifest,
+            self._damaged_graph,
+            self._forged_graph,
+            self._damaged_signature,
+            self._engine_file,
+            self._checkpoint,
+            self._checkpoint,
+            self._array,
+            self._picture,
+            self._picture,
+            self._text,
+            self._special,
+        )
         kind = kinds[number % len(kinds)]
         outcome = kind(rng)
         assert not self._trace.exists(), "code of a file ran"
@@ -292,10 +312,15 @@ class _Files:
         (bundle / whole).unlink()
         (bundle / whole).symlink_to(path)
         readers: tuple[Callable[[], object], ...] = (
-            lambda: read_parameters(path), lambda: load_config(path), lambda: read_array(path, "a"),
-            lambda: read_image(path), lambda: read_stored_values(path), lambda: read_state_dict(path),
-            lambda: load_bundle(bundle), lambda: read_label_file(path),
-        )  # fmt: skip
+            lambda: read_parameters(path),
+            lambda: load_config(path),
+            lambda: read_array(path, "a"),
+            lambda: read_image(path),
+            lambda: read_stored_values(path),
+            lambda: read_state_dict(path),
+            lambda: load_bundle(bundle),
+            lambda: read_label_file(path),
+        )
         try:
             return _refused_or(rng.choice(readers))
         finally:

@@ -150,8 +150,12 @@ def site(folder: Path) -> Iterator[Callable[[random.Random, int], str]]:
 def run_sequence(world: World, number: int) -> str:
     machine: Any = seeded(number)(machine_for(world))
     once = settings(
-        max_examples=1, stateful_step_count=STEPS, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=1,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     run_state_machine_as_test(machine, settings=once)
     return "as the model says"

@@ -42,10 +42,23 @@ ENCODINGS = (
     "é" * 300,    "x" * 100_000,
 )  # fmt: skip
 FORMATS = (
-    "jpeg", "png", "bgr8; jpeg compressed bgr8", "mono16; png compressed ", "bayer_rggb8; png compressed ",
-    "rgb8; png compressed rgb8", "16UC1; compressedDepth", "32FC1; compressedDepth png", "", ";", ";;;;", "jpg", "h265",
-    "rgb8; jpeg compressed bgr8; jpeg", "\n\x1b", "x" * 100_000,
-)  # fmt: skip
+    "jpeg",
+    "png",
+    "bgr8; jpeg compressed bgr8",
+    "mono16; png compressed ",
+    "bayer_rggb8; png compressed ",
+    "rgb8; png compressed rgb8",
+    "16UC1; compressedDepth",
+    "32FC1; compressedDepth png",
+    "",
+    ";",
+    ";;;;",
+    "jpg",
+    "h265",
+    "rgb8; jpeg compressed bgr8; jpeg",
+    "\n\x1b",
+    "x" * 100_000,
+)
 SIZES = (0, 1, 2, 3, 7, 64, 97, 128, 255, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 1e-300, 1e300, -1e300, float("nan"), float("inf"), float("-inf"), 5e-324, 100.0)
 
@@ -66,11 +79,16 @@ class _Bench:
     def __init__(self, rig: Nodes) -> None:
         self._rig = rig
         self._node = rig.start(
-            cameras=list(CAMERAS), max_image_pixels=MAX_PIXELS, extrinsics="parameters",
+            cameras=list(CAMERAS),
+            max_image_pixels=MAX_PIXELS,
+            extrinsics="parameters",
             camera__rear__transport="compressed",
-            camera__rear__rectify=True, camera__side__crop=True, camera__front__transport="raw",
-            camera__side__transport="raw", tracking__confirm_frames=1,
-        )  # fmt: skip
+            camera__rear__rectify=True,
+            camera__side__crop=True,
+            camera__front__transport="raw",
+            camera__side__transport="raw",
+            tracking__confirm_frames=1,
+        )
         for camera in CAMERAS:
             for name in MAPS:
                 rig.listen(f"/m2a/output/{camera}/{name}", Image)
@@ -200,9 +218,14 @@ def _raw(rng: random.Random, header: Header) -> Image:
             case 5:
                 header.frame_id = rng.choice(("", "\n", "x" * 10_000, "/slash", "é\u202e"))
     return Image(
-        header=header, height=height, width=width, encoding=encoding, step=step, data=data,
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=step,
+        data=data,
         is_bigendian=rng.choice((0, 0, 0, 1, 255)),
-    )  # fmt: skip
+    )
 
 
 def _compressed(rng: random.Random, header: Header) -> CompressedImage:
@@ -257,9 +280,15 @@ def _info(header: Header) -> CameraInfo:
     k = [90.0, 0.0, 64.0, 0.0, 90.0, 48.0, 0.0, 0.0, 1.0]
     p = [90.0, 0.0, 64.0, 0.0, 0.0, 90.0, 48.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     return CameraInfo(
-        header=header, width=128, height=96, distortion_model="plumb_bob", d=[0.01, 0.0, 0.0, 0.0, 0.0], k=k, p=p,
+        header=header,
+        width=128,
+        height=96,
+        distortion_model="plumb_bob",
+        d=[0.01, 0.0, 0.0, 0.0, 0.0],
+        k=k,
+        p=p,
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-    )  # fmt: skip
+    )
 
 
 def _hostile_info(rng: random.Random, header: Header) -> CameraInfo:

@@ -48,8 +48,16 @@ def repeat_block(data: bytearray, rng: random.Random) -> None:
 
 
 _KINDS: tuple[Callable[[bytearray, random.Random], None], ...] = (
-    flip_bits, flip_bits, cut_off, lengthen, put_extreme, put_extreme, overwrite, move_block, repeat_block,
-)  # fmt: skip
+    flip_bits,
+    flip_bits,
+    cut_off,
+    lengthen,
+    put_extreme,
+    put_extreme,
+    overwrite,
+    move_block,
+    repeat_block,
+)
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:

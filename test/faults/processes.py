@@ -39,8 +39,12 @@ class _Site:
         folder.mkdir(parents=True)
         self.domain, self.folder, self.model = domain, folder, model
         self.parameters = {
-            "model": str(model), "threads": 1, "extrinsics": "parameters", "diagnostics": {"period": 0.2}, **parameters,
-        }  # fmt: skip
+            "model": str(model),
+            "threads": 1,
+            "extrinsics": "parameters",
+            "diagnostics": {"period": 0.2},
+            **parameters,
+        }
         self.node = NodeProcess(domain, folder, self.parameters)
         self.player, self.listener = Player(domain, folder), Listener(domain)
         self.listener.listen(MASK, Image)
@@ -194,9 +198,12 @@ def little_memory(folder: Path, domain: int, model: Path, rng: random.Random) ->
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "m2a_ros.node.main", "--ros-args", "-p", f"model:={model}", "-p", "threads:=1"],
-            cwd=ROOT, env=environment(domain), stdout=stream, stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env=environment(domain),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-        )  # fmt: skip
+        )
         try:
             code = process.wait(40)
         except subprocess.TimeoutExpired:
@@ -214,11 +221,14 @@ def full_disk(folder: Path, domain: int, model: Path, rng: random.Random) -> str
     """Writing stops at a size (as on a full disk); the command says which file, and leaves no half of one."""
     out, limit = folder / "out", rng.choice((0, 100, 4096, 20_000))
     run = subprocess.run(
-        [sys.executable, "-m", "m2a_ros.main", "predict", _a_frame(),
-         "--model", str(model), "--out", str(out)],
-        cwd=ROOT, env=environment(domain), capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "m2a_ros.main", "predict", _a_frame(), "--model", str(model), "--out", str(out)],
+        cwd=ROOT,
+        env=environment(domain),
+        capture_output=True,
+        text=True,
+        check=False,
         preexec_fn=lambda: _limit_files(limit),
-    )  # fmt: skip
+    )
     assert run.returncode == 2, f"code {run.returncode}: {run.stderr[-500:]}"
     assert "Traceback" not in run.stderr, run.stderr[-800:]
     assert not list(out.glob("*.npz")) or limit > 4096, "half a file"
@@ -235,10 +245,18 @@ def _a_frame() -> str:
 
 
 _WITH_NODE: tuple[Callable[[_Site, random.Random], None], ...] = (
-    stopped_and_continued, killed_and_started_anew, interrupted_at_start, ended_while_frames_come,
-    camera_dies_and_comes_back, stamps_jump, clock_jumps, readers_come_and_go, starved, neighbours_come_and_go,
+    stopped_and_continued,
+    killed_and_started_anew,
+    interrupted_at_start,
+    ended_while_frames_come,
+    camera_dies_and_comes_back,
+    stamps_jump,
+    clock_jumps,
+    readers_come_and_go,
+    starved,
+    neighbours_come_and_go,
     hostile_bytes_over_dds,
-)  # fmt: skip
+)
 _ALONE = (little_memory, full_disk)
 SCENARIOS = len(_WITH_NODE) + len(_ALONE)
 

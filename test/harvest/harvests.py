@@ -16,14 +16,28 @@ def record(number: int, **changes: Any) -> ObjectRecord:
     """A record whose crop is 8x6 pixels; its embedding points along axis ``number % 4``."""
     identity = f"{number:016x}"
     values: dict[str, Any] = {
-        "id": identity, "bag": "drive_0", "camera": "front", "track_id": number + 1,
-        "first_stamp_ns": 1_000 * number, "last_stamp_ns": 1_000 * number + 500, "best_stamp_ns": 1_000 * number + 100,
-        "frames": 3, "score_mean": 0.75, "score_max": 0.875, "area_max_px": 12, "box": (10, 20, 14, 23),
-        "crop_origin": (8, 18), "crop": f"crops/{identity}_0.png", "mask": f"crops/{identity}_0_mask.png",
-        "crops": (f"crops/{identity}_0.png",), "masks": (f"crops/{identity}_0_mask.png",),
-        "full_mask": "PPYo0", "image_height": 48, "image_width": 64,
+        "id": identity,
+        "bag": "drive_0",
+        "camera": "front",
+        "track_id": number + 1,
+        "first_stamp_ns": 1_000 * number,
+        "last_stamp_ns": 1_000 * number + 500,
+        "best_stamp_ns": 1_000 * number + 100,
+        "frames": 3,
+        "score_mean": 0.75,
+        "score_max": 0.875,
+        "area_max_px": 12,
+        "box": (10, 20, 14, 23),
+        "crop_origin": (8, 18),
+        "crop": f"crops/{identity}_0.png",
+        "mask": f"crops/{identity}_0_mask.png",
+        "crops": (f"crops/{identity}_0.png",),
+        "masks": (f"crops/{identity}_0_mask.png",),
+        "full_mask": "PPYo0",
+        "image_height": 48,
+        "image_width": 64,
         "embedding": np.eye(4, dtype=np.float32)[number % 4],
-    }  # fmt: skip
+    }
     return ObjectRecord(**values | changes)
 
 

@@ -13,8 +13,13 @@ PALLET = {"name": "pallet", "kind": "outlier"}
 
 @pytest.fixture
 def harvest(tmp_path):
-    records = [record(0, cluster=0), record(1, cluster=0), record(2, cluster=1), record(3),
-               record(4, cluster=1, duplicate_of=record(2).id)]  # fmt: skip
+    records = [
+        record(0, cluster=0),
+        record(1, cluster=0),
+        record(2, cluster=1),
+        record(3),
+        record(4, cluster=1, duplicate_of=record(2).id),
+    ]
     return write_harvest(tmp_path / "harvest", records)
 
 

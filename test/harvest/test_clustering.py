@@ -35,9 +35,12 @@ def blobs(rng, counts, dimensions=8, spread=0.05):
 
 def track(number, first_s, last_s, axis, **changes):
     return record(
-        number, first_stamp_ns=round(first_s * SECOND), last_stamp_ns=round(last_s * SECOND),
-        embedding=np.eye(4, dtype=np.float32)[axis], **changes,
-    )  # fmt: skip
+        number,
+        first_stamp_ns=round(first_s * SECOND),
+        last_stamp_ns=round(last_s * SECOND),
+        embedding=np.eye(4, dtype=np.float32)[axis],
+        **changes,
+    )
 
 
 def test_what_lies_together_is_a_cluster_and_what_lies_alone_is_none():

@@ -103,8 +103,12 @@ def test_encoder_of_another_contract_is_named(tmp_path, tiny):
     bundle = load_bundle(tiny)
     text = tmp_path / "text.onnx"
     text.write_text("no graph")
-    wrong = [write_encoder(tmp_path / "grey.onnx", (1, 1, 16, 16)), text, tmp_path / "missing.onnx",
-             write_encoder(tmp_path / "bytes.onnx", kind=TensorProto.UINT8)]  # fmt: skip
+    wrong = [
+        write_encoder(tmp_path / "grey.onnx", (1, 1, 16, 16)),
+        text,
+        tmp_path / "missing.onnx",
+        write_encoder(tmp_path / "bytes.onnx", kind=TensorProto.UINT8),
+    ]
     for path in wrong:
         with pytest.raises(ModelError, match=f"--encoder {path}"):
             create_encoder(bundle, path)

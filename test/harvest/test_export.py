@@ -37,12 +37,21 @@ def know(harvest: Harvest) -> Harvest:
 @pytest.fixture
 def harvest(tmp_path) -> Harvest:
     frame = "frames/drive_0_3.jpg"
-    return know(make_harvest(
-        tmp_path / "harvest",
-        [sighting(0, cluster=0), sighting(1, cluster=0, bag="drive_1"), sighting(2, cluster=1),
-         sighting(3, cluster=2, frame=frame), sighting(4, cluster=2, frame=frame), sighting(5, cluster=2),
-         sighting(6, cluster=0, duplicate_of=record(0).id), sighting(7)],
-    ))  # fmt: skip
+    return know(
+        make_harvest(
+            tmp_path / "harvest",
+            [
+                sighting(0, cluster=0),
+                sighting(1, cluster=0, bag="drive_1"),
+                sighting(2, cluster=1),
+                sighting(3, cluster=2, frame=frame),
+                sighting(4, cluster=2, frame=frame),
+                sighting(5, cluster=2),
+                sighting(6, cluster=0, duplicate_of=record(0).id),
+                sighting(7),
+            ],
+        )
+    )
 
 
 NAMED = Choices({0: PALLET, 1: PAINT, 2: SCOOTER}, {})

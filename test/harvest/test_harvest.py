@@ -166,9 +166,13 @@ def test_source_given_twice_and_folder_that_is_no_bag_are_named(replay_out, tmp_
 
 @pytest.mark.parametrize(
     ("option", "said"),
-    [(["--min-cluster", "1"], "--min-cluster 1"), (["--workers", "0"], "--workers 0"),
-     (["--blur", "faces"], "--blur faces"), (["--encoder", "missing.onnx"], "--encoder missing.onnx")],
-)  # fmt: skip
+    [
+        (["--min-cluster", "1"], "--min-cluster 1"),
+        (["--workers", "0"], "--workers 0"),
+        (["--blur", "faces"], "--blur faces"),
+        (["--encoder", "missing.onnx"], "--encoder missing.onnx"),
+    ],
+)
 def test_bad_options_are_named(replay_out, tmp_path, capsys, option, said):
     assert main(["harvest", str(replay_out), "--out", str(tmp_path / "out"), *option]) == 2
     assert said in capsys.readouterr().err

@@ -27,9 +27,21 @@ def test_records_come_back_as_they_were_written(tmp_path):
     path = tmp_path / "objects.parquet"
     written = [
         record(0),
-        record(1, distance_min_m=4.5, x=4.5, y=-1.0, z=0.0, frame_id="base_link", frame="frames/1.jpg", cluster=2,
-               duplicate_of=record(0).id, cluster_probability=0.5, crops=("a.png", "b.png"), masks=("c.png", "d.png")),
-    ]  # fmt: skip
+        record(
+            1,
+            distance_min_m=4.5,
+            x=4.5,
+            y=-1.0,
+            z=0.0,
+            frame_id="base_link",
+            frame="frames/1.jpg",
+            cluster=2,
+            duplicate_of=record(0).id,
+            cluster_probability=0.5,
+            crops=("a.png", "b.png"),
+            masks=("c.png", "d.png"),
+        ),
+    ]
     assert write_records(path, written) == 2
     back = list(read_records(path))
     assert len(back) == 2

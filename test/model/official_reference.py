@@ -33,9 +33,18 @@ class Sizes:
 
 
 SMALL = Sizes(
-    classes=11, blocks=(2, 2, 2, 2), stem=16, hidden=64, heads=4, queries=12, encoder_layers=2, encoder_ffn=96,
-    layers=4, ffn=80, mask=32,
-)  # fmt: skip
+    classes=11,
+    blocks=(2, 2, 2, 2),
+    stem=16,
+    hidden=64,
+    heads=4,
+    queries=12,
+    encoder_layers=2,
+    encoder_ffn=96,
+    layers=4,
+    ffn=80,
+    mask=32,
+)
 
 
 def resnet_shapes(s: Sizes) -> dict[str, list[int]]:

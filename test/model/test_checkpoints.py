@@ -225,8 +225,13 @@ def test_swin_releases_initialise_all_but_the_output_norms(tmp_path):
     shapes = official.swin_shapes(32, (2, 2, 2, 2), (1, 2, 4, 8), 4)
     state = official.random_state(shapes)
     release = {n.removeprefix("backbone."): t for n, t in state.items() if not re.match(r"backbone\.norm\d", n)}
-    release |= {"norm.weight": torch.ones(256), "norm.bias": torch.zeros(256), "head.weight": torch.zeros(10, 256),
-                "head.bias": torch.zeros(10), "layers.0.blocks.1.attn_mask": torch.zeros(4, 16, 16)}  # fmt: skip
+    release |= {
+        "norm.weight": torch.ones(256),
+        "norm.bias": torch.zeros(256),
+        "head.weight": torch.zeros(10, 256),
+        "head.bias": torch.zeros(10),
+        "layers.0.blocks.1.attn_mask": torch.zeros(4, 16, 16),
+    }
     loaded = load_foreign(model, write(tmp_path / "swin.pth", release), "backbone")
     assert len([name for name in loaded.initialised if name.startswith("backbone.")]) == 8
     table = model.state_dict()["backbone.stages.2.1.attention.bias_table"]

@@ -22,9 +22,19 @@ SIZE = (96, 160)
 
 def small_config(backbone: str) -> ModelConfig:
     return ModelConfig(
-        name="small", labels=CAMVID11, backbone=backbone, hidden_dim=64, num_heads=4, num_queries=12, encoder_layers=2,
-        encoder_ffn=96, decoder_layers=LAYERS, decoder_ffn=80, attention="masked", mask_dim=32,
-    )  # fmt: skip
+        name="small",
+        labels=CAMVID11,
+        backbone=backbone,
+        hidden_dim=64,
+        num_heads=4,
+        num_queries=12,
+        encoder_layers=2,
+        encoder_ffn=96,
+        decoder_layers=LAYERS,
+        decoder_ffn=80,
+        attention="masked",
+        mask_dim=32,
+    )
 
 
 def huggingface_model(backbone: str):
@@ -38,10 +48,19 @@ def huggingface_model(backbone: str):
             embedding_size=16, hidden_sizes=[64, 128, 256, 512], depths=[2, 3, 2, 2], out_features=stages
         )
     config = transformers.Mask2FormerConfig(
-        backbone_config=backbone_config, feature_size=64, mask_feature_size=32, hidden_dim=64, num_attention_heads=4,
-        num_queries=12, encoder_layers=2, encoder_feedforward_dim=96, decoder_layers=LAYERS + 1, dim_feedforward=80,
-        num_labels=CAMVID11.num_classes, dropout=0.0,
-    )  # fmt: skip
+        backbone_config=backbone_config,
+        feature_size=64,
+        mask_feature_size=32,
+        hidden_dim=64,
+        num_attention_heads=4,
+        num_queries=12,
+        encoder_layers=2,
+        encoder_feedforward_dim=96,
+        decoder_layers=LAYERS + 1,
+        dim_feedforward=80,
+        num_labels=CAMVID11.num_classes,
+        dropout=0.0,
+    )
     model = transformers.Mask2FormerForUniversalSegmentation(config).eval()
     randomise(model, seed=3)
     return model

@@ -23,9 +23,19 @@ SIZE = (96, 160)
 
 def small_config(attention: str = "global_masked") -> ModelConfig:
     return ModelConfig(
-        name="small", labels=CAMVID11, backbone="small_resnet", hidden_dim=64, num_heads=4, num_queries=12,
-        encoder_layers=2, encoder_ffn=96, decoder_layers=4, decoder_ffn=80, attention=attention, mask_dim=32,
-    )  # fmt: skip
+        name="small",
+        labels=CAMVID11,
+        backbone="small_resnet",
+        hidden_dim=64,
+        num_heads=4,
+        num_queries=12,
+        encoder_layers=2,
+        encoder_ffn=96,
+        decoder_layers=4,
+        decoder_ffn=80,
+        attention=attention,
+        mask_dim=32,
+    )
 
 
 @pytest.fixture

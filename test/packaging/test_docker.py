@@ -82,9 +82,13 @@ def start(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(built: int, rebuilt: int = 0) -> subprocess.CompletedProcess[str]:
         calls.write_text("")
         environment = {
-            "PATH": f"{tools}:/usr/bin:/bin", "ROS_DISTRO": "jazzy", "M2A_DATA": str(tmp_path), "M2A_BACKOFF": "0",
-            "BUILT": str(built), "REBUILT": str(rebuilt),
-        }  # fmt: skip
+            "PATH": f"{tools}:/usr/bin:/bin",
+            "ROS_DISTRO": "jazzy",
+            "M2A_DATA": str(tmp_path),
+            "M2A_BACKOFF": "0",
+            "BUILT": str(built),
+            "REBUILT": str(rebuilt),
+        }
         done = subprocess.run(
             ["bash", str(script), "m2a_node"], env=environment, capture_output=True, text=True, check=False
         )

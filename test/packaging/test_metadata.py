@@ -16,10 +16,16 @@ from test.packaging.conftest import ROOT
 
 OWN = {"m2a_core", "m2a_ros"}
 DEBIAN_NAMES = {
-    "cv2": "python3-opencv", "PIL": "python3-pil", "jinja2": "python3-jinja2", "numpy": "python3-numpy",
-    "onnxruntime": "python3-onnxruntime-pip", "rosbags": "python3-rosbags-pip",
-    "tf2_ros": "tf2_ros_py", "tqdm": "python3-tqdm", "yaml": "python3-yaml",
-}  # fmt: skip
+    "cv2": "python3-opencv",
+    "PIL": "python3-pil",
+    "jinja2": "python3-jinja2",
+    "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "rosbags": "python3-rosbags-pip",
+    "tf2_ros": "tf2_ros_py",
+    "tqdm": "python3-tqdm",
+    "yaml": "python3-yaml",
+}
 PIP_ONLY = {"ray", "rerun", "upath"}
 """No ROS distribution packages them; package.xml says so, setup.cfg holds their versions."""
 MAIL = re.compile(r"[a-zA-Z0-9._%+-]+@[a-zA-Z0-9._-]+\.[a-zA-Z]{2,}")

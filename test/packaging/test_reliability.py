@@ -18,6 +18,9 @@ def test_every_promise_is_held_by_tests_that_exist() -> None:
         named = NAMED.findall(row)
         assert named, row
         for file, name in named:
-            functions = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
-                         if isinstance(node, ast.FunctionDef)}  # fmt: skip
+            functions = {
+                node.name
+                for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+                if isinstance(node, ast.FunctionDef)
+            }
             assert name in functions, f"{file} has no {name}"

@@ -42,9 +42,14 @@ def raw(rgb: np.ndarray, number: int, topic: str = TOPIC, stamp: int | None = No
     time = START + number * STEP
     pixels = {"rgb8": rgb, "bgr8": rgb[..., ::-1], "32FC1": rgb.astype(np.float32)[..., 0]}[encoding]
     message = STORE.types[IMAGE](
-        header=message_header(time if stamp is None else stamp), height=rgb.shape[0], width=rgb.shape[1],
-        encoding=encoding, is_bigendian=0, step=pixels[0].nbytes, data=np.frombuffer(pixels.tobytes(), np.uint8),
-    )  # fmt: skip
+        header=message_header(time if stamp is None else stamp),
+        height=rgb.shape[0],
+        width=rgb.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels[0].nbytes,
+        data=np.frombuffer(pixels.tobytes(), np.uint8),
+    )
     return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
 
 

@@ -51,13 +51,16 @@ def test_folder_without_metadata_names_the_file_that_can_be_read(replay, tmp_pat
     assert len(replay(bag / "drive.mcap").frames) == 2
 
 
-@pytest.mark.parametrize(("name", "content", "word"), [
-    ("a.mcap", b"", "no readable bag"),
-    ("a.db3", b"not a data base, but long enough to look like one " * 99, "no readable bag"),
-    ("a.bag", b"#ROSBAG V2.0\n", "ROS 1"),
-    ("a.txt", b"hello", "expected a bag folder"),
-    (None, b"", "no such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("a.mcap", b"", "no readable bag"),
+        ("a.db3", b"not a data base, but long enough to look like one " * 99, "no readable bag"),
+        ("a.bag", b"#ROSBAG V2.0\n", "ROS 1"),
+        ("a.txt", b"hello", "expected a bag folder"),
+        (None, b"", "no such file"),
+    ],
+)
 def test_what_is_no_bag_is_an_error(replay, tmp_path, capsys, name, content, word):
     path = tmp_path / (name or "missing.mcap")
     if name:

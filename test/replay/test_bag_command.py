@@ -29,11 +29,19 @@ def test_info_says_what_is_usable_and_what_is_missing(tmp_path, capsys):
     assert found["messages"] == 7
     assert found["cameras"] == {
         TOPIC: {
-            "camera": "cam_front", "type": "sensor_msgs/msg/Image", "messages": 5, "rate_hz": 25.0, "size": "128x96",
-            "encoding": "rgb8", "camera_info": None, "calibration": None, "mounting": None, "problem": None,
+            "camera": "cam_front",
+            "type": "sensor_msgs/msg/Image",
+            "messages": 5,
+            "rate_hz": 25.0,
+            "size": "128x96",
+            "encoding": "rgb8",
+            "camera_info": None,
+            "calibration": None,
+            "mounting": None,
+            "problem": None,
             "stamps": {"going_back": 0, "repeated": 0, "gaps": 0, "jumps": 0},
         }
-    }  # fmt: skip
+    }
     assert set(found["unusable"]) == {TOPIC + "/compressed", "/cam/front/depth"}
     assert any("/cam/front/camera_info" in sentence for sentence in found["missing"])
     assert main(["bag", "info", str(bag)]) == 0
@@ -83,8 +91,17 @@ def test_made_bag_holds_the_clip_and_its_ground_truth(tmp_path, capsys, storage,
         else:
             rgb = cv2.imdecode(message.data, cv2.IMREAD_COLOR)[..., ::-1]
             assert np.abs(rgb.astype(int) - clip.image(i)).mean() < 5
-        assert info.k.tolist() == [clip.camera.focal, 0, clip.camera.center[0], 0, clip.camera.focal,
-                                   clip.camera.center[1], 0, 0, 1]  # fmt: skip
+        assert info.k.tolist() == [
+            clip.camera.focal,
+            0,
+            clip.camera.center[0],
+            0,
+            clip.camera.focal,
+            clip.camera.center[1],
+            0,
+            0,
+            1,
+        ]
     assert main(call) == 2
     assert "already" in capsys.readouterr().err
 

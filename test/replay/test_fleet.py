@@ -90,15 +90,18 @@ def test_finished_bag_that_has_changed_is_refused(replay, tmp_path, capsys):
     assert "has changed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("arguments", "mode", "word"), [
-    (("--workers", "0"), "offline", "--workers 0"),
-    (("--workers", "2"), "lockstep", "one bag after another"),
-    (("--executor", "ray"), "peak", "one bag after another"),
-    (("--rate", "0"), "realtime", "--rate 0"),
-    (("--trial-frames", "20"), "peak", "--trial-frames 20"),
-    (("--gt", "truth"), "peak", "leave out --gt"),
-    (("--gt-topic", "/labels"), "peak", "leave out --gt"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "mode", "word"),
+    [
+        (("--workers", "0"), "offline", "--workers 0"),
+        (("--workers", "2"), "lockstep", "one bag after another"),
+        (("--executor", "ray"), "peak", "one bag after another"),
+        (("--rate", "0"), "realtime", "--rate 0"),
+        (("--trial-frames", "20"), "peak", "--trial-frames 20"),
+        (("--gt", "truth"), "peak", "leave out --gt"),
+        (("--gt-topic", "/labels"), "peak", "leave out --gt"),
+    ],
+)
 def test_settings_that_make_no_sense_are_errors(replay, tmp_path, capsys, arguments, mode, word):
     assert replay(drive(tmp_path / "a", 1), *arguments, mode=mode).code == 2
     assert word in capsys.readouterr().err

@@ -152,21 +152,33 @@ def test_a_file_of_a_split_bag_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_folder_and_file_may_write_the_quality_of_service_differently(tmp_path: Path) -> None:
     bag = drive(tmp_path / "drive", 3)
     metadata = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
-    metadata["topics_with_message_count"][0]["topic_metadata"]["offered_qos_profiles"] = [{
-        "history": "keep_last", "depth": 7, "reliability": "reliable", "durability": "volatile",
-        "deadline": {"sec": 1, "nsec": 0}, "lifespan": {"sec": 1, "nsec": 0}, "liveliness": "automatic",
-        "liveliness_lease_duration": {"sec": 1, "nsec": 0}, "avoid_ros_namespace_conventions": False,
-    }]  # fmt: skip
+    metadata["topics_with_message_count"][0]["topic_metadata"]["offered_qos_profiles"] = [
+        {
+            "history": "keep_last",
+            "depth": 7,
+            "reliability": "reliable",
+            "durability": "volatile",
+            "deadline": {"sec": 1, "nsec": 0},
+            "lifespan": {"sec": 1, "nsec": 0},
+            "liveliness": "automatic",
+            "liveliness_lease_duration": {"sec": 1, "nsec": 0},
+            "avoid_ros_namespace_conventions": False,
+        }
+    ]
     edit(bag, **metadata)
     assert count(bag) == 3
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"version": 10}, "version 10.*give its file instead .drive.mcap"),
-    ({"storage_identifier": "rosbag_v2"}, "storage is 'rosbag_v2'"),
-    ({"compression_format": "fake_comp", "compression_mode": "FILE"}, "compression is 'fake_comp'"),
-    ({"topics_with_message_count": 3}, "metadata.yaml is damaged.*reindex"),
-], ids=["version", "storage", "compression", "nonsense"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": 10}, "version 10.*give its file instead .drive.mcap"),
+        ({"storage_identifier": "rosbag_v2"}, "storage is 'rosbag_v2'"),
+        ({"compression_format": "fake_comp", "compression_mode": "FILE"}, "compression is 'fake_comp'"),
+        ({"topics_with_message_count": 3}, "metadata.yaml is damaged.*reindex"),
+    ],
+    ids=["version", "storage", "compression", "nonsense"],
+)
 def test_metadata_that_are_not_read_are_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     bag = drive(tmp_path / "drive", 2)
     edit(bag, **changes)
@@ -211,9 +223,15 @@ def mcap(profile: str, schema: str, message: str, summary: bool = True) -> bytes
 
 
 @pytest.mark.parametrize("summary", [True, False], ids=["summary", "no summary"])
-@pytest.mark.parametrize(("profile", "schema", "message"), [
-    ("", "protobuf", "protobuf"), ("", "jsonschema", "json"), ("ros1", "ros1msg", "ros1"), ("ros2", "protobuf", "cdr"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("profile", "schema", "message"),
+    [
+        ("", "protobuf", "protobuf"),
+        ("", "jsonschema", "json"),
+        ("ros1", "ros1msg", "ros1"),
+        ("ros2", "protobuf", "cdr"),
+    ],
+)
 def test_an_mcap_file_of_other_messages_is_named(
     tmp_path: Path, profile: str, schema: str, message: str, summary: bool
 ) -> None:

@@ -79,10 +79,15 @@ def test_bag_in_s3_that_is_cut_short_is_named_and_the_others_are_evaluated(repla
     assert "half.mcap" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "word"), [
-    ("s3://drives/none/*.mcap", "fits the pattern"), ("s3://drives/none.mcap", "no such file"),
-    ("s3://missing/a.mcap", "no such file"), ("zz://drives/a.mcap", "no URL of a store"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("s3://drives/none/*.mcap", "fits the pattern"),
+        ("s3://drives/none.mcap", "no such file"),
+        ("s3://missing/a.mcap", "no such file"),
+        ("zz://drives/a.mcap", "no URL of a store"),
+    ],
+)
 def test_what_is_not_in_a_store_is_a_named_error(replay, bucket, capsys, name, word):
     assert replay(name).code == 2
     error = capsys.readouterr().err

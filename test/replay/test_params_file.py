@@ -25,9 +25,18 @@ def camera_info(number: int, distortion: tuple[float, ...] = (0.0,) * 5) -> Sent
     k = np.array([FOCAL, 0, WIDTH / 2, 0, FOCAL, HEIGHT / 2, 0, 0, 1.0])
     p = np.array([FOCAL, 0, WIDTH / 2, 0, 0, FOCAL, HEIGHT / 2, 0, 0, 0, 1.0, 0])
     info = STORE.types[INFO](
-        header=message.header, height=HEIGHT, width=WIDTH, distortion_model="plumb_bob", d=np.array(distortion),
-        k=k, r=np.eye(3).ravel(), p=p, binning_x=0, binning_y=0, roi=roi,
-    )  # fmt: skip
+        header=message.header,
+        height=HEIGHT,
+        width=WIDTH,
+        distortion_model="plumb_bob",
+        d=np.array(distortion),
+        k=k,
+        r=np.eye(3).ravel(),
+        p=p,
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
     return Sent("/cam/front/camera_info", image.time - 1, INFO, bytes(STORE.serialize_cdr(info, INFO)))
 
 

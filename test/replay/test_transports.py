@@ -39,9 +39,14 @@ def packed(topic: str, data: bytes, text: str, number: int = 0) -> Sent:
 def image(topic: str, pixels: np.ndarray, encoding: str, number: int = 0) -> Sent:
     time = START + number * STEP
     message = STORE.types[IMAGE](
-        header=message_header(time), height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, is_bigendian=0,
-        step=pixels[0].nbytes, data=np.frombuffer(pixels.tobytes(), np.uint8),
-    )  # fmt: skip
+        header=message_header(time),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=pixels[0].nbytes,
+        data=np.frombuffer(pixels.tobytes(), np.uint8),
+    )
     return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
 
 
@@ -99,15 +104,18 @@ def test_the_first_transport_that_can_be_read_is_taken(tmp_path: Path) -> None:
     assert used(choice) == {"/cam/image_raw/compressed": "cam", "/cam/image_raw/jpeg_low": "cam_image_raw_jpeg_low"}
 
 
-@pytest.mark.parametrize(("topic", "data", "text"), [
-    ("/camera/depth/image_rect_raw/compressed", stream(GREY16), "16UC1; png compressed "),
-    ("/camera/aligned/image_raw/compressed", stream(GREY16.astype(np.uint8), ".jpg"), "16UC1; jpeg compressed "),
-    ("/camera/d/image_raw/compressed", stream(GREY16), "32FC1; png compressed "),
-    ("/camera/depth/image_raw/compressed", stream(GREY16), "png"),
-    ("/camera/depth/image_raw/compressed", stream(GREY16), "mono16; png compressed "),
-    ("/camera/depth/image_raw/compressedDepth", bytes(12) + stream(GREY16), "16UC1; compressedDepth png"),
-    ("/camera/depth/image_raw/compressed", bytes(12) + stream(GREY16), "16UC1; compressedDepth"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("topic", "data", "text"),
+    [
+        ("/camera/depth/image_rect_raw/compressed", stream(GREY16), "16UC1; png compressed "),
+        ("/camera/aligned/image_raw/compressed", stream(GREY16.astype(np.uint8), ".jpg"), "16UC1; jpeg compressed "),
+        ("/camera/d/image_raw/compressed", stream(GREY16), "32FC1; png compressed "),
+        ("/camera/depth/image_raw/compressed", stream(GREY16), "png"),
+        ("/camera/depth/image_raw/compressed", stream(GREY16), "mono16; png compressed "),
+        ("/camera/depth/image_raw/compressedDepth", bytes(12) + stream(GREY16), "16UC1; compressedDepth png"),
+        ("/camera/depth/image_raw/compressed", bytes(12) + stream(GREY16), "16UC1; compressedDepth"),
+    ],
+)
 def test_depth_is_no_camera(tmp_path: Path, topic: str, data: bytes, text: str) -> None:
     choice = chosen(tmp_path, image("/camera/color/image_raw", RGB, "rgb8"), packed(topic, data, text))
     assert used(choice) == {"/camera/color/image_raw": "camera_color"}
@@ -125,10 +133,15 @@ def test_grey_of_16_bits_is_a_camera_unless_its_topic_says_depth(tmp_path: Path)
     assert choice.skipped == {"/stereo/depth": "depth images"}
 
 
-@pytest.mark.parametrize(("data", "text", "named"), [
-    (stream(RGB, ".webp"), "webp", "webp"), (b"\0\0\0\1\x67" + bytes(99), "h264", "h264"),
-    (b"\0\0\0\1\x67" + bytes(99), "", "H.264 or H.265"), (stream(RGB, ".bmp"), "bmp", "bmp"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "text", "named"),
+    [
+        (stream(RGB, ".webp"), "webp", "webp"),
+        (b"\0\0\0\1\x67" + bytes(99), "h264", "h264"),
+        (b"\0\0\0\1\x67" + bytes(99), "", "H.264 or H.265"),
+        (stream(RGB, ".bmp"), "bmp", "bmp"),
+    ],
+)
 def test_another_codec_is_named_and_no_camera(tmp_path: Path, data: bytes, text: str, named: str) -> None:
     with pytest.raises(NoCamera, match=f"transport {named}, which is not read"):
         chosen(tmp_path, packed("/cam/image_raw/compressed", data, text))

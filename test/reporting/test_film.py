@@ -78,9 +78,15 @@ def test_a_browser_plays_it(tmp_path: Path) -> None:
         "error:v.error&&v.error.message,ready:v.readyState})};v.onloadeddata=v.onerror=say</script>"
     )
     command = [
-        "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=4000",
-        f"--user-data-dir={tmp_path / 'profile'}", f"file://{page}",
-    ]  # fmt: skip
+        "chromium",
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--dump-dom",
+        "--virtual-time-budget=4000",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"file://{page}",
+    ]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
     found = json.loads(dom.partition('id="out">')[2].partition("</p>")[0])
     assert (found["width"], found["error"]) == (128, None)

@@ -21,9 +21,14 @@ def test_what_is_undefined_is_a_dash(value: float | None) -> None:
 
 def test_names_out_of_files_cannot_become_markup() -> None:
     found = {
-        "a": "<script>alert(1)</script>", "b": "b", "answer": "<b>", "frames": {"paired": 1}, "blocks": 1,
-        "block_s": 1.0, "draws": 1,
-    }  # fmt: skip
+        "a": "<script>alert(1)</script>",
+        "b": "b",
+        "answer": "<b>",
+        "frames": {"paired": 1},
+        "blocks": 1,
+        "block_s": 1.0,
+        "draws": 1,
+    }
     empty = dict.fromkeys(("thresholds", "left_out", "metrics", "named", "stretches", "largest"), ())
     page = render("m2a_ros.review", "compare.html", found=found, kind="", chart="", binning="", **empty)
     assert "<script>alert" not in page

@@ -15,9 +15,14 @@ FOCAL, HEIGHT_M = 100.0, 1.5
 def label(values: np.ndarray, number: int, topic: str = LABELS, encoding: str = "mono8") -> Sent:
     time = START + number * STEP
     message = STORE.types[IMAGE](
-        header=message_header(time), height=values.shape[0], width=values.shape[1], encoding=encoding, is_bigendian=0,
-        step=values[0].nbytes, data=np.frombuffer(values.tobytes(), np.uint8),
-    )  # fmt: skip
+        header=message_header(time),
+        height=values.shape[0],
+        width=values.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=values[0].nbytes,
+        data=np.frombuffer(values.tobytes(), np.uint8),
+    )
     return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
 
 
@@ -26,10 +31,18 @@ def camera_info(size: tuple[int, int] = (96, 128), focal: float = FOCAL) -> Sent
     k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1], float)
     roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     message = STORE.types[kind](
-        header=message_header(START), height=height, width=width, distortion_model="plumb_bob", d=np.zeros(5), k=k,
-        r=np.eye(3).ravel(), p=np.hstack([k.reshape(3, 3), np.zeros((3, 1))]).ravel(), binning_x=0, binning_y=0,
+        header=message_header(START),
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=k,
+        r=np.eye(3).ravel(),
+        p=np.hstack([k.reshape(3, 3), np.zeros((3, 1))]).ravel(),
+        binning_x=0,
+        binning_y=0,
         roi=roi,
-    )  # fmt: skip
+    )
     return Sent("/cam/front/camera_info", START, kind, bytes(STORE.serialize_cdr(message, kind)))
 
 

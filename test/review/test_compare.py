@@ -32,11 +32,20 @@ def write_replay(folder: Path, frames, sha: str = "0", leave_out=(), truth_pixel
     for i in kept:
         anomaly, known = frames[i]
         histograms.add(anomaly, known)
-        lines.append({
-            "bag": "drive", "camera": "front", "stamp_ns": i * STEP, "recorded_ns": i * STEP, "segment": "",
-            "n_anomaly": truth_pixels, "n_known": len(known), "auprc": float(np.mean(anomaly)),
-            "missed": float(np.mean(anomaly < 0.5)), "false": float(np.mean(known >= 0.5)),
-        })  # fmt: skip
+        lines.append(
+            {
+                "bag": "drive",
+                "camera": "front",
+                "stamp_ns": i * STEP,
+                "recorded_ns": i * STEP,
+                "segment": "",
+                "n_anomaly": truth_pixels,
+                "n_known": len(known),
+                "auprc": float(np.mean(anomaly)),
+                "missed": float(np.mean(anomaly < 0.5)),
+                "false": float(np.mean(known >= 0.5)),
+            }
+        )
     (folder / "truth_frames.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     histograms.save(folder / "truth_histograms.npz")
     exact = pooled(frames, kept)
@@ -139,12 +148,20 @@ def test_command_writes_json_and_page_and_prints_the_answer(tmp_path, capsys):
     assert "two folders" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("missed", "false", "verdict", "begin"), [
-    ((-0.2, -0.1), (-0.02, -0.01), "better", "Yes: B is better than A on these roads: missed anomalies -15.0 points"),
-    ((0.1, 0.2), (-0.01, 0.01), "worse", "No: B is worse than A on these roads: missed anomalies +15.0 points"),
-    ((-0.2, -0.1), (0.01, 0.02), "unclear", "A trade: missed anomalies -15.0 points"),
-    ((-0.1, 0.1), (-0.01, 0.01), "unclear", "Cannot tell whether"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("missed", "false", "verdict", "begin"),
+    [
+        (
+            (-0.2, -0.1),
+            (-0.02, -0.01),
+            "better",
+            "Yes: B is better than A on these roads: missed anomalies -15.0 points",
+        ),
+        ((0.1, 0.2), (-0.01, 0.01), "worse", "No: B is worse than A on these roads: missed anomalies +15.0 points"),
+        ((-0.2, -0.1), (0.01, 0.02), "unclear", "A trade: missed anomalies -15.0 points"),
+        ((-0.1, 0.1), (-0.01, 0.01), "unclear", "Cannot tell whether"),
+    ],
+)
 def test_other_thresholds_are_an_answer_where_the_ranking_is_the_same(missed, false, verdict, begin):
     spans = {"auprc": (-0.001, 0.001), "fpr95": (-0.001, 0.001), "missed": missed, "false": false}
     metrics = {name: {"difference": sum(span) / 2, "low": span[0], "high": span[1]} for name, span in spans.items()}

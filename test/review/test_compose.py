@@ -96,8 +96,13 @@ def test_compressed_camera_without_calibration_or_motion_says_what_is_assumed(tm
     source, out = write_bag(tmp_path / "drive", frames), tmp_path / "made"
     assert main(["bag", "make", "--from", str(source), "--out", str(out)]) == 1
     text = capsys.readouterr().out
-    for word in ("3 images", "1.5 m above the road assumed", "focal length of 115 pixels assumed", "taken as standing",
-                 "NOT composed: 1 images"):  # fmt: skip
+    for word in (
+        "3 images",
+        "1.5 m above the road assumed",
+        "focal length of 115 pixels assumed",
+        "taken as standing",
+        "NOT composed: 1 images",
+    ):
         assert word in text
     after = read(out / "bag")
     assert len(after[TOPIC + "/compressed"]) == 4
@@ -125,10 +130,16 @@ def test_motion_is_found_in_the_texture_of_the_road():
     assert motion.poses[-1].x == pytest.approx(0, abs=0.05)
 
 
-@pytest.mark.parametrize(("options", "word"), [
-    (["--every", "0"], "--every"), (["--objects", "/nowhere"], "--objects"), (["--frames", "3"], "shipped clip"),
-    (["--topic", "/nowhere"], "no images on /nowhere"), (["--mounting", "pitch"], "--mounting"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--every", "0"], "--every"),
+        (["--objects", "/nowhere"], "--objects"),
+        (["--frames", "3"], "shipped clip"),
+        (["--topic", "/nowhere"], "no images on /nowhere"),
+        (["--mounting", "pitch"], "--mounting"),
+    ],
+)
 def test_options_that_cannot_be_leave_nothing(tmp_path, capsys, options, word):
     source, out = write_bag(tmp_path / "drive", [raw(road(), 0)]), tmp_path / "made"
     assert main(["bag", "make", "--from", str(source), "--out", str(out), *options]) == 2

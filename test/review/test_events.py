@@ -72,9 +72,14 @@ def test_events_are_stretches_with_unknown_objects_less_than_a_second_apart() ->
 def test_an_object_is_green_only_where_it_is_found_and_its_camera_is_named() -> None:
     rows = frames([0, 1, 2, 3, 4])
     found = {
-        "bag": "drive", "camera": "front", "object": "7", "frames_found": 2, "frames_visible": 5,
-        "visible_frames": [[0, 4]], "found_frames": [[1, 1], [3, 3]],
-    }  # fmt: skip
+        "bag": "drive",
+        "camera": "front",
+        "object": "7",
+        "frames_found": 2,
+        "frames_visible": 5,
+        "visible_frames": [[0, 4]],
+        "found_frames": [[1, 1], [3, 3]],
+    }
     (shown,) = timelines({"drive": "drive"}, {"drive": times_of(rows)}, [], {"objects": [found]})
     text = str(shown["chart"])
     assert "front, object 7: found in 2 of 5 frames" in text

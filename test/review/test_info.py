@@ -40,8 +40,15 @@ def test_uncalibrated_camera_and_odd_stamps_are_said(tmp_path, capsys):
     assert found["cameras"][TOPIC]["stamps"] == {"going_back": 1, "repeated": 1, "gaps": 1, "jumps": 1}
     assert found["usable_for"] == {"replay": True, "distances": False, "map": False, "ground truth": False}
     text = " ".join(found["missing"])
-    for word in ("uncalibrated", "1 stamps go back", "more than once", "images are missing", "jumps of more than 1 s",
-                 "/tf_static", "nav_msgs/msg/Odometry"):  # fmt: skip
+    for word in (
+        "uncalibrated",
+        "1 stamps go back",
+        "more than once",
+        "images are missing",
+        "jumps of more than 1 s",
+        "/tf_static",
+        "nav_msgs/msg/Odometry",
+    ):
         assert word in text
 
 

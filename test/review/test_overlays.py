@@ -50,11 +50,21 @@ def test_an_image_sent_twice_may_be_answered_twice() -> None:
 )
 def test_a_slope_is_told_of_long_runs_only(seconds: float, shown: str) -> None:
     figures = {
-        "sent": 1, "answered": 1, "rate": 1.0, "lost": {}, "latency_ms": None, "age_ms": None, "player_late_ms": None,
+        "sent": 1,
+        "answered": 1,
+        "rate": 1.0,
+        "lost": {},
+        "latency_ms": None,
+        "age_ms": None,
+        "player_late_ms": None,
         "memory": {"samples": 9, "first_mib": 100.0, "last_mib": 117.6, "slope_mib_per_hour": 31702.0},
-        "seconds": seconds, "stamps_ambiguous": 0, "answers_ambiguous": 0, "gaps_shortened": 1,
-        "recording_stalled_ms": 0.0, "outputs_of_no_image": {"count": 0, "first": []},
-    }  # fmt: skip
+        "seconds": seconds,
+        "stamps_ambiguous": 0,
+        "answers_ambiguous": 0,
+        "gaps_shortened": 1,
+        "recording_stalled_ms": 0.0,
+        "outputs_of_no_image": {"count": 0, "first": []},
+    }
     text = "\n".join(realtime_lines(figures))
     assert shown in text
     assert "1 of 1 image answered" in text

@@ -95,16 +95,19 @@ def test_labels_that_match_no_frame_or_cannot_be_used_are_counted(replay, tmp_pa
     assert any("32FC1" in text for text in found["failed"]["first"])
 
 
-@pytest.mark.parametrize(("options", "word"), [
-    (["--gt-topic", "/nowhere"], "no bag has images there"),
-    (["--gt-topic", LABELS, "--gt", "."], "give one of them"),
-    (["--gt-instances-topic", IDS], "no ground truth"),
-    (["--gt-topic", LABELS + "=rear"], "cameras are cam_front"),
-    (["--gt-topic", LABELS, "--segment", "0"], "--segment 0"),
-    (["--gt-topic", LABELS, "--mounting", "height=-1"], "--mounting"),
-    (["--gt-topic", LABELS, "--scores", "best"], "expected 'all' or some of"),
-    (["--scores", "all"], "--scores"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--gt-topic", "/nowhere"], "no bag has images there"),
+        (["--gt-topic", LABELS, "--gt", "."], "give one of them"),
+        (["--gt-instances-topic", IDS], "no ground truth"),
+        (["--gt-topic", LABELS + "=rear"], "cameras are cam_front"),
+        (["--gt-topic", LABELS, "--segment", "0"], "--segment 0"),
+        (["--gt-topic", LABELS, "--mounting", "height=-1"], "--mounting"),
+        (["--gt-topic", LABELS, "--scores", "best"], "expected 'all' or some of"),
+        (["--scores", "all"], "--scores"),
+    ],
+)
 def test_options_that_cannot_be_are_errors_before_anything_is_evaluated(replay, tmp_path, capsys, options, word):  # noqa: F811
     bag = write_bag(
         tmp_path / "drive", [raw(road(), 0), label(truth_of({})[0], 0), label(truth_of({})[1], 0, IDS, "16UC1")]
@@ -140,8 +143,15 @@ def test_report_is_one_file_whose_links_lead_somewhere(approached):
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert len(page.ids) == len(set(page.ids))
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
-    for word in ("Timeline", "Map", "odometry", "Thresholds", "Anomaly scores side by side", "motorway",
-                 approached.summary["bags"][0]["sha256"]):  # fmt: skip
+    for word in (
+        "Timeline",
+        "Map",
+        "odometry",
+        "Thresholds",
+        "Anomaly scores side by side",
+        "motorway",
+        approached.summary["bags"][0]["sha256"],
+    ):
         assert word in text
     film = cv2.VideoCapture(str(approached.out / "drive" / "clips" / "event_1.webm"))
     count = 0
@@ -154,9 +164,15 @@ def test_report_is_one_file_whose_links_lead_somewhere(approached):
 @pytest.mark.parametrize("anchor", ["", "#event_1"])
 def test_report_in_a_browser_says_nothing_on_the_console_and_opens_the_event(approached, tmp_path, anchor):
     command = [
-        "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
-        f"--user-data-dir={tmp_path / 'profile'}", f"file://{approached.out / 'report.html'}{anchor}",
-    ]  # fmt: skip
+        "chromium",
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"file://{approached.out / 'report.html'}{anchor}",
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     assert "CONSOLE" not in run.stderr
     (dialog,) = re.findall('<dialog id="event_1"[^>]*>', run.stdout)

@@ -25,13 +25,17 @@ class DdsNode:
 
     def __init__(self, domain: int, folder: Path, model: Path) -> None:
         self.node = NodeProcess(
-            domain, folder,
+            domain,
+            folder,
             {
-                "model": str(model), "threads": 1, "diagnostics": {"period": 0.2},
-                "extrinsics": "parameters", "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
+                "model": str(model),
+                "threads": 1,
+                "diagnostics": {"period": 0.2},
+                "extrinsics": "parameters",
+                "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
                 "base_frame": "ground",
             },
-        )  # fmt: skip
+        )
         self.player = Player(domain, folder)
         self.listener = Listener(domain)
         self.perception = Perception.load(str(model), threads=1)

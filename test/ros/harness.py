@@ -67,9 +67,13 @@ class Player:
         self._folder = folder
         self._count = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "test.ros.player"], cwd=ROOT, env=environment(domain), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "test.ros.player"],
+            cwd=ROOT,
+            env=environment(domain),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def play(self, topic: str, messages: list[Any], pause: float = 0.0) -> None:
         """Publish messages one after another, once the topic has a reader."""
@@ -103,8 +107,11 @@ class NodeProcess:
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "m2a_ros.node.main", "--ros-args", "--params-file", str(params)],
-                cwd=ROOT, env=environment(domain), stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                cwd=ROOT,
+                env=environment(domain),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     @property
     def log(self) -> str:

@@ -16,9 +16,12 @@ from test.ros.messages import camera_info, compressed, frame, image, scene
 
 def test_cameras_are_read_as_each_says(nodes: Nodes, tiny: Path) -> None:
     nodes.start(
-        cameras=["front", "rear"], transport="raw", camera__rear__transport="compressed", camera__front__crop=True,
+        cameras=["front", "rear"],
+        transport="raw",
+        camera__rear__transport="compressed",
+        camera__front__crop=True,
         camera__front__crop_center=1.0,
-    )  # fmt: skip
+    )
     for camera in ("front", "rear"):
         nodes.listen(f"/m2a/output/{camera}/open_set_mask", Image)
     perception = Perception.load(str(tiny), threads=1)

@@ -32,9 +32,13 @@ def message(data: bytes, text: str) -> Any:
 
 def raw(pixels: np.ndarray, encoding: str) -> Any:
     return SimpleNamespace(
-        height=pixels.shape[0], width=pixels.shape[1], encoding=encoding, step=pixels[0].nbytes, is_bigendian=0,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        step=pixels[0].nbytes,
+        is_bigendian=0,
         data=pixels.tobytes(),
-    )  # fmt: skip
+    )
 
 
 def published(pixels: np.ndarray, encoding: str, stream: str) -> Any:
@@ -63,10 +67,19 @@ def test_the_picture_is_that_of_the_raw_image_for_streams_of_today_and_of_older_
         np.testing.assert_array_equal(got, want, f"{encoding} as {stream}")
 
 
-@pytest.mark.parametrize("text", [
-    "16UC1; png compressed ", "16UC1; png compressed", "16uc1;png compressed", "32FC1; png compressed ",
-    "16UC1; png compressed mono16", "16UC1; compressedDepth png", "16UC1", "8UC3; jpeg compressed ",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "16UC1; png compressed ",
+        "16UC1; png compressed",
+        "16uc1;png compressed",
+        "32FC1; png compressed ",
+        "16UC1; png compressed mono16",
+        "16UC1; compressedDepth png",
+        "16UC1",
+        "8UC3; jpeg compressed ",
+    ],
+)
 def test_a_source_without_colours_is_no_picture(text):
     shape = (4, 6, 3) if text.startswith("8UC3") else (4, 6)
     data = encoded(np.ones(shape, np.uint8 if len(shape) == 3 else np.uint16))
@@ -79,11 +92,23 @@ RGB = RNG.integers(0, 256, (8, 8, 3), np.uint8)
 
 
 IN_ORDER_OF_THE_FILE = (
-    "png", "PNG", "", "bgr8", "jpeg", "bgr8; png compressed bgr8", "rgb8; png compressed bgr8",
-    "rgb8;png compressed bgr8", "RGB8; PNG compressed BGR8", "rgb8; png compressed ", "bgra8; png compressed bgr8",
+    "png",
+    "PNG",
+    "",
+    "bgr8",
+    "jpeg",
+    "bgr8; png compressed bgr8",
+    "rgb8; png compressed bgr8",
+    "rgb8;png compressed bgr8",
+    "RGB8; PNG compressed BGR8",
+    "rgb8; png compressed ",
+    "bgra8; png compressed bgr8",
     "yuv422_yuy2; png compressed bgr8",
-    "bayer_rggb8; png compressed bgr8", "8UC3; png compressed bgr8", "mono8; png compressed ", "something else",
-)  # fmt: skip
+    "bayer_rggb8; png compressed bgr8",
+    "8UC3; png compressed bgr8",
+    "mono8; png compressed ",
+    "something else",
+)
 
 
 def test_colours_are_in_the_order_of_the_file_unless_the_stream_is_named_otherwise():
@@ -135,11 +160,19 @@ def test_any_text_is_parsed(text):
         assert name is None or pixel_format(name)
 
 
-@pytest.mark.parametrize(("text", "codec", "readable"), [
-    ("rgb8; jpeg compressed bgr8", "jpeg", True), ("jpg", "jpg", True), ("png", "png", True), ("", "", True),
-    ("16UC1; compressedDepth png", "compresseddepth", False), ("zstd", "zstd", False), ("h264", "h264", False),
-    ("bgr8; avif compressed bgr8", "avif", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "codec", "readable"),
+    [
+        ("rgb8; jpeg compressed bgr8", "jpeg", True),
+        ("jpg", "jpg", True),
+        ("png", "png", True),
+        ("", "", True),
+        ("16UC1; compressedDepth png", "compresseddepth", False),
+        ("zstd", "zstd", False),
+        ("h264", "h264", False),
+        ("bgr8; avif compressed bgr8", "avif", False),
+    ],
+)
 def test_the_codec_is_named(text, codec, readable):
     form = parse_format(text)
     assert (form.codec, form.is_readable) == (codec, readable)

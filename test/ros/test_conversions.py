@@ -189,9 +189,12 @@ def test_malformed_images_are_refused_by_reason(change: dict[str, Any], reason: 
 
 @settings(max_examples=200)
 @given(
-    height=st.integers(0, 5), width=st.integers(0, 5), step=st.integers(0, 20), size=st.integers(0, 100),
+    height=st.integers(0, 5),
+    width=st.integers(0, 5),
+    step=st.integers(0, 20),
+    size=st.integers(0, 100),
     encoding=st.sampled_from(["rgb8", "bgra8", "mono16", "bayer_rggb8", "yuv422", "nv21", "32FC1", "8UC5", "nonsense"]),
-)  # fmt: skip
+)
 def test_any_size_fields_give_a_whole_image_or_an_image_error(
     height: int, width: int, step: int, size: int, encoding: str
 ) -> None:

@@ -82,11 +82,18 @@ def test_bridge_does_not_lend_its_message_when_an_encoding_is_asked_for() -> Non
 @pytest.mark.parametrize(
     ("encoding", "cvtype"),
     [
-        ("rgb8", cv2.CV_8UC3), ("bgra16", cv2.CV_16UC4), ("mono16", cv2.CV_16UC1), ("bayer_grbg8", cv2.CV_8UC1),
-        ("yuv422", cv2.CV_8UC2), ("8SC2", cv2.CV_8SC2), ("32SC1", cv2.CV_32SC1), ("64FC4", cv2.CV_64FC4),
-        ("32F", cv2.CV_32FC1), ("16SC7", cv2.CV_16SC(7)),
+        ("rgb8", cv2.CV_8UC3),
+        ("bgra16", cv2.CV_16UC4),
+        ("mono16", cv2.CV_16UC1),
+        ("bayer_grbg8", cv2.CV_8UC1),
+        ("yuv422", cv2.CV_8UC2),
+        ("8SC2", cv2.CV_8SC2),
+        ("32SC1", cv2.CV_32SC1),
+        ("64FC4", cv2.CV_64FC4),
+        ("32F", cv2.CV_32FC1),
+        ("16SC7", cv2.CV_16SC(7)),
     ],
-)  # fmt: skip
+)
 def test_types_of_encodings_are_opencv_s(encoding: str, cvtype: int) -> None:
     assert getCvType(encoding) == BRIDGE.encoding_to_cvtype2(encoding) == cvtype
 

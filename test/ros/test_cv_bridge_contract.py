@@ -201,9 +201,15 @@ def test_what_is_no_compressed_image_is_refused(data: bytes) -> None:
 def test_encodings_have_opencv_s_type_numbers() -> None:
     """cv_bridge/test/enumerants.py."""
     numbers = {
-        "8U": cv2.CV_8UC1, "8UC1": cv2.CV_8UC1, "rgba8": cv2.CV_8UC4, "bgr16": cv2.CV_16UC3,
-        "bayer_rggb16": cv2.CV_16UC1, "yuv422": cv2.CV_8UC2, "32FC4": cv2.CV_32FC4, "64FC2": cv2.CV_64FC2,
-    }  # fmt: skip
+        "8U": cv2.CV_8UC1,
+        "8UC1": cv2.CV_8UC1,
+        "rgba8": cv2.CV_8UC4,
+        "bgr16": cv2.CV_16UC3,
+        "bayer_rggb16": cv2.CV_16UC1,
+        "yuv422": cv2.CV_8UC2,
+        "32FC4": cv2.CV_32FC4,
+        "64FC2": cv2.CV_64FC2,
+    }
     assert {encoding: BRIDGE.encoding_to_cvtype2(encoding) for encoding in numbers} == numbers
 
 

@@ -195,8 +195,12 @@ def test_a_long_format_does_not_fill_the_log() -> None:
     assert "\n" not in str(refused(b"", "a\nb"))
 
 
-STREAMS = [jpeg(picture(32, 48)), jpeg(picture(32, 48), PROGRESSIVE), jpeg(picture(32, 48), RESTART),
-           bytes(compressed(picture(16, 16), 1, ".png").data)]  # fmt: skip
+STREAMS = [
+    jpeg(picture(32, 48)),
+    jpeg(picture(32, 48), PROGRESSIVE),
+    jpeg(picture(32, 48), RESTART),
+    bytes(compressed(picture(16, 16), 1, ".png").data),
+]
 
 
 @settings(max_examples=300, deadline=None)

@@ -24,10 +24,17 @@ def test_dynamic_scaling_leaves_out_what_is_not_finite() -> None:
 def test_labels_have_the_colours_of_their_numbers() -> None:
     """cv_bridge/src/rgb_colors.cpp: its fractions times 255, cut."""
     colors = {
-        0: (0.941, 0.973, 1), 1: (0.98, 0.922, 0.843), 10: (0.541, 0.169, 0.886), 39: (0.58, 0, 0.827),
-        110: (0.686, 0.933, 0.933), 123: (0.98, 0.643, 0.376), 145: (0.604, 0.804, 0.196), 146: (0.941, 0.973, 1),
-        -1: (0, 0, 0), -7: (0, 0, 0),
-    }  # fmt: skip
+        0: (0.941, 0.973, 1),
+        1: (0.98, 0.922, 0.843),
+        10: (0.541, 0.169, 0.886),
+        39: (0.58, 0, 0.827),
+        110: (0.686, 0.933, 0.933),
+        123: (0.98, 0.643, 0.376),
+        145: (0.604, 0.804, 0.196),
+        146: (0.941, 0.973, 1),
+        -1: (0, 0, 0),
+        -7: (0, 0, 0),
+    }
     labels = row(*colors, dtype=np.int32)
     shown = cvtColorForDisplay(labels, "32SC1", "bgr8")
     np.testing.assert_array_equal(shown[0], [[int(v * 255) for v in color[::-1]] for color in colors.values()])
@@ -41,9 +48,18 @@ def test_a_grid_of_labels_uses_the_whole_range() -> None:
     assert (shown.dtype, shown.min(), shown.max()) == (np.uint8, 0, 255)
 
 
-@pytest.mark.parametrize(("encoding", "code"), [
-    ("8UC1", "u1"), ("8SC1", "i1"), ("16UC1", "u2"), ("16SC1", "i2"), ("32SC1", "i4"), ("32FC1", "f4"), ("64FC1", "f8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("encoding", "code"),
+    [
+        ("8UC1", "u1"),
+        ("8SC1", "i1"),
+        ("16UC1", "u2"),
+        ("16SC1", "i2"),
+        ("32SC1", "i4"),
+        ("32FC1", "f4"),
+        ("64FC1", "f8"),
+    ],
+)
 def test_values_between_two_are_scaled_and_those_beyond_saturate(encoding: str, code: str) -> None:
     values = np.array([[0, 3, 10, 40, 77, 100, 127]], code)
     shown = cvtColorForDisplay(values, encoding, "mono8", min_image_value=10, max_image_value=100)
@@ -85,15 +101,18 @@ def test_without_scaling_colours_are_converted_and_16_bits_without_colour_are_gr
     np.testing.assert_array_equal(cvtColorForDisplay(row(257, 65535, dtype=np.uint16), "16UC1", "mono8"), [[1, 255]])
 
 
-@pytest.mark.parametrize(("source", "encoding", "out", "scaled"), [
-    (np.zeros((2, 2), np.float32), "32FC1", "bgr8", False),
-    (np.zeros((2, 2), np.uint8), "8UC1", "bgr8", False),
-    (np.zeros((2, 2), np.float64), "64FC1", "", True),
-    (np.zeros((2, 2), np.uint8), "mono8", "mono16", False),
-    (np.zeros((2, 2), np.uint8), "mono8", "8UC1", False),
-    (np.zeros((2, 2, 3), np.uint8), "rgb8", "bgr8", True),
-    (np.zeros((2, 2), np.uint8), "mono9", "bgr8", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "encoding", "out", "scaled"),
+    [
+        (np.zeros((2, 2), np.float32), "32FC1", "bgr8", False),
+        (np.zeros((2, 2), np.uint8), "8UC1", "bgr8", False),
+        (np.zeros((2, 2), np.float64), "64FC1", "", True),
+        (np.zeros((2, 2), np.uint8), "mono8", "mono16", False),
+        (np.zeros((2, 2), np.uint8), "mono8", "8UC1", False),
+        (np.zeros((2, 2, 3), np.uint8), "rgb8", "bgr8", True),
+        (np.zeros((2, 2), np.uint8), "mono9", "bgr8", False),
+    ],
+)
 def test_what_cv_bridge_refuses_is_refused(source: np.ndarray, encoding: str, out: str, scaled: bool) -> None:
     with pytest.raises(CvBridgeError):
         cvtColorForDisplay(source, encoding, out, do_dynamic_scaling=scaled)

@@ -134,10 +134,14 @@ def test_every_hostile_message_between_good_ones_costs_itself_alone(cameras: Cam
         for reason, change in bad_raw().values()
     ]
     cases += [
-        ("right", RIGHT, reason,
-         lambda stamp, data=data, form=form: CompressedImage(header=raw(stamp).header, format=form, data=data))
+        (
+            "right",
+            RIGHT,
+            reason,
+            lambda stamp, data=data, form=form: CompressedImage(header=raw(stamp).header, format=form, data=data),
+        )
         for reason, data, form in bad_compressed().values()
-    ]  # fmt: skip
+    ]
     for camera, topic, reason, make in cases:
         before = drops(cameras, camera, reason)
 
@@ -181,9 +185,14 @@ def test_a_camera_that_dies_in_the_middle_of_a_batch_takes_no_answer_with_it(cam
 
 
 LIVE = [
-    ("output.resolution", "network"), ("output.resolution", "64x40"), ("output.resolution", "image"),
-    ("max_rate", 40.0), ("max_rate", 0.0), ("overlay.max_width", 64), ("temporal.low_threshold", 0.97),
-]  # fmt: skip
+    ("output.resolution", "network"),
+    ("output.resolution", "64x40"),
+    ("output.resolution", "image"),
+    ("max_rate", 40.0),
+    ("max_rate", 0.0),
+    ("overlay.max_width", 64),
+    ("temporal.low_threshold", 0.97),
+]
 TRANSITIONS = [
     ("deactivate", "activate"),
     ("deactivate", "cleanup", "configure", "activate"),

@@ -35,10 +35,15 @@ class TwoCameras:
 
     def __init__(self, domain: int, folder: Path, model: Path) -> None:
         parameters = {
-            "model": str(model), "threads": 1, "cameras": ["front", "rear"], "diagnostics": {"period": 0.2},
-            "markers": {"lifetime": 0.0}, "tracking": {"min_hits": 1},
-            "extrinsics": "parameters", "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
-        }  # fmt: skip
+            "model": str(model),
+            "threads": 1,
+            "cameras": ["front", "rear"],
+            "diagnostics": {"period": 0.2},
+            "markers": {"lifetime": 0.0},
+            "tracking": {"min_hits": 1},
+            "extrinsics": "parameters",
+            "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
+        }
         self.node = NodeProcess(domain, folder, parameters)
         self.player, self.listener = Player(domain, folder), Listener(domain)
         self.topics = {
@@ -69,8 +74,11 @@ class TwoCameras:
 
     def seen(self, topic: str, stamp: Any) -> list[Any]:
         messages = self.listener.received[topic]
-        stamps = [(m.markers[0].header if isinstance(m, MarkerArray) else m.header).stamp
-                  for m in messages if not isinstance(m, MarkerArray) or m.markers]  # fmt: skip
+        stamps = [
+            (m.markers[0].header if isinstance(m, MarkerArray) else m.header).stamp
+            for m in messages
+            if not isinstance(m, MarkerArray) or m.markers
+        ]
         return [found for found in stamps if found == stamp]
 
     def ask(self, camera: str, info: CameraInfo | None = None) -> Any:

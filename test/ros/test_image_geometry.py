@@ -27,9 +27,14 @@ def turned(angle: float) -> np.ndarray:
 
 def info_of(model: str, coefficients: list[float], rotation: np.ndarray, projection: np.ndarray = P) -> CameraInfo:
     return CameraInfo(
-        width=WIDTH, height=HEIGHT, distortion_model=model, d=coefficients, k=K.ravel(), r=rotation.ravel(),
+        width=WIDTH,
+        height=HEIGHT,
+        distortion_model=model,
+        d=coefficients,
+        k=K.ravel(),
+        r=rotation.ravel(),
         p=np.column_stack([projection, np.zeros(3)]).ravel(),
-    )  # fmt: skip
+    )
 
 
 def distorted(x: np.ndarray, y: np.ndarray, model: str, d: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -58,10 +63,16 @@ def smooth(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("angle", [0.0, 0.05])
 @pytest.mark.parametrize(
     ("model", "d"),
-    [("plumb_bob", PLUMB_BOB), ("plumb_bob", PLUMB_BOB[:4]), ("rational_polynomial", RATIONAL),
-     ("equidistant", FISHEYE), ("equidistant", [0.0] * 4), ("plumb_bob", [])],
+    [
+        ("plumb_bob", PLUMB_BOB),
+        ("plumb_bob", PLUMB_BOB[:4]),
+        ("rational_polynomial", RATIONAL),
+        ("equidistant", FISHEYE),
+        ("equidistant", [0.0] * 4),
+        ("plumb_bob", []),
+    ],
     ids=["plumb_bob 5", "plumb_bob 4", "rational", "fisheye", "ideal fisheye", "no distortion"],
-)  # fmt: skip
+)
 def test_every_pixel_shows_what_its_ray_meets(model: str, d: list[float], angle: float) -> None:
     columns, rows = np.meshgrid(np.arange(WIDTH, dtype=float), np.arange(HEIGHT, dtype=float))
     taken = np.rint(smooth(columns, rows)).astype(np.uint8)

@@ -50,15 +50,20 @@ def recorder(name: str) -> type[Call]:
 CLASSES = {
     "launch": ["LaunchContext", "LaunchDescription", "LaunchDescriptionEntity"],
     "launch.actions": [
-        "DeclareLaunchArgument", "EmitEvent", "ExecuteProcess", "IncludeLaunchDescription", "OpaqueFunction",
-        "RegisterEventHandler", "SetEnvironmentVariable",
+        "DeclareLaunchArgument",
+        "EmitEvent",
+        "ExecuteProcess",
+        "IncludeLaunchDescription",
+        "OpaqueFunction",
+        "RegisterEventHandler",
+        "SetEnvironmentVariable",
     ],
     "launch.event_handlers": ["OnProcessExit"],
     "launch.events": ["Shutdown"],
     "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
     "launch_ros": [],
     "launch_ros.actions": ["LifecycleNode", "Node"],
-}  # fmt: skip
+}
 
 
 class Described:
@@ -285,9 +290,14 @@ def test_rviz_shows_the_cameras_that_were_asked_for(
     program.touch(mode=0o755)
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path / 'other'}:{tmp_path}")
     _, rviz = node_file.processes(
-        cameras=cameras, image_topic="/{camera}/image", camera_info_topic="/{camera}/info", namespace="car",
-        rviz="true", rviz_frame="ground", use_sim_time="true",
-    )  # fmt: skip
+        cameras=cameras,
+        image_topic="/{camera}/image",
+        camera_info_topic="/{camera}/info",
+        namespace="car",
+        rviz="true",
+        rviz_frame="ground",
+        use_sim_time="true",
+    )
     assert rviz.kwargs["package"] == "rviz2"
     assert rviz.kwargs["parameters"] == [{"use_sim_time": True}]
     file = Path(rviz.kwargs["arguments"][1])
@@ -308,8 +318,17 @@ def test_replay_plays_the_bag_with_its_clock_and_ends_with_it(recorders: None) -
     assert node.kwargs["launch_arguments"] == [("use_sim_time", "true")]
     player, ending = file.processes(bag="/bags/one", rate="0.5", loop="true")
     assert player.kwargs["cmd"] == [
-        "ros2", "bag", "play", "/bags/one", "--clock", "--rate", "0.5", "--delay", "5.0", "--loop",
-    ]  # fmt: skip
+        "ros2",
+        "bag",
+        "play",
+        "/bags/one",
+        "--clock",
+        "--rate",
+        "0.5",
+        "--delay",
+        "5.0",
+        "--loop",
+    ]
     handler = ending.args[0].kwargs
     assert handler["target_action"] is player
     for code, reason in ((0, "the bag has ended"), (2, "the player failed with exit code 2")):
@@ -342,10 +361,22 @@ def launched(domain: int, tmp_path: Path, tiny: Path) -> Iterator[subprocess.Pop
         del env[name]
     env["AMENT_PREFIX_PATH"] = f"{prefix}{os.pathsep}{os.environ.get('AMENT_PREFIX_PATH', sys.prefix)}"
     process = subprocess.Popen(
-        [sys.executable, "-c", runner, str(LAUNCH_FILE), f"params_file:={tmp_path / 'params.yaml'}",
-         "namespace:=car", "image_topic:=/cam/image_raw", "camera_info_topic:=/cam/camera_info"],
-        cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            runner,
+            str(LAUNCH_FILE),
+            f"params_file:={tmp_path / 'params.yaml'}",
+            "namespace:=car",
+            "image_topic:=/cam/image_raw",
+            "camera_info_topic:=/cam/camera_info",
+        ],
+        cwd=tmp_path,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     yield process
     if process.poll() is None:
         process.kill()

@@ -15,9 +15,16 @@ from test.ros.test_configure import BAD_PARAMETERS, flat
 
 # What only the model or another parameter can tell, and what JSON cannot: 2 from 2.0.
 UNSEEN = {
-    "no such model", "other classes", "whole number for a real", "of no camera", "settings of no camera",
-    "anchor that is no camera", "rectified twice", "extent above the seed", "not a number",
-}  # fmt: skip
+    "no such model",
+    "other classes",
+    "whole number for a real",
+    "of no camera",
+    "settings of no camera",
+    "anchor that is no camera",
+    "rectified twice",
+    "extent above the seed",
+    "not a number",
+}
 
 
 def is_valid(parameters: dict[str, Any], node: str = "/**") -> bool:

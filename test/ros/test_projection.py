@@ -183,9 +183,15 @@ def test_bounds_of_a_level_camera_are_those_of_similar_triangles() -> None:
 
 
 @given(
-    ahead=st.floats(3, 50), side=st.floats(-0.5, 0.5), roll=st.floats(-0.3, 0.3), pitch=st.floats(0, 0.3),
-    tilt=st.floats(-1, 1), x_error=st.floats(-1, 1), y_error=st.floats(-1, 1), lens=st.sampled_from(sorted(LENSES)),
-)  # fmt: skip
+    ahead=st.floats(3, 50),
+    side=st.floats(-0.5, 0.5),
+    roll=st.floats(-0.3, 0.3),
+    pitch=st.floats(0, 0.3),
+    tilt=st.floats(-1, 1),
+    x_error=st.floats(-1, 1),
+    y_error=st.floats(-1, 1),
+    lens=st.sampled_from(sorted(LENSES)),
+)
 def test_bounds_hold_the_true_distance(
     ahead: float, side: float, roll: float, pitch: float, tilt: float, x_error: float, y_error: float, lens: str
 ) -> None:

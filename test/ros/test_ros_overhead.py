@@ -13,16 +13,26 @@ import pytest
 from test.ros.harness import ROOT, python_path
 
 OUTPUTS = {
-    "anomaly_map", "open_set_mask", "panoptic", "unknown_instances", "unknown_markers", "overlay", "overlay_compressed",
-}  # fmt: skip
+    "anomaly_map",
+    "open_set_mask",
+    "panoptic",
+    "unknown_instances",
+    "unknown_markers",
+    "overlay",
+    "overlay_compressed",
+}
 
 
 def run(domain: int, *arguments: str) -> list[str]:
     command = [sys.executable, "benchmarks/ros_overhead.py", "--height=96", "--width=128", "--rate=5", "--frames=10"]
     done = subprocess.run(
-        [*command, f"--domain={domain}", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": python_path()},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*command, f"--domain={domain}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": python_path()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

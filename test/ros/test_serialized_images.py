@@ -24,9 +24,15 @@ headers = st.builds(
     ascii_text,
 )
 images = st.builds(
-    Image, header=headers, height=number, width=number, encoding=ascii_text, is_bigendian=st.integers(0, 255),
-    step=number, data=st.binary(max_size=60),
-)  # fmt: skip
+    Image,
+    header=headers,
+    height=number,
+    width=number,
+    encoding=ascii_text,
+    is_bigendian=st.integers(0, 255),
+    step=number,
+    data=st.binary(max_size=60),
+)
 compressed_images = st.builds(CompressedImage, header=headers, format=ascii_text, data=st.binary(max_size=60))
 messages = st.one_of(images, compressed_images)
 VIEWS = {Image: view_image, CompressedImage: view_compressed_image}

@@ -23,12 +23,15 @@ class Cameras:
         # Large enough that one inference takes longer than the flooding camera's period on any machine.
         model = write_tiny_bundle(folder / "slow", input_size=(768, 1024))
         self.node = NodeProcess(
-            domain, folder,
+            domain,
+            folder,
             {
-                "model": str(model), "threads": 1, "cameras": ["flood", "calm", "dead"],
+                "model": str(model),
+                "threads": 1,
+                "cameras": ["flood", "calm", "dead"],
                 "diagnostics": {"period": 0.2, "frame_timeout": 1.0},
             },
-        )  # fmt: skip
+        )
         self._players = {}
         for name in ("flood", "calm"):
             (folder / name).mkdir()

@@ -23,10 +23,17 @@ SECOND = 10**9
         ([-1, -2 * SECOND, NOW], ["negative", "negative", None]),
     ],
     ids=[
-        "good", "zero", "back", "since the camera's start", "a minute", "future", "future and back", "zero between",
+        "good",
+        "zero",
+        "back",
+        "since the camera's start",
+        "a minute",
+        "future",
+        "future and back",
+        "zero between",
         "before 1970",
     ],
-)  # fmt: skip
+)
 def test_stamps_are_judged_by_reason(stamps: list[int], want: list[str | None]) -> None:
     check = StampCheck()
     assert [check.judge(stamp, NOW) for stamp in stamps] == want

@@ -30,9 +30,13 @@ def test_a_signal_during_imports_ends_without_a_word(how, domain) -> None:
         "sys.exit(main([]))\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(domain), text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(domain),
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "importing\n"
     process.send_signal(how)
@@ -45,8 +49,14 @@ def test_too_little_address_space_is_said_at_start(mebibytes: int, domain) -> No
     limit = mebibytes << 20
     assert limit < NEEDED
     run = subprocess.run(
-        NODE, cwd=ROOT, env=environment(domain), capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+        NODE,
+        cwd=ROOT,
+        env=environment(domain),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-    )  # fmt: skip
+    )
     assert run.returncode == 2, run.stderr
     assert f"may map {mebibytes} MiB (ulimit -v)" in run.stderr

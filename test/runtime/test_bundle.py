@@ -158,12 +158,17 @@ def test_manifest_that_never_ends_is_refused(directory):
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
-        (("thresholds", "anomaly"), 10**400), (("num_queries",), 10**400), (("normalization", "mean"), [10**400, 1, 1]),
-        (("onnx", "file"), "a\0b"), (("name",), "a\0b"), (("name",), "a\nb"), (("license",), [["x" * 10**6] * 3]),
+        (("thresholds", "anomaly"), 10**400),
+        (("num_queries",), 10**400),
+        (("normalization", "mean"), [10**400, 1, 1]),
+        (("onnx", "file"), "a\0b"),
+        (("name",), "a\0b"),
+        (("name",), "a\nb"),
+        (("license",), [["x" * 10**6] * 3]),
         (("onnx", "file"), "../" + "x" * 10**6),
     ],
     ids=lambda value: str(value)[:30],
-)  # fmt: skip
+)
 def test_manifest_of_extreme_values_is_refused_in_few_words(directory, keys, value):
     change(directory, *keys, to=value)
     with pytest.raises(ModelError, match=r"manifest\.json: ") as refused:

@@ -78,9 +78,16 @@ def in_a_function() -> onnx.ModelProto:
 
 @pytest.mark.parametrize(
     "graph",
-    [key_and_value_swapped, sparse, in_an_attribute, lambda: in_an_attribute(True), only_the_location, in_a_function,
-     lambda: model(tensors=[external()])],
-)  # fmt: skip
+    [
+        key_and_value_swapped,
+        sparse,
+        in_an_attribute,
+        lambda: in_an_attribute(True),
+        only_the_location,
+        in_a_function,
+        lambda: model(tensors=[external()]),
+    ],
+)
 def test_tensors_in_other_files_are_found_wherever_the_graph_names_them(graph):
     made = graph()
     data = made if isinstance(made, bytes) else made.SerializeToString()

@@ -76,10 +76,16 @@ def test_result_has_the_dtypes_it_promises(perception):
     result = perception.infer(Frame(scene()))
     dtypes = {output.value: getattr(result, output.value).dtype.name for output in Output}
     assert dtypes == {
-        "anomaly": "float32", "background": "float32", "score": "float32", "refined": "float32",
-        "refined_road": "float32", "semantic": "uint8", "open_set": "uint8", "panoptic": "int32",
+        "anomaly": "float32",
+        "background": "float32",
+        "score": "float32",
+        "refined": "float32",
+        "refined_road": "float32",
+        "semantic": "uint8",
+        "open_set": "uint8",
+        "panoptic": "int32",
         "unknown_instances": "uint16",
-    }  # fmt: skip
+    }
 
 
 def test_stages_are_timed(perception):

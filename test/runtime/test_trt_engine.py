@@ -95,9 +95,17 @@ def load(bundle, images, reference, backend, monkeypatch, tmp_path) -> Callable[
     monkeypatch.setattr(plugin_build, "find_built", partial(plugin_build.find_built, cache=tmp_path))
     save_reference(reference_path(path), images, reference)
     key = EngineKey(
-        bundle.manifest.onnx_sha256, identity_of(plugin), "tensorrt", "1.0", "sm89", "RTX 4090", 24 << 10, "fp16", SIZE,
+        bundle.manifest.onnx_sha256,
+        identity_of(plugin),
+        "tensorrt",
+        "1.0",
+        "sm89",
+        "RTX 4090",
+        24 << 10,
+        "fp16",
+        SIZE,
         BATCHES,
-    )  # fmt: skip
+    )
     digests = sha256_of(path), sha256_of(reference_path(path))
     manifest = EngineManifest(key, *digests, ("a layer",), compare(reference, reference), NOT_VERIFIED, 1.0)
 

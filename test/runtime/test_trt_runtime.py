@@ -62,9 +62,17 @@ def engine(bundle, plugin) -> Path:
     image = np.zeros((96, 128, 3), np.uint8)
     save_reference(reference_path(path), [image], [OnnxRuntime(bundle, threads=1).infer(image)])
     key = EngineKey(
-        bundle.manifest.onnx_sha256, identity_of(plugin), "tensorrt_rtx", "1.0", "sm89", "", 0, "fp16", (96, 128),
+        bundle.manifest.onnx_sha256,
+        identity_of(plugin),
+        "tensorrt_rtx",
+        "1.0",
+        "sm89",
+        "",
+        0,
+        "fp16",
+        (96, 128),
         (1, 2),
-    )  # fmt: skip
+    )
     digests = sha256_of(path), sha256_of(reference_path(path))
     EngineManifest(key, *digests, ("a layer",), PERFECT, NOT_VERIFIED, 1.5).save(manifest_path(path))
     return path
@@ -211,10 +219,15 @@ def with_text_in_the_parity(data):
 @pytest.mark.parametrize(
     "change",
     [
-        without_precision, with_a_key_too_many, of_another_format, with_text_for_numbers, with_a_word_of_its_own,
-        with_a_number_for_text, with_text_in_the_parity,
+        without_precision,
+        with_a_key_too_many,
+        of_another_format,
+        with_text_for_numbers,
+        with_a_word_of_its_own,
+        with_a_number_for_text,
+        with_text_in_the_parity,
     ],
-)  # fmt: skip
+)
 def test_manifest_that_does_not_fit_is_refused(engine, change):
     path = manifest_path(engine)
     data = json.loads(path.read_text())

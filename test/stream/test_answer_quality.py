@@ -16,10 +16,14 @@ def image(seed: int) -> np.ndarray:
 def answer(value: float, masks: bool = True) -> NetworkOutput:
     score = np.full((96, 128), value, np.float32)
     return NetworkOutput(
-        anomaly=score, refined=score, semantic=np.zeros((96, 128), np.uint8), background=score,
-        winning_query=np.zeros((24, 32), np.int32), query_masks=np.full((3, 24, 32), masks),
+        anomaly=score,
+        refined=score,
+        semantic=np.zeros((96, 128), np.uint8),
+        background=score,
+        winning_query=np.zeros((24, 32), np.int32),
+        query_masks=np.full((3, 24, 32), masks),
         class_probs=np.full((3, 12), 1 / 12, np.float32),
-    )  # fmt: skip
+    )
 
 
 def test_the_same_answer_to_different_images_is_told_until_another_one_comes() -> None:

@@ -32,9 +32,17 @@ def camera_info(width: int = 640, height: int = 480, focal: float = 500.0) -> An
     p = [focal, 0.0, width / 2, 0.0, 0.0, focal, height / 2, 0.0, 0.0, 0.0, 1.0, 0.0]
     roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
     return SimpleNamespace(
-        width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5, k=k, r=np.eye(3).ravel().tolist(), p=p,
-        binning_x=0, binning_y=0, roi=roi,
-    )  # fmt: skip
+        width=width,
+        height=height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=k,
+        r=np.eye(3).ravel().tolist(),
+        p=p,
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
 
 
 def result_of(*boxes: Box) -> OpenSetResult:

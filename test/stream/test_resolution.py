@@ -34,9 +34,17 @@ def camera_info(width: int = WIDTH, height: int = HEIGHT) -> Any:
     p = [400.0, 0.0, width / 2, 5.0, 0.0, 410.0, height / 2, 6.0, 0.0, 0.0, 1.0, 0.0]
     roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
     return SimpleNamespace(
-        width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5, k=k, r=np.eye(3).ravel().tolist(), p=p,
-        binning_x=0, binning_y=0, roi=roi,
-    )  # fmt: skip
+        width=width,
+        height=height,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=k,
+        r=np.eye(3).ravel().tolist(),
+        p=p,
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
 
 
 def scene() -> np.ndarray:

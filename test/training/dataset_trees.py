@@ -62,9 +62,14 @@ def write_coco_panoptic(root: Path, counts: dict[str, int]) -> None:
         images, annotations = [], []
         for i in range(count):
             ids = np.zeros((80, 100), np.int32)
-            parts = [(1000, 187, 0, slice(0, 40), slice(0, 100)), (70001, 149, 0, slice(40, 76), slice(0, 100)),
-                     (300, 3, 0, slice(40, 60), slice(10, 30)), (301, 3, 0, slice(40, 60), slice(30, 50)),
-                     (302, 1, 0, slice(30, 60), slice(60, 70)), (303, 1, 1, slice(30, 50), slice(80, 100))]  # fmt: skip
+            parts = [
+                (1000, 187, 0, slice(0, 40), slice(0, 100)),
+                (70001, 149, 0, slice(40, 76), slice(0, 100)),
+                (300, 3, 0, slice(40, 60), slice(10, 30)),
+                (301, 3, 0, slice(40, 60), slice(30, 50)),
+                (302, 1, 0, slice(30, 60), slice(60, 70)),
+                (303, 1, 1, slice(30, 50), slice(80, 100)),
+            ]
             for number, _, _, rows, cols in parts:
                 ids[rows, cols] = number
             image = np.random.default_rng(i).integers(0, 255, (80, 100, 3)).astype(np.uint8)

@@ -50,17 +50,41 @@ class TinyBackbone(nn.Module):
 BACKBONES["tiny"] = TinyBackbone
 
 TINY = ModelConfig(
-    name="tiny", labels=CAMVID11, backbone="tiny", hidden_dim=32, num_heads=4, num_queries=12,
-    encoder_levels=("res5", "res4"), encoder_layers=1, encoder_ffn=32, fpn_conv="separable", decoder_layers=2,
-    decoder_ffn=32, mask_dim=16,
-)  # fmt: skip
+    name="tiny",
+    labels=CAMVID11,
+    backbone="tiny",
+    hidden_dim=32,
+    num_heads=4,
+    num_queries=12,
+    encoder_levels=("res5", "res4"),
+    encoder_layers=1,
+    encoder_ffn=32,
+    fpn_conv="separable",
+    decoder_layers=2,
+    decoder_ffn=32,
+    mask_dim=16,
+)
 
 STAGES = [
-    {"name": "known", "iterations": 4, "batch_size": 2, "lr": 1e-3, "warmup": 2, "known_paste_prob": 0.5,
-     "loss": {"num_points": 48}},
-    {"name": "outlier", "iterations": 4, "batch_size": 2, "lr": 1e-3, "warmup": 1, "outlier_prob": 0.9,
-     "loss": {"num_points": 48, "contrastive": "text"}},
-]  # fmt: skip
+    {
+        "name": "known",
+        "iterations": 4,
+        "batch_size": 2,
+        "lr": 1e-3,
+        "warmup": 2,
+        "known_paste_prob": 0.5,
+        "loss": {"num_points": 48},
+    },
+    {
+        "name": "outlier",
+        "iterations": 4,
+        "batch_size": 2,
+        "lr": 1e-3,
+        "warmup": 1,
+        "outlier_prob": 0.9,
+        "loss": {"num_points": 48, "contrastive": "text"},
+    },
+]
 
 
 def draw_frame(index: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -169,10 +193,19 @@ def write_data_root(root: Path) -> Path:
     (root / "config").mkdir()
     (root / "config" / "kinds.yaml").write_text("kinds: [fish]\n", encoding="utf-8")
     text = {
-        "name": "drawn", "model": "tiny", "threads": 1, "checkpoint_every": 2, "stages": STAGES,
-        "data": {"splits": {"train": 1, "val": 2}, "held_apart": 0.25, "max_segments": 12,
-                 "validation_kinds": "kinds.yaml", "augment": {"crop": [64, 96]}},
+        "name": "drawn",
+        "model": "tiny",
+        "threads": 1,
+        "checkpoint_every": 2,
+        "stages": STAGES,
+        "data": {
+            "splits": {"train": 1, "val": 2},
+            "held_apart": 0.25,
+            "max_segments": 12,
+            "validation_kinds": "kinds.yaml",
+            "augment": {"crop": [64, 96]},
+        },
         "validation": {"every": 4, "frames": 2, "input_size": [96, 128]},
-    }  # fmt: skip
+    }
     (root / "config" / "train.yaml").write_text(yaml.safe_dump(text), encoding="utf-8")
     return root

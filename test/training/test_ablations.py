@@ -20,10 +20,13 @@ from m2a_core.training.trainer import Trainer
 from test.training.synthetic import TINY
 
 REPORT = Report(
-    "9", "Two <halves>", "they agree",
-    {"S1": [{"AuPRC": 0.5, "FPR95": 0.1}, {"AuPRC": 0.7, "FPR95": 0.1}], "S2": [{"AuPRC": 0.6, "FPR95": 0.2}]}, "setup",
+    "9",
+    "Two <halves>",
+    "they agree",
+    {"S1": [{"AuPRC": 0.5, "FPR95": 0.1}, {"AuPRC": 0.7, "FPR95": 0.1}], "S2": [{"AuPRC": 0.6, "FPR95": 0.2}]},
+    "setup",
     "python x.py",
-)  # fmt: skip
+)
 
 
 def test_a_table_has_means_errors_and_the_number_of_seeds():
@@ -63,9 +66,21 @@ def rehearsal(tmp_path, data_root, tiny_in_zoo, monkeypatch):
 
     def call(*more: str) -> None:
         arguments = [
-            "--start", start, "--steps", "2", "--config", path, "--data-root", data_root, "--frames", "2",
-            "--runs", tmp_path / "runs", "--docs", tmp_path / "docs",
-        ]  # fmt: skip
+            "--start",
+            start,
+            "--steps",
+            "2",
+            "--config",
+            path,
+            "--data-root",
+            data_root,
+            "--frames",
+            "2",
+            "--runs",
+            tmp_path / "runs",
+            "--docs",
+            tmp_path / "docs",
+        ]
         monkeypatch.setattr(sys, "argv", ["benchmarks/ablations.py", *map(str, arguments), *more])
         ablations.main()
 

@@ -20,9 +20,12 @@ from m2a_core.training.targets import make_target
 from test.training.synthetic import train_config
 
 LABELS = replace(
-    CAMVID11, name="mine", names=(*CAMVID11.names, "scooter"), colors=(*CAMVID11.colors, (1, 2, 3)),
+    CAMVID11,
+    name="mine",
+    names=(*CAMVID11.names, "scooter"),
+    colors=(*CAMVID11.colors, (1, 2, 3)),
     things=CAMVID11.things | {11},
-)  # fmt: skip
+)
 SIZE = (48, 64)
 
 

@@ -39,8 +39,15 @@ def test_classes_instances_and_the_own_car_are_read_at_the_true_aspect(tmp_path)
     assert (instances[50:55, 40:50] == 0).all()
     assert (label[46:48, 2:6] == IGNORE).all()
     assert (label[60:] == OWN_CAR).all()
-    target = make_target(frame.label, np.zeros(frame.label.shape, bool), CITYSCAPES19, 1, 50, segments="instance",
-                         instances=frame.instances)  # fmt: skip
+    target = make_target(
+        frame.label,
+        np.zeros(frame.label.shape, bool),
+        CITYSCAPES19,
+        1,
+        50,
+        segments="instance",
+        instances=frame.instances,
+    )
     assert target.classes.tolist().count(CAR) == 2
 
 

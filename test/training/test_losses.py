@@ -298,8 +298,13 @@ def test_criterion_adds_the_outlier_loss_of_every_head(void_is_known):
 def test_a_coarser_outlier_loss_takes_every_second_pixel():
     class_logits, mask_logits, outlier, known = map(torch.from_numpy, outlier_case(14))
     coarse = outlier_loss(class_logits, mask_logits, outlier, known, LossConfig(contrastive="text"))
-    same = outlier_loss(class_logits, mask_logits, outlier[:, ::2, ::2], known[:, ::2, ::2],
-                        LossConfig(contrastive="text", contrastive_stride=1))  # fmt: skip
+    same = outlier_loss(
+        class_logits,
+        mask_logits,
+        outlier[:, ::2, ::2],
+        known[:, ::2, ::2],
+        LossConfig(contrastive="text", contrastive_stride=1),
+    )
     assert float(coarse) == float(same)
 
 

@@ -140,9 +140,14 @@ def test_the_training_criterion_gives_the_same_total_without_void(contrastive):
     found = official_losses(heads, targets, GivenPoints(given(1), given(1)), contrastive=contrastive, margin=0.6)
     expected = sum(WEIGHTS[name.rstrip("_0123456789")] * float(value) for name, value in found.items())
     config = LossConfig(
-        num_points=POINTS, importance=0.0, pixel_aux=0.0, contrastive=contrastive, margin=0.6, contrastive_stride=1,
+        num_points=POINTS,
+        importance=0.0,
+        pixel_aux=0.0,
+        contrastive=contrastive,
+        margin=0.6,
+        contrastive_stride=1,
         void_is_known=True,
-    )  # fmt: skip
+    )
     ours = [replace(striped_target(c), outlier=t.outlier) for c, t in zip(CLASSES, targets, strict=True)]
     total, _ = Criterion(K, config, give(given_points(1)))(heads, ours)
     assert float(total) == pytest.approx(expected, abs=TOLERANCE)

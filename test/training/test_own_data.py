@@ -32,11 +32,21 @@ OWN_YAML = Path(__file__).resolve().parents[2] / "config" / "training" / "own.ya
 def write_config(folder: Path, **data: Any) -> Path:
     """A configuration for the tiny network, with a stage of known classes and one of outliers."""
     content = {
-        "name": "own", "model": "tiny", "threads": 1, "stages": STAGES,
-        "data": {"format": "folder", "segments": "instance", "max_segments": 12, "validation_kinds": "",
-                 "outliers": {"source": "auto"}, "augment": {"crop": [64, 96], "scale_base": "height"}, **data},
+        "name": "own",
+        "model": "tiny",
+        "threads": 1,
+        "stages": STAGES,
+        "data": {
+            "format": "folder",
+            "segments": "instance",
+            "max_segments": 12,
+            "validation_kinds": "",
+            "outliers": {"source": "auto"},
+            "augment": {"crop": [64, 96], "scale_base": "height"},
+            **data,
+        },
         "validation": {"every": 2, "frames": 2, "input_size": [64, 96]},
-    }  # fmt: skip
+    }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "own.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -74,8 +74,11 @@ def test_a_broken_label_is_named(tmp_path, label, message):
 
 
 def test_a_wrong_folder_shows_the_layout(tmp_path):
-    for sources in (lambda: cityscapes_sources(tmp_path, "train"), lambda: streethazards_sources(tmp_path, "training"),
-                    lambda: coco_panoptic_sources(tmp_path, "train2017", COCO_PANOPTIC133)):  # fmt: skip
+    for sources in (
+        lambda: cityscapes_sources(tmp_path, "train"),
+        lambda: streethazards_sources(tmp_path, "training"),
+        lambda: coco_panoptic_sources(tmp_path, "train2017", COCO_PANOPTIC133),
+    ):
         with pytest.raises(DataError, match="ROOT/"):
             sources()
 

@@ -31,8 +31,15 @@ def test_help_teaches_by_example(capsys):
         main(["train", "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for word in ("examples:", "m2a train --config config/training/m2a-edge.yaml", "--resume", "--dry-run",
-                 "metrics.jsonl", "exit code", "camvid/"):  # fmt: skip
+    for word in (
+        "examples:",
+        "m2a train --config config/training/m2a-edge.yaml",
+        "--resume",
+        "--dry-run",
+        "metrics.jsonl",
+        "exit code",
+        "camvid/",
+    ):
         assert re.search(re.escape(word).replace(r"\ ", r"\s+"), text), word
 
 

@@ -90,8 +90,12 @@ def test_training_moves_every_part_but_the_frozen_backbone(uninterrupted):
     for key, before in start.items():
         if key.startswith("backbone."):
             assert torch.equal(before, trained[key]), key
-    for part in ("pixel_decoder.", "transformer_decoder.query_features", "transformer_decoder.mask_head",
-                 "transformer_decoder.class_head"):  # fmt: skip
+    for part in (
+        "pixel_decoder.",
+        "transformer_decoder.query_features",
+        "transformer_decoder.mask_head",
+        "transformer_decoder.class_head",
+    ):
         assert any(not torch.equal(before, trained[k]) for k, before in start.items() if k.startswith(part)), part
 
 
@@ -144,9 +148,12 @@ def test_a_process_killed_by_the_system_resumes_exactly(uninterrupted, tmp_path)
     )
     repository = Path(__file__).resolve().parents[2]
     process = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=repository, capture_output=True, text=True,
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
         env=os.environ | {"PYTHONPATH": str(repository)},
-    )  # fmt: skip
+    )
     assert process.returncode == -signal.SIGKILL, process.stderr
     resumed = tiny_trainer(tmp_path)
     resumed.resume()

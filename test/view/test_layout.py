@@ -27,8 +27,12 @@ def written(program: str, cameras: list[str], path: Path, *more: str) -> str:
 def published(node: str, cameras: list[str]) -> set[str]:
     outputs = (*(spec.topic for spec in MAPS), "unknown_markers")
     debug = ("overlay", "overlay/compressed", "anomaly_color", *TIMING_TOPICS)
-    return {f"{node}/{side}/{c}/{name}" for c in cameras for side, names in (("output", outputs), ("debug", debug))
-            for name in names}  # fmt: skip
+    return {
+        f"{node}/{side}/{c}/{name}"
+        for c in cameras
+        for side, names in (("output", outputs), ("debug", debug))
+        for name in names
+    }
 
 
 @pytest.mark.parametrize(("name", "cameras"), SHIPPED)
@@ -70,8 +74,11 @@ def test_foxglove_shows_every_camera_and_each_panel_once(cameras: list[str], tmp
     topics = set(re.findall(r"/car/m2a/[\w/]+", text))
     assert topics <= published("/car/m2a", cameras)
     for camera in cameras:
-        assert {f"/car/m2a/debug/{camera}/overlay/compressed", f"/car/m2a/debug/{camera}/anomaly_color",
-                f"/car/m2a/output/{camera}/unknown_markers"} <= topics  # fmt: skip
+        assert {
+            f"/car/m2a/debug/{camera}/overlay/compressed",
+            f"/car/m2a/debug/{camera}/anomaly_color",
+            f"/car/m2a/output/{camera}/unknown_markers",
+        } <= topics
     panels = re.findall(r'"(\w+!\w+)"', json.dumps(layout["layout"]))
     assert sorted(panels) == sorted(layout["configById"])
     assert layout["configById"]["3D!world"]["followTf"] == "ground"

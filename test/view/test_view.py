@@ -44,15 +44,26 @@ def marker(second: int, number: int, kind: str, shape: int, action: int) -> Any:
     point, quaternion = T["geometry_msgs/msg/Point"], T["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
     red, duration = T["std_msgs/msg/ColorRGBA"](1.0, 0.0, 0.0, 1.0), T["builtin_interfaces/msg/Duration"](1, 0)
     fields = {
-        "header": header(second), "ns": f"front/{kind}", "id": number, "type": shape, "action": action,
+        "header": header(second),
+        "ns": f"front/{kind}",
+        "id": number,
+        "type": shape,
+        "action": action,
         "pose": T["geometry_msgs/msg/Pose"](point(10.0, 1.0, 0.0), quaternion),
-        "scale": T["geometry_msgs/msg/Vector3"](0.1, 0.1, 0.4), "color": red, "lifetime": duration,
-        "frame_locked": False, "points": [point(0.0, 0.0, 0.0), point(0.0, 1.0, 2.0)], "colors": [],
-        "texture_resource": "", "texture": T["sensor_msgs/msg/CompressedImage"](header(0), "", np.zeros(0, np.uint8)),
-        "uv_coordinates": [], "text": f"unknown {number}", "mesh_resource": "",
+        "scale": T["geometry_msgs/msg/Vector3"](0.1, 0.1, 0.4),
+        "color": red,
+        "lifetime": duration,
+        "frame_locked": False,
+        "points": [point(0.0, 0.0, 0.0), point(0.0, 1.0, 2.0)],
+        "colors": [],
+        "texture_resource": "",
+        "texture": T["sensor_msgs/msg/CompressedImage"](header(0), "", np.zeros(0, np.uint8)),
+        "uv_coordinates": [],
+        "text": f"unknown {number}",
+        "mesh_resource": "",
         "mesh_file": T["visualization_msgs/msg/MeshFile"]("", np.zeros(0, np.uint8)),
         "mesh_use_embedded_materials": False,
-    }  # fmt: skip
+    }
     return T["visualization_msgs/msg/Marker"](**fields)
 
 
@@ -84,8 +95,14 @@ def entities(recording: Path) -> set[str]:
     """The entity paths a recording holds, as the viewer's own tool prints them."""
     command = [sys.executable, "-m", "rerun", "rrd", "print", str(recording)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    known = ["cameras/front/overlay", "cameras/front/anomaly_map", "cameras/front/unknown_instances",
-             "cameras/rear/anomaly_map", "world/front/lines", "world/front/labels"]  # fmt: skip
+    known = [
+        "cameras/front/overlay",
+        "cameras/front/anomaly_map",
+        "cameras/front/unknown_instances",
+        "cameras/rear/anomaly_map",
+        "world/front/lines",
+        "world/front/labels",
+    ]
     return {entity for entity in known if f"/{entity}" in printed}
 
 
@@ -96,9 +113,12 @@ def test_a_bag_s_outputs_are_recorded_and_other_topics_are_not(
     assert main(["view", "--bag", str(bag), "--camera", "front", "--save", str(out)]) == 0
     assert "6 messages shown" in capsys.readouterr().out
     assert entities(out) == {
-        "cameras/front/overlay", "cameras/front/anomaly_map", "cameras/front/unknown_instances", "world/front/lines",
+        "cameras/front/overlay",
+        "cameras/front/anomaly_map",
+        "cameras/front/unknown_instances",
+        "world/front/lines",
         "world/front/labels",
-    }  # fmt: skip
+    }
 
 
 def test_a_bag_without_outputs_is_refused(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,9 +25,23 @@ or ROOT/images/{train,val}/NAME.* and ROOT/masks/{train,val}/NAME.png
 or ROOT/frames.csv, ROOT/images/{train,val}/NAME.jpg and ROOT/ids/{train,val}/NAME.png, see docs/datasets.md"""
 
 _NOT_EVALUATED = (
-    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "parking",
-    "rail track", "guard rail", "bridge", "tunnel", "polegroup", "caravan", "trailer", "license plate",
-)  # fmt: skip
+    "unlabeled",
+    "ego vehicle",
+    "rectification border",
+    "out of roi",
+    "static",
+    "dynamic",
+    "ground",
+    "parking",
+    "rail track",
+    "guard rail",
+    "bridge",
+    "tunnel",
+    "polegroup",
+    "caravan",
+    "trailer",
+    "license plate",
+)
 NAMES = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",
     "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "polegroup",

@@ -72,9 +72,14 @@ def _split_of(path: Path) -> str:
 def _image_of(root: Path, split: str, path: Path, name: str) -> Path:
     """The picture that a JSON names, wherever tools put it."""
     places = [
-        root / "images" / split, root / split, root / f"{split}2017", root / "images" / f"{split}2017",
-        root / "images", root, path.parent,
-    ]  # fmt: skip
+        root / "images" / split,
+        root / split,
+        root / f"{split}2017",
+        root / "images" / f"{split}2017",
+        root / "images",
+        root,
+        path.parent,
+    ]
     return next((place / name for place in places if (place / name).is_file()), places[0] / name)
 
 

@@ -129,10 +129,12 @@ def _holds_tensors(content: Mapping[Any, Any], depth: int = 0) -> bool:
     """Whether there are tensors by name in it, at any depth; an optimizer's state, by number, is none."""
     return depth < _DEPTH and any(
         isinstance(key, str)
-        and (isinstance(value, torch.Tensor | PickledArray)
-             or (isinstance(value, Mapping) and _holds_tensors(value, depth + 1)))
+        and (
+            isinstance(value, torch.Tensor | PickledArray)
+            or (isinstance(value, Mapping) and _holds_tensors(value, depth + 1))
+        )
         for key, value in content.items()
-    )  # fmt: skip
+    )
 
 
 def _renamed(tensors: dict[str, torch.Tensor], prefixes: bool) -> dict[str, torch.Tensor]:
