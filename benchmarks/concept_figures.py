@@ -1,4 +1,4 @@
-"""Draws the figures of docs/concepts.md: scores (as the paper's Fig. 6) and attention (as its Figs. 4, 5, 12).
+"""Draws the figures of docs/concepts.md: scores, refinement (as the paper's Fig. 6), attention (as its Figs. 4, 5, 12).
 
 python benchmarks/concept_figures.py [--model BUNDLE] [--image FILE] [--out docs/pictures]
 """
@@ -30,15 +30,16 @@ _BAND = 26
 
 
 def main() -> None:
-    """Write scores.webp and attention.webp."""
+    """Write scores.webp, refinement.webp and attention.webp."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="m2a-edge")
     parser.add_argument("--image", type=Path, default=DEMO_FRAME)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     args = parser.parse_args()
     image = read_image(args.image)
-    for name, panels in (("scores", scores(args.model, image)), ("attention", attention(args.model, image))):
-        write(args.out / f"{name}.webp", panels)
+    write(args.out / "scores.webp", scores(args.model, image))
+    write(args.out / "refinement.webp", refinement(args.model, image))
+    write(args.out / "attention.webp", attention(args.model, image), columns=4)
 
 
 def scores(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -63,6 +64,27 @@ def scores(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
     ]
 
 
+def refinement(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Panels of Eq. 15: f, the mask R_M that hides confident stuff, f^r, and what m2a makes of R_M."""
+    perception = Perception.load(model, horizon=False)
+    _, network = perception.infer_raw(Frame(image))
+    geometry = Letterbox(perception.manifest.input_size).geometry(*image.shape[:2])
+    _, decided = decision_scores(network.anomaly, network.refined, network.background, "background")
+    hidden = (network.refined == 0) & (network.anomaly > 0)
+
+    def heat(values: np.ndarray) -> np.ndarray:
+        return draw_scores(geometry.undo_continuous(values))
+
+    return [
+        ("image", image),
+        ("f (Eq. 7)", heat(network.anomaly)),
+        ("R_M (Eq. 15): dark = confident stuff", heat((~hidden).astype(np.float32))),
+        ("f^r = R_M f: stuff is hidden", heat(network.refined)),
+        ("B (Eq. 17)", heat(network.background)),
+        ("D: B, halved where R_M = 0", heat(decided)),
+    ]
+
+
 def attention(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Where the last layer's queries look: the foreground and the background term of Eq. 10, and their masks."""
     bundle = load_bundle(model)
@@ -83,12 +105,15 @@ def attention(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
         hook.remove()
     names = bundle.manifest.labels.names
     probability = torch.softmax(class_logits, -1)[:, :-1].numpy()
-    panels = [("image", valid)]
+    panels = []
     for wanted in ("road", "car"):
         if wanted not in names:
             continue
-        query = int(probability[:, names.index(wanted)].argmax())
-        panels.append((f"mask of a query of '{wanted}'", draw_scores(torch.sigmoid(mask_logits[query]).numpy())))
+        masks = torch.sigmoid(mask_logits).numpy()
+        # The query that draws most of the class: several may name it with an empty mask.
+        query = int((probability[:, names.index(wanted)] * (masks > 0.5).sum((1, 2))).argmax())
+        panels.append(("image", valid))
+        panels.append((f"mask of a query of '{wanted}'", draw_scores(masks[query])))
         for term in maps:
             weights_of = maps[term][query]
             level = _grid(weights_of, valid.shape[:2])
@@ -118,8 +143,8 @@ def _grid(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)[: size[0], : size[1]]
 
 
-def write(path: Path, panels: list[tuple[str, np.ndarray]]) -> None:
-    """Panels in rows of three, each with its title."""
+def write(path: Path, panels: list[tuple[str, np.ndarray]], columns: int = 3) -> None:
+    """Panels in rows, each with its title."""
     tiles = []
     for title, panel in panels:
         small = cv2.resize(panel, (WIDTH, round(panel.shape[0] * WIDTH / panel.shape[1])), interpolation=cv2.INTER_AREA)
@@ -128,8 +153,8 @@ def write(path: Path, panels: list[tuple[str, np.ndarray]]) -> None:
         tiles.append(np.vstack([band, small]))
     height = min(tile.shape[0] for tile in tiles)
     tiles = [cv2.resize(tile, (WIDTH, height)) for tile in tiles]
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 3)
-    rows = [np.hstack(tiles[i : i + 3]) for i in range(0, len(tiles), 3)]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 80])
 
 

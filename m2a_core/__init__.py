@@ -16,15 +16,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m2a_core.api import Model, Result, load
+    from m2a_core.api import Logits, Model, Result, load
     from m2a_core.errors import M2aError
     from m2a_core.types import UnknownInstance
 
 __version__ = "0.2.0"
-__all__ = ["M2aError", "Model", "Result", "UnknownInstance", "__version__", "load"]
+__all__ = ["Logits", "M2aError", "Model", "Result", "UnknownInstance", "__version__", "load"]
 
 _HOMES = {
     "M2aError": "m2a_core.errors",
+    "Logits": "m2a_core.api",
     "Model": "m2a_core.api",
     "Result": "m2a_core.api",
     "UnknownInstance": "m2a_core.types",

@@ -59,7 +59,7 @@ def _blend_classes(image: np.ndarray, ids: np.ndarray, labels: LabelSet) -> np.n
     colors = np.zeros((256, 3), np.float32)
     opacity = np.zeros((256, 1), np.float32)
     k = labels.num_classes
-    colors[:k], opacity[:k] = labels.colors, _KNOWN_OPACITY
+    colors[:k], opacity[:k] = labels.drawn_colors, _KNOWN_OPACITY
     colors[labels.unknown_id], opacity[labels.unknown_id] = UNKNOWN_COLOR, _UNKNOWN_OPACITY
     opacity[UNLABELLED] = 0
     # out = a * color + (1 - a) * image, with both per-class factors looked up in 8 bits.

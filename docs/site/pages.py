@@ -21,6 +21,7 @@ def on_files(files: Files, config: Any) -> Files:
     pages = {
         "index.md": home(),
         "reference/commands.md": commands(),
+        "reference/topics.md": topics(),
         "reference/parameters.md": parameters(),
         "reference/python.md": "# Python\n\n::: m2a_core.api\n\n::: m2a_core.types\n\n::: m2a_core.errors\n",
     }
@@ -55,6 +56,20 @@ def commands() -> str:
     parts = ["# Commands\n\nMade from the commands' own `--help`. `pip install` of a clone brings `m2a`; see Home.\n"]
     for parser in every_parser(COMMANDS):
         parts.append(f"## `{parser.prog}`\n\n```text\n{parser.format_help().rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def topics() -> str:
+    """Every topic of the node, from the list that a test compares with a running node."""
+    from m2a_ros.outputs.topic_list import INPUTS, OUTPUTS
+
+    parts = [
+        "# Topics\n\nCAMERA is a name from the parameter `cameras`, and `~` is the node's name: `/m2a` by default. "
+        "[The node](../node.md#topics) explains quality of service, sizes and when outputs are computed.\n"
+    ]
+    for title, listed in (("Read", INPUTS), ("Published", OUTPUTS)):
+        rows = [f"| `{t.name}` | {' or '.join(k for k in t.kinds if k)} | {t.content} |" for t in listed]
+        parts.append(f"## {title}\n\n| topic | type | content |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 

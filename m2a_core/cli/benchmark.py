@@ -1,10 +1,10 @@
-"""How fast this machine is with a model, by stage and back end, in about half a minute.
+"""Measure how fast this machine runs a model, by stage and back end, in about half a minute.
 
-Every back end that is installed takes its turn frame by frame, with and without the horizon window, so that other load
-on the machine meets all alike. Latency is from the image in memory to all maps and instances; reading the image and ROS
-are not in it.
+All installed back ends take turns frame by frame, with and without the horizon window, so that other load on the
+machine slows them equally. Latency is measured from the image in memory to all maps and instances; it leaves out
+reading the image and ROS.
 
-for example:
+For example:
   m2a benchmark
   m2a benchmark --image 1920x1080 --backend onnxruntime --threads 2 --json
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from m2a_core.latency import Side
 
-HELP = "latency and frame rate of a model on this machine, by stage and back end"
+HELP = "measure a model's latency and frame rate on this machine, by stage and back end"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(", ".join(f"{key} {value}" for key, value in about.items() if value is not None))
     print("\n".join(_table(sides)))
-    for backend, why in left_out.items():
-        print(f"left out: {backend} ({why})", file=sys.stderr)
+    if left_out:
+        said = f"not usable here: {', '.join(left_out)}; `m2a benchmark --backend NAME` says what one of them needs"
+        print(said, file=sys.stderr)
     return 0
 
 

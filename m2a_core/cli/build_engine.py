@@ -1,13 +1,13 @@
 """Build a TensorRT engine of an exported graph, with m2a's plugin for the deformable attention, and verify it.
 
-OUT is written with OUT.json, which says what the engine was made of and for, and OUT.reference.npz, the frames that its
-first load on a GPU is compared with. An engine that is there and fits is kept; one that does not is named and refused
-unless --rebuild is given. Without a GPU, --backend tensorrt_rtx builds for the --capability given, and the engine is
-marked "not verified on device" until a vehicle first loads it.
+Beside OUT it writes OUT.json, which says what the engine was built from and for which GPU, and OUT.reference.npz,
+frames that its first load on a GPU is compared with. An existing engine is kept if it fits. If it does not, the
+command says what differs and stops; --rebuild replaces it. Without a GPU, --backend tensorrt_rtx builds for the
+--capability given, and the engine is marked "not verified on device" until a vehicle first loads it.
 
 examples:
   m2a build-engine engines/m2a-edge/m2a-edge.onnx --precision fp16 --frames drive/
-  m2a build-engine m2a-edge.onnx --backend tensorrt_rtx --capability sm89 --out /tmp/edge.engine
+  m2a build-engine engines/m2a-edge/m2a-edge.onnx --backend tensorrt_rtx --capability sm89 --out /tmp/edge.engine
 """
 
 from __future__ import annotations

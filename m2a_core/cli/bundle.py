@@ -1,4 +1,4 @@
-"""Sign a model bundle, verify its signature, or store a manifest that was changed by hand.
+"""Sign a model bundle, verify its signature, or seal a manifest that was changed by hand.
 
   keygen FILE        makes a key pair: FILE, which only you may read, and FILE.pub, which vehicles are given
   sign DIR           hashes every file of the bundle and signs the list; writes DIR/signature.json

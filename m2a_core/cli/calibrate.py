@@ -1,22 +1,22 @@
-"""Choose a model's thresholds on your own frames and store them in a model's manifest.
+"""Choose a model's thresholds on your own frames and store them in its manifest.
 
-With labelled frames: `anomaly`, the threshold from which the open-set mask calls a pixel unknown, such that it finds
-95 % (--tpr) of the anomalous pixels. The seeds of unknown instances (`refined`) stay as they are.
+With labelled frames (--gt): `anomaly`, the threshold of the open-set mask, such that it finds 95 % (--tpr) of the
+anomalous pixels. `refined`, the threshold of the seeds of unknown instances, stays as it is.
 
-With normal frames: the lowest thresholds, of the mask and of the seeds, that raise false alarms at most at a rate:
-  --frame-fpr RATE          a normal frame raises one with probability at most RATE, whatever the distribution of
-                            scores, if new frames are like the given ones: take frames from many drives, not neighbours
+With normal frames: the lowest thresholds, of the mask and of the seeds, that keep a rate of false alarms:
+  --frame-fpr RATE          a normal frame raises an alarm with probability RATE at most, whatever the distribution of
+                            scores, if new frames are like the given ones. Take frames from many drives, not neighbours
                             of one video. RATE 0.01 needs at least 99 frames
-  --alarms-per-minute RATE  the frames, in the order of their names and --fps a second, raise at most RATE a minute;
-                            frames in a row that raise one count as one alarm, each second anew
+  --alarms-per-minute RATE  the frames, in the order of their names at --fps a second, raise RATE alarms a minute at
+                            most. Frames in a row that raise one count as one alarm, but each second counts anew
 An alarm is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model
-reports. None of the frames should be one that the model was trained on.
+reports. Do not use frames that the model was trained on.
 
-With both (--gt and --normal): the mask's threshold from the labelled frames, the seeds' from the normal ones.
+With both (--gt and --normal), the labelled frames give the mask's threshold and the normal ones the seeds'.
 
-The scores are those that the model decides by (`decision` in the manifest). For each threshold before and after, the
-output says what it finds and which false alarms it raises. What it says is what is stored: in the bundle itself, or
-with --out in a copy. A bundle that ships with m2a is changed with --in-place only.
+The scores are those that the model decides by (`decision` in the manifest). The output shows, for each threshold before
+and after, what it finds and which false alarms it raises. The thresholds it prints are stored: in the bundle itself, or
+with --out in a copy. A bundle that ships with m2a is changed only with --in-place.
 
 examples:
   m2a calibrate --images val/images --gt val/masks --out engines/my-edge
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from m2a_core.evaluation.threshold_costs import ScoredFrames
     from m2a_core.perception import Perception
 
-HELP = "choose thresholds on labelled or only-normal frames, and see what they cost"
+HELP = "choose thresholds on labelled or on normal frames, and see what they cost"
 
 _FOUND = {"anomaly": 0.5, "refined": 0.1}
 """Thresholds, of the open-set mask and of the seeds of unknown instances, with the share of an object's pixels by which

@@ -1,8 +1,8 @@
-"""Turn a foreign checkpoint into m2a weights: safetensors with a manifest, every tensor accounted for.
+"""Turn a checkpoint of another project into m2a weights: safetensors with a manifest, every tensor accounted for.
 
   official     the authors' Mask2Anomaly (detectron2 .pth)
-  mask2former  facebookresearch/Mask2Former (.pkl, .pth); has no background attention (Eq. 10): with the model's own
-               global masked attention that is initialised anew and must be trained, with --attention masked it is
+  mask2former  facebookresearch/Mask2Former (.pkl, .pth); has no background attention (Eq. 10). With the model's own
+               attention (global_masked) that part starts at random and must be trained; --attention masked gives
                Mask2Former itself
   hf           transformers' Mask2FormerForUniversalSegmentation (directory, .safetensors or .bin), as mask2former
   backbone     an initialisation: torchvision or Barlow Twins ResNet, Swin Transformer; the decoders are initialised

@@ -1,4 +1,4 @@
-"""Look at data of your own before a network does; guide: docs/own_data.md.
+"""Check your own labelled pictures before you train on them, and split them. Guide: docs/own_data.md.
 
   m2a data check ROOT               reads every file: counts per class, eight drawn samples, every problem by name
   m2a data split ROOT --out DIR     splits frames into train and val by sequence, never by frame
@@ -26,7 +26,7 @@ from pathlib import Path
 from m2a_core.cli.actions import add_action
 from m2a_core.errors import ConfigError
 
-HELP = "check and split data of your own, before training on it"
+HELP = "check and split your own data before you train on it"
 
 _EXIT_PROBLEMS = 2
 

@@ -8,13 +8,13 @@ Score maps: .npz (key "anomaly"), .npy, 32-bit TIFF, or 16-bit PNG (read as 0..1
 Ground truth: 0 known, 1 anomaly, 255 void.
 Files of a frame share their name up to the suffix and endings such as _labels_semantic.
 
-OUT.json holds auprc, fpr95, auroc, f1_star, siou, ppv (fractions), n_frames, n_pixels and what they were taken at;
-OUT.html beside it is the report. The frames are pooled. Pixel figures are exact (scikit-learn's); with --track, and for
-the SMIYC data sets, they are those of the SMIYC code, which bins scores. OUT.json always holds both.
+OUT.json holds auprc, fpr95, auroc, f1_star, siou, ppv (fractions), n_frames, n_pixels and their thresholds. OUT.html
+beside it is the report. All frames are pooled. Pixel figures are exact (scikit-learn's). With --track, and for the
+SMIYC data sets, they are those of the SMIYC code, which bins scores. OUT.json always holds both.
 
-A killed run goes on where it stopped: its partial results are in OUT.work, which is removed at the end. A frame that
-cannot be scored is named, left out, and makes the exit code 2; mend it and run again. A set that a figure cannot be
-taken from (no anomalous pixel, no labelled one, a class that occurs nowhere) is named with exit code 2, too.
+Run a stopped evaluation again and it continues: partial results are in OUT.work, which is removed at the end. A frame
+that cannot be scored is named and left out, and the exit code is 2; mend the file and run again. The exit code is also
+2 if the set is too poor for a figure: no anomalous pixel, no labelled pixel, or a class that occurs nowhere.
 
 examples:
   m2a evaluate --pred out/scores --gt dataset_AnomalyTrack/labels_masks --track anomaly --json ra21.json

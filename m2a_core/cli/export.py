@@ -1,10 +1,10 @@
-"""Turn trained weights into a model bundle: one ONNX graph with its manifest, checked against PyTorch on real frames.
+"""Turn trained weights into a model bundle: one ONNX graph with its manifest, compared with PyTorch on real frames.
 
 OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is OUT's last part; nothing is written
-unless the graph agrees with PyTorch on the frames. Thresholds, decision and licence that are not given are kept from a
-manifest that OUT already has, its measured figures are not; thresholds can also be chosen afterwards, with
-`m2a calibrate`. With --camera, <name>.WIDTHxHEIGHT.onnx takes a camera's own image instead, and also gives the open-set
-mask and its score at that size: letterbox, colours, upsampling and threshold are in the graph.
+unless the graph agrees with PyTorch on the frames. If OUT already has a manifest, thresholds, decision and licence
+that are not given are kept from it; its measured figures are not. `m2a calibrate` can choose thresholds afterwards.
+With --camera, <name>.WIDTHxHEIGHT.onnx takes a camera's own image instead, and also gives the open-set mask and its
+score at that size: letterbox, colours, upsampling and threshold are in the graph.
 
 example:
   m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\

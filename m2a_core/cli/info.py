@@ -1,9 +1,9 @@
-"""What a network costs: parameters, multiply-adds and memory at an input size.
+"""Show what a network costs: parameters, multiply-adds and memory at an input size.
 
-Multiply-adds are those of convolutions, matrix products and attention, counted while the network runs on the size
+Multiply-adds are those of convolutions, matrix products and attention, counted while the network runs at that size
 (torch.utils.flop_counter, halved: one multiply-add is two operations). The bilinear sampling of deformable attention is
 added by formula (five per sample and channel: four neighbours and the attention weight) and shown apart. Table 10 of
-the paper counts otherwise; see docs.
+the paper counts differently; see docs/networks.md.
 
 example:
   m2a info r50-cityscapes --size 512x1024
@@ -15,7 +15,7 @@ import argparse
 
 _WIDTHS = (12, 12, 15, 10, 10, 10)
 
-HELP = "parameters, multiply-adds and memory of a network"
+HELP = "show parameters, multiply-adds and memory of a network"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,14 @@ COMMANDS: Mapping[str, str] = {
     "completion": "m2a_core.cli.completion",
 }
 
+_DESCRIPTION = """Open-set perception for vehicles: finds what the network was never trained on.
+
+Start with:
+  m2a doctor                               is everything installed and connected?
+  m2a predict photo.jpg --out results      an image, a video or a camera
+  m2a replay drive.mcap --out results      a ROS 2 bag, with a report
+  m2a COMMAND --help                       one command, with an example"""
+
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -128,17 +136,13 @@ def command_parser(commands: Mapping[str, str], chosen: str | None = None) -> ar
         commands: command -> module.
         chosen: one of them; None = all.
     """
-    parser = argparse.ArgumentParser(prog="m2a", description="Open-set perception for vehicles.")
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="m2a", description=_DESCRIPTION, formatter_class=as_written)
     parser.add_argument("--version", action="version", version=f"m2a {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in [chosen] if chosen else commands:
         module = import_module(commands[name])
-        command = subparsers.add_parser(
-            name,
-            help=module.HELP,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        command = subparsers.add_parser(name, help=module.HELP, description=module.__doc__, formatter_class=as_written)
         module.add_arguments(command)
         command.set_defaults(run=module.run, all_commands=partial(command_parser, commands))
     return parser

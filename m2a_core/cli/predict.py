@@ -1,44 +1,44 @@
-"""Look at images and videos: anomaly maps, open-set masks and unknown instances, written as arrays and as pictures.
+"""Find known classes and unknown objects in images and videos; write maps as arrays and an overlay as a picture.
 
-For every IMAGE, DIR/<stem>.npz (--format npz, the default) holds, at the image's own size [H, W]:
-  refined            float32  the score that decides, higher = more anomalous: f^r by the manifest's decision, which is
-                              B, halved in confident stuff other than road (background), or R_M * f of Eq. 15 (anomaly)
-  refined_road       float32  refined, lowered away from the model's own road surface: for obstacles on the road
+For every image, DIR/<stem>.npz holds the maps at the image's own size [H, W] (with --format npz, the default):
+  refined            float32  the score that decides, higher = more anomalous. By the manifest's `decision`: B (Eq. 17)
+                              halved in confident stuff (`background`), or R_M * f of Eq. 15 (`anomaly`)
+  refined_road       float32  `refined`, lowered away from the road that the model sees: for obstacles on the road
   anomaly            float32  f of Eq. 7, as the paper prints it
   background         float32  B of Eq. 17
   semantic           uint8    closed-set class id
   open_set           uint8    class id, or the id after the last class for unknown; 255 = unlabelled
   panoptic           int32    class id * 256 + instance; 65535 = no segment
   unknown_instances  uint16   0 = none, else the instance's id
-  horizon            int32    [4], x0, y0, x1, y1 of the window that was looked at more closely; only where one was
-and with --raw also the network's own tensors, as it saw the whole image (scaled to fit, padded right and below):
+  horizon            int32    [4], x0, y0, x1, y1 of the window seen at twice the detail; only where one was
+--raw adds the network's own tensors for the whole image (scaled to fit, padded right and below):
   class_logits       float32  [Q, K+1], last = "no object"
   mask_logits        float32  [Q, h, w], at a quarter of the network's input
-(the official code's pred_logits and pred_masks, as anomaly and refined are its score and refined score).
-With every format, DIR/<stem>_overlay.jpg shows the open-set mask and the unknown instances over the image, and the
-window's corners.
+The authors' code calls these pred_logits and pred_masks, and calls anomaly and refined its score and refined score.
+DIR/<stem>_overlay.jpg shows classes, unknown areas and outlines of unknown objects, with a legend. It is always
+written.
 
-Other formats (--format), for other tools; class ids there are as above:
+Other formats (--format), for other tools; class ids are the same:
   png          DIR/<stem>_<key>.png for every map above: scores as 16 bits, 0..65535 for 0..1; classes as 8 bits with
                a palette; panoptic and unknown_instances as 16 bits
   coco         DIR/panoptic.json and DIR/panoptic/<stem>.png: COCO panoptic; DIR/instances.json: known things and
                unknown objects as a COCO data set with run lengths; DIR/instances_results.json: the list for loadRes.
-               Category id = class id + 1; image id = the number that the file is named by where all are named by
-               one, else 1, 2, ... (needs pycocotools)
+               Category id = class id + 1. Image ids are the numbers in the file names if every name has one, else
+               1, 2, ... (needs pycocotools)
   supervision  DIR/<stem>_detections.npz: the unknown objects; keys xyxy, mask, confidence, class_id, tracker_id and
                class_name, as supervision.Detections(..., data={"class_name": ...}) takes them
 
-A video file, the index of a camera (0), or a URL that OpenCV opens (rtsp://...) gives DIR/<name>_overlay.webm and
+A video file, a camera's index (0) or a URL that OpenCV opens (rtsp://...) gives DIR/<name>_overlay.webm and
 DIR/<name>.jsonl: one line per frame with the tracked unknown objects (id, score, bbox, and with --calibration their
-place in metres). Of a live source the latest frame is taken; Ctrl-C ends it.
+place in metres). Of a live source, m2a takes the latest frame and drops older ones; Ctrl-C ends it.
 
-example:
-  m2a predict drive/*.jpg --model m2a-edge --out predictions
-  m2a predict a.png --model r50-cityscapes --checkpoint best_contrastive.pth --size native --flip --raw --out out
+examples:
+  m2a predict photo.jpg --out predictions
   m2a predict drive.mp4 --calibration camera.yaml --mounting height=1.4 --out predictions
-  m2a predict drive/*.jpg --format coco --format png --out predictions
   m2a predict 0 --frames 300 --out webcam
-  python -c "import numpy; print(numpy.load('predictions/0001.npz')['anomaly'].max())"
+  m2a predict drive/*.jpg --format coco --format png --out predictions
+  m2a predict a.png --model r50-cityscapes --checkpoint best_contrastive.pth --size native --flip --raw --out out
+  python -c "import numpy; print(numpy.load('predictions/photo.npz')['anomaly'].max())"
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from m2a_core.perception import Perception
     from m2a_core.reference.perception import CheckpointPerception
 
-HELP = "write anomaly maps, open-set masks and unknown instances of images"
+HELP = "find known classes and unknown objects in images, videos and cameras"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -75,6 +75,7 @@ class ResultFiles(AbstractContextManager["ResultFiles"]):
             DataError: a file cannot be written.
         """
         from m2a_core.overlay import draw_overlay
+        from m2a_core.reporting.legend import with_legend
 
         if "npz" in self.formats:
             arrays = _arrays(result, network if self.raw else None)
@@ -88,7 +89,7 @@ class ResultFiles(AbstractContextManager["ResultFiles"]):
                 self.coco.add(self._ids[path], path, result)
         except OSError as error:
             raise DataError(f"{error.filename or self.out}: cannot write ({error.strerror or error})") from error
-        overlay = _jpeg(draw_overlay(image, result, self.labels))
+        overlay = _jpeg(with_legend(draw_overlay(image, result, self.labels), self.labels))
         _write(self.out / f"{path.stem}_overlay.jpg", lambda file: file.write(overlay))
 
     def _write_detections(self, path: Path, result: OpenSetResult) -> None:

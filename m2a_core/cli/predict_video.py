@@ -17,7 +17,7 @@ from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import OVERLAY_WIDTH, draw_overlay, shrink
 from m2a_core.reporting.film import SUFFIX, Film
-from m2a_core.reporting.legend import legend_strip
+from m2a_core.reporting.legend import with_legend
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import Sensors
@@ -107,7 +107,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
 def _draw(result: StreamResult, labels: LabelSet) -> np.ndarray:
     """The overlay above its legend, uint8 [h, w, 3] BGR."""
     overlay = draw_overlay(*shrink(result.frame.image, result.result, OVERLAY_WIDTH), labels)
-    return np.ascontiguousarray(np.vstack([overlay, legend_strip(labels, overlay.shape[1])])[..., ::-1])
+    return np.ascontiguousarray(with_legend(overlay, labels)[..., ::-1])
 
 
 def _record(number: int, result: StreamResult) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Quantise a bundle's network to INT8 for `m2a build-engine --precision int8`, calibrated on real frames.
 
-OUT/ receives the graph with explicit Q/DQ nodes and its manifest; nothing is written where its results are out of
-tolerance. What it costs in AuPRC, FPR95 and mIoU: docs/tensorrt.md.
+OUT/ receives the graph with explicit Q/DQ nodes and its manifest; nothing is written if its results are out of
+tolerance. docs/tensorrt.md says what INT8 costs in AuPRC, FPR95 and mIoU.
 
 example:
   m2a quantize --model m2a-edge --frames drive/ --out engines/m2a-edge-int8

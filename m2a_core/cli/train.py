@@ -1,29 +1,30 @@
-"""Train a network from a configuration file; needs the 'train' extra.
+"""Train a network as a configuration file says. Needs the extra `train` (PyTorch).
 
-The configuration names the model, the data and the stages: the known classes first (Sec. 3 of the paper), then the
-outlier stage with pasted objects (Sec. 4.3). DATA_ROOT holds the data sets, a folder each: for m2a-edge
-cityscapes_640/, camvid/, idd_lite/, outliers/ and outliers_coco/; docs/datasets.md says how they lie, docs/training.md
-what the paper's recipes need. CamVid's test split is refused.
+The configuration names the model, the data and the stages: known classes first (Sec. 3 of the paper), then outliers
+that are pasted into the frames (Sec. 4.3). DATA_ROOT holds one folder per data set; for m2a-edge these are
+cityscapes_640/, camvid/, idd_lite/, outliers/ and outliers_coco/. docs/datasets.md shows their layout,
+docs/training.md what the paper's recipes need. To train on your own classes, start with docs/own_data.md. CamVid's
+test split is refused.
 
 OUT receives
-  checkpoint.pt        everything that --resume needs; replaced in one piece, so a kill or a full disk costs nothing
+  checkpoint.pt        everything that --resume needs; replaced as a whole, so that a kill or a full disk loses nothing
   MODEL.safetensors    the averaged weights at the end, for `m2a export`; with MODEL.safetensors.sha256
   metrics.jsonl        one line per step (losses, gradient norm, rate) and per validation (mIoU, AuPRC, FPR95)
-  tensorboard/         the same for TensorBoard, if it is installed (extra 'tensorboard')
+  tensorboard/         the same for TensorBoard, if it is installed (extra `tensorboard`)
   config.yaml          the configuration
 
-A run that was killed and resumed gives the same weights as one that was not (on the CPU bit for bit). Ctrl-C or SIGTERM
-save a checkpoint first; the exit code is then 3. A loss that is not finite stops the run and saves the batch as
-OUT/bad_batch_STAGE_STEP.pt. A frame that cannot be read stops it, too, with a checkpoint; --check finds such frames
-before: it reads every file, counts classes, draws eight training samples into OUT/check.jpg and ends with code 2 if
-something is broken.
+A run that was stopped and resumed gives the same weights as one in one piece (on the CPU bit for bit). Ctrl-C and
+SIGTERM save a checkpoint first; the exit code is then 3. A loss that is not finite stops the run and saves the batch
+as OUT/bad_batch_STAGE_STEP.pt. A frame that cannot be read also stops it, with a checkpoint. --check finds such frames
+beforehand: it reads every file, counts classes, draws eight training samples into OUT/check.jpg and ends with code 2
+if something is broken.
 
-Under torchrun the processes share each batch; the result is that of one process, up to rounding.
+Under torchrun the processes share each batch. The result is that of one process, up to rounding.
 
 examples:
+  m2a train --config config/training/own.yaml --data-root my_data --steps 50 --out runs/first    # a first try
   m2a train --config config/training/m2a-edge.yaml --data-root /data --check       # reads every file, trains nothing
-  m2a train --config config/training/m2a-edge.yaml --data-root /data --dry-run     # one batch of each stage, and stop
-  m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first
+  m2a train --config config/training/m2a-edge.yaml --data-root /data --dry-run     # makes one batch of each stage
   m2a train --config config/training/m2a-edge.yaml --data-root /data --out runs/first --resume
   torchrun --nproc_per_node=2 --no-python m2a train --config config/training/as-cityscapes.yaml --data-root /data
   tensorboard --logdir runs/first/tensorboard

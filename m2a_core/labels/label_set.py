@@ -9,6 +9,9 @@ from m2a_core.errors import ConfigError
 UNKNOWN_NAME = "unknown"
 UNKNOWN_COLOR = (255, 64, 0)
 
+_LIGHTEST_CHANNEL = 160
+"""What the lightest channel of a thing's colour reaches at least where it is drawn over an image."""
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -54,6 +57,22 @@ class LabelSet:
         return len(self.names)
 
     @property
+    def drawn_colors(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB per class for drawing over images: ``colors``, with white added to dark ones of things.
+
+        Cityscapes' colours of car, truck and bus cannot be told apart over a dark vehicle.
+        """
+        return tuple(_lightened(c) if i in self.things else c for i, c in enumerate(self.colors))
+
+    @property
     def stuff(self) -> frozenset[int]:
         """Ids of the classes that are not things."""
         return frozenset(range(self.num_classes)) - self.things
+
+
+def _lightened(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    if max(color) >= _LIGHTEST_CHANNEL:
+        return color
+    white = (_LIGHTEST_CHANNEL - max(color)) / (255 - max(color))
+    r, g, b = (round(channel + white * (255 - channel)) for channel in color)
+    return r, g, b

@@ -30,7 +30,7 @@ def legend_strip(labels: LabelSet, width: int, truth: tuple[int, int, int] | Non
     ]
     if truth is not None:
         entries.append(("outline: a true object", truth, False))
-    entries += [(name, color, True) for name, color in zip(labels.names, labels.colors, strict=True)]
+    entries += [(name, color, True) for name, color in zip(labels.names, labels.drawn_colors, strict=True)]
     placed, x, y = [], 8, 0
     for text, color, filled in entries:
         wide = 18 + cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0]
@@ -44,3 +44,8 @@ def legend_strip(labels: LabelSet, width: int, truth: tuple[int, int, int] | Non
         cv2.rectangle(canvas, (x - 1, y + 5), (x + 12, y + 18), _INK, 1)
         cv2.putText(canvas, text, (x + 18, y + 16), _FONT, _SCALE, _INK, 1, cv2.LINE_AA)
     return canvas
+
+
+def with_legend(overlay: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """An overlay, uint8 [H, W, 3] RGB, with its legend below: uint8 [H + h, W, 3]."""
+    return np.vstack([overlay, legend_strip(labels, overlay.shape[1])])

@@ -87,4 +87,6 @@ def overlay_legend(labels: LabelSet, truth: bool = False) -> list[tuple[str, str
     entries.append(("line", "#fff", "corners: the horizon window, seen at twice the detail"))
     if truth:
         entries.append(("line", "rgb(0, 230, 255)", "outline: a true anomaly"))
-    return entries + [("fill", f"rgb{color}", name) for name, color in zip(labels.names, labels.colors, strict=True)]
+    return entries + [
+        ("fill", f"rgb{color}", name) for name, color in zip(labels.names, labels.drawn_colors, strict=True)
+    ]

@@ -1,10 +1,10 @@
-"""Look at ROS 2 bags, and make one with ground truth, without ROS.
+"""Show what is in a ROS 2 bag, or make a bag with ground truth. Needs no ROS.
 
-info: which topics m2a can evaluate and which not, and what is missing. The exit code is 1 if there is no camera.
+info: which topics m2a can evaluate, which not, and what is missing. The exit code is 1 if there is no camera.
 make: objects with ground truth composed into a recorded bag (--from), or the shipped driving clip with its objects as a
       bag: DIR/bag, and DIR/truth/STAMP_NS.png for `m2a replay --gt`. The bag itself holds the labels, too:
       /m2a/truth/CAMERA/anomaly_labels for `m2a replay --gt-topic`, /m2a/truth/CAMERA/instance_ids for
-      `m2a replay --gt-instances-topic`. Objects keep their place on the road: by odometry or GNSS of the bag, else by
+      `m2a replay --gt-instances-topic`. Objects keep their place on the road by the bag's odometry or GNSS, else by
       the road's texture. All other messages, stamps and frames stay as they are.
 
 For example:

@@ -1,8 +1,8 @@
 """Play a real driving clip through the ROS 2 node and show what it finds.
 
-Makes a bag of the clip, played forth and back (`m2a bag make`), replays it at its own pace through the node over DDS
-(`m2a replay --mode realtime`: the node answers as fast as it can, the latest frame wins), and shows the report. Objects
-were composed into the clip, so that there is ground truth; see NOTICE.md beside it.
+It makes a bag of the clip, played forwards and backwards (`m2a bag make`), replays it at its own pace through the node
+over DDS (`m2a replay --mode realtime`: the node answers as fast as it can, the latest frame wins), and writes a report.
+Objects were composed into the clip, so that there is ground truth; see config/demo/NOTICE.md.
 
 DIR then holds overlay.webm, contact_sheet.png, report.html (plots) and figures.json. The exit code is 0 only if at
 least one frame was answered and every output carries the stamp and frame of an image that was sent, 1 if not.

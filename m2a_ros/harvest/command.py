@@ -1,18 +1,18 @@
-"""Collect the unknown objects of replayed bags, and show them in a gallery, those alike together.
+"""Collect the unknown objects of replayed bags, and show them in a gallery, similar ones together.
 
 SOURCE is a folder of `m2a replay --out`, or a bag, which is then replayed into DIR/replay first (mode offline, the
-node's defaults; replay it yourself for a parameter file or other topics). Each unknown object that replay tracked is a
-record: best pictures, mask, score, place, time, and an embedding, the mean of the network's own mask features under the
-mask. A track that goes on where another ended and looks alike counts as the same object. Records are clustered
-(HDBSCAN) and the clusters ranked by how often, how near and how sure.
+node's defaults; run `m2a replay` yourself for a parameter file or other topics). Each unknown object that replay
+tracked becomes a record: best pictures, mask, score, place, time, and an embedding, the mean of the network's own mask
+features under the mask. A track that continues where another one ended and looks the same counts as the same object.
+Records are clustered (HDBSCAN). Clusters are ranked by how often, how near and how certainly their objects were seen.
 
 DIR then holds
   gallery.html      one page: look through the clusters, name them, mark false alarms, save choices.json
   objects.parquet   one row for each object; docs/harvest.md says what is in it
   crops/            pictures (RGB PNG), masks and class ids
-  harvest.json      what it is of, and the settings
-A killed harvest goes on where it stopped when called again, and a call with more bags harvests only the new ones. The
-exit code is 0 if all bags were harvested, 1 if one was not, 2 on an error.
+  harvest.json      model, settings and counts
+Call it again after it was stopped and it continues; call it with more bags and it harvests only the new ones. The exit
+code is 0 if all bags were harvested, 1 if one was not, 2 on an error.
 
 For example:
   m2a harvest results --out harvest
@@ -30,7 +30,7 @@ from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.errors import ConfigError, DataError
 from m2a_ros.replay.executors import add_executor_options
 
-HELP = "collect unknown objects of bags, clustered, in a gallery to name them"
+HELP = "collect unknown objects of bags, and show them in a gallery to name them"
 EXTRA = "harvest"
 
 _MIN_CLUSTER = 4

@@ -1,7 +1,7 @@
 """Show a harvest's gallery on this machine, so that its choices are saved in the harvest's folder.
 
-The server listens on 127.0.0.1 alone; nothing leaves the machine. The gallery needs none: opened as a file it saves
-choices.json as a download.
+The server listens on 127.0.0.1 only; nothing leaves the machine. The gallery also works without it: opened as a file,
+it saves choices.json as a download.
 
 For example:
   m2a harvest serve harvest

@@ -1,9 +1,9 @@
-"""Looks at the machine, the installation and the cameras, and names the command that mends each problem.
+"""Check this machine, the installation and the cameras; name the command that mends each problem.
 
-Checked are Python and its packages, GPU, CUDA and TensorRT, the model bundles' hashes, ROS, its middleware, discovery,
+It checks Python and its packages, GPU, CUDA and TensorRT, the model bundles' hashes, ROS, its middleware, discovery,
 shared memory and socket buffers, and every image topic: type, quality of service, size, rate, stamps, calibration.
 
-Exit code 0: no error. 1: an error, or with --strict a warning.
+Exit code 0: no error. 1: an error, or a warning with --strict.
 
 For example:
   m2a doctor
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from m2a_core.doctor.findings import Check, Finding
 
-HELP = "find what is wrong with an installation, and the command that mends it"
+HELP = "check machine, installation and cameras; name the command that mends a problem"
 
 UNWELL = 1
 

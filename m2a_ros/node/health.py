@@ -1,7 +1,7 @@
-"""Is a running node well? Asks its diagnostics; for containers and supervisors.
+"""Check that a running node works, by its diagnostics. For containers and supervisors.
 
-Exit code 0: the node is active and no camera reports an error. 1: it is not, or nothing came. With --strict a warning
-(a silent camera, a calibration that does not fit) is not well either.
+Exit code 0: the node is active and no camera reports an error. 1: anything else, or no
+diagnostics came. With --strict a warning (a silent camera, a calibration that does not fit) also gives 1.
 
 For example:
   m2a health
@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
-HELP = "tell whether a running node is well, from its diagnostics"
+HELP = "check that a running node works, by its diagnostics"
 
 UNHEALTHY = 1
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds to wait (default: %(default)s)",
     )
-    parser.add_argument("--strict", action="store_true", help="warnings are not well either")
+    parser.add_argument("--strict", action="store_true", help="a warning also gives exit code 1")
 
 
 def run(args: argparse.Namespace) -> int:

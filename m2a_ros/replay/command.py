@@ -1,4 +1,8 @@
-"""Replay ROS 2 bags through the model or through the real node, and say what came out of it.
+"""Replay ROS 2 bags through the model or through the real node, and report what it found.
+
+BAG is a bag folder or a storage file, MCAP or SQLite, with raw or compressed images of any number of cameras. Name it
+by path, by pattern, or by a URL such as s3://bucket/drives/*.mcap, which is read in place (extra `cloud`). Without
+--params-file, images are evaluated whole and as recorded, with the node's defaults.
 
 Modes:
   offline    every image through the node's own conversions and model, without ROS; nothing is dropped, and two runs on
@@ -6,22 +10,19 @@ Modes:
   lockstep   every image through the real node over DDS, one after the other; gives the hashes of offline
   realtime   the bag at its own pace (times --rate) with /clock: losses by reason, latency, age, memory of the node
   peak       the highest rate at which the node loses less than 5 %
-BAG is a bag folder or a storage file, MCAP or SQLite, raw or compressed
-images, any number of cameras; a path, a pattern, or a URL such as s3://bucket/drives/*.mcap, which is read where it is
-(with the extra `cloud`). Without --params-file images are evaluated whole and as recorded, with the node's
-defaults.
 
 DIR then holds
+  report.html        the report, in one file
   frames.jsonl       one object per evaluated frame: stamp_ns, frame_id, camera, hash (SHA-256 over the published
                      arrays), latencies_ms by stage, unknown_instances (count)
   problems.jsonl     one object per image that could not be evaluated, with its reason
   summary.json       versions, hashes of bags and model, counts, latencies, and with --gt the metrics
-  report.html        what a person wants to see of it, in one file
   BAG/bag            output bag (MCAP): the node's maps, overlay and label_info under /m2a
-  BAG/overlay_CAMERA.webm   the overlays, as a film for browsers
-A killed replay goes on where it stopped when called again with the same arguments; several bags can be evaluated by
-several processes (--workers) or a Ray cluster (--executor ray). The exit code is 0 if everything was
-evaluated, 1 if an image or a ground-truth mask was not (see summary.json), 2 on an error such as a bag cut short.
+  BAG/overlay_CAMERA.webm   the overlays as a film for browsers
+
+Call it again with the same arguments after it was stopped, and it continues. Several bags can be evaluated by several
+processes (--workers) or a Ray cluster (--executor ray). The exit code is 0 if everything was evaluated, 1 if an image
+or a ground-truth mask was not (see summary.json), 2 on an error such as a bag cut short.
 
 `m2a replay compare A_DIR B_DIR --out DIR` compares two finished replays with ground truth.
 

@@ -1,6 +1,6 @@
 """Compare two finished replays with ground truth, frame by frame: is B better than A?
 
-DIR receives comparison.html and comparison.json: the differences of all figures with bootstrap intervals over stretches
+DIR receives comparison.html and comparison.json: the differences of all figures, with bootstrap intervals over blocks
 of --segment seconds, and the frames that changed most.
 
 For example:
@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="A_DIR and B_DIR: what replay wrote")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
-    parser.add_argument("--segment", type=float, metavar="SECONDS", help="length of the stretches (default: 10)")
+    parser.add_argument(
+        "--segment", type=float, metavar="SECONDS", help="length of the blocks that are resampled (default: 10)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

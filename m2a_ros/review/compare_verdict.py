@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 MIN_BLOCKS = 8
-"""With fewer stretches percentiles of draws say little; the answer is then that nobody can tell."""
+"""With fewer blocks, percentiles of draws say little; the answer is then that it cannot be told."""
 
 METRICS = {
     "auprc": ("AuPRC", +1),
@@ -30,18 +30,18 @@ def decide(metrics: Differences, frames: int, blocks: int) -> tuple[str, str]:
     Args:
         metrics: metric -> ``difference`` (B - A), ``low`` and ``high``; fractions, NaN where undefined.
         frames: paired frames.
-        blocks: stretches that were resampled.
+        blocks: periods that were resampled.
 
     Returns:
         ``better``, ``worse`` or ``unclear``; and sentences.
     """
-    basis = f"{frames} frames in {blocks} stretches"
+    basis = f"{frames} frames in {blocks} {'block' if blocks == 1 else 'blocks'}"
     if not np.isfinite(metrics["auprc"]["low"]):
         return "unclear", f"Cannot tell: AuPRC is undefined on too many of the draws from {basis}."
     if blocks < MIN_BLOCKS:
         return "unclear", (
             f"Cannot tell: {basis} are too few for an interval ({change('auprc', metrics)}); at least {MIN_BLOCKS} "
-            "stretches are needed."
+            "blocks are needed."
         )
     signs = {name: _direction(name, of) for name, of in metrics.items()}
     sign = signs["auprc"]

@@ -106,9 +106,9 @@ def bag_names(summary: Mapping[str, Any]) -> dict[str, str]:
 
 def _lead(summary: Mapping[str, Any], events: Sequence[Event]) -> str:
     if summary["mode"] == "peak":
-        return f"How many images a second {summary['model']['name']} bears in the node on this machine."
+        return f"The highest image rate that the node sustains with {summary['model']['name']} on this machine."
     done, all_ = (sum(bag[key] for bag in summary["bags"]) for key in ("evaluated", "messages"))
-    stretches = count(len(events), "stretch", "stretches")
+    stretches = count(len(events), "period", "periods")
     return (
         f"{done} of {count(all_, 'image')} evaluated by {summary['model']['name']}, mode {summary['mode']}; "
         f"{stretches} with unknown objects."
@@ -121,7 +121,7 @@ def _cards(summary: Mapping[str, Any], found: Found) -> list[tuple[str, str, str
     entries = [
         ("Frames", str(len(frames)), "evaluated"),
         ("With unknown objects", percent(with_unknown / len(frames) if frames else None), count(with_unknown, "frame")),
-        ("Events", str(len(found.events)), "stretches of frames"),
+        ("Events", str(len(found.events)), "periods with unknown objects"),
     ]
     for stage, name in (("network", "Network"), ("latency", "Latency"), ("round_trip", "Round trip")):
         if of := summary.get("latencies_ms", {}).get(stage):

@@ -1,4 +1,4 @@
-"""See the node's outputs in the Rerun viewer: overlay, anomaly map, instances, and the markers in 3D.
+"""Show the node's outputs in the Rerun viewer: overlay, anomaly map, instances, and the markers in 3D.
 
 From a running node (needs ROS), or from a bag that holds its topics: BAG is a bag, or what `m2a replay --out` wrote.
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from m2a_core.errors import ConfigError
 from m2a_core.extras import install_command
 
-HELP = "see a node's or a bag's outputs in the Rerun viewer"
+HELP = "show a node's or a bag's outputs in the Rerun viewer"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

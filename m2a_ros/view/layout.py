@@ -1,4 +1,4 @@
-"""Write what RViz or Foxglove show, for the cameras and the node that there are.
+"""Write a layout for RViz or Foxglove that shows your node's cameras.
 
 For example:
   m2a layout rviz --cameras front,rear --node /car/m2a --out car.rviz     # rviz2 -d car.rviz

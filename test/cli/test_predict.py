@@ -12,6 +12,7 @@ from m2a_core.cli.main import main
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import DataError
 from m2a_core.labels.builtin import CAMVID11
+from m2a_core.reporting.legend import legend_strip
 from test.tiny_bundle import RED, class_logits, tiny_colors, write_tiny_bundle
 
 COLORS = tiny_colors()
@@ -62,7 +63,9 @@ def test_arrays_and_overlay_are_written_at_the_image_s_own_size(model, tmp_path)
         assert arrays["open_set"][far] == arrays["semantic"][far] == CAMVID11.names.index("road")
         assert arrays["unknown_instances"][centre] == 1
         assert arrays["unknown_instances"][far] == 0
-    assert cv2.imread(str(tmp_path / "out" / "street_overlay.jpg")).shape == (192, 320, 3)
+    height, width, _ = cv2.imread(str(tmp_path / "out" / "street_overlay.jpg")).shape
+    assert width == 320
+    assert height == 192 + legend_strip(CAMVID11, 320).shape[0]
 
 
 def test_with_horizon_off_the_image_is_looked_at_once(model, tmp_path):

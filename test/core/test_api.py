@@ -54,8 +54,10 @@ def test_what_is_saved_can_be_read(model, image, tmp_path):
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as maps:
         np.testing.assert_array_equal(maps["anomaly"], result.anomaly)
         np.testing.assert_array_equal(maps["open_set"], result.open_set)
-    result.save(str(tmp_path / "overlay.png"))
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "overlay.png"))[..., ::-1], result.overlay())
+    for legend in (True, False):
+        result.save(str(tmp_path / "overlay.png"), legend)
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / "overlay.png"))[..., ::-1], result.overlay(legend))
+    np.testing.assert_array_equal(result.overlay(legend=True)[: image.shape[0]], result.overlay())
     with pytest.raises(DataError, match=r"notes\.txt: expected \.npz"):
         result.save(tmp_path / "notes.txt")
     with pytest.raises(DataError, match="cannot write"):
@@ -66,6 +68,42 @@ def test_what_is_saved_can_be_read(model, image, tmp_path):
 def test_another_array_is_refused_with_what_is_expected(model, shape, dtype):
     with pytest.raises(DataError, match=r"expected uint8 \[any, any, 3\]"):
         model(np.zeros(shape, dtype))
+
+
+def test_a_video_s_objects_keep_their_ids_and_have_places(model, tmp_path):
+    path = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 96))
+    for x in range(40, 64, 4):
+        bgr = np.full((96, 128, 3), (0, 255, 0), np.uint8)
+        bgr[64:80, x : x + 16] = (0, 0, 255)
+        writer.write(bgr)
+    writer.release()
+    calibration = tmp_path / "camera.yaml"
+    matrices = {"camera_matrix": [100, 0, 64, 0, 100, 48, 0, 0, 1], "distortion_coefficients": [0, 0, 0, 0, 0]}
+    calibration.write_text(
+        "image_width: 128\nimage_height: 96\ndistortion_model: plumb_bob\n"
+        + "".join(f"{name}: {{data: {values}}}\n" for name, values in matrices.items())
+    )
+    results = list(model.track(path, calibration=calibration, mounting="height=1.5"))
+    assert [result.stamp_ns for result in results] == [10**8 * i for i in range(6)]
+    (last,) = results[-1].objects
+    assert {item.instance.id for result in results for item in result.objects} == {last.instance.id}
+    assert results[-1].unknown_instances[72, 66] == last.instance.id
+    x, y = last.instance.contact
+    assert last.location.distance == pytest.approx(1.5 / (y - 48) * np.hypot(100, x - 64), rel=1e-6)
+    assert model(results[-1].image).objects == ()
+
+
+def test_logits_give_the_graph_s_own_score(model, image):
+    logits = model.logits(image)
+    classes = np.exp(logits.class_logits) / np.exp(logits.class_logits).sum(1, keepdims=True)
+    small = 1 / (1 + np.exp(-logits.mask_logits))
+    f = 1 - np.einsum("qk,qhw->khw", classes[:, :-1], small).max(axis=0)
+    inside = np.zeros(image.shape[:2], bool)
+    inside[60:76, 12:36] = True
+    at_size = logits.at_image_size(f.astype(np.float32))
+    assert at_size.shape == image.shape[:2]
+    assert at_size[inside].min() > 0.9 > 0.5 > at_size[90, 100]
 
 
 def test_unknown_objects_as_detections_of_supervision(model, image):
@@ -85,15 +123,3 @@ def test_importing_the_package_alone_brings_nothing_heavy():
     assert done.stdout == "[]\n"
     assert set(m2a.__all__) >= {"load", "Model", "Result", "__version__"}
     assert all(getattr(m2a, name) is not None for name in m2a.__all__)
-
-
-def test_the_example_runs(tmp_path):
-    frame = ROOT / "config" / "demo" / "frames" / "000.jpg"
-    command = [sys.executable, str(ROOT / "examples" / "python_api.py"), str(frame)]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""}
-    )
-    assert done.returncode == 0, done.stderr
-    assert "known classes" in done.stdout
-    assert (tmp_path / "overlay.jpg").is_file()
-    assert (tmp_path / "maps.npz").is_file()

@@ -22,5 +22,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path):
     assert "m2a replay compare" in commands
     parameters = (tmp_path / "reference" / "parameters" / "index.html").read_text(encoding="utf-8")
     assert "output.resolution" in parameters
+    topics = (tmp_path / "reference" / "topics" / "index.html").read_text(encoding="utf-8")
+    assert "unknown_markers" in topics
     python = (tmp_path / "reference" / "python" / "index.html").read_text(encoding="utf-8")
     assert "unknown_instances" in python

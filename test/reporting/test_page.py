@@ -34,7 +34,7 @@ def test_names_out_of_files_cannot_become_markup() -> None:
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "1 frame paired" in page
-    assert "1 stretch of 1 s" in page
+    assert "1 block of 1 s" in page
 
 
 def test_the_legend_names_every_class_the_unknown_and_the_outlines() -> None:

@@ -114,7 +114,7 @@ def test_interval_is_that_of_a_bootstrap_written_out(pair):
 def test_too_few_stretches_are_no_answer(pair):
     found = compare(*pair(0.1), block_s=30)
     assert (found["verdict"], found["blocks"]) == ("unclear", 2)
-    assert "at least 8 stretches" in found["answer"]
+    assert "at least 8 blocks" in found["answer"]
 
 
 def test_frames_of_one_side_only_are_counted_and_left_out(pair):
