@@ -26,7 +26,7 @@ from m2a_core.types import Frame
 
 DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "004.jpg"
 WIDTH = 480
-_BAND = 26
+_BAND = 34
 
 
 def main() -> None:
@@ -56,10 +56,10 @@ def scores(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
     return [
         ("image", image),
-        ("known classes, argmax of S (Eq. 5)", colors[np.minimum(known, len(colors) - 1)]),
+        ("known classes, from S (Eq. 5)", colors[np.minimum(known, len(colors) - 1)]),
         ("f = 1 - max S (Eq. 7)", heat(network.anomaly)),
-        ("B = 1 - max over queries (Eq. 17)", heat(network.background)),
-        ("refined (Eq. 15): what decides", heat(decided)),
+        ("B: strongest claim (Eq. 17)", heat(network.background)),
+        ("D: what decides", heat(decided)),
         ("unknown objects", draw_overlay(image, result, perception.labels)),
     ]
 
@@ -78,7 +78,7 @@ def refinement(model: str, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [
         ("image", image),
         ("f (Eq. 7)", heat(network.anomaly)),
-        ("R_M (Eq. 15): dark = confident stuff", heat((~hidden).astype(np.float32))),
+        ("R_M (Eq. 15): dark = stuff", heat((~hidden).astype(np.float32))),
         ("f^r = R_M f: stuff is hidden", heat(network.refined)),
         ("B (Eq. 17)", heat(network.background)),
         ("D: B, halved where R_M = 0", heat(decided)),
@@ -149,7 +149,7 @@ def write(path: Path, panels: list[tuple[str, np.ndarray]], columns: int = 3) ->
     for title, panel in panels:
         small = cv2.resize(panel, (WIDTH, round(panel.shape[0] * WIDTH / panel.shape[1])), interpolation=cv2.INTER_AREA)
         band = np.full((_BAND, WIDTH, 3), 255, np.uint8)
-        cv2.putText(band, title, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+        cv2.putText(band, title, (6, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.75, (30, 30, 30), 1, cv2.LINE_AA)
         tiles.append(np.vstack([band, small]))
     height = min(tile.shape[0] for tile in tiles)
     tiles = [cv2.resize(tile, (WIDTH, height)) for tile in tiles]
