@@ -32,7 +32,7 @@ A video file, a camera's index (0) or a URL that OpenCV opens (rtsp://...) gives
 DIR/<name>.jsonl: one line per frame with the tracked unknown objects (id, score, bbox, and with --calibration their
 place in metres). Of a live source, m2a takes the latest frame and drops older ones; Ctrl-C ends it.
 
-examples:
+example:
   m2a predict photo.jpg --out predictions
   m2a predict drive.mp4 --calibration camera.yaml --mounting height=1.4 --out predictions
   m2a predict 0 --frames 300 --out webcam

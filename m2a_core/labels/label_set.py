@@ -58,7 +58,7 @@ class LabelSet:
 
     @property
     def drawn_colors(self) -> tuple[tuple[int, int, int], ...]:
-        """RGB per class for drawing over images: ``colors``, with white added to dark ones of things.
+        """RGB per class for drawing over images: ``colors``, dark ones of things lightened.
 
         Cityscapes' colours of car, truck and bus cannot be told apart over a dark vehicle.
         """
@@ -73,6 +73,8 @@ class LabelSet:
 def _lightened(color: tuple[int, int, int]) -> tuple[int, int, int]:
     if max(color) >= _LIGHTEST_CHANNEL:
         return color
+    # Half scaled, which keeps hues apart, half mixed with white, which keeps shades of one hue apart.
+    scale = _LIGHTEST_CHANNEL / max(1, *color)
     white = (_LIGHTEST_CHANNEL - max(color)) / (255 - max(color))
-    r, g, b = (round(channel + white * (255 - channel)) for channel in color)
+    r, g, b = (round((scale * channel + channel + white * (255 - channel)) / 2) for channel in color)
     return r, g, b

@@ -19,7 +19,7 @@ def test_every_class_is_painted_in_its_colour_and_unlabelled_pixels_are_left_alo
     ids[0, :11] = np.arange(11)
     ids[1, :5] = CAMVID11.unknown_id
     out = draw_overlay(IMAGE, OpenSetResult(open_set=ids), CAMVID11).astype(float)
-    assert np.allclose(out[0, :11], 0.6 * 100 + 0.4 * np.array(CAMVID11.colors), atol=1.5)
+    assert np.allclose(out[0, :11], 0.6 * 100 + 0.4 * np.array(CAMVID11.drawn_colors), atol=1.5)
     assert np.allclose(out[1, :5], 0.25 * 100 + 0.75 * np.array(UNKNOWN_COLOR), atol=1.5)
     assert (out[2:] == 100).all()
 
