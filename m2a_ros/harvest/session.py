@@ -59,7 +59,7 @@ class Outcome:
         own = self.joined.records - self.joined.duplicates
         lines = [f"NOT harvested: {error}" for error in self.failed.values()]
         lines += [
-            f"{own} unknown objects in {self.bags} bags ({self.joined.duplicates} tracks more show one of them again)",
+            f"{own} unknown objects in {self.bags} bags ({self.joined.duplicates} more tracks of the same objects)",
             f"{self.joined.clusters} clusters, {self.joined.unclustered} objects in none",
             f"gallery: {self.gallery}",
         ]

@@ -91,7 +91,7 @@ def test_duplicates_are_counted_and_not_shown(tmp_path):
     records = [record(0, cluster=0), record(1, cluster=0, duplicate_of=record(0).id)]
     page = Page(gallery(write_harvest(tmp_path / "harvest", records)))
     assert [a["data-object"] for a in page.of("button") if "data-object" in a] == [record(0).id]
-    assert "1 track more show one of them again" in " ".join(" ".join(page.texts).split())
+    assert "1 more track of the same objects" in " ".join(" ".join(page.texts).split())
 
 
 def test_harvest_of_nothing_says_so(tmp_path):

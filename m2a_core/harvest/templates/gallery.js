@@ -40,8 +40,10 @@
   const summary = () => {
     const [clusters, objects] = [Object.keys(named(choices.clusters)).length, Object.keys(named(choices.objects)).length];
     const open = unfinished();
-    say(`${clusters} clusters and ${objects} single objects decided` +
-      (open ? `; ${open} lack a name or a kind and are not saved` : ''), open > 0);
+    const counted = (count, what) => `${count} ${what}${count === 1 ? '' : 's'}`;
+    say(`${counted(clusters, 'cluster')} and ${counted(objects, 'single object')} decided` +
+      (open ? `; ${open} ${open === 1 ? 'lacks' : 'lack'} a name or a kind and ${open === 1 ? 'is' : 'are'} not saved` : ''),
+      open > 0);
   };
 
   const changed = () => {
