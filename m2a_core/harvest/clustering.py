@@ -1,8 +1,7 @@
 """Clusters of records that look alike, the ones worth a look first.
 
 HDBSCAN (Campello, Moulavi, Sander, PAKDD 2013) as scikit-learn has it, on the first principal axes of unit vectors,
-where Euclidean distance follows the cosine: densities in hundreds of dimensions tell little, and few objects fill few
-dimensions. Up to ``MAX_FITTED``
+where Euclidean distance follows the cosine: densities in hundreds of dimensions tell little. Up to ``MAX_FITTED``
 records are fitted; of more, those of the lowest ids, which are hashes and so a random choice that is the same every
 time; the others join the cluster of their nearest fitted neighbours.
 """
@@ -21,12 +20,17 @@ MIN_CLUSTER = 4
 """Objects that make a cluster."""
 
 MAX_FITTED = 20_000
-FEWEST_AXES, MOST_AXES = 4, 16
+AXES = 32
+"""Fewer lose kinds, and which ones changes from axis to axis; more add noise."""
+
 MIN_PROBABILITY = 0.1
 """A record that belongs less to its cluster is in none: HDBSCAN leaves what lies alone in the nearest."""
 
 _MIN_SAMPLES = 2
-_NEIGHBOURS = 5
+_NEIGHBOURS = 3
+_REACH = 1.2
+"""How much farther than a cluster's own members lie from each other a newcomer may lie."""
+
 _NEAR_M = 10.0
 _UNKNOWN_NEARNESS = 0.5
 
@@ -88,7 +92,7 @@ def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
     from sklearn.cluster import HDBSCAN
 
     mean = vectors.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], np.float32)
-    axes = np.linalg.svd((vectors - mean).astype(np.float64), full_matrices=False)[2][: _axes(len(vectors))]
+    axes = np.linalg.svd((vectors - mean).astype(np.float64), full_matrices=False)[2][:AXES]
     none = Fitted(vectors, np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors)), mean, axes)
     along = none.project(vectors)
     # Too few to tell a cluster from all there is.
@@ -97,16 +101,12 @@ def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
     model = HDBSCAN(min_cluster_size=min_cluster, min_samples=min(_MIN_SAMPLES, min_cluster), copy=True)
     clusters = model.fit_predict(along).astype(np.int64)
     sure = model.probabilities_ >= MIN_PROBABILITY
-    return replace(
-        none,
-        vectors=along,
-        clusters=np.where(sure, clusters, NO_CLUSTER),
-        probabilities=np.where(sure, model.probabilities_, 0.0),
-    )
-
-
-def _axes(objects: int) -> int:
-    return int(np.clip(round(0.5 * objects**0.5), FEWEST_AXES, MOST_AXES))
+    clusters = np.where(sure, clusters, NO_CLUSTER)
+    fitted = replace(none, vectors=along, clusters=clusters, probabilities=np.where(sure, model.probabilities_, 0.0))
+    # HDBSCAN leaves out the rim of its clusters, which a newcomer would join.
+    left = clusters == NO_CLUSTER
+    clusters[left], fitted.probabilities[left] = Neighbours(fitted).assign(along[left])
+    return fitted
 
 
 class Neighbours:
@@ -116,22 +116,20 @@ class Neighbours:
         """Index the fitted records that are in clusters."""
         from sklearn.neighbors import NearestNeighbors
 
-        self._fitted = fitted
         inside = fitted.clusters != NO_CLUSTER
         self._clusters, vectors = fitted.clusters[inside], fitted.vectors[inside]
         self._index = None
         if len(vectors) > _NEIGHBOURS:
             self._index = NearestNeighbors(n_neighbors=_NEIGHBOURS + 1).fit(vectors)
-            # As far as a cluster's own members lie from each other, a newcomer may lie.
-            own = self._index.kneighbors(vectors)[0][:, _NEIGHBOURS]
+            own = _REACH * self._index.kneighbors(vectors)[0][:, _NEIGHBOURS]
             self._reach = {n: float(np.percentile(own[self._clusters == n], 95)) for n in np.unique(self._clusters)}
 
     def assign(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cluster and probability of float32 [N, D] vectors; a cluster needs most of the nearest, within its reach."""
+        """Cluster and probability of vectors [N, A] along the axes; most of the nearest must be of it, in its reach."""
         clusters, probabilities = np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors))
         if self._index is None or not len(vectors):
             return clusters, probabilities
-        distances, indices = self._index.kneighbors(self._fitted.project(vectors), _NEIGHBOURS)
+        distances, indices = self._index.kneighbors(vectors, _NEIGHBOURS)
         for row, (away, nearest) in enumerate(zip(distances, indices, strict=True)):
             number, votes = Counter(self._clusters[nearest].tolist()).most_common(1)[0]
             if 2 * votes > _NEIGHBOURS and away[-1] <= self._reach[number]:

@@ -138,7 +138,7 @@ def _of_batch(fitted: Fitted, neighbours: Neighbours, start: int, batch: np.ndar
     """Clusters and probabilities of records from number ``start`` on: fitted ones first, then those that join them."""
     known = slice(start, min(start + len(batch), len(fitted.clusters)))
     rest = batch[max(0, len(fitted.clusters) - start) :]
-    clusters, probabilities = neighbours.assign(rest)
+    clusters, probabilities = neighbours.assign(fitted.project(rest))
     return (
         np.concatenate([fitted.clusters[known], clusters]).astype(np.int64),
         np.concatenate([fitted.probabilities[known], probabilities]),

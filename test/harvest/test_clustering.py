@@ -65,13 +65,13 @@ def test_newcomers_join_the_cluster_they_lie_in_and_no_other():
     vectors, groups = blobs(rng, [60, 60, 60])
     fitted = fit(vectors[::2])
     numbers = {group: fitted.clusters[groups[::2] == group].max() for group in range(3)}
-    clusters, probabilities = Neighbours(fitted).assign(vectors[1::2])
+    clusters, probabilities = Neighbours(fitted).assign(fitted.project(vectors[1::2]))
     joined = clusters != NO_CLUSTER
     assert joined.mean() > 0.8
     assert all(clusters[i] == numbers[groups[1::2][i]] for i in np.flatnonzero(joined))
     assert ((probabilities > 0.5) == joined).all()
     far = -vectors[:1]
-    assert Neighbours(fitted).assign(far)[0].tolist() == [NO_CLUSTER]
+    assert Neighbours(fitted).assign(fitted.project(far))[0].tolist() == [NO_CLUSTER]
 
 
 def test_rank_goes_by_how_often_how_near_and_how_sure():
