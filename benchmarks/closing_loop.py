@@ -1,37 +1,47 @@
-"""The whole loop on real pixels: what a fleet met, named, and trained with; measured on a drive that nobody has seen.
+"""The whole loop on real pixels: what a fleet met, named, and trained with; measured on drives that nobody has seen.
 
-Two things stand or lie in every scene: a backpack (cut-outs of COCO, a kind that the model often misses) and a painted
-cycle lane (which it takes for unknown). Two CamVid drives and the motorway clip are replayed and harvested; the script
-plays the person who names clusters, by what is there in truth; the export goes into `m2a train`. Then two bags of
-CamVid's test drives are replayed before and after: one with the same backpacks, one with others.
+Objects of kinds that the weights were not trained on (cut-outs of COCO) stand on the road, and a cycle lane is painted
+there, which the model takes for unknown. Drives of CamVid and KITTI pictures and the motorway clip are replayed and
+harvested; the script plays the person who names clusters, by what is there in truth; the export goes into ``m2a
+train`` with the recipe of ``config/training/harvested.yaml``. Then two bags of CamVid's test drives are replayed before
+and after: ``same`` with the objects of the drives, ``others`` with other objects of the same kinds.
 
-python -m benchmarks.closing_loop --data DATA --out DIR [--steps N] [drives|name|train|measure ...]
+python -m benchmarks.closing_loop --data DATA --out DIR [--kinds KIND,...] [--steps N] [drives|name|train|measure ...]
 Each step begins where the one before ended; without names all four run.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import resource
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from benchmarks.closing_loop_drives import KINDS, write_drive
-from benchmarks.closing_loop_truth import kinds_of_records, measure_replay
+from benchmarks.closing_loop_truth import measure_replay
+from benchmarks.harvest_bags import CYCLE_LANE, scenes_of, write_drive
+from benchmarks.harvest_purity import kind_of, purity, report
+from m2a_core.harvest.folder import Harvest
+from m2a_core.harvest.records import NO_CLUSTER
 
 ROOT = Path(__file__).resolve().parents[1]
+DRIVES = ("camvid_a", "camvid_b", "motorway", "kitti")
 UNSEEN = ("same", "others")
 STEPS = ("drives", "name", "train", "measure")
 SHIPPED = ROOT / "engines" / "m2a-edge"
-SIZE = "360x480"
+RECIPES = ROOT / "config" / "training"
+SETS = ("camvid", "cityscapes_640", "idd_lite", "outliers", "outliers_coco")
+MIX = {"cityscapes_640": 1, "camvid": 1}
+_HOLD = 4
+"""Frames of a picture in the drives."""
 
 
 def m2a(*arguments: object) -> None:
@@ -39,40 +49,43 @@ def m2a(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "m2a_ros.main", *map(str, arguments)], check=True, cwd=ROOT)
 
 
-def drives(data: Path, out: Path) -> None:
+def drives(data: Path, out: Path, kinds: Sequence[str]) -> None:
     """Compose, replay and harvest the drives; compose the unseen ones."""
-    val = sorted((data / "camvid" / "images" / "val").glob("*.jpg"))
-    test = sorted((data / "camvid" / "images" / "test").glob("*.jpg"))
-    backpacks = sorted((data / "outliers_coco" / "train").glob("coco_*.png"))
-    kind = {
-        row.split(",")[0]: row.split(",")[1]
-        for row in (data / "outliers_coco" / "train.csv").read_text(encoding="utf-8").splitlines()[1:]
+    folder = data / "outliers_coco"
+    with (folder / "train.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    files = {kind: [folder / "train" / row["file"] for row in rows if row["kind"] == f"coco_{kind}"] for kind in kinds}
+    met = {kind: paths[: len(paths) // 2] for kind, paths in files.items()}
+    other = {kind: paths[len(paths) // 2 :] for kind, paths in files.items()}
+    val, test = (sorted((data / "camvid" / "images" / split).glob("*.jpg")) for split in ("val", "test"))
+    pictures = {
+        "camvid_a": val[: len(val) // 2 : 3],
+        "camvid_b": val[len(val) // 2 :: 3],
+        "motorway": [data / "video" / "highway_38frames.mp4"],
+        "kitti": sorted((data / "kitti_sem5" / "images").glob("*.jpg")),
     }
-    backpacks = [path for path in backpacks if kind[path.name] == "coco_backpack"]
-    seen = backpacks[:3]
-    write_drive(out / "drive_a", val[: len(val) // 2 : 3], seen, 3, 1)
-    write_drive(out / "drive_b", val[len(val) // 2 :: 3], seen, 3, 2)
-    write_drive(out / "drive_c", [data / "video" / "highway_38frames.mp4"], seen, 3, 3)
-    write_drive(out / "others", test[::6], backpacks[3:], 1, 4)
-    write_drive(out / "same", test[3::6], seen, 1, 5)
-    bags = [out / name / name for name in ("drive_a", "drive_b", "drive_c")]
+    for seed, name in enumerate(DRIVES):
+        scenes = scenes_of(pictures[name], _HOLD)
+        write_drive(out / "bags" / name, scenes, met, np.random.default_rng(seed), 2, lanes=True)
+    write_drive(out / "bags" / "same", scenes_of(test[1::3], 1), met, np.random.default_rng(10), 2, lanes=True)
+    write_drive(out / "bags" / "others", scenes_of(test[::3], 1), other, np.random.default_rng(11), 2, lanes=True)
+    bags = [out / "bags" / name / name for name in DRIVES]
     m2a("replay", *bags, "--mode", "offline", "--threads", 1, "--out", out / "replay")
     m2a("harvest", out / "replay", "--threads", 1, "--keep-frames", "--out", out / "harvest")
 
 
-def name(out: Path) -> None:
+def name(out: Path, kinds: Sequence[str]) -> None:
     """Name every cluster by what most of its objects are; export."""
-    info = json.loads((out / "harvest" / "harvest.json").read_text(encoding="utf-8"))
-    by_cluster: dict[int, Counter[str]] = {}
-    for cluster, kind in kinds_of_records(out / "harvest", out):
-        by_cluster.setdefault(cluster, Counter())[kind] += 1
+    harvest = Harvest.open(out / "harvest")
+    found = purity([(record.cluster, kind_of(record, out / "bags")) for record in harvest.records()])
+    print(report(found))
+    meaning = {**dict.fromkeys(kinds, "outlier"), CYCLE_LANE: "false_alarm"}
     clusters = {}
-    for cluster, counts in sorted(by_cluster.items()):
+    for cluster, counts in found.clusters.items():
         kind, most = counts.most_common(1)[0]
-        print(f"cluster {cluster}: {dict(counts)}")
-        if cluster >= 0 and kind in KINDS and most > sum(counts.values()) / 2:
-            clusters[str(cluster)] = {"name": kind, "kind": KINDS[kind]}
-    choices = {"format": 1, "harvest": info["harvest"], "clusters": clusters, "objects": {}}
+        if cluster != NO_CLUSTER and kind in meaning and most > sum(counts.values()) / 2:
+            clusters[str(cluster)] = {"name": kind, "kind": meaning[kind]}
+    choices = {"format": 1, "harvest": harvest.hash, "clusters": clusters, "objects": {}}
     (out / "choices.json").write_text(json.dumps(choices), encoding="utf-8")
     m2a("harvest", "export", out / "harvest", "--choices", out / "choices.json", "--out", out / "data" / "harvested")
 
@@ -80,10 +93,12 @@ def name(out: Path) -> None:
 def train(data: Path, out: Path, steps: int | None) -> None:
     """Fine-tune the weights that ship, and export a bundle with the thresholds that ship."""
     root = out / "data"
-    for folder in ("camvid", "outliers"):
+    for folder in SETS:
         if not (root / folder).exists():
             (root / folder).symlink_to((data / folder).resolve())
-    config = configuration(root, steps)
+    config = configuration()
+    if steps:
+        config["stages"][0]["iterations"] = steps
     (out / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     shutil.rmtree(out / "run", ignore_errors=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -93,45 +108,23 @@ def train(data: Path, out: Path, steps: int | None) -> None:
     print(f"{config['stages'][0]['iterations']} steps, {minutes:.1f} minutes of one core")
     manifest = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))
     (out / "thresholds.json").write_text(json.dumps(manifest["thresholds"]), encoding="utf-8")
-    weights = out / "run" / "edge-camvid.safetensors"
-    m2a(
-        "export",
-        "--weights",
-        weights,
-        "--model",
-        "edge-camvid",
-        "--size",
-        SIZE,
-        "--thresholds",
-        out / "thresholds.json",
-        "--decision",
-        manifest["decision"],
-        "--out",
-        out / "after",
-    )
+    weights = ["--weights", out / "run" / "m2a-edge.safetensors", "--model", "m2a-edge"]
+    size = "x".join(map(str, manifest["input_size"]))
+    decision = ["--thresholds", out / "thresholds.json", "--decision", manifest["decision"]]
+    m2a("export", *weights, "--size", size, *decision, "--out", out / "after")
 
 
-def configuration(root: Path, steps: int | None) -> dict[str, Any]:
-    """``config/training/harvested.yaml`` on CamVid's frames and labels, with what was named."""
-    config: dict[str, Any] = yaml.safe_load(
-        (ROOT / "config" / "training" / "harvested.yaml").read_text(encoding="utf-8")
-    )
-    named = json.loads((root / "harvested" / "export.json").read_text(encoding="utf-8"))["names"]
-    kinds = {entry["name"]: entry["kind"] for entry in named}
+def configuration() -> dict[str, Any]:
+    """``config/training/harvested.yaml`` on the frames and other outliers that the weights were trained on."""
+    config: dict[str, Any] = yaml.safe_load((RECIPES / "harvested.yaml").read_text(encoding="utf-8"))
+    shipped = yaml.safe_load((RECIPES / "m2a-edge.yaml").read_text(encoding="utf-8"))["data"]
     data = config["data"]
-    for key in ("format", "root", "classes", "segments"):
+    for key in ("format", "root", "classes"):
         data.pop(key, None)
-    data |= {"dataset": "camvid", "splits": {"train": 1}}
-    data["validation_kinds"] = str(ROOT / "config" / "training" / "outlier_validation_kinds.yaml")
-    data["outliers"] = {"root": "outliers", "favour": {name: 20 for name, kind in kinds.items() if kind == "outlier"}}
-    if "outlier" in kinds.values():
-        data["outliers"]["more_roots"] = ["harvested/outliers"]
-    if "false_alarm" not in kinds.values():
-        del data["hard_negatives"]
-    config |= {"model": "edge-camvid", "initial_weights": str(SHIPPED / "m2a-edge.safetensors"), "threads": 1}
-    if steps:
-        config["stages"][0]["iterations"] = steps
-    return config
+    data |= {"dataset": "roads", "mix": MIX} | {key: shipped[key] for key in ("splits", "held_apart")}
+    data["outliers"]["more_roots"].append("outliers_coco")
+    data["outliers"]["held"] = shipped["outliers"]["held"]
+    return config | {"threads": 1}
 
 
 def measure(data: Path, out: Path) -> None:
@@ -140,42 +133,14 @@ def measure(data: Path, out: Path) -> None:
     for side, model in (("before", SHIPPED), ("after", out / "after")):
         figures[side] = {}
         for drive in UNSEEN:
-            folder = out / f"{drive}_{side}"
-            m2a(
-                "replay",
-                out / drive / drive,
-                "--mode",
-                "offline",
-                "--threads",
-                1,
-                "--model",
-                model,
-                "--gt",
-                out / drive / "truth",
-                "--gt-instances",
-                out / drive / "instances",
-                "--out",
-                folder,
-            )
-            figures[side][drive] = measure_replay(folder, out / drive)
+            bag, folder = out / "bags" / drive, out / f"{drive}_{side}"
+            m2a("replay", bag / drive, "--mode", "offline", "--threads", 1, "--model", model, "--out", folder)
+            figures[side][drive] = measure_replay(folder, bag)
         scores = out / f"camvid_{side}.json"
-        m2a(
-            "evaluate",
-            "--dataset",
-            "camvid",
-            "--root",
-            data / "camvid",
-            "--model",
-            model,
-            "--workers",
-            1,
-            "--json",
-            scores,
-        )
+        camvid = ["--dataset", "camvid", "--root", data / "camvid"]
+        m2a("evaluate", *camvid, "--model", model, "--workers", 1, "--json", scores)
         figures[side]["miou"] = json.loads(scores.read_text(encoding="utf-8"))["miou"]
         print(side, json.dumps(figures[side]))
-    for drive in UNSEEN:
-        m2a("replay", "compare", out / f"{drive}_before", out / f"{drive}_after", "--out", out / f"{drive}_compared")
     (out / "figures.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
 
 
@@ -183,15 +148,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--kinds", default="chair,dog", help="of DATA/outliers_coco (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="of training (default: the configuration's)")
     parser.add_argument("parts", nargs="*", metavar="STEP", help=f"some of {', '.join(STEPS)} (default: all)")
     args = parser.parse_args(arguments)
-    data, out = args.data.resolve(), args.out.resolve()
+    data, out, kinds = args.data.resolve(), args.out.resolve(), args.kinds.split(",")
     for part in args.parts or STEPS:
         if part == "drives":
-            drives(data, out)
+            drives(data, out, kinds)
         elif part == "name":
-            name(out)
+            name(out, kinds)
         elif part == "train":
             train(data, out, args.steps)
         elif part == "measure":

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import glob
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from benchmarks.cycle_lane import draw_lane, paint_lane
 from m2a_core.compose.__main__ import read_video
 from m2a_core.compose.composer import compose_layers
 from m2a_core.compose.ground import GroundCamera, Pose
@@ -29,6 +30,7 @@ from m2a_core.images import read_image
 from m2a_ros.bag.make import FIRST_STAMP_NS, FRAME_ID, encoded
 from m2a_ros.bag.reader import COMPRESSED, TYPESTORE
 
+CYCLE_LANE = "cycle lane"
 TOPIC = "/camera/front/image_raw/compressed"
 STEP_NS = 100_000_000
 METRES = 0.5
@@ -58,9 +60,23 @@ def scenes_of(paths: Sequence[Path], hold: int) -> Iterator[Scene]:
 
 
 def write_drive(
-    out: Path, scenes: Iterator[Scene], kinds: dict[str, list[Path]], rng: np.random.Generator, objects: int
+    out: Path,
+    scenes: Iterable[Scene],
+    kinds: Mapping[str, Sequence[Path]],
+    rng: np.random.Generator,
+    objects: int,
+    lanes: bool = False,
 ) -> int:
-    """Write ``out/bag``, ``out/truth`` and ``out/kinds.json``; returns how many objects stand in it."""
+    """Write ``out/NAME``, ``out/truth`` and ``out/kinds.json``; returns how many objects stand in it.
+
+    Args:
+        out: the folder; the bag has its name.
+        scenes: what the car passes.
+        kinds: kind -> RGBA files.
+        rng: of places and sizes.
+        objects: in a scene of eight metres.
+        lanes: also paint a cycle lane (``CYCLE_LANE``) on each scene's road, numbered like an object.
+    """
     (out / "truth").mkdir(parents=True)
     names: dict[int, str] = {}
     stamp = FIRST_STAMP_NS
@@ -70,13 +86,20 @@ def write_drive(
             first = len(names) + 1
             cutouts = _stand(scene, kinds, rng, objects)
             names.update({first + number: cutout.name for number, cutout in enumerate(cutouts)})
+            lane = draw_lane(rng) if lanes else None
+            if lane is not None:
+                names[len(names) + 1] = CYCLE_LANE
             nothing = np.zeros(scene.images[0].shape[:2], bool)
             for number, image in enumerate(scene.images):
                 pose = Pose().moved(0.0, METRES * number, 0.0, 0.0)
+                ids = np.zeros(nothing.shape, np.uint16)
+                if lane is not None:
+                    image, mark = paint_lane(image, scene.camera, pose, lane)
+                    ids[mark] = len(names)
                 picture, _, owner, _ = compose_layers(
                     image, cutouts, scene.camera, pose, _look(scene), nothing, int(rng.integers(1 << 31))
                 )
-                ids = np.where(owner > 0, owner + (first - 1), 0).astype(np.uint16)
+                ids[owner > 0] = owner[owner > 0] + (first - 1)
                 cv2.imwrite(str(out / "truth" / f"{stamp}.png"), ids)
                 writer.write(topic, stamp, TYPESTORE.serialize_cdr(encoded(_header(stamp), picture), COMPRESSED))
                 stamp += STEP_NS
@@ -86,7 +109,7 @@ def write_drive(
     return len(names)
 
 
-def _stand(scene: Scene, kinds: dict[str, list[Path]], rng: np.random.Generator, objects: int) -> list[Cutout]:
+def _stand(scene: Scene, kinds: Mapping[str, Sequence[Path]], rng: np.random.Generator, objects: int) -> list[Cutout]:
     """Objects on the road ahead, one after the other, left and right of the middle; a long scene has more of them."""
     way = METRES * len(scene.images)
     count = max(objects, round(objects * way / 8))

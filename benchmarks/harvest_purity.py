@@ -70,17 +70,24 @@ def purity(records: list[tuple[int, str]]) -> Purity:
     return Purity(pure / max(1, objects), objects, len(records) - objects, clusters)
 
 
+def report(found: Purity) -> str:
+    """What each cluster holds, and the share, in words."""
+    lines = []
+    for cluster, kinds in sorted(found.clusters.items()):
+        name = "no cluster" if cluster == NO_CLUSTER else f"cluster {cluster}"
+        lines.append(f"{name}: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    lines.append(f"{found.objects} object tracks, {found.false_alarms} false alarms")
+    lines.append(f"{100 * found.share:.1f} % of the object tracks are in clusters of purity {PURE} and more")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--harvest", type=Path, required=True)
     parser.add_argument("--bags", type=Path, required=True)
     args = parser.parse_args()
     found = purity([(r.cluster, kind_of(r, args.bags)) for r in Harvest.open(args.harvest).records()])
-    for cluster, kinds in sorted(found.clusters.items()):
-        name = "no cluster" if cluster == NO_CLUSTER else f"cluster {cluster}"
-        print(f"{name}: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
-    print(f"{found.objects} object tracks, {found.false_alarms} false alarms")
-    print(f"{100 * found.share:.1f} % of the object tracks are in clusters of purity {PURE} and more")
+    print(report(found))
 
 
 if __name__ == "__main__":

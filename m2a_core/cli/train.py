@@ -141,7 +141,7 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
     index = max(range(len(stages)), key=lambda i: (stages[i].outlier_prob, stages[i].known_paste_prob))
     some = Sources(sources.train[:: max(1, len(sources.train) // 64)], sources.held, sources.in_memory)
     sheet = out / "check.jpg"
-    write_contact_sheet(build_batches(config, network, some, seen, hard), stages[index], index, sheet)
+    write_contact_sheet(build_batches(config, network, some, seen, args.data_root, hard), stages[index], index, sheet)
     print(f"{sheet}: eight samples of stage {stages[index].name}")
     return 0
 

@@ -89,6 +89,7 @@ def build_batches(
     network: ModelConfig,
     sources: Sources,
     seen: Sequence[Cutout],
+    data_root: Path,
     hard_negatives: HardNegatives | None = None,
 ) -> Batches:
     """Read what training needs.
@@ -98,6 +99,7 @@ def build_batches(
         network: what it trains.
         sources: the frames.
         seen: unknown objects to paste.
+        data_root: what the configuration's folders are relative to.
         hard_negatives: known things to paste that were taken for unknown.
 
     Raises:
@@ -114,6 +116,7 @@ def build_batches(
         config.data.blend,
         ground_ids(network.labels),
         config.data.outliers.favour,
+        {data_root / folder: share for folder, share in config.data.outliers.shares.items()},
         need_known=config.data.dataset != "own",
     )
     own = {stage: sources.open(frames) for stage, frames in sources.own.items()}
@@ -171,7 +174,7 @@ def build_trainer(
     config, network, sources, notes = run.config, run.network, run.sources, list(run.notes)
     seen, unseen = open_outliers(config.data, data_root, config_dir)
     hard = open_hard_negatives(config.data.hard_negatives, data_root, network.labels, ground_ids(network.labels))
-    batches = build_batches(config, network, sources, seen, hard)
+    batches = build_batches(config, network, sources, seen, data_root, hard)
     if not batches.mix.known and any(stage.known_paste_prob for stage in config.stages):
         notes.append("no thing can be cut out of the frames: nothing known is pasted")
     held = sources.held

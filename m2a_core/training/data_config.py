@@ -82,6 +82,9 @@ class BlendConfig:
         noise: sigma of added noise, grey levels.
         shadow: probability of a soft shadow under the object.
         texture_swap: probability that the object is filled with another cut-out's texture.
+        recolor: probability that an unknown object gets another hue, saturation and brightness.
+        stretch: largest random change of an unknown object's aspect (1 = none).
+        hide: probability that a part of an unknown object is hidden, up to half of it.
         on_road: probability that it stands on road or pavement.
         metres: smallest and largest length of the longer side of an object on the road, for the row it stands in.
         large: probability that the object is near and large, whatever ``metres`` says: its longer side is 0.3 to 0.9 of
@@ -99,6 +102,9 @@ class BlendConfig:
     noise: tuple[float, float] = (0.0, 6.0)
     shadow: float = 0.35
     texture_swap: float = 0.1
+    recolor: float = 0.0
+    stretch: float = 1.0
+    hide: float = 0.0
     on_road: float = 0.75
     metres: tuple[float, float] = (0.25, 1.8)
     large: float = 0.0
@@ -109,7 +115,8 @@ class BlendConfig:
         """Check ranges."""
         good = len(self.modes) > 0 and set(self.modes) <= set(BLEND_MODES)
         require(good, "modes", f"some of {', '.join(BLEND_MODES)}", list(self.modes))
-        require_shares(self, "shadow", "texture_swap", "on_road", "large", "far")
+        require_shares(self, "shadow", "texture_swap", "recolor", "hide", "on_road", "large", "far")
+        require(self.stretch >= 1, "stretch", "at least 1", self.stretch)
         for name in ("match", "blur", "edge", "noise", "metres"):
             low, high = getattr(self, name)
             least_is_open = name == "metres"
@@ -128,6 +135,8 @@ class OutlierConfig:
         more_roots: of ``cutouts``: further folders of the same layout.
         held: of ``cutouts``: kinds never trained on, in place of the list in `DataConfig.validation_kinds`.
         favour: of ``cutouts``: kind -> how many times likelier than others it is drawn.
+        shares: folder of ``more_roots`` -> share of the pasted objects that are drawn from it, each of its kinds as
+            often as the next; without, a few cut-outs drown among hundreds of others.
         images: of ``coco``: folder of the images, relative to ``root``.
         annotations: of ``coco``: instance annotations, relative to ``root``.
         count: of ``coco``: images that give one object each; the tenth of it comes on top, for validation.
@@ -141,6 +150,7 @@ class OutlierConfig:
     more_roots: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     favour: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
     images: str = "train2017"
     annotations: str = "annotations/instances_train2017.json"
     count: int = 300
@@ -151,6 +161,9 @@ class OutlierConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choice(self, "source", OUTLIER_SOURCES)
+        require(set(self.shares) <= set(self.more_roots), "shares", "folders of more_roots", sorted(self.shares))
+        good = all(share > 0 for share in self.shares.values()) and sum(self.shares.values()) < 1
+        require(good, "shares", "shares of more than 0, less than 1 together", self.shares)
         require_counts(self, "count")
         require(self.subset >= 0, "subset", "0 or more", self.subset)
         require(self.limit >= 0, "limit", "0 or more", self.limit)

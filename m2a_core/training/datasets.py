@@ -87,6 +87,7 @@ class Cutout:
         rgba: uint8 [H, W, 4].
         foot: row of its lower edge where it was seen, as a share of that frame's height from the top; None = nowhere.
         size: its longer side there, as a share of that height; None = nowhere.
+        folder: where it was read from.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Cutout:
     rgba: np.ndarray
     foot: float | None = None
     size: float | None = None
+    folder: Path | None = None
 
 
 def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
@@ -173,8 +175,8 @@ def load_cutouts(
 
     Args:
         root: folder with ``train.csv`` and ``train/*.png``.
-        validation_kinds: the kinds to hold apart, or YAML with a list ``kinds`` of them, or None for every fifth kind;
-            renders are named ``emoji3d/STEM``.
+        validation_kinds: the kinds to hold apart, or YAML with a list ``kinds`` of them, or None for every fifth kind
+            of ``root`` that no other folder has; renders are named ``emoji3d/STEM``.
         more: further folders of the same layout.
 
     Returns:
@@ -187,7 +189,8 @@ def load_cutouts(
     if isinstance(validation_kinds, Path):
         apart, where = _kinds(validation_kinds), str(validation_kinds)
     elif validation_kinds is None:
-        apart, where = set(sorted({c.kind for c in cutouts})[::5]), "every fifth one"
+        first = {c.kind for c in cutouts if c.folder == root} - {c.kind for c in cutouts if c.folder != root}
+        apart, where = set(sorted(first)[::5]), "every fifth one"
     else:
         apart, where = set(validation_kinds), "outliers.held"
     unknown = sorted(apart - {c.kind for c in cutouts})
@@ -220,8 +223,8 @@ def read_cutouts(root: Path) -> list[Cutout]:
         stem = Path(row["file"]).stem
         kind = row["kind"] if row["kind"] != "emoji3d" else f"emoji3d/{stem.removeprefix('fluent3d__')}"
         rgba = read_rgba(root / "train" / row["file"])
-        seen = [_share(root / "train.csv", row, column) for column in ("foot", "size")]
-        cutouts.append(Cutout(stem, kind, row["type"] == "photo", rgba, *seen))
+        foot, size = (_share(root / "train.csv", row, column) for column in ("foot", "size"))
+        cutouts.append(Cutout(stem, kind, row["type"] == "photo", rgba, foot, size, root))
     return cutouts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.targets import IGNORE
+from m2a_core.training.variation import draw_weights, rotated, vary
 
 ROAD_LIKE = (3, 4)
 HORIZON = 0.42
@@ -223,6 +225,7 @@ class AnomalyMix:
         blend: BlendConfig = TRAIN_BLEND,
         ground: Sequence[int] = ROAD_LIKE,
         favour: Mapping[str, float] | None = None,
+        shares: Mapping[Path, float] | None = None,
         need_known: bool = True,
     ) -> None:
         """Take the objects.
@@ -233,6 +236,7 @@ class AnomalyMix:
             blend: how objects are fitted in.
             ground: class ids that objects can stand on.
             favour: kind of an unknown object -> how many times likelier it is drawn.
+            shares: folder -> share of the unknown objects that are drawn from it, each kind as often as the next.
             need_known: whether it is an error to paste known objects where there are none, or nothing is pasted then.
         """
         self.need_known = need_known
@@ -240,10 +244,7 @@ class AnomalyMix:
         self.unknown = [(erode_alpha(c.rgba), c) for c in unknown]
         self.known = [(c.rgba, c) for c in known]
         self.blend = blend
-        # Renders are glossy and many: a photograph is as likely as two and a half renders.
-        favour = favour or {}
-        weights = np.array([(1.0 if c.photo else 0.4) * favour.get(c.kind, 1.0) for _, c in self.unknown])
-        self.weights = weights / weights.sum() if len(weights) else weights
+        self.weights = draw_weights(unknown, favour or {}, shares or {})
 
     def fitted_by(self, blend: BlendConfig) -> AnomalyMix:
         """The same objects, fitted in otherwise."""
@@ -269,10 +270,11 @@ class AnomalyMix:
             if rng.random() < self.blend.texture_swap:
                 other = self.unknown[rng.integers(len(self.unknown))][0]
                 rgba = np.dstack([cv2.resize(other[..., :3], rgba.shape[1::-1]), rgba[..., 3]])
+            rgba = vary(rgba, self.blend, rng)
             if rng.random() < 0.5:
                 rgba = rgba[:, ::-1]
             if rng.random() < 0.3:
-                rgba = _rotate(rgba, float(rng.uniform(-40, 40)))
+                rgba = rotated(rgba, float(rng.uniform(-40, 40)))
             x, y, grounded = place(label, self.blend.on_road, self.ground, rng, self.blend.far)
             if self.blend.large > 0 and rng.random() < self.blend.large:
                 size = rng.uniform(*LARGE) * height
@@ -327,13 +329,3 @@ class AnomalyMix:
                 rng,
                 instances,
             )
-
-
-def _rotate(rgba: np.ndarray, degrees: float) -> np.ndarray:
-    height, width = rgba.shape[:2]
-    turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
-    cos, sin = abs(turn[0, 0]), abs(turn[0, 1])
-    size = (int(height * sin + width * cos), int(height * cos + width * sin))
-    turn[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
-    rgb = cv2.warpAffine(rgba[..., :3], turn, size, borderMode=cv2.BORDER_REPLICATE)
-    return np.dstack([rgb, cv2.warpAffine(np.ascontiguousarray(rgba[..., 3]), turn, size)])

@@ -41,7 +41,7 @@ def test_outliers_hard_negatives_and_new_classes_of_a_harvest_are_trained_in_one
     config["stages"][0]["iterations"] = 2
     data = config["data"]
     data["validation_kinds"] = str(data_root / "config" / "kinds.yaml")
-    data["outliers"] = {"more_roots": [str(harvested / "outliers")], "favour": {"pallet": 20}}
+    data["outliers"] = {"more_roots": [str(harvested / "outliers")], "shares": {str(harvested / "outliers"): 0.6}}
     data["hard_negatives"] = {
         "roots": [str(harvested / "hard_negatives")],
         "prob": 0.5,
