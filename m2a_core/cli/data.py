@@ -96,6 +96,7 @@ def _check(args: argparse.Namespace) -> int:
     from m2a_core.data.own.checking import check_own
     from m2a_core.data.own.drawing import choose_samples, write_samples
     from m2a_core.data.own.opening import open_own
+    from m2a_core.reporting.page import count
 
     dataset = open_own(args.root, args.format, args.classes, Path())
     labels = dataset.file.labels
@@ -114,7 +115,7 @@ def _check(args: argparse.Namespace) -> int:
         print(f"{picture}: {len(samples)} samples")
     for problem in report.problems:
         print(f"m2a: error: {problem}", file=sys.stderr)
-    print(f"{len(report.problems)} problems" if report.problems else "no problems")
+    print(count(len(report.problems), "problem") if report.problems else "no problems")
     return _EXIT_PROBLEMS if report.problems else 0
 
 

@@ -38,6 +38,7 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import json_text
 
 if TYPE_CHECKING:
+    from m2a_core.bundle.manifest import Manifest
     from m2a_core.evaluation.evaluator import Evaluation
 
 HELP = "score a model on a benchmark, or score maps against ground truth"
@@ -201,7 +202,7 @@ def _run_model(args: argparse.Namespace) -> int:
         evaluation = score_all(outputs.pairs(dataset.samples), threshold=args.threshold)
         figures |= evaluation.to_json()
         undefined += unmeasured.of_anomalies(evaluation, args.threshold is not None)
-        figures["model_threshold"] = getattr(bundle.manifest.thresholds, scores[0], None)
+        figures["model_threshold"] = _mask_threshold(bundle.manifest, scores[0])
         if len(scores) > 1:
             # A threshold belongs to one score's scale: the others take theirs by the rule.
             further = {s: score_all(outputs.pairs(dataset.samples, s), label=f"{s} ").to_json() for s in scores[1:]}
@@ -228,6 +229,14 @@ def _run_model(args: argparse.Namespace) -> int:
     write_report(out.with_suffix(".html"), title, evaluation, figures, pictures, class_pictures)
     perception.close()
     return _conclude(out, work, figures, evaluation, finish)
+
+
+def _mask_threshold(manifest: Manifest, score: str) -> float | None:
+    """From which value of a score the model's own mask is unknown; None for a score that does not decide it."""
+    from m2a_core.bundle.decision import Decision
+
+    decides = "refined" if manifest.decision is Decision.BACKGROUND else "anomaly"
+    return manifest.thresholds.anomaly if score == decides else None
 
 
 def _scores(args: argparse.Namespace) -> tuple[str, ...]:
@@ -278,17 +287,19 @@ def _fraction(value: float | None) -> str:
 
 
 def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evaluation | None, finish: Any) -> int:
+    from m2a_core.reporting.page import count
+
     if evaluation is not None:
         for key in _COMPARED[:-1]:
             print(f"{key:8s} {_fraction(figures[key])}")
     for name, values in figures.get("scores", {}).items():
-        print(f"{name:16s} " + "  ".join(f"{key} {_fraction(values[key])}" for key in _COMPARED[:-1]))
+        print(f"{name:18s} " + "  ".join(f"{key} {_fraction(values[key])}" for key in _COMPARED[:-1]))
     for key in ("miou", "open_iou"):
         if key in figures:
             print(f"{key:8s} {_fraction(figures[key])}")
     for group, quality in figures.get("panoptic", {}).items():
         print(f"PQ {group:8s} {_fraction(quality['pq'])}")
-    print(f"{figures['n_frames']} frames; figures in {out}, report in {out.with_suffix('.html')}")
+    print(f"{count(figures['n_frames'], 'frame')}; figures in {out}, report in {out.with_suffix('.html')}")
     for reason in figures["undefined"]:
         print(f"m2a: error: {reason}", file=sys.stderr)
     if not figures["failed"]:

@@ -96,10 +96,8 @@ def _conditions(figures: Mapping[str, Any]) -> list[str]:
         at = "no threshold" if threshold is None else f"score > {threshold:.6g}"
         said.append(f"Objects: SMIYC's {figures['track']} track, {at} ({figures['threshold_rule']})")
         if model is not None and threshold is not None and model != threshold:
-            said.append(
-                f"The model itself calls a pixel unknown from {model:.6g} on; --threshold {model:.6g} scores that"
-            )
-    if "score" in figures:
+            said.append(f"The model's own mask begins at {model:.6g}; `--threshold {model:.6g}` scores that")
+    if "score" in figures and "n_pixels" in figures:
         said.insert(0, f"Score: {figures['score']}")
     return said
 

@@ -16,6 +16,7 @@ from m2a_core.harvest.folder import GALLERY, Harvest, write_info
 from m2a_core.harvest.gallery import write_gallery
 from m2a_core.harvest.joining import Joined, join
 from m2a_core.progress import ProgressBar, stages
+from m2a_core.reporting.page import count
 from m2a_ros.harvest.sources import Workers, bundle_of, replayed_sources
 from m2a_ros.harvest.task import HarvestTask
 from m2a_ros.replay import fleet
@@ -59,8 +60,9 @@ class Outcome:
         own = self.joined.records - self.joined.duplicates
         lines = [f"NOT harvested: {error}" for error in self.failed.values()]
         lines += [
-            f"{own} unknown objects in {self.bags} bags ({self.joined.duplicates} more tracks of the same objects)",
-            f"{self.joined.clusters} clusters, {self.joined.unclustered} objects in none",
+            f"{count(own, 'unknown object')} in {count(self.bags, 'bag')}; "
+            f"{count(self.joined.duplicates, 'further track')} of the same objects",
+            f"{count(self.joined.clusters, 'cluster')}, {count(self.joined.unclustered, 'object')} in none",
             f"gallery: {self.gallery}",
         ]
         return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,20 @@ def test_a_visible_anomaly_is_found(folder: Path, model: Path) -> None:
     assert figures["siou"] > 0.7
     assert (figures["n_frames"], figures["score"]) == (3, "refined")
     assert (folder / "out.html").read_text().count('src="data:image/jpeg') == 3 * 5
+
+
+@pytest.mark.parametrize(("decision", "deciding"), [("anomaly", "anomaly"), ("background", "refined")])
+def test_the_model_s_own_threshold_is_the_mask_s_of_the_score_that_decides(
+    folder: Path, model: Path, decision: str, deciding: str
+) -> None:
+    own = shutil.copytree(model, folder / "own")
+    manifest = json.loads((own / "manifest.json").read_text()) | {"decision": decision}
+    manifest["thresholds"] |= {"anomaly": 0.6, "refined": 0.9}
+    manifest.pop("digest", None)
+    (own / "manifest.json").write_text(json.dumps(manifest))
+    for score in ("anomaly", "refined", "background"):
+        _, figures = evaluate(folder, "folder", own, "--score", score)
+        assert figures["model_threshold"] == (0.6 if score == deciding else None)
 
 
 @pytest.mark.parametrize("score", ["anomaly", "msp", "rba", "void_classifier"])

@@ -114,7 +114,7 @@ def test_killed_bag_is_begun_again(replay_out, whole, tmp_path):
 def test_bag_of_nothing_unknown_gives_an_empty_harvest(tiny, tmp_path, capsys):
     bag = write_bag(tmp_path / "plain", [raw(road(), n) for n in range(3)])
     assert harvest(tmp_path / "out", bag, "--model", tiny) == 0
-    assert "0 unknown objects in 1 bags" in capsys.readouterr().out
+    assert "0 unknown objects in 1 bag;" in capsys.readouterr().out
     assert list(Harvest.open(tmp_path / "out").records()) == []
 
 
@@ -147,7 +147,7 @@ def test_bag_that_is_gone_or_has_changed_is_reported_and_the_other_harvested(tin
     said = capsys.readouterr().out
     assert f"NOT harvested: bag {bags[0]}: is gone" in said
     assert f"NOT harvested: bag {bags[1]}: has changed" in said
-    assert "2 unknown objects in 1 bags" in said
+    assert "2 unknown objects in 1 bag;" in said
 
 
 def test_bags_of_two_models_are_refused(replay_out, tmp_path, capsys):
