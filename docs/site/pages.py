@@ -53,7 +53,10 @@ def commands() -> str:
     from m2a_core.cli.main import every_parser
     from m2a_ros.main import COMMANDS
 
-    parts = ["# Commands\n\nMade from the commands' own `--help`. `pip install` of a clone brings `m2a`; see Home.\n"]
+    parts = [
+        "# Commands\n\nMade from the commands' own `--help`. After `make demo` the command is `.venv/bin/m2a`; in a "
+        "colcon workspace it is `ros2 run m2a_ros m2a`.\n"
+    ]
     for parser in every_parser(COMMANDS):
         parts.append(f"## `{parser.prog}`\n\n```text\n{parser.format_help().rstrip()}\n```\n")
     return "\n".join(parts)

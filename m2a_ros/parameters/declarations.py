@@ -141,17 +141,17 @@ NODE_PARAMETERS = (
         (0.0, 3600.0),
     ),
     ParameterSpec(
-        "tracking.min_hits", 2, "Frames in a row an unknown instance must be seen in before it gets a marker.",
+        "tracking.min_hits", 2, "Frames in a row in which an unknown instance must be seen before it gets a marker.",
         (1, 100), live=True, old_name="tracking.confirm_frames",
     ),
     ParameterSpec(
-        "tracking.max_age", 5, "Frames an unknown instance may go unseen and still come back under its number.",
+        "tracking.max_age", 5, "Frames for which an unknown instance may be unseen and still keep its number.",
         (0, 100), live=True, old_name="tracking.keep_frames",
     ),
     ParameterSpec(
         "temporal.low_threshold",
         LOW_THRESHOLD,
-        "Refined score f^r down to which an object that was seen before is held; 1.0 for no such help.",
+        "Refined score f^r down to which an object that was seen before is kept; 1.0 switches this off.",
         (0.0, 1.0),
         live=True, old_name="temporal.hold",
     ),
@@ -168,14 +168,13 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec(
         "watchdog.restart", True,
-        "Give up a step that takes five times as long, and load the model anew, with growing pauses; false only "
-        "reports.",
+        "Abandon a step that takes five times as long and reload the model, with growing pauses; false only reports.",
         live=True,
     ),
     ParameterSpec(
         "degraded.policy", REPORT,
         "What happens to images that are black, saturated, covered, noisy, blurred or frozen: report (in "
-        "diagnostics), or suppress (nothing is published of them, either).",
+        "diagnostics), or suppress (nothing is published for them either).",
         choices=DEGRADED_POLICIES, live=True,
     ),
     ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
@@ -186,10 +185,10 @@ NODE_PARAMETERS = (
 )  # fmt: skip
 
 _THRESHOLD_MEANINGS = {
-    "anomaly": "Score from which a pixel is unknown; which score, the model's decision says.",
+    "anomaly": "Score from which a pixel is unknown; the model's decision says which score.",
     "refined": "Refined score f^r from which a pixel is the seed of an unknown instance.",
-    "extent": "Refined score f^r down to which an unknown instance reaches.",
-    "background": "Background score B (Eq. 17) from which a pixel is background; for COCO's panoptic classes alone.",
+    "extent": "Refined score f^r down to which an unknown instance extends.",
+    "background": "Background score B (Eq. 17) from which a pixel is background; only for COCO's panoptic classes.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
     "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",
     "component_overlap": "IoU from which a background component belongs to a query's mask (Sec. 6.3).",
