@@ -93,6 +93,15 @@ def test_bags_and_workers_in_any_order_give_the_same(whole, drives, tiny, tmp_pa
     assert Harvest.open(out).hash == whole.hash
 
 
+def test_ray_gives_what_one_process_gives(whole, replay_out, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    # A busy machine takes longer than Ray thinks.
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")
+    assert harvest(tmp_path / "ray", replay_out, "--keep-frames", "--executor", "ray", "--workers", "2") == 0
+    assert content(tmp_path / "ray") == content(whole.folder)
+    assert Harvest.open(tmp_path / "ray").hash == whole.hash
+
+
 def test_finished_bags_are_not_harvested_again(whole, replay_out, capsys):
     files = {p: p.stat().st_mtime_ns for p in (whole.folder / "bags").iterdir()}
     before = content(whole.folder)
