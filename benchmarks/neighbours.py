@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
+import os
 import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
+from pathlib import Path
 
 import numpy as np
 
@@ -68,18 +69,24 @@ LIBRARIES = {"scikit-learn": scikit_learn, "faiss-cpu, flat": faiss_flat, "hnswl
 
 
 def measure(name: str, count: int, axes: int, answers: Queue[tuple[float, float, float, np.ndarray]]) -> None:
-    """Put CPU seconds to build and to ask, MiB that the index and the answers added, and the answers."""
+    """Put CPU seconds to build and to ask, MiB that the index added, and the answers."""
     data = vectors(count, axes)
     # Imports are no part of it: the first, small index pays for them.
     LIBRARIES[name](data[:100])(data[:10])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _resident_mib()
     start = time.process_time()
     ask = LIBRARIES[name](data)
     built = time.process_time()
+    more = _resident_mib() - before
     found = ask(data[:QUERIES])
     asked = time.process_time()
-    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     answers.put((built - start, asked - built, more, found.astype(np.int64)))
+
+
+def _resident_mib() -> float:
+    """Resident memory of the process (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:

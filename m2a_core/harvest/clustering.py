@@ -92,7 +92,7 @@ def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
     from sklearn.cluster import HDBSCAN
 
     mean = vectors.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], np.float32)
-    axes = np.linalg.svd((vectors - mean).astype(np.float64), full_matrices=False)[2][:AXES]
+    axes = _principal_axes((vectors - mean).astype(np.float64))
     none = Fitted(vectors, np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors)), mean, axes)
     along = none.project(vectors)
     # Too few to tell a cluster from all there is.
@@ -107,6 +107,15 @@ def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
     left = clusters == NO_CLUSTER
     clusters[left], fitted.probabilities[left] = Neighbours(fitted).assign(along[left])
     return fitted
+
+
+def _principal_axes(centred: np.ndarray) -> np.ndarray:
+    """The first ``AXES`` principal axes [A, D] of float64 [N, D]."""
+    count, dimensions = centred.shape
+    if count <= dimensions:
+        return np.asarray(np.linalg.svd(centred, full_matrices=False)[2][:AXES])
+    # Of many records the covariance is small, and an SVD holds them several times over.
+    return np.asarray(np.linalg.eigh(centred.T @ centred)[1][:, ::-1].T[:AXES])
 
 
 class Neighbours:
