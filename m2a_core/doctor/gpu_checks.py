@@ -22,7 +22,9 @@ def check_gpu() -> Iterator[Finding]:
         yield Finding(
             "GPU",
             Level.WARNING if seen else Level.NOTE,
-            "an NVIDIA driver is here, the package cuda-python is not" if seen else "not looked for: no cuda-python",
+            "there is an NVIDIA driver, but the package cuda-python is missing"
+            if seen
+            else "not checked: cuda-python is not installed",
             "in the clone: pip install '.[trt]' (CUDA 13) or '.[trt-cuda12]' (CUDA 12, JetPack 6)" if seen else "",
         )
         return
@@ -32,7 +34,7 @@ def check_gpu() -> Iterator[Finding]:
     try:
         gpu = find_gpu(0)
     except M2aError as error:
-        yield Finding("GPU", Level.NOTE, f"none to use: {error} (cuda-python {binding}); m2a runs on the CPU")
+        yield Finding("GPU", Level.NOTE, f"none usable: {error} (cuda-python {binding}); m2a runs on the CPU")
         return
     memory = f"{gpu.memory / 2**30:.0f} GiB"
     yield Finding("GPU", Level.OK, f"{gpu.name}, {gpu.architecture}, {memory}; cuda-python {binding}")
@@ -45,7 +47,7 @@ def _tensorrt() -> Iterator[Finding]:
         yield Finding(
             "TensorRT",
             Level.WARNING,
-            "no Python package of it; engines can neither be built nor run",
+            "its Python package is missing; engines can neither be built nor run",
             "on x86-64: pip install '.[trt]' in the clone; on a Jetson it comes with JetPack (docs/jetson.md)",
         )
         return
@@ -55,7 +57,9 @@ def _tensorrt() -> Iterator[Finding]:
     yield Finding(
         "plugin",
         Level.WARNING if missing else Level.OK,
-        f"cannot be built: {' and '.join(missing)} missing" if missing else "can be built: nvcc and cmake are here",
+        f"cannot be built: {' and '.join(missing)} missing"
+        if missing
+        else "can be built: nvcc and cmake are installed",
         "install CUDA's compiler and CMake (docs/tensorrt.md)" if missing else "",
     )
 

@@ -19,7 +19,7 @@ def check_models(names: Iterable[str] = ()) -> Iterator[Finding]:
     """
     bundles = list(names) or [str(path) for path in shipped_bundles()]
     if not bundles:
-        yield Finding("model", Level.ERROR, "no bundle is installed", "install m2a anew, or m2a export one")
+        yield Finding("model", Level.ERROR, "no bundle is installed", "install m2a again, or write one with m2a export")
     for name in bundles:
         try:
             bundle = load_bundle(name)
@@ -33,7 +33,7 @@ def check_models(names: Iterable[str] = ()) -> Iterator[Finding]:
         yield Finding(
             f"model {manifest.name}",
             Level.OK,
-            f"{manifest.labels.num_classes} classes, input {height}x{width}, hash {manifest.onnx_sha256[:12]} holds",
+            f"{manifest.labels.num_classes} classes, input {height}x{width}, hash {manifest.onnx_sha256[:12]} matches",
         )
 
 

@@ -63,7 +63,7 @@ def check_middleware(environment: Mapping[str, str] = os.environ) -> Iterator[Fi
         yield Finding(
             "Fast DDS profile",
             Level.NOTE,
-            "none is set here; m2a sets its own, camera drivers need it too",
+            "not set in this shell; m2a sets it for itself, but camera drivers need it too",
             f"export {' '.join(f'{name}={_profile()}' for name in PROFILE_VARIABLES)}",
         )
     for name, value in named.items():
@@ -94,7 +94,9 @@ def check_discovery(environment: Mapping[str, str] = os.environ) -> Iterator[Fin
     """Variables that keep topics from being found."""
     domain = environment.get("ROS_DOMAIN_ID", "") or "0"
     if not domain.isdecimal() or int(domain) > 232:
-        yield Finding("ROS_DOMAIN_ID", Level.ERROR, f"'{domain}' is no number of 0 to 232", "export ROS_DOMAIN_ID=0")
+        yield Finding(
+            "ROS_DOMAIN_ID", Level.ERROR, f"'{domain}' is not a number from 0 to 232", "export ROS_DOMAIN_ID=0"
+        )
     elif int(domain) > 101:
         yield Finding(
             "ROS_DOMAIN_ID",
@@ -113,7 +115,7 @@ def check_discovery(environment: Mapping[str, str] = os.environ) -> Iterator[Fin
             "unset ROS_AUTOMATIC_DISCOVERY_RANGE",
         )
     elif reach.upper() == "LOCALHOST" or environment.get("ROS_LOCALHOST_ONLY") == "1":
-        yield Finding("discovery", Level.NOTE, "this machine alone: cameras of other machines are not found")
+        yield Finding("discovery", Level.NOTE, "this machine only: cameras of other machines are not found")
     if server := environment.get(DISCOVERY_SERVER):
         yield Finding("discovery", Level.NOTE, f"by the discovery server {server}; every process must name the same")
 

@@ -35,7 +35,7 @@ def test_a_domain_that_cannot_be_or_collides_is_told(domain, level):
     ("environment", "word"),
     [
         ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "no other process"),
-        ({"ROS_LOCALHOST_ONLY": "1"}, "this machine alone"),
+        ({"ROS_LOCALHOST_ONLY": "1"}, "this machine only"),
         ({"ROS_DISCOVERY_SERVER": "10.0.0.1:11811"}, "discovery server"),
     ],
 )
