@@ -12,7 +12,7 @@ import numpy as np
 
 from m2a_core.files import replaced
 from m2a_core.harvest.duplicates import find_duplicates
-from m2a_core.harvest.records import ObjectRecord, write_records
+from m2a_core.harvest.records import ObjectRecord, frame_classes, write_records
 from m2a_core.harvest.sightings import Crop, ObjectSightings
 
 CROPS_FOLDER, FRAMES_FOLDER = "crops", "frames"
@@ -115,13 +115,14 @@ class BagRecords:
         return unit(np.mean([self._encoder.embed(crop.image, crop.mask) for crop in crops], axis=0))
 
     def _write_frame(self, identity: str, best: Crop) -> str | None:
-        if best.frame is None:
+        if best.frame is None or best.frame_classes is None:
             return None
         name = f"{FRAMES_FOLDER}/{identity[:2]}/{identity}.jpg"
         bgr = cv2.cvtColor(best.frame, cv2.COLOR_RGB2BGR)
         data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _FRAME_QUALITY])[1]
         with replaced(self._folder / name) as temporary:
             temporary.write_bytes(data.tobytes())
+        _write_png(self._folder / frame_classes(name), best.frame_classes)
         return name
 
 

@@ -90,10 +90,10 @@ edge and the longer side, as shares of the frame's height.
 _CLASSES = """\
 ## New classes
 
-{images} images ({crops} of them crops: whole frames are not kept without `m2a harvest --keep-frames`, nor used with
-`--blur`) in `classes/images/default`, objects with run
-lengths in `classes/annotations/instances_default.json`. Only the named objects are annotated: everything else in these
-images is unlabelled, not background. Correct the masks and label the rest before training.
+{images} images ({crops} of them crops: whole frames are not kept without `m2a harvest --keep-frames`)
+in `classes/images/default`, objects with run lengths in
+`classes/annotations/instances_default.json`. Only the named objects are annotated: everything else in these images is
+unlabelled, not background. Correct the masks and label the rest before training.
 
 - CVAT: upload the images as a task, then the JSON file as annotations in the format "COCO 1.0".
 - FiftyOne: `fo.Dataset.from_dir(dataset_type=fo.types.COCODetectionDataset, data_path="classes/images/default",

@@ -186,6 +186,11 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         raise DataError(f"{path}: cannot be read as records of a harvest ({reason}); harvest again") from error
 
 
+def frame_classes(frame: str) -> str:
+    """Path of the class ids of a whole frame, beside its picture; harvests of before this was kept have none."""
+    return f"{frame.removesuffix('.jpg')}_classes.png"
+
+
 def count_records(path: Path) -> int:
     """How many records a file holds.
 

@@ -13,12 +13,13 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.files import write_json
+from m2a_core.harvest.blur import blur
 from m2a_core.harvest.cutout_folder import read_crop
 from m2a_core.harvest.folder import Harvest
-from m2a_core.harvest.gallery import picture
-from m2a_core.harvest.records import ObjectRecord
+from m2a_core.harvest.gallery import picture, read_stored
+from m2a_core.harvest.records import ObjectRecord, frame_classes
 from m2a_core.image_header import read_header
-from m2a_core.images import read_bytes
+from m2a_core.images import read_bytes, read_image
 from m2a_core.interop.coco_json import image_record, object_annotation
 from m2a_core.labels.coco_masks import segmentation_mask
 
@@ -34,8 +35,8 @@ class RelabelSet:
 
         Args:
             folder: where to write.
-            hidden: ids of the model's classes that are masked in the pictures. Then all of them are crops: only of
-                crops a harvest keeps where these classes are.
+            hidden: ids of the model's classes that are masked in the pictures; frames of which a harvest does not hold
+                where these classes are become crops.
         """
         self.folder, self.hidden = folder, hidden
         self.crops = 0
@@ -60,7 +61,7 @@ class RelabelSet:
             DataError: a file is missing or malformed, or the mask does not fit.
             OSError: the image cannot be written.
         """
-        if record.frame is None or self.hidden:
+        if record.frame is None or (self.hidden and not harvest.path(frame_classes(record.frame)).is_file()):
             mask = read_crop(harvest, record, record.crop, record.mask)[1]
             image = picture(harvest, record, self.hidden)
             entry = self._image(f"{record.id}.png", cv2.imencode(".png", image[..., ::-1])[1].tobytes(), mask.shape)
@@ -77,6 +78,9 @@ class RelabelSet:
                 )
             rle = {"size": list(size), "counts": record.full_mask}
             mask = segmentation_mask(rle, size, f"{harvest.objects}: full_mask of record {record.id}") > 0
+            if self.hidden:
+                classes = read_stored(harvest, frame_classes(record.frame), size)
+                data = _jpeg(blur(read_image(path), classes, self.hidden))
             entry = self._image(record.frame.replace("/", "_"), data, size)
         if not mask.any():
             raise DataError(f"{harvest.objects}: the mask of record {record.id} is empty; harvest again")
@@ -117,3 +121,7 @@ class RelabelSet:
             "annotations": self._annotations,
         }
         write_json(self.folder / ANNOTATIONS, content)
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()

@@ -49,6 +49,7 @@ class Crop:
         origin: x, y of the crop's upper left pixel in the frame.
         box: the object's in the frame.
         frame: uint8 [H, W, 3], the whole frame, where it is kept.
+        frame_classes: uint8 [H, W], class ids of it.
         size: H, W of the frame.
     """
 
@@ -61,6 +62,7 @@ class Crop:
     box: Box
     size: tuple[int, int]
     frame: np.ndarray | None = None
+    frame_classes: np.ndarray | None = None
 
 
 @dataclass
@@ -172,4 +174,5 @@ def cut(
         box,
         (height, width),
         image if whole else None,
+        classes if whole else None,
     )

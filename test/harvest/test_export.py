@@ -22,7 +22,7 @@ from m2a_core.training.datasets import load_cutouts, read_cutouts
 from m2a_core.training.false_alarms import open_hard_negatives
 from m2a_ros.main import main
 from test.harvest.harvests import record
-from test.harvest.sightings import make_harvest, sighting
+from test.harvest.sightings import SIZE, make_harvest, sighting
 
 PALLET, PAINT, SCOOTER = Choice("pallet", "outlier"), Choice("road paint", "false_alarm"), Choice("scooter", "class")
 
@@ -214,3 +214,25 @@ def test_masked_classes_are_not_to_be_seen_in_what_goes_out_for_labelling(tmp_pa
     np.testing.assert_array_equal(shown[16:, :10], noise[16:, :10])
     with pytest.raises(ConfigError, match="--blur horses: the model knows no such class"):
         export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", ("horses",), progress=False)
+
+
+def test_masked_classes_are_not_to_be_seen_in_whole_frames_either(tmp_path):
+    item = sighting(0, cluster=0, frame="frames/a.jpg")
+    harvest = know(make_harvest(tmp_path / "h", [item]))
+    # Grey: JPEG halves the resolution of colours.
+    noise = np.repeat(np.random.default_rng(0).integers(0, 255, (*SIZE, 1)), 3, axis=2).astype(np.uint8)
+    cv2.imwrite(str(harvest.path("frames/a.jpg")), noise, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    classes = np.full(SIZE, CAMVID11.names.index("road"), np.uint8)
+    person = (slice(2, 40), slice(40, 60))
+    classes[person] = CAMVID11.names.index("pedestrian")
+    cv2.imwrite(str(harvest.path("frames/a_classes.png")), classes)
+    export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", ("people",), progress=False)
+    (file,) = (tmp_path / "out" / "classes" / "images" / "default").iterdir()
+    shown = cv2.imread(str(file)).astype(int)
+    assert shown.shape == (*SIZE, 3)
+    changed = np.abs(shown - noise).mean(axis=2)
+    assert changed[person].mean() > 30
+    assert changed[:, :30].mean() < 10
+    cv2.imwrite(str(harvest.path("frames/a_classes.png")), classes[1:])
+    with pytest.raises(DataError, match="frames/a_classes.png: expected 8 bits"):
+        export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "other", ("people",), progress=False)
