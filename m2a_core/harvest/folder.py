@@ -71,11 +71,7 @@ class Harvest:
 
     def clusters(self) -> dict[str, int]:
         """Id of every record -> its cluster."""
-        return {
-            row["id"]: row["cluster"]
-            for batch in read_columns(self.objects, ("id", "cluster"))
-            for row in batch.to_pylist()
-        }
+        return {row["id"]: row["cluster"] for batch in read_columns(self.objects, ("id", "cluster")) for row in batch}
 
     def path(self, relative: str) -> Path:
         """A file of a record, such as its ``crop``.

@@ -118,8 +118,8 @@ def _clusters(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[
     numbers = ranked({cluster: _worth(of) for cluster, of in facts.items()})
     numbers[NO_CLUSTER] = NO_CLUSTER
     found = {identity: (numbers[cluster], probability, None) for identity, (cluster, probability, _) in found.items()}
-    for batch in read_columns(path, ("id", "duplicate_of")):
-        for row in batch.to_pylist():
+    for listed in read_columns(path, ("id", "duplicate_of")):
+        for row in listed:
             if row["duplicate_of"] is not None:
                 cluster, probability, _ = found.get(row["duplicate_of"], (NO_CLUSTER, 0.0, None))
                 found[row["id"]] = (cluster, probability, row["duplicate_of"])
@@ -129,9 +129,9 @@ def _clusters(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[
 def _embeddings(path: Path) -> Iterator[tuple[list[str], np.ndarray, list[dict[str, Any]]]]:
     """Ids, embeddings float32 [N, D] and figures of the records that are no duplicates, batch by batch."""
     for batch in read_columns(path, ("id", "embedding", "duplicate_of", "score_mean", "distance_min_m")):
-        rows = [row for row in batch.to_pylist() if row["duplicate_of"] is None]
+        rows = [row for row in batch if row["duplicate_of"] is None]
         if rows:
-            yield [row["id"] for row in rows], np.array([row["embedding"] for row in rows], np.float32), rows
+            yield [row["id"] for row in rows], np.stack([row["embedding"] for row in rows]), rows
 
 
 def _of_batch(fitted: Fitted, neighbours: Neighbours, start: int, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,8 +16,8 @@ from m2a_core.errors import DataError, quoted
 from m2a_core.files import replaced
 
 OBJECTS = "objects.parquet"
-ROW_GROUP = 1024
-"""Rows that are in memory at a time."""
+ROW_GROUP, READ_AT_ONCE = 1024, 128
+"""Rows that are written at a time, and that are in memory when they are read."""
 
 NO_CLUSTER = -1
 
@@ -159,18 +159,18 @@ def write_records(path: Path, records: Iterable[ObjectRecord]) -> int:
 
 
 def read_records(path: Path) -> Iterator[ObjectRecord]:
-    """Read records in the file's order, one row group in memory.
+    """Read records in the file's order, ``READ_AT_ONCE`` of them in memory.
 
     Raises:
         DataError: the file is missing, damaged, lacks a column, or has a path that leaves the harvest's folder.
     """
-    for batch in read_columns(path, tuple(field.name for field in SCHEMA)):
-        for row in batch.to_pylist():
+    for rows in read_columns(path, tuple(field.name for field in SCHEMA)):
+        for row in rows:
             yield _record(row, path)
 
 
-def read_columns(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a file of records, as batches of at most ``ROW_GROUP`` rows.
+def read_columns(path: Path, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Some columns of a file of records, ``READ_AT_ONCE`` rows at a time; embeddings are float32 [D].
 
     Raises:
         DataError: the file is missing, damaged or lacks a column.
@@ -178,12 +178,25 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
             _require_columns(file.schema_arrow, names, path)
-            for batch in file.iter_batches(ROW_GROUP, columns=list(names)):
+            for batch in file.iter_batches(READ_AT_ONCE, columns=list(names)):
                 batch.validate(full=True)
-                yield batch
+                yield _rows(batch)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0][:300]
         raise DataError(f"{path}: cannot be read as records of a harvest ({reason}); harvest again") from error
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows by column name. Embeddings never become Python's numbers, which take eight times their space."""
+    names = [name for name in batch.schema.names if name != "embedding"]
+    rows: list[dict[str, Any]] = batch.select(names).to_pylist()
+    if len(names) < len(batch.schema.names):
+        column = batch.column("embedding")
+        ends = np.cumsum(column.value_lengths().fill_null(0).to_numpy())
+        parts = np.split(column.flatten().to_numpy(zero_copy_only=False), ends[:-1])
+        for row, part, there in zip(rows, parts, column.is_valid().to_pylist(), strict=True):
+            row["embedding"] = part.copy() if there else None
+    return rows
 
 
 def frame_classes(frame: str) -> str:
@@ -262,7 +275,6 @@ def _record(row: dict[str, Any], path: Path) -> ObjectRecord:
             relative_path(row[name], path)
     for name in _PATH_LISTS:
         row[name] = tuple(relative_path(text, path) for text in row[name])
-    row["embedding"] = np.array(row["embedding"], np.float32)
     row["box"], row["crop_origin"] = tuple(row["box"]), tuple(row["crop_origin"])
     return ObjectRecord(**{field.name: row[field.name] for field in fields(ObjectRecord)})
 
