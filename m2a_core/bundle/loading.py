@@ -73,7 +73,7 @@ def shipped_frames() -> Path:
     for place in places:
         if place.is_dir():
             return place
-    raise ConfigError(f"no images in {', '.join(map(str, places))}, where m2a's own lie; name some with --frames")
+    raise ConfigError(f"no images in {', '.join(map(str, places))}, where m2a's own should be; name some with --frames")
 
 
 def _shipped(relative: str) -> tuple[Path, ...]:

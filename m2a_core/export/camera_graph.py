@@ -121,7 +121,7 @@ def write_camera_graph(
     if min(equal) < MIN_EQUAL:
         raise ExportError(
             f"{path.name}: {min(equal):.2%} of a frame's pixels are as the CPU has them, expected {MIN_EQUAL:.0%}; the "
-            "network's answers hang on single grey levels of its image"
+            "network's answers depend on single grey levels of its image"
         )
     try:
         path.write_bytes(content)

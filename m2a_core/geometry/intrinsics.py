@@ -148,5 +148,5 @@ def _rotation(matrix: np.ndarray) -> np.ndarray:
     if not matrix.any():
         return np.eye(3)
     if not np.allclose(matrix @ matrix.T, np.eye(3), atol=_MAX_ROTATION_ERROR) or np.linalg.det(matrix) < 0:
-        raise DataError(f"camera_info: R is {matrix.ravel().tolist()}, which is no rotation; calibrate the camera")
+        raise DataError(f"camera_info: R is {matrix.ravel().tolist()}, which is not a rotation; calibrate the camera")
     return matrix

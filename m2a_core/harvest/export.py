@@ -141,8 +141,8 @@ def _check_names(choices: Choices, known: Iterable[str]) -> None:
             )
         if choice.kind in (OUTLIER, CLASS) and choice.name.casefold() in classes:
             raise DataError(
-                f"'{choice.name}' ({choice.kind}) is a class that the model knows; choose {FALSE_ALARM} for what is "
-                f"'{classes[choice.name.casefold()]}' indeed, or another name"
+                f"'{choice.name}' ({choice.kind}) is a class that the model knows; choose {FALSE_ALARM} for what "
+                f"really is '{classes[choice.name.casefold()]}', or another name"
             )
 
 

@@ -47,8 +47,8 @@ def annotated_sources(root: Path, labels: LabelSet) -> list[FrameSource]:
         raise DataError(f"{files[0]}: no COCO instances ({error!r}); {_LAYOUT}") from error
     if absent:
         raise ConfigError(
-            f"{files[0]}: '{absent[0]}' is no class of {labels.name}; add it to the classes that are trained, or take "
-            "the folder out of data.annotated"
+            f"{files[0]}: '{absent[0]}' is not a class of {labels.name}; add it to the classes that are trained, or "
+            "take the folder out of data.annotated"
         )
     ids = {category: labels.names.index(name) for category, name in names.items() if name in labels.names}
     sources = []

@@ -43,7 +43,7 @@ class HardNegatives:
                 raise ConfigError(f"data.hard_negatives.classes: no cut-out is of kind '{kind}'{_near(kind, kinds)}")
             if name not in labels.names:
                 raise ConfigError(
-                    f"data.hard_negatives.classes: {kind}: '{name}' is no class of {labels.name}"
+                    f"data.hard_negatives.classes: {kind}: '{name}' is not a class of {labels.name}"
                     f"{_near(name, labels.names)}"
                 )
         self.cutouts, self.labels, self.ground = list(cutouts), labels, tuple(ground)

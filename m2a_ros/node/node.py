@@ -278,7 +278,7 @@ class M2aNode(LifecycleNode):
         self._is_hanging = False
         self.model, self.config = model, ProcessingConfig(model.perception(settings), settings)
         if self._try("go on", self._activate):
-            self.get_logger().warning("the model was loaded anew; frames are processed again")
+            self.get_logger().warning("the model was reloaded; frames are processed again")
 
     def _publish_diagnostics(self) -> None:
         facts = {}

@@ -56,7 +56,7 @@ class Watchdog:
                 f"stalled: one step has been running for {seconds:.1f} s (watchdog.timeout); nothing is published"
             )
         if restart and seconds > RESTART_AFTER * timeout_s:
-            self.problem = f"a step ran for {seconds:.1f} s and was given up; the model is being loaded anew"
+            self.problem = f"a step ran for {seconds:.1f} s and was abandoned; the model is being reloaded"
             self._report(self.problem)
             stages.stop(wait_s=0.0)
             self._recovery = Recovery(load, self._recoveries, self._report)
@@ -106,7 +106,7 @@ class Recovery:
             try:
                 model = self._load()
             except M2aError as error:
-                self._report(f"the model cannot be loaded anew: {error}")
+                self._report(f"the model cannot be reloaded: {error}")
                 continue
             with self._lock:
                 self._model = model

@@ -204,7 +204,7 @@ def _reporter(node: Node, topic: str, entity: str, on_mismatch: OnMismatch | Non
     def tell(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         node.get_logger().warning(
-            f"{resolved}: {policy} of a counterpart does not fit, nothing goes between the two: "
+            f"{resolved}: {policy} of the other side is incompatible, so no data flows between the two: "
             f"{mismatch_remedy(resolved, entity, policy)}; see `ros2 topic info --verbose {resolved}`"
         )
         report(resolved, policy)

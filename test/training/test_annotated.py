@@ -82,7 +82,7 @@ def test_annotated_objects_have_their_class_and_all_else_is_void(tmp_path, image
 
 def test_a_class_that_is_not_trained_is_named(tmp_path):
     root = write(tmp_path, [{"category_id": 7, "segmentation": rle(slice(10, 20), slice(4, 12))}])
-    with pytest.raises(ConfigError, match="'scooter' is no class of camvid11; add it"):
+    with pytest.raises(ConfigError, match="'scooter' is not a class of camvid11; add it"):
         annotated_sources(root, CAMVID11)
 
 

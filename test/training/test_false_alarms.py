@@ -136,8 +136,8 @@ def test_a_folder_is_read_with_the_places_that_it_holds(tmp_path):
     ("classes", "message"),
     [
         ({"road pain": "road"}, "no cut-out is of kind 'road pain'; did you mean 'road paint'"),
-        ({"road paint": "raod"}, "'raod' is no class of camvid11; did you mean 'road'"),
-        ({"road paint": "water"}, "'water' is no class of camvid11; expected one of bicyclist, building"),
+        ({"road paint": "raod"}, "'raod' is not a class of camvid11; did you mean 'road'"),
+        ({"road paint": "water"}, "'water' is not a class of camvid11; expected one of bicyclist, building"),
     ],
 )
 def test_unknown_kinds_and_classes_are_named(classes, message):

@@ -48,8 +48,8 @@ def sequences(frames: Sequence[OwnFrame], pattern: str = "") -> dict[str, list[O
         found[name].append(frame)
     if len(found) < 2:
         raise DataError(
-            f"all {len(frames)} frames are of one sequence, '{next(iter(found), '')}': what lies a frame apart is "
-            "alike, so that a split within it would measure memory. Add another drive, or say what a sequence is: "
+            f"all {len(frames)} frames are of one sequence, '{next(iter(found), '')}': neighbouring frames "
+            "are alike, so a split within it would measure memory. Add another drive, or say what a sequence is: "
             "--sequence REGEX, or a folder each below images"
         )
     if len(frames) > 2 and len(found) == len(frames):
