@@ -36,6 +36,7 @@ def render(package: str, template: str, **context: object) -> str:
         "count": count,
         "jpeg": jpeg,
         "film": film,
+        "poster": poster,
     }
     environment.filters |= filters
     return environment.get_template(template).render(version=__version__, **context) + "\n"
@@ -71,6 +72,12 @@ def jpeg(picture: bytes | np.ndarray, width: int = 640) -> str:
 def film(path: Path) -> str:
     """A WebM file as a data URI."""
     return f"data:video/webm;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def poster(path: Path) -> str:
+    """A film's first frame as a data URI: shown until it plays; empty where it cannot be read."""
+    done, frame = cv2.VideoCapture(str(path)).read()
+    return jpeg(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)) if done else ""
 
 
 def overlay_legend(labels: LabelSet, truth: bool = False) -> list[tuple[str, str, str]]:

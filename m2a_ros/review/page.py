@@ -132,8 +132,12 @@ def _cards(summary: Mapping[str, Any], found: Found) -> list[tuple[str, str, str
         entries += [
             ("AuPRC", percent(overall["auprc"]), "pixels, higher is better"),
             ("FPR95", percent(overall["fpr95"]), "pixels, lower is better"),
-            ("F1* at best", percent(overall["f1_star"]), f"objects at score > {number(overall['threshold'])}"),
-            ("F1* as set", percent(at_own), f"objects at the model's threshold, {number(own)}"),
+            (
+                "F1* at best",
+                percent(overall["f1_star"]),
+                f"objects at the best threshold, {number(overall['threshold'])}",
+            ),
+            ("F1* as set", percent(at_own), f"objects at the model's own threshold, {number(own)}"),
         ]
         if truth["objects"]:
             hit = sum(one["frames_found"] > 0 for one in truth["objects"])

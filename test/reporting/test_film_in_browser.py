@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m2a_core.reporting.film import Film
-from m2a_core.reporting.page import film
+from m2a_core.reporting.page import film, poster
 
 api = pytest.importorskip("playwright.sync_api", reason="needs m2a's extra [browser]")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -22,7 +22,7 @@ def test_a_film_plays_inside_a_page(tmp_path: Path) -> None:
         made.add(np.full((48, 64, 3), level, np.uint8))
     made.finish()
     page_file = tmp_path / "page.html"
-    page_file.write_text(f'<video muted src="{film(tmp_path / "drive.webm")}"></video>')
+    page_file.write_text(f'<video muted src="{film(made.path)}" poster="{poster(made.path)}"></video>')
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
