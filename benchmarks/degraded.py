@@ -14,6 +14,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from m2a_core.images import read_image
-from m2a_core.stream.image_quality import BLACK, BLURRED, COVERED, NOISY, SATURATED, degradation
+from m2a_core.stream.image_quality import BLACK, BLURRED, COVERED, DARK, NOISY, SATURATED, degradation
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -41,11 +42,27 @@ def _fog(image: np.ndarray, density: float) -> np.ndarray:
     return (image * clear + 200 * (1 - clear)).astype(np.uint8)
 
 
+def _cover(image: np.ndarray, side: str, share: float) -> np.ndarray:
+    """Something dark and out of focus before a part of the lens."""
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (64, 48), interpolation=cv2.INTER_AREA)
+    dark = cv2.resize(cv2.GaussianBlur(small, (0, 0), 12), (width, height)) // 3 + 20
+    across = np.linspace(0, 1, width)[None, :] if side == "left" else np.linspace(0, 1, height)[:, None]
+    edge = np.clip((share - (1 - across if side == "bottom" else across)) / 0.05 + 0.5, 0, 1)[..., None]
+    mixed: np.ndarray = (dark * edge + image * (1 - edge)).astype(np.uint8)
+    return mixed
+
+
 WAYS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "good": ("", lambda image: image),
     "black": (BLACK, lambda image: image // 14),
     "saturated": (SATURATED, lambda image: np.clip(image.astype(np.int16) * 3 + 120, 0, 255).astype(np.uint8)),
     "covered": (COVERED, lambda image: _blur(image, 0.3) // 3 + 60),
+    **{
+        f"{share:.0%} covered from the {side}": (COVERED, partial(_cover, side=side, share=share))
+        for side in ("left", "bottom", "top")
+        for share in (0.3, 0.45, 0.6, 0.9)
+    },
     "noise, sigma 10": (NOISY, lambda image: _noise(image, 10)),
     "noise, sigma 20": (NOISY, lambda image: _noise(image, 20)),
     "blur, 0.5 % of the height": (BLURRED, lambda image: _blur(image, 0.005)),
@@ -53,7 +70,7 @@ WAYS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "blur, 2 % of the height": (BLURRED, lambda image: _blur(image, 0.02)),
     "thin fog": ("", lambda image: _fog(image, 1.0)),
     "thick fog": (COVERED, lambda image: _fog(image, 4.0)),
-    "night, a fifth of the light": ("", lambda image: image // 5),
+    "night, a fifth of the light": (DARK, lambda image: image // 5),
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
+from m2a_core.bundle.score_profile import FEATURES, ScoreProfile
 from m2a_core.errors import ConfigError, ModelError, quoted
 from m2a_core.files import json_text, read_regular
 from m2a_core.labels.label_set import LabelSet
@@ -84,6 +85,7 @@ class Manifest:
         license: terms of the weights.
         metrics: measured figures by name, for the reader.
         created_with: versions of what wrote the bundle, by package.
+        scores: what the network's answers look like on the calibration frames; None where nobody looked.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Manifest:
     decision: Decision = Decision.ANOMALY
     metrics: dict[str, float] = field(default_factory=dict)
     created_with: dict[str, str] = field(default_factory=dict)
+    scores: ScoreProfile | None = None
 
     def to_json(self) -> str:
         """The manifest as JSON text, keys in a fixed order, with its digest."""
@@ -123,6 +126,7 @@ class Manifest:
             "license": self.license,
             "metrics": self.metrics,
             "created_with": self.created_with,
+            **({} if self.scores is None else {"scores": self.scores.to_json()}),
         }
         return json_text(sealed(data), indent=2) + "\n"
 
@@ -186,7 +190,8 @@ class _Reader:
     def manifest(self, data: dict[str, Any]) -> Manifest:
         keys = {"format_version", "name", "onnx", "input_size", "num_queries", "labels", "thresholds", "normalization"}
         data = {"decision": Decision.ANOMALY.value, **data}
-        self._keys("", data, keys | {"decision", "license", "metrics", "created_with"})
+        optional = {"scores"} & set(data)
+        self._keys("", data, keys | optional | {"decision", "license", "metrics", "created_with"})
         onnx = self._object(data, "onnx", {"file", "sha256"})
         norm = self._object(data, "normalization", {"mean", "std"})
         thresholds = self._object(data, "thresholds", {f.name for f in fields(Thresholds)})
@@ -212,9 +217,20 @@ class _Reader:
                 created_with={
                     k: self._value(data["created_with"], k, str) for k in self._value(data, "created_with", dict)
                 },
+                scores=self._scores(data) if optional else None,
             )
         except ConfigError as error:
             raise ModelError(f"{self.source}: {error}") from error
+
+    def _scores(self, data: dict[str, Any]) -> ScoreProfile:
+        scores = self._object(data, "scores", {f.name for f in fields(ScoreProfile)})
+        rows = self._value(scores, "precision", list)
+        if len(rows) != FEATURES:
+            raise ModelError(f"{self.source}: 'scores.precision' has {len(rows)} rows, expected {FEATURES}")
+        center, scale = (tuple(self._numbers(scores, key, FEATURES, float)) for key in ("center", "scale"))
+        precision = tuple(tuple(self._numbers({"precision": row}, "precision", FEATURES, float)) for row in rows)
+        limit, frames = self._value(scores, "limit", float), self._value(scores, "frames", int)
+        return ScoreProfile(center, scale, precision, limit, frames)
 
     def _decision(self, name: str) -> Decision:
         try:

@@ -42,6 +42,7 @@ from m2a_core.errors import ConfigError, DataError, ModelError
 if TYPE_CHECKING:
     from m2a_core.bundle.loading import ModelBundle
     from m2a_core.bundle.manifest import Manifest
+    from m2a_core.bundle.score_profile import ScoreProfile
     from m2a_core.evaluation.threshold_costs import ScoredFrames
     from m2a_core.perception import Perception
 
@@ -91,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     _check_place(args, bundle)
     check_readable([*labelled, *normal], anomalies=bool(labelled))
     perception = Perception.load(bundle.directory, spin=True)
-    found, quiet = (_score(perception, frames, args.min_pixels) for frames in (labelled, normal))
+    figures: list[np.ndarray] = []
+    found, quiet = (_score(perception, frames, args.min_pixels, figures) for frames in (labelled, normal))
     perception.close()
 
     chosen: dict[str, float] = {}
@@ -112,14 +114,34 @@ def run(args: argparse.Namespace) -> int:
             for kind, scored in (("labelled", found[name]), ("normal", quiet[name])):
                 if scored.alarms:
                     print(f"{name:8s} {when:6s} {value:.6g}: {scored.at(value).describe(kind)}")
-    figures = {"calibration_frames": float(len(labelled) + len(normal))}
+    measured = {"calibration_frames": float(len(labelled) + len(normal))}
     rates = {"tpr": args.tpr if labelled else None, "frame_fpr": args.frame_fpr}
     for key, rate in (rates | {"alarms_per_minute": args.alarms_per_minute}).items():
-        figures |= {} if rate is None else {f"calibration_{key}": rate}
+        measured |= {} if rate is None else {f"calibration_{key}": rate}
     others = {key: value for key, value in old.metrics.items() if not key.startswith("calibration_")}
-    updated = replace(old, thresholds=replace(old.thresholds, **chosen), metrics={**others, **figures})
+    updated = replace(
+        old,
+        thresholds=replace(old.thresholds, **chosen),
+        metrics={**others, **measured},
+        scores=_profile(np.array(figures)),
+    )
     print(f"stored in {_store(bundle, updated, args.out)}")
     return 0
+
+
+def _profile(figures: np.ndarray) -> ScoreProfile | None:
+    """What answers look like on these frames; None where they are too few."""
+    from m2a_core.stream import drift
+
+    if len(figures) < drift.LEAST_FRAMES:
+        print(f"drift    not watched: that takes {drift.LEAST_FRAMES} frames, {len(figures)} were given")
+        return None
+    profile = drift.fit(figures)
+    print(
+        f"drift    watched: a camera drifts where most of {drift.WINDOW} frames are farther than {profile.limit:.3g} "
+        "from these, as 5 % of them are"
+    )
+    return profile
 
 
 def _by_rate(args: argparse.Namespace, name: str, alarms: np.ndarray) -> float:
@@ -143,17 +165,19 @@ def _by_rate(args: argparse.Namespace, name: str, alarms: np.ndarray) -> float:
 
 
 def _score(
-    perception: Perception, frames: Sequence[CalibrationFrame], min_pixels: int | None
+    perception: Perception, frames: Sequence[CalibrationFrame], min_pixels: int | None, figures: list[np.ndarray]
 ) -> dict[str, ScoredFrames]:
-    """What the thresholds need of the scores of frames, by threshold."""
+    """What the thresholds need of the scores of frames, by threshold; ``figures`` takes what drift is told by."""
     from m2a_core.evaluation.threshold_costs import ScoredFrames
     from m2a_core.progress import ProgressBar
+    from m2a_core.stream import drift
     from m2a_core.types import Frame, Output
 
     scored = {name: ScoredFrames(share) for name, share in _FOUND.items()}
     for path, read, truth in ProgressBar(frames, unit="frame", disable=not frames):
         image = read()
-        result = perception.infer(Frame(image), frozenset({Output.SCORE, Output.REFINED}))
+        result, network = perception.infer_raw(Frame(image), frozenset({Output.SCORE, Output.REFINED}), raw=False)
+        figures.append(drift.features(network, perception.seen_size(image.shape[0], image.shape[1])))
         mask = np.zeros(image.shape[:2], np.uint8) if truth is None else truth()
         pixels = min_pixels or max(1, round(perception.manifest.thresholds.min_area * mask.size))
         for name, score in (("anomaly", result.score), ("refined", result.refined)):

@@ -19,6 +19,7 @@ from m2a_core.perception import Perception
 from m2a_core.perception.task import PerceptionTask
 from m2a_core.stream.answer_quality import AnswerQuality
 from m2a_core.stream.config import IMAGE, StreamConfig
+from m2a_core.stream.drift import DriftWatch
 from m2a_core.stream.image_quality import ImageQuality
 from m2a_core.stream.objects import ObjectLocator, TrackedObject, Unlocalized
 from m2a_core.stream.sensors import DepthBuffer, Sensors
@@ -92,7 +93,7 @@ class CameraStream:
     """The state of one camera between frames: rectification tables, the road's far end and tracks.
 
     Attributes:
-        answer_fault: what is wrong with the network's answer that ``finish`` saw last (``answer_quality``).
+        answer_fault: what is wrong with the network's answer that ``finish`` saw last (``answer_quality``, ``drift``).
     """
 
     def __init__(self) -> None:
@@ -102,6 +103,7 @@ class CameraStream:
         self._far_end: FarEnd | None = None
         self._quality = ImageQuality()
         self._answers = AnswerQuality()
+        self._drift = DriftWatch()
         self.answer_fault = ""
 
     def process(
@@ -161,12 +163,20 @@ class CameraStream:
         Raises:
             InferenceError: the network was needed once more, and failed.
         """
-        self.answer_fault = self._answers.judge(prepared.frame.image, task.outputs)
+        self.answer_fault = self._judge(prepared, task, perception)
         result = perception.finish(task)
         self._far_end = None if result.horizon is None else result.horizon.far_end
         if prepared.region is None:
             return result
         return place_back(result, prepared.region, _size(prepared.frame.image), _map_size(prepared, perception))
+
+    def _judge(self, prepared: PreparedFrame, task: PerceptionTask, perception: Perception) -> str:
+        region, image = prepared.region, prepared.frame.image
+        fault = self._answers.judge(image, task.outputs)
+        if not task.outputs:
+            return fault
+        valid = perception.seen_size(*(_size(image) if region is None else (region.height, region.width)))
+        return fault or self._drift.judge(task.outputs[0], valid, perception.manifest.scores)
 
     @staticmethod
     def seen(prepared: PreparedFrame, task: PerceptionTask, perception: Perception) -> np.ndarray | None:
@@ -225,6 +235,7 @@ class CameraStream:
         self._far_end = None
         self._quality = ImageQuality()
         self._answers = AnswerQuality()
+        self._drift = DriftWatch()
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Whether an image can be trusted: black, saturated, covered, noisy, blurred or frozen pictures are told.
+"""Whether an image can be trusted: black, dark, saturated, covered, noisy, blurred or frozen pictures are told.
 
 A network answers on any picture. What it says of a black one is no map of the road, and nothing in the map shows that.
 The checks look at a thumbnail and at a few patches of full resolution; they cost a fraction of a millisecond.
@@ -12,11 +12,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-BLACK, SATURATED, COVERED, NOISY, BLURRED, FROZEN = "black", "saturated", "covered", "noisy", "blurred", "frozen"
+BLACK, DARK, SATURATED, COVERED, NOISY, BLURRED, FROZEN = (
+    "black",
+    "dark",
+    "saturated",
+    "covered",
+    "noisy",
+    "blurred",
+    "frozen",
+)
 BLIND = frozenset({BLACK, SATURATED, COVERED})
 """With these the camera shows nothing of the scene."""
 
-_THUMBNAIL = (64, 48)
+_THUMBNAIL = (128, 96)
+_BLOCK = 16
+"""Pixels of the thumbnail: a cover is told by blocks that show nothing, wherever it lies."""
+_WHITE = 245.0
+"""Grey levels: a block above is sky or sun, and no cover."""
 _LEAST_CONTRAST = 24.0
 """Grey levels: a patch of less says nothing of sharpness."""
 _PATCH, _GRID = 64, 3
@@ -30,16 +42,24 @@ class QualityLimits:
 
     Attributes:
         black: the brightest percent of the thumbnail, grey levels, below which a picture is black.
+        dark: the brightest tenth of the thumbnail, grey levels, below which there is too little light.
         saturated: share of the thumbnail at 250 or more.
         covered: standard deviation of the thumbnail, grey levels.
+        covered_contrast: the same as a share of the thumbnail's mean.
+        blank: gradient, grey levels a pixel of the thumbnail, that nine tenths of a block without texture keep to.
+        covered_blocks: share of the picture's blocks that are blank.
         noisy: sigma of the noise, grey levels, the least of all patches.
         blurred: sharpness: the largest gradient between neighbouring pixels, as a share of the contrast around it.
         frozen_s: seconds over which the pictures are equal bit by bit.
     """
 
     black: float = 24.0
+    dark: float = 52.0
     saturated: float = 0.6
     covered: float = 10.0
+    covered_contrast: float = 0.25
+    blank: float = 1.2
+    covered_blocks: float = 0.25
     noisy: float = 5.0
     blurred: float = 0.25
     frozen_s: float = 3.0
@@ -85,7 +105,12 @@ def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
         return BLACK
     if (thumbnail >= 250).mean() > limits.saturated:
         return SATURATED
-    if thumbnail.std() < limits.covered:
+    # Little light makes little contrast too, but keeps its share of the brightness.
+    if thumbnail.std() < min(limits.covered, limits.covered_contrast * thumbnail.mean()):
+        return COVERED
+    if np.percentile(thumbnail, 90) < limits.dark:
+        return DARK
+    if min(image.shape[:2]) >= _THUMBNAIL[1] and blank_share(thumbnail, limits.blank) > limits.covered_blocks:
         return COVERED
     if min(image.shape[:2]) < _PATCH:
         return ""
@@ -95,6 +120,18 @@ def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
     if max(sharpness(patch) for patch in patches) < limits.blurred:
         return BLURRED
     return ""
+
+
+def blank_share(thumbnail: np.ndarray, limit: float) -> float:
+    """Share of a thumbnail's blocks, uint8 [96, 128], that are neither white nor have texture."""
+    grey = thumbnail.astype(np.float32)
+    steps = cv2.magnitude(
+        cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
+    )
+    rows, cols = grey.shape[0] // _BLOCK, grey.shape[1] // _BLOCK
+    blocks = [m.reshape(rows, _BLOCK, cols, _BLOCK).swapaxes(1, 2).reshape(rows, cols, -1) for m in (grey, steps)]
+    blank = ((blocks[1] < limit).mean(-1) >= 0.9) & (blocks[0].mean(-1) < _WHITE)
+    return float(blank.mean())
 
 
 def noise_sigma(grey: np.ndarray) -> float:

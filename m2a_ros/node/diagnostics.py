@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from m2a_core.stream.answer_quality import FROZEN_NETWORK, NO_MASKS
-from m2a_core.stream.image_quality import BLACK, BLIND, BLURRED, COVERED, FROZEN, NOISY, SATURATED
+from m2a_core.stream.drift import DRIFT
+from m2a_core.stream.image_quality import BLACK, BLIND, BLURRED, COVERED, DARK, FROZEN, NOISY, SATURATED
 from m2a_ros.camera.batching import OUTSIDE_WINDOW
 from m2a_ros.camera.frame_slot import REPLACED
 from m2a_ros.camera.silence import LARGE_IMAGES
@@ -24,8 +25,9 @@ OVERLOAD_S, OVERLOAD_SHARE, OVERLOAD_FRAMES = 3.0, 0.5, 8
 _HARMLESS = (NO_SUBSCRIBER,)
 _DEGRADED = {
     BLACK: "the lens is covered, or there is no light",
+    DARK: "too little light: raise exposure or gain, or switch the headlights on",
     SATURATED: "the sun shines into the lens, or the exposure is stuck",
-    COVERED: "hardly any contrast: the lens is covered or misted, or there is fog",
+    COVERED: "large parts show nothing: the lens is covered or misted, or there is fog",
     NOISY: "look at gain, cable and light",
     BLURRED: "the lens is dirty, wet or out of focus",
     FROZEN: "the camera repeats its last picture: restart its driver",
@@ -33,6 +35,8 @@ _DEGRADED = {
 _ANSWERS = {
     NO_MASKS: "no query of the network claims a pixel: the weights are damaged, or the image is like none it knows",
     FROZEN_NETWORK: "the network says the same of different images: load the model anew",
+    DRIFT: "the network's answers are unlike those on the calibration frames: light, weather, country or camera are "
+    "outside of what the thresholds were chosen on; look, and calibrate anew on such frames (m2a calibrate)",
 }
 
 

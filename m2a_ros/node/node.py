@@ -44,7 +44,7 @@ from m2a_ros.process.qos import ignored_overrides
 from m2a_ros.process.statistics import CameraStatistics
 
 NODE_NAME = "m2a"
-_FOLLOW_PERIOD_S = 0.5
+_FOLLOW_PERIOD_S, _WATCH_PERIOD_S = 0.5, 0.2
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
@@ -86,6 +86,7 @@ class M2aNode(LifecycleNode):
         self.problem = ""
         self.exit_code = 0
         self._notes: list[str] = []
+        self._alarms: set[str] = set()
         # Two nodes side by side differ in their namespace.
         self._label = self.get_fully_qualified_name().lstrip("/")
         self._parameter_server = ParameterServer(self, lambda: self.model is not None, self._retune)
@@ -95,6 +96,7 @@ class M2aNode(LifecycleNode):
         period = self._parameter_server.value("diagnostics.period")
         self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
         self.create_timer(_FOLLOW_PERIOD_S, self._look_around, clock=steady)
+        self.create_timer(_WATCH_PERIOD_S, self._watch, clock=steady)
 
     @property
     def state(self) -> str:
@@ -265,10 +267,19 @@ class M2aNode(LifecycleNode):
         if self.inputs and self._extrinsics is not None and self.config is not None:
             frames = {name: camera.frame_id for name, camera in self.inputs.items()}
             self._extrinsics.announce(frames, self.config.settings)
+
+    def _watch(self) -> None:
+        """Look for what stalls, and report what is new of it at once: the diagnostics' period may be long."""
+        value = self._parameter_server.value
         if self._stages is not None and self.config is not None:
-            value, settings = self._parameter_server.value, self.config.settings
-            load = partial(LoadedModel, settings, self.get_logger().error)
+            load = partial(LoadedModel, self.config.settings, self.get_logger().error)
             self._watchdog.check(self._stages, value("watchdog.timeout"), value("watchdog.restart"), load)
+        timeout = value("diagnostics.frame_timeout")
+        silent = {name for name in self.inputs if self.statistics[name].silent_s() > timeout}
+        alarms = silent | ({self._watchdog.problem[:8]} if self._watchdog.problem else set())
+        if alarms - self._alarms:
+            self._publish_diagnostics()
+        self._alarms = alarms
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""

@@ -161,7 +161,7 @@ NODE_PARAMETERS = (
         (0, 100), live=True, old_name="temporal.support_frames",
     ),
     ParameterSpec(
-        "watchdog.timeout", 2.0,
+        "watchdog.timeout", 1.5,
         "Seconds that one step of a frame (decoding, the network, heads and publishing) may take; then diagnostics say "
         "ERROR. Nothing is published meanwhile.",
         (0.1, 3600.0), live=True,
@@ -179,7 +179,7 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec("diagnostics.period", 1.0, "Seconds between two messages on /diagnostics.", (0.1, 60.0)),
     ParameterSpec(
-        "diagnostics.frame_timeout", 2.0, "Seconds without a frame after which a camera counts as silent.",
+        "diagnostics.frame_timeout", 1.5, "Seconds without a frame after which a camera counts as silent.",
         (0.1, 3600.0), live=True,
     ),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -63,6 +64,7 @@ class CameraStatistics:
             self._odd_stamps: Counter[str] = Counter()
             self._odd_images: Counter[str] = Counter()
             self._last_arrival: float | None = None
+            self._since = time.monotonic()
             self._timings: dict[str, float] = {}
             self._last_error = ""
             self._qos_mismatches: Counter[str] = Counter()
@@ -74,6 +76,11 @@ class CameraStatistics:
         with self._lock:
             self._received += 1
             self._last_arrival = when
+
+    def silent_s(self) -> float:
+        """Seconds since the last frame, or since the beginning."""
+        with self._lock:
+            return time.monotonic() - (self._since if self._last_arrival is None else self._last_arrival)
 
     def camera_info_arrived(self) -> None:
         """Count a calibration."""

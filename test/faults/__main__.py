@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from dataclasses import replace
 
-from test.faults.campaign import run, table
+from test.faults.campaign import kinds, promises, run, table
 from test.faults.parts import PARTS
 
 
@@ -30,16 +31,22 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the cases (default: all)")
     args = parser.parse_args()
     parts = [replace(p, count=max(1, round(args.scale * p.count))) for p in PARTS if p.name in args.only]
+    start = time.monotonic()
     tallies = run(parts, args.seed, args.jobs)
     found = [finding for tally in tallies for finding in tally.findings]
-    print(table(tallies))
-    for finding in found:
+    seconds, broken = promises(tallies)
+    print("\n\n".join(filter(None, [table(tallies), seconds])))
+    for finding in [*found, *broken]:
         print(f"found: {finding}")
     missing = sum(tally.part.count - tally.tried for tally in tallies)
     if missing:
         print(f"{missing} cases were not run, for their part had too many findings")
-    print(f"{sum(tally.outcomes.total() for tally in tallies)} passed, {len(found) + missing} failed")
-    return 1 if found or missing else 0
+    if skipped := sum(tally.skipped for tally in tallies):
+        print(f"{skipped} cases were skipped, for this machine cannot run them (see the table)")
+    print(", ".join(f"{count} {kind}" for kind, count in kinds(found).items()), f"in {time.monotonic() - start:.0f} s")
+    failed = len(found) + len(broken) + missing
+    print(f"{sum(tally.survived for tally in tallies)} passed, {failed} failed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -9,16 +9,27 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import IO
+
+from test.faults.measured import PROMISES
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_S = 180.0
 """Until a worker's first line: imports, discovery, a model; on a machine that is busy."""
+SKIPPED = "skipped: "
+"""How the outcome of a case begins that this machine cannot run."""
+KINDS = {
+    "crashes": ("the process ended with code -", "ended by signal", "ended with -"),
+    "hangs": ("hangs", "TimeoutExpired"),
+    "wrong stamps": ("wrong stamp",),
+}
+"""The worst that a finding can be, and the words that tell."""
 _WORST = 40
 """Findings of a part after which its workers stop: a defect that every case meets."""
 
@@ -49,11 +60,20 @@ class Tally:
     part: Part
     outcomes: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
+    measured: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     seconds: float = 0.0
 
     @property
     def tried(self) -> int:
         return self.outcomes.total() + len(self.findings)
+
+    @property
+    def skipped(self) -> int:
+        return sum(count for outcome, count in self.outcomes.items() if outcome.startswith(SKIPPED))
+
+    @property
+    def survived(self) -> int:
+        return self.outcomes.total() - self.skipped
 
 
 def run(parts: Sequence[Part], seed: int, jobs: int, say: Callable[[str], object] = print) -> list[Tally]:
@@ -121,6 +141,10 @@ def _work(tally: Tally, seed: int, first: int, last: int, lock: threading.Lock, 
                     else:
                         with lock:
                             tally.outcomes[text] += 1
+                elif word == "measured":
+                    seconds, _, promise = rest.partition(" ")
+                    with lock:
+                        tally.measured[promise].append(float(seconds))
         finally:
             _kill(process)
         if process.returncode != 0 or running is not None:
@@ -152,7 +176,28 @@ def table(tallies: Sequence[Tally]) -> str:
     for tally in tallies:
         outcomes = ", ".join(f"{name} {count}" for name, count in sorted(tally.outcomes.items()))
         lines.append(
-            f"| {tally.part.what} | {tally.tried} | {tally.outcomes.total()} | {len(tally.findings)} | {outcomes} | "
+            f"| {tally.part.what} | {tally.tried} | {tally.survived} | {len(tally.findings)} | {outcomes} | "
             f"{tally.seconds:.0f} |"
         )
     return "\n".join(lines)
+
+
+def kinds(findings: Sequence[str]) -> dict[str, int]:
+    """How many findings are crashes, hangs, wrong stamps, and others."""
+    found = dict.fromkeys((*KINDS, "others"), 0)
+    for finding in findings:
+        found[next((kind for kind, words in KINDS.items() if any(w in finding for w in words)), "others")] += 1
+    return found
+
+
+def promises(tallies: Sequence[Tally]) -> tuple[str, list[str]]:
+    """What was measured of the node's promises, as Markdown, and those whose median is beyond the limit."""
+    lines = ["| promise | limit, s | cases | median, s | worst, s |", "| --- | --- | --- | --- | --- |"]
+    broken = []
+    for promise, limit in PROMISES.items():
+        taken = [seconds for tally in tallies for seconds in tally.measured[promise]]
+        if taken:
+            lines.append(f"| {promise} | {limit:g} | {len(taken)} | {median(taken):.2f} | {max(taken):.2f} |")
+        if taken and median(taken) > limit:
+            broken.append(f"{promise}: {median(taken):.2f} s in the median, promised are {limit:g} s")
+    return ("\n".join(lines), broken) if len(lines) > 2 else ("", [])

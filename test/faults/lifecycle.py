@@ -125,7 +125,7 @@ def machine_for(world: World) -> type[RuleBasedStateMachine]:
 
         @invariant()
         def every_answer_is_to_a_frame_that_was_sent(self) -> None:
-            assert {mask.header.stamp.sec for mask in world.masks} <= self.sent
+            assert {mask.header.stamp.sec for mask in world.masks} <= self.sent, "wrong stamp"
 
         def teardown(self) -> None:
             world.rig.executor.remove_node(self.node)

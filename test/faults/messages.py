@@ -148,7 +148,7 @@ class _Bench:
         self._rig.until(lambda: all(topics.values()))
         for name, heard in topics.items():
             (found,) = heard
-            assert found.header == message.header, f"{name}: {found.header}, sent {message.header}"
+            assert found.header == message.header, f"wrong stamp: {name}: {found.header}, sent {message.header}"
             if kind is Image and camera == "front":
                 assert (found.height, found.width) == (message.height, message.width)
         return "answered"

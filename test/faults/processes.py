@@ -1,11 +1,9 @@
 """What an operating system does to a node: signals, starvation, limits, full disks, clocks, neighbours."""
 
-# ruff: noqa: SLF001 - a node's state is looked at from inside
 from __future__ import annotations
 
 import os
 import random
-import re
 import resource
 import signal
 import subprocess
@@ -13,70 +11,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from rclpy.context import Context
+from lifecycle_msgs.msg import Transition
 from rclpy.serialization import serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
+from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_ros.process.dds import local_environment
+from test.faults import limits, namespaces
+from test.faults.hanging_node import FAIL, HANG
+from test.faults.measured import measure
 from test.faults.mutation import mutated
-from test.ros.harness import ROOT, Listener, NodeProcess, Player, environment, own_domain
-from test.ros.messages import image, scene
+from test.faults.node_site import CAMERA, IN, NODE, Site, picture
+from test.ros.harness import own_domain
 from test.tiny_bundle import write_tiny_bundle
 
-MASK, IN, CAMERA = "/m2a/output/front/open_set_mask", "/m2a/input/front/image", "m2a: camera front"
-_MAX_EXIT_S = 60.0
+_MAX_EXIT_S = 30.0
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Site:
-    """A node process, a camera process, and a listener."""
-
-    def __init__(self, folder: Path, domain: int, model: Path, **parameters: Any) -> None:
-        folder.mkdir(parents=True)
-        self.domain, self.folder, self.model = domain, folder, model
-        self.parameters = {
-            "model": str(model),
-            "threads": 1,
-            "extrinsics": "parameters",
-            "diagnostics": {"period": 0.2},
-            **parameters,
-        }
-        self.node = NodeProcess(domain, folder, self.parameters)
-        self.player, self.listener = Player(domain, folder), Listener(domain)
-        self.listener.listen(MASK, Image)
-        self.sent: set[int] = set()
-        self.stamp = 1_000
-
-    def answered(self, stamp: int | None = None) -> None:
-        """Send a frame until it is answered."""
-        self.stamp += 1
-        picture = image(scene((20, 50, 60, 80)), self.stamp if stamp is None else stamp)
-        self.sent.add(picture.header.stamp.sec)
-        self.listener.wait_for_outputs(MASK)
-        masks = self.listener.received[MASK]
-        for _ in range(30):
-            self.player.play(IN, [picture])
-            if self.listener.spin_until(lambda: any(m.header.stamp == picture.header.stamp for m in masks), 2.0):
-                return
-        raise AssertionError(f"never answered; the node's log ends with {self.node.log[-600:]}")
-
-    def close(self) -> None:
-        stamps = {mask.header.stamp.sec for mask in self.listener.received[MASK]}
-        self.player.close()
-        self.listener.close()
-        if self.node.process.poll() is None:
-            self.node.process.send_signal(signal.SIGCONT)
-        code = self.node.stop()
-        assert code in (0, -signal.SIGKILL), f"ended with {code}: {self.node.log[-600:]}"
-        assert "Traceback" not in self.node.log, self.node.log[-1500:]
-        assert stamps <= self.sent, f"answers to frames that nobody sent: {stamps - self.sent}"
-
-
-def stopped_and_continued(site: _Site, rng: random.Random) -> None:
+def stopped_and_continued(site: Site, rng: random.Random) -> None:
     site.answered()
     site.node.process.send_signal(signal.SIGSTOP)
     time.sleep(rng.uniform(0.2, 4.0))
@@ -84,52 +42,67 @@ def stopped_and_continued(site: _Site, rng: random.Random) -> None:
     site.answered()
 
 
-def killed_and_started_anew(site: _Site, rng: random.Random) -> None:
-    if rng.random() < 0.5:
-        site.answered()
-    else:
-        time.sleep(rng.uniform(0.0, 3.0))
-    site.node.process.kill()
-    site.node.process.wait()
-    site.node = NodeProcess(site.domain, site.folder, site.parameters)
+def killed_in_every_phase(site: Site, rng: random.Random) -> None:
+    """SIGKILL while it imports, configures, waits, works, stops; the next one answers all the same."""
+    for phase in ("starting", "configured", "active", "working", "inactive", "cleaned up", "ending"):
+        if phase == "starting":
+            time.sleep(rng.uniform(0.0, 1.5))
+        elif phase in ("configured", "active"):
+            site.wait_for_log(f"{phase}: ")
+            time.sleep(rng.choice((0.0, 0.0, 0.01, 0.1)))
+        else:
+            site.answered()
+        if phase == "working":
+            site.send(3, pause=0.0)
+        if phase in ("inactive", "cleaned up"):
+            site.change(Transition.TRANSITION_DEACTIVATE)
+        if phase == "cleaned up":
+            site.ask(Transition.TRANSITION_CLEANUP)
+            time.sleep(rng.uniform(0.0, 0.1))
+        if phase == "ending":
+            site.node.process.send_signal(rng.choice(ENDING))
+            time.sleep(rng.uniform(0.0, 0.3))
+        site.node.process.kill()
+        site.node.process.wait()
+        site.start()
     site.answered()
 
 
-def interrupted_at_start(site: _Site, rng: random.Random) -> None:
-    time.sleep(rng.choice((0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.7, 1.0, 2.0)))
+def interrupted_at_start(site: Site, rng: random.Random) -> None:
+    for after in rng.sample((0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.7, 1.0, 2.0), 5):
+        time.sleep(after)
+        start = time.monotonic()
+        code = site.node.stop(rng.choice(ENDING))
+        assert code in (0, -signal.SIGINT, -signal.SIGTERM), f"code {code} {after} s: {site.node.log[-600:]}"
+        assert time.monotonic() - start < _MAX_EXIT_S
+        assert "Traceback" not in site.node.log, f"after {after} s: {site.node.log}"
+        site.start()
+    site.answered()
+
+
+def ended_while_frames_come(site: Site, rng: random.Random) -> None:
+    site.answered()
+    site.send(20)
     start = time.monotonic()
-    code = site.node.stop(rng.choice((signal.SIGINT, signal.SIGTERM)))
-    assert code in (0, -signal.SIGINT, -signal.SIGTERM), f"code {code}: {site.node.log[-600:]}"
-    assert time.monotonic() - start < _MAX_EXIT_S
-    assert "Traceback" not in site.node.log
-    site.node = NodeProcess(site.domain, site.folder, site.parameters)
-    site.answered()
-
-
-def ended_while_frames_come(site: _Site, rng: random.Random) -> None:
-    site.answered()
-    pictures = [image(scene(None), 5_000 + i) for i in range(40)]
-    site.sent |= {p.header.stamp.sec for p in pictures}
-    site.player.play(IN, pictures[:20], pause=0.01)
-    code = site.node.stop(rng.choice((signal.SIGINT, signal.SIGTERM)))
+    code = site.node.stop(rng.choice(ENDING))
+    measure("end to the last breath under traffic", time.monotonic() - start)
     assert code == 0, f"code {code}: {site.node.log[-600:]}"
 
 
-def camera_dies_and_comes_back(site: _Site, rng: random.Random) -> None:
-    site.answered()
-    site.player._process.kill()
-    site.player._process.wait()
-    site.listener.wait_for_status(CAMERA, lambda status: status["level"] == "1")
-    site.player = Player(site.domain, site.folder)
+def camera_dies_and_comes_back(site: Site, rng: random.Random) -> None:
+    last = site.answered()
+    site.kill_camera()
+    measure("dead camera to diagnostics", site.said_after(CAMERA, "stopped sending", last))
+    site.new_camera()
     site.answered()
 
 
-def stamps_jump(site: _Site, rng: random.Random) -> None:
+def stamps_jump(site: Site, rng: random.Random) -> None:
     for stamp in rng.sample((0, -5, 1, 2_000_000_000, 2**31 - 1, int(time.time()), 900), 5):
         site.answered(stamp)
 
 
-def clock_jumps(site: _Site, rng: random.Random) -> None:
+def clock_jumps(site: Site, rng: random.Random) -> None:
     publisher = site.listener.node.create_publisher(Clock, "/clock", 1)
     for _ in range(4):
         clock = Clock()
@@ -140,7 +113,7 @@ def clock_jumps(site: _Site, rng: random.Random) -> None:
     assert site.listener.spin_until(lambda: len(site.listener.received["/diagnostics"]) > heard)
 
 
-def readers_come_and_go(site: _Site, rng: random.Random) -> None:
+def readers_come_and_go(site: Site, rng: random.Random) -> None:
     topics = [f"/m2a/output/front/{name}" for name in ("anomaly_map", "panoptic", "unknown_instances")]
     for _ in range(6):
         readers = [
@@ -154,7 +127,7 @@ def readers_come_and_go(site: _Site, rng: random.Random) -> None:
     site.answered()
 
 
-def starved(site: _Site, rng: random.Random) -> None:
+def starved(site: Site, rng: random.Random) -> None:
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
     try:
         os.setpriority(os.PRIO_PROCESS, site.node.process.pid, 19)
@@ -166,99 +139,148 @@ def starved(site: _Site, rng: random.Random) -> None:
     site.answered()
 
 
-def neighbours_come_and_go(site: _Site, rng: random.Random) -> None:
+def memory_runs_out(site: Site, rng: random.Random) -> None:
+    """A working node may map no more: large frames cost themselves, and small ones go on."""
     site.answered()
-    for _ in range(5):
-        contexts = [Context() for _ in range(10)]
-        for context in contexts:
-            rclpy.init(context=context, domain_id=site.domain)
-            rclpy.create_node(f"n{rng.randrange(10**6)}", context=context)
-        site.listener.spin_until(lambda: False, 0.2)
-        for context in contexts:
-            rclpy.try_shutdown(context=context)
+    pid = site.node.process.pid
+    mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (mapped + (rng.choice((4, 16, 64)) << 20), resource.RLIM_INFINITY))
+    site.answered()
+    large = Image(header=picture(1).header, height=2160, width=3840, encoding="rgb8", step=3 * 3840)
+    large.data.frombytes(bytes(large.height * large.step))
+    site.unread.add(1)
+    site.player.play(IN, [large] * 3, 0.2)
+    site.answered()
+    resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     site.answered()
 
 
-def hostile_bytes_over_dds(site: _Site, rng: random.Random) -> None:
+def log_disk_is_full(site: Site, rng: random.Random) -> None:
+    """Logs go to a full disk; diagnostics say so, and frames are answered."""
+    site.node.stop()
+    with limits.small_disk(site.folder / "disk") as disk:
+        site.start(ROS_LOG_DIR=str(disk))
+        site.answered()
+        site.listener.wait_for_status(NODE, lambda status: status["level"] == "0")
+        start = time.monotonic()
+        limits.fill(disk)
+        measure("full disk to diagnostics", site.said_after(NODE, "free on this disk", start))
+        site.answered()
+        assert site.node.stop() == 0, site.node.log[-600:]
+    site.start()
     site.answered()
-    good = serialize_message(image(scene(None), 7))
+
+
+def hostile_bytes_over_dds(site: Site, rng: random.Random) -> None:
+    site.answered()
+    good = serialize_message(picture(7))
+    site.unread.add(7)
     publisher = site.listener.node.create_publisher(Image, IN, 1)
     for _ in range(150):
-        # Stamps of damaged messages are whatever the damage made of them.
-        publisher.publish(good[:4] + good[4:12] + mutated(good[12:], rng))
+        # The stamp stays whole, so that what is answered can be told.
+        publisher.publish(good[:12] + mutated(good[12:], rng))
         site.listener.spin_until(lambda: True, 0.01)
-    site.sent.add(7)
     site.answered()
 
 
-def little_memory(folder: Path, domain: int, model: Path, rng: random.Random) -> str:
-    """A start with too little address space says so; it does not die by a signal."""
-    limit = rng.choice((300, 450, 600, 700, 800, 1000)) << 20
-    log = folder / "limited.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "m2a_ros.node.main", "--ros-args", "-p", f"model:={model}", "-p", "threads:=1"],
-            cwd=ROOT,
-            env=environment(domain),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-        )
-        try:
-            code = process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            code = process.wait(_MAX_EXIT_S)
-            assert code == 0, f"{limit >> 20} MiB: runs, but ends with {code}"
-            return "runs"
-    said = log.read_text(errors="replace")
-    assert code >= 0, f"{limit >> 20} MiB: ended by signal {-code}: {said[-600:]}"
-    assert re.search("memory", said, re.IGNORECASE), f"{limit >> 20} MiB: code {code}, no word of memory: {said[-600:]}"
-    return "refused"
+def network_hangs(site: Site, rng: random.Random) -> None:
+    """Diagnostics say so, and every way to stop the node works at once."""
+    order = site.folder / "order"
+    site.answered()
+    how = rng.choice(("deactivate", "cleanup", "shutdown", *ENDING))
+    order.write_text(HANG)
+    start = time.monotonic()
+    site.send(1)
+    measure("stalled network to diagnostics", site.said_after(NODE, "stalled", start))
+    start = time.monotonic()
+    if how in ENDING:
+        assert site.node.stop(how) == 0, site.node.log[-600:]
+    elif how == "shutdown":
+        site.change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    else:
+        site.change(Transition.TRANSITION_DEACTIVATE)
+        if how == "cleanup":
+            site.change(Transition.TRANSITION_CLEANUP)
+    measure("end, deactivation or shutdown while the network hangs", time.monotonic() - start)
+    order.unlink()
+    if how == "deactivate":
+        site.change(Transition.TRANSITION_ACTIVATE)
+        site.answered()
 
 
-def full_disk(folder: Path, domain: int, model: Path, rng: random.Random) -> str:
-    """Writing stops at a size (as on a full disk); the command says which file, and leaves no half of one."""
-    out, limit = folder / "out", rng.choice((0, 100, 4096, 20_000))
-    run = subprocess.run(
-        [sys.executable, "-m", "m2a_ros.main", "predict", _a_frame(), "--model", str(model), "--out", str(out)],
-        cwd=ROOT,
-        env=environment(domain),
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: _limit_files(limit),
-    )
-    assert run.returncode == 2, f"code {run.returncode}: {run.stderr[-500:]}"
-    assert "Traceback" not in run.stderr, run.stderr[-800:]
-    assert not list(out.glob("*.npz")) or limit > 4096, "half a file"
-    return "refused"
+def network_hangs_and_is_loaded_anew(site: Site, rng: random.Random) -> None:
+    order = site.folder / "order"
+    site.answered()
+    order.write_text(HANG)
+    site.send(1)
+    site.wait_for_log("given up")
+    order.unlink()
+    site.answered()
 
 
-def _limit_files(limit: int) -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+def network_fails(site: Site, rng: random.Random) -> None:
+    order = site.folder / "order"
+    site.answered()
+    order.write_text(FAIL)
+    start = time.monotonic()
+    site.send(3)
+    measure("failing network to diagnostics", site.said_after(CAMERA, "frames failed", start))
+    order.unlink()
+    site.answered()
 
 
-def _a_frame() -> str:
-    return str(sorted((ROOT / "config/demo/frames").iterdir())[0])
+def starts_with_the_shipped_model(site: Site, rng: random.Random) -> None:
+    """A restart of what ships: frames come already when the process starts."""
+    site.answered()
+    site.node.stop()
+    masks = site.listener.received[MASK_TOPIC]
+    masks.clear()
+    start = time.monotonic()
+    site.start()
+    while not masks:
+        site.send(1, pause=0.0)
+        site.listener.spin_until(lambda: masks, 0.1)
+        assert time.monotonic() - start < 120.0, site.node.log[-600:]
+    measure("start of the process to the first map, shipped model", time.monotonic() - start)
+    site.unread |= site.sent
 
 
-_WITH_NODE: tuple[Callable[[_Site, random.Random], None], ...] = (
-    stopped_and_continued,
-    killed_and_started_anew,
-    interrupted_at_start,
-    ended_while_frames_come,
-    camera_dies_and_comes_back,
-    stamps_jump,
-    clock_jumps,
-    readers_come_and_go,
-    starved,
-    neighbours_come_and_go,
-    hostile_bytes_over_dds,
+@dataclass(frozen=True)
+class _Scenario:
+    run: Callable[[Site, random.Random], None]
+    module: tuple[str, ...] = ("m2a_ros.node.main",)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+MASK_TOPIC = "/m2a/output/front/open_set_mask"
+_HANGING = ("test.faults.hanging_node", "{folder}/order")
+_SCENARIOS = (
+    _Scenario(stopped_and_continued),
+    _Scenario(killed_in_every_phase),
+    _Scenario(interrupted_at_start),
+    _Scenario(ended_while_frames_come),
+    _Scenario(camera_dies_and_comes_back),
+    _Scenario(stamps_jump),
+    _Scenario(clock_jumps, parameters={"use_sim_time": True}),
+    _Scenario(readers_come_and_go),
+    _Scenario(starved),
+    _Scenario(memory_runs_out),
+    _Scenario(log_disk_is_full),
+    _Scenario(hostile_bytes_over_dds),
+    _Scenario(network_hangs, _HANGING, {"watchdog.restart": False}),
+    _Scenario(network_hangs_and_is_loaded_anew, _HANGING, {"watchdog.timeout": 0.3}),
+    _Scenario(network_fails, _HANGING),
+    _Scenario(starts_with_the_shipped_model, parameters={"model": DEFAULT_MODEL, "threads": 0}),
 )
-_ALONE = (little_memory, full_disk)
-SCENARIOS = len(_WITH_NODE) + len(_ALONE)
+_ALONE: tuple[Callable[[Path, int, Path, random.Random], str], ...] = (
+    limits.little_memory,
+    limits.files_of_limited_size,
+    limits.full_disk,
+    limits.read_only_disk,
+    namespaces.participants_come_and_go,
+)
+SCENARIOS = len(_SCENARIOS) + len(_ALONE)
+FULL_DISK = len(_SCENARIOS) + _ALONE.index(limits.files_of_limited_size)
 
 
 @contextmanager
@@ -271,17 +293,21 @@ def site(folder: Path) -> Iterator[Callable[[random.Random, int], str]]:
 
 
 def _case(rng: random.Random, number: int, folder: Path, domain: int, model: Path) -> str:
-    which = number % SCENARIOS
-    if which >= len(_WITH_NODE):
-        alone = _ALONE[which - len(_WITH_NODE)]
-        own = folder / f"case{number}"
+    which, own = number % SCENARIOS, folder / f"case{number}"
+    if which >= len(_SCENARIOS):
+        alone = _ALONE[which - len(_SCENARIOS)]
         own.mkdir()
-        return f"{alone.__name__}: {alone(own, domain, model, rng)}"
-    scenario = _WITH_NODE[which]
-    parameters = {"use_sim_time": True} if scenario is clock_jumps else {}
-    made = _Site(folder / f"case{number}", domain, model, **parameters)
+        try:
+            return f"{alone.__name__}: {alone(own, domain, model, rng)}"
+        except limits.NotPossible as error:
+            return f"skipped: {alone.__name__}, {error}"
+    scenario = _SCENARIOS[which]
+    module = tuple(part.format(folder=own) for part in scenario.module)
+    made = Site(own, domain, model, module, **scenario.parameters)
     try:
-        scenario(made, rng)
+        scenario.run(made, rng)
+    except limits.NotPossible as error:
+        return f"skipped: {scenario.run.__name__}, {error}"
     finally:
         made.close()
-    return scenario.__name__
+    return scenario.run.__name__

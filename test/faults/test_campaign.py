@@ -10,6 +10,7 @@ import pytest
 from test.faults.campaign import Part, run, table
 from test.faults.mutation import mutated
 from test.faults.parts import PARTS
+from test.faults.processes import FULL_DISK
 
 
 def test_faults_crashes_and_hangs_are_found_and_the_rest_goes_on() -> None:
@@ -32,8 +33,8 @@ def test_a_seed_gives_the_same_damage() -> None:
 
 
 SLICES = {"messages": 30, "files": 36, "bags": 12, "parameters": 8, "lifecycle": 2}
-PROCESSES = (12,)
-"""A full disk; the others take minutes together."""
+PROCESSES = (FULL_DISK,)
+"""The others take minutes together."""
 
 
 def numbers(part: str) -> range | tuple[int, ...]:

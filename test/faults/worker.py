@@ -10,6 +10,8 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
+from test.faults.measured import take
+
 
 def main() -> int:
     part, seed, first, last, folder = sys.argv[1:]
@@ -30,6 +32,8 @@ def main() -> int:
                 report.write(f"fault {number} {text[:600]!r}\n")
             else:
                 report.write(f"end {number} {outcome}\n")
+            for promise, seconds in take():
+                report.write(f"measured {seconds:.3f} {promise}\n")
     return 0
 
 

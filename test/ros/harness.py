@@ -11,9 +11,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import rclpy
@@ -98,17 +99,24 @@ class Player:
 
 
 class NodeProcess:
-    """The node, as ``m2a_node`` starts it."""
+    """The node, as ``m2a_node`` starts it, or what stands in for its module."""
 
-    def __init__(self, domain: int, folder: Path, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        domain: int,
+        folder: Path,
+        parameters: dict[str, Any],
+        module: Sequence[str] = ("m2a_ros.node.main",),
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         params = folder / "params.yaml"
         params.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         self._log = folder / "node.log"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "m2a_ros.node.main", "--ros-args", "--params-file", str(params)],
+                [sys.executable, "-m", *module, "--ros-args", "--params-file", str(params)],
                 cwd=ROOT,
-                env=environment(domain),
+                env={**environment(domain), **variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -14,6 +14,7 @@ from m2a_core.stream.image_quality import (
     BLACK,
     BLURRED,
     COVERED,
+    DARK,
     FROZEN,
     NOISY,
     SATURATED,
@@ -30,6 +31,16 @@ def noisy(image: np.ndarray, sigma: float) -> np.ndarray:
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
+def partly_covered(image: np.ndarray) -> np.ndarray:
+    """Something dark and out of focus before the left half, as a hand or mud is."""
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (64, 48), interpolation=cv2.INTER_AREA)
+    cover = cv2.resize(cv2.GaussianBlur(small, (0, 0), 12), (width, height)) // 3 + 20
+    edge = np.clip((width / 2 - np.arange(width)) / (0.05 * width) + 0.5, 0, 1)[None, :, None]
+    mixed: np.ndarray = (cover * edge + image * (1 - edge)).astype(np.uint8)
+    return mixed
+
+
 def covered(image: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), 200) // 3 + 60
 
@@ -41,11 +52,13 @@ def covered(image: np.ndarray) -> np.ndarray:
         (lambda image: image, ""),
         (lambda image: image // 16, BLACK),
         (lambda image: np.maximum(image, 252), SATURATED),
+        (lambda image: image // 5, DARK),
         (covered, COVERED),
+        (partly_covered, COVERED),
         (lambda image: noisy(image, 25.0), NOISY),
         (lambda image: cv2.GaussianBlur(image, (0, 0), 6), BLURRED),
     ],
-    ids=["good", "black", "saturated", "covered", "noisy", "blurred"],
+    ids=["good", "black", "saturated", "dark", "covered", "partly covered", "noisy", "blurred"],
 )
 def test_what_is_done_to_a_frame_is_found(image, change, found):
     assert degradation(change(image)) == found
@@ -59,7 +72,7 @@ def test_the_noise_of_a_flat_patch_is_measured(sigma):
 
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 255))
 def test_a_picture_of_any_size_is_judged(height, width, grey):
-    assert degradation(np.full((height, width, 3), grey, np.uint8)) in (BLACK, SATURATED, COVERED)
+    assert degradation(np.full((height, width, 3), grey, np.uint8)) in (BLACK, DARK, SATURATED, COVERED)
 
 
 def test_equal_pictures_are_frozen_after_three_seconds_of_their_stamps():
