@@ -14,12 +14,12 @@ COMMANDS = {
     "replay compare": "m2a_ros.review.compare_command",
     "harvest": "m2a_ros.harvest.command",
     "harvest serve": "m2a_ros.harvest.serve",
+    "harvest export": "m2a_core.cli.harvest_export",
     "bag": "m2a_ros.bag.command",
     "health": "m2a_ros.node.health",
     "doctor": "m2a_ros.node.doctor",
     "view": "m2a_ros.view.command",
     "layout": "m2a_ros.view.layout",
-    "harvest export": "m2a_core.cli.harvest_export",
 }
 
 

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="camera images")
     parser.add_argument("--gt", type=Path, metavar="DIR", help="their ground truth: 0 known, 1 anomaly, 255 void")
     parser.add_argument("--dataset", metavar="NAME", help="a labelled benchmark instead of --images and --gt")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="where it lies")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of --dataset")
     parser.add_argument("--normal", type=Path, metavar="DIR", help="normal images beside the labelled ones")
     parser.add_argument("--tpr", type=float, default=0.95, metavar="P", help="true-positive rate (default: 0.95)")
     rule = parser.add_mutually_exclusive_group()

@@ -32,10 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="source", choices=_SOURCES, required=True, help="what IN is; see above")
     parser.add_argument("--model", required=True, metavar="NAME", help="network to fill, e.g. r50-cityscapes")
     parser.add_argument(
-        "--attention", choices=("global_masked", "masked", "cross"), help="of the network (default: the model's own)"
+        "--attention", choices=("global_masked", "masked", "cross"), help="kind of attention (default: the model's own)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of what is initialised anew (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random seed of parts that the checkpoint lacks (default: %(default)s)",
     )
 
 

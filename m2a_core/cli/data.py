@@ -72,10 +72,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sequence",
         default="",
         metavar="REGEX",
-        help="what of a frame's name is its sequence: the first group (default: its folder, else the name without the "
-        "number at its end)",
+        help="which part of a frame's name is its sequence: the first group (default: its folder, else the name "
+        "without the number at its end)",
     )
-    split.add_argument("--seed", type=int, default=1, metavar="N", help="another one draws other sequences")
+    split.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="random seed of the split (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--images", type=Path, metavar="DIR", help="camera images, only for the report's pictures")
     model = parser.add_argument_group("a model on a benchmark")
     model.add_argument("--dataset", metavar="NAME", help="a benchmark; names and layouts: docs/datasets.md")
-    model.add_argument("--root", type=Path, metavar="DIR", help="where it lies")
+    model.add_argument("--root", type=Path, metavar="DIR", help="its folder")
     model.add_argument(
         "--format",
         metavar="NAME",

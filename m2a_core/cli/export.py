@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("fp32", "fp16", "mixed"),
         default="fp32",
-        help="of the graph's tensors; mixed: half precision but for norms, softmax and the open-set maps "
+        help="precision of the graph's tensors; mixed: half precision but for norms, softmax and the open-set maps "
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -92,7 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "open-set mask at its size",
     )
     parser.add_argument(
-        "--camera-encoding", choices=("rgb8", "bgr8"), default="rgb8", help="of that image (default: %(default)s)"
+        "--camera-encoding",
+        choices=("rgb8", "bgr8"),
+        default="rgb8",
+        help="encoding of that image (default: %(default)s)",
     )
 
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="network by name, e.g. r50-cityscapes; 'all' for a table")
     parser.add_argument("--size", default="512x1024", metavar="HxW", help="input in pixels (default: %(default)s)")
     parser.add_argument(
-        "--attention", choices=("global_masked", "masked", "cross"), help="of the network (default: the model's own)"
+        "--attention", choices=("global_masked", "masked", "cross"), help="kind of attention (default: the model's own)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

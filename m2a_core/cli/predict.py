@@ -130,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the score that decides what is unknown (default: anomaly, the authors')",
     )
     checkpoint.add_argument(
-        "--attention", choices=("global_masked", "masked", "cross"), help="of the network (default: the model's own)"
+        "--attention", choices=("global_masked", "masked", "cross"), help="kind of attention (default: the model's own)"
     )
 
 

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint, if there is one")
     parser.add_argument("--steps", type=int, metavar="N", help="at most N steps a stage, for a first try")
     parser.add_argument("--threads", type=int, help="CPU threads, in place of the configuration's")
-    parser.add_argument("--cpu", action="store_true", help="leave GPUs alone")
+    parser.add_argument("--cpu", action="store_true", help="use no GPU")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--dry-run", action="store_true", help="read the data, make one batch of each stage, and stop")
     only.add_argument("--check", action="store_true", help="read every file of the data, report, and stop")

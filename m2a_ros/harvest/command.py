@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME_OR_PATH",
-        help=f"the model that bags are replayed with (default: {DEFAULT_MODEL}), or where that of a replay is now",
+        help=f"model to replay bags with (default: {DEFAULT_MODEL}); for a finished replay, where its model is now",
     )
     parser.add_argument(
         "--encoder",
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=_MIN_CLUSTER,
         metavar="N",
-        help="objects that make a cluster (default: %(default)d)",
+        help="smallest number of objects in a cluster (default: %(default)d)",
     )
     parser.add_argument(
         "--blur",

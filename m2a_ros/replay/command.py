@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="lockstep: an image without an answer for so long counts as lost (default: %(default)g)",
+        help="lockstep: an image without an answer for this long counts as lost (default: %(default)g)",
     )
     parser.add_argument(
         "--rate",

@@ -20,7 +20,7 @@ def add_executor_options(parser: argparse.ArgumentParser, when: str = "") -> Non
         "--executor",
         choices=EXECUTORS,
         default=EXECUTORS[0],
-        help=f"{when}what works on several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
+        help=f"{when}what evaluates several bags: processes of this machine, or a Ray cluster (default: %(default)s)",
     )
     add_old_option(parser, "--engine", executor)
     parser.add_argument(

@@ -31,7 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOPIC[=CAMERA]",
         help="instance ids (mono8, mono16, 16UC1) in the bag",
     )
-    group.add_argument("--segment", type=float, metavar="SECONDS", help="figures per so many seconds (default: 10)")
+    group.add_argument(
+        "--segment",
+        type=float,
+        metavar="SECONDS",
+        help="length of the segments with figures of their own (default: 10)",
+    )
     group.add_argument(
         "--segment-topic", metavar="TOPIC", help="std_msgs/String topic whose messages begin the segments instead"
     )

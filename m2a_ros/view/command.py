@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--camera", action="append", metavar="NAME", help="camera to show, several times for several (default: all)"
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write a Rerun recording and open no window")
-    parser.add_argument("--seconds", type=float, metavar="S", help="end after so long (running node only)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds (running node only)")
 
 
 def run(args: argparse.Namespace) -> int:

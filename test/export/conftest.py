@@ -103,7 +103,7 @@ def exported(tmp_path_factory, weights) -> Path:
 def plugin(tensorrt_headers: Path) -> Path:
     """The plugin's library, for one architecture."""
     if importlib.util.find_spec("tensorrt_rtx") is None:
-        pytest.skip("no TensorRT for RTX: pip install 'm2a_ros[trt]'")
+        pytest.skip("no TensorRT for RTX: needs m2a's extra [trt]")
     if find_nvcc() is None or shutil.which("cmake") is None:
         pytest.skip("no nvcc or no cmake: the plugin cannot be built")
     # Kept between runs: compiling takes longer than all tests here, and the folder's entries are named by contents.

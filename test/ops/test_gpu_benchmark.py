@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytest.importorskip("accelerate", reason="needs m2a_ros[train]")
+pytest.importorskip("accelerate", reason="needs m2a's extra [train]")
 
 from benchmarks.gpu import clocks, record, run
 from benchmarks.gpu.record import Record, Skipped
