@@ -35,7 +35,7 @@ trt.get_plugin_registry().load_library(plugin)
 with open(engine_file, "rb") as file:
     engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(file.read())
 context = engine.create_execution_context()
-stream = checked(cuda.cudaStreamCreate())
+stream = checked(cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking))
 
 _, height, width, _ = engine.get_tensor_shape("image")
 image, geometry = Letterbox((height, width)).apply(read_image(picture))
@@ -50,7 +50,8 @@ for name in (engine.get_tensor_name(i) for i in range(engine.num_io_tensors)):
 up, down = cuda.cudaMemcpyKind.cudaMemcpyHostToDevice, cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
 host["image"][0] = image
 checked(cuda.cudaMemcpyAsync(device["image"], host["image"].ctypes.data, host["image"].nbytes, up, stream))
-context.execute_async_v3(stream)
+if not context.execute_async_v3(int(stream)):
+    sys.exit("TensorRT could not run the engine")
 for name in host.keys() - {"image"}:
     checked(cuda.cudaMemcpyAsync(host[name].ctypes.data, device[name], host[name].nbytes, down, stream))
 checked(cuda.cudaStreamSynchronize(stream))

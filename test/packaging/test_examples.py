@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -19,12 +21,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from test.packaging.conftest import ROOT
 from test.ros.harness import environment, own_domain
+from test.tiny_bundle import write_tiny_bundle
 
 EXAMPLES = ROOT / "examples"
 FRAMES = ROOT / "config" / "demo" / "frames"
 
 
-def run(folder: Path, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, name: str | Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
     env = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
@@ -82,6 +85,48 @@ def test_custom_dataset(tmp_path):
     done = run(tmp_path, "custom_dataset.py", FRAMES, truth)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"2 frames: AuPRC [\d.]+ %, FPR95 [\d.]+ %\n", done.stdout)
+
+
+def test_readme_s_lines_of_python(tmp_path):
+    (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "lines.py").write_text(lines, encoding="utf-8")
+    (tmp_path / "photo.jpg").write_bytes((FRAMES / "004.jpg").read_bytes())
+    done = run(tmp_path, tmp_path / "lines.py")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(\d+ 0\.\d+ \(\d+, \d+, \d+, \d+\)\n)+", done.stdout)
+    assert (tmp_path / "overlay.jpg").is_file()
+
+
+def test_tensorrt_alone_on_a_fake_tensorrt_over_a_fake_cuda(tmp_path, monkeypatch, capsys):
+    bindings = pytest.importorskip("cuda.bindings", reason="needs cuda-python")
+    from test.runtime.fake_cuda import FakeCuda
+    from test.runtime.fake_trt import FakeBackend, FakeContext, FakeEngine
+
+    class Context(FakeContext):
+        def __init__(self, engine: FakeEngine) -> None:
+            super().__init__(engine)
+            self.profile, self.scratch = 0, (0, 0)
+
+        def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+            return (1, *self.engine.get_tensor_shape(name)[1:])
+
+    graph = (write_tiny_bundle(tmp_path / "tiny") / "tiny.onnx").read_bytes()
+    cuda, loaded = FakeCuda(), []
+    engine = FakeEngine(graph, cuda, {})
+    monkeypatch.setattr(engine, "create_execution_context", lambda: Context(engine), raising=False)
+    trt = FakeBackend(graph, cuda, {}).trt
+    trt.Logger = lambda level: level
+    trt.Logger.WARNING = 0
+    trt.Runtime = lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda data: engine)
+    trt.get_plugin_registry = lambda: SimpleNamespace(load_library=loaded.append)
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setattr(bindings, "runtime", cuda, raising=False)
+    (tmp_path / "x.engine").write_bytes(b"an engine")
+    program = str(EXAMPLES / "tensorrt_standalone.py")
+    monkeypatch.setattr(sys, "argv", [program, str(tmp_path / "x.engine"), "plugin.so", str(FRAMES / "004.jpg")])
+    runpy.run_path(program, run_name="__main__")
+    assert loaded == ["plugin.so"]
+    assert re.fullmatch(r"B \(Eq\. 17\), 1280x720: 0\.\d+ to (1\.00|0\.\d+)\n", capsys.readouterr().out)
 
 
 def test_tensorrt_alone_says_what_it_needs_where_there_is_none(tmp_path):
