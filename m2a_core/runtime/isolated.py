@@ -87,6 +87,7 @@ class IsolatedRuntime:
             self._connection.send(order)
             loaded = self._receive(load_s)
         except RestartNeededError as error:
+            self.close()
             raise ModelError(f"{order.bundle}: while the model was loaded, {error}") from error
         except BaseException:
             self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,8 +10,13 @@ from m2a_core.bundle.loading import load_bundle
 from m2a_core.errors import ConfigError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
+from m2a_core.runtime.base import Runtime
 from m2a_core.runtime.factory import create_runtime_or_fall_back
+from m2a_core.runtime.isolated import IsolatedRuntime, Order
 from m2a_ros.parameters.settings import Settings
+
+LOAD_S = 600.0
+"""What an isolated network may take to load: the first load of an engine compares it with its graph."""
 
 
 class LoadedModel:
@@ -19,6 +25,8 @@ class LoadedModel:
     Attributes:
         manifest: of the model.
         backend: what runs it, which is not that of the settings after a fall-back.
+        is_isolated: whether it runs in a process of its own, which may be killed at any time.
+        pid: of the process that it runs in.
     """
 
     def __init__(self, settings: Settings, warn: Callable[[str], object]) -> None:
@@ -29,9 +37,26 @@ class LoadedModel:
             ConfigError: the model has other classes than ``settings.classes``, or a setting does not fit it.
         """
         bundle = load_bundle(settings.model, settings.trust)
+        self.is_isolated = settings.isolate
+        self.pid = os.getpid()
         _check_classes(settings, bundle.manifest.labels)
         self.manifest = bundle.manifest
         settings.apply_thresholds(self.manifest.thresholds)
+        self._runtime: Runtime
+        if settings.isolate:
+            order = Order(
+                bundle.directory,
+                settings.trust,
+                settings.backend,
+                settings.fallback_backend,
+                settings.threads,
+                settings.device,
+            )
+            isolated = IsolatedRuntime(order, LOAD_S)
+            for note in isolated.notes:
+                warn(note)
+            self._runtime, self.backend, self.pid = isolated, isolated.backend, isolated.pid
+            return
         self._runtime, self.backend = create_runtime_or_fall_back(
             bundle, settings.backend, settings.fallback_backend, warn, settings.threads, settings.device
         )

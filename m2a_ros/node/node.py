@@ -229,7 +229,7 @@ class M2aNode(LifecycleNode):
             self._extrinsics.close()
             self._extrinsics = None
         if self.model is not None:
-            if not self._is_hanging:
+            if not self._is_hanging or self.model.is_isolated:
                 # Else a step may still be using its memory.
                 self.model.close()
             self.model, self._is_hanging = None, False
@@ -247,8 +247,18 @@ class M2aNode(LifecycleNode):
         self.statistics[image.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
         self.get_logger().error(f"camera '{image.camera}': a frame failed\n{trace}")
 
+    def _abandon(self) -> None:
+        if self.model is not None and self.model.is_isolated:
+            self.model.close()
+
     def _give_up(self, error: RestartNeededError) -> None:
-        """End the process: whoever supervises it starts a new one, which this one cannot become."""
+        """End the process: whoever supervises it starts a new one, which this one cannot become.
+
+        Where the network has a process of its own, only that one ends.
+        """
+        if self.model is not None and self.model.is_isolated:
+            self._watchdog.lose(str(error))
+            return
         if self.exit_code == 0:
             self.get_logger().fatal(f"ending with code {error.exit_code}: {error}")
             self.exit_code = error.exit_code
@@ -273,7 +283,8 @@ class M2aNode(LifecycleNode):
         value = self._parameter_server.value
         if self._stages is not None and self.config is not None:
             load = partial(LoadedModel, self.config.settings, self.get_logger().error)
-            self._watchdog.check(self._stages, value("watchdog.timeout"), value("watchdog.restart"), load)
+            timeout, restart = value("watchdog.timeout"), value("watchdog.restart")
+            self._watchdog.check(self._stages, timeout, restart, load, self._abandon)
         timeout = value("diagnostics.frame_timeout")
         silent = {name for name in self.inputs if self.statistics[name].silent_s() > timeout}
         alarms = silent | ({self._watchdog.problem[:8]} if self._watchdog.problem else set())
@@ -300,6 +311,7 @@ class M2aNode(LifecycleNode):
                 "model": manifest.name,
                 "onnx_sha256": manifest.onnx_sha256,
                 "backend": self.model.backend,
+                "network_pid": str(self.model.pid),
                 "input_size": f"{manifest.input_size[1]}x{manifest.input_size[0]}",
             }
         if self._batches is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -10,6 +11,7 @@ from rclpy.utilities import remove_ros_args
 
 from m2a_core.errors import ConfigError
 from m2a_ros.node.node import M2aNode
+from m2a_ros.node.surroundings import written_to
 from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.process.dds import profile_environment
 
@@ -38,7 +40,7 @@ def run(argv: list[str]) -> int:
     """
     keep_freed_memory()
     os.environ.update(profile_environment(os.environ))
-    rclpy.init(args=argv)
+    rclpy.init(args=[*argv, *_without_log_file()])
     try:
         return _spin()
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -50,6 +52,16 @@ def run(argv: list[str]) -> int:
     finally:
         rclpy.try_shutdown()
     return 0
+
+
+def _without_log_file() -> list[str]:
+    """ROS arguments for no log file, where its folder cannot be written to: rclpy would end with a traceback."""
+    folder, _ = written_to(os.environ)[0]
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if os.access(existing, os.W_OK | os.X_OK):
+        return []
+    print(f"m2a_node: {folder} cannot be written to: no log file (set ROS_LOG_DIR)", file=sys.stderr)
+    return ["--ros-args", "--disable-external-lib-logs"]
 
 
 def _spin() -> int:

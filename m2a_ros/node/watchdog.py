@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ RESTART_AFTER = 5.0
 """A step that takes so many times ``watchdog.timeout`` is given up."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_CALM_S = 300.0
+"""After so long without a recovery, pauses are short again."""
 
 
 class Watchdog:
@@ -34,8 +37,21 @@ class Watchdog:
         self._report, self._resume = report, resume
         self._recovery: Recovery | None = None
         self._recoveries = 0
+        self._resumed_at = 0.0
+        self._lost = ""
 
-    def check(self, stages: Stages[Any], timeout_s: float, restart: bool, load: Callable[[], LoadedModel]) -> None:
+    def lose(self, reason: str) -> None:
+        """Told, by any thread, that the model is of no use any more: the next look has it loaded anew."""
+        self._lost = reason
+
+    def check(
+        self,
+        stages: Stages[Any],
+        timeout_s: float,
+        restart: bool,
+        load: Callable[[], LoadedModel],
+        abandon: Callable[[], object] = lambda: None,
+    ) -> None:
         """Report a step that hangs, give it up, or go on with the model that was loaded anew.
 
         Args:
@@ -43,10 +59,12 @@ class Watchdog:
             timeout_s: what a step may take.
             restart: whether a step is given up after ``RESTART_AFTER`` times as long.
             load: gives the model anew.
+            abandon: frees what hangs, where that can be done.
         """
         if self._recovery is not None:
             if (model := self._recovery.take()) is not None:
-                self._recovery, self.problem = None, ""
+                self._recovery, self.problem, self._lost = None, "", ""
+                self._resumed_at = time.monotonic()
                 self._resume(model)
             return
         seconds = stages.stalled_s()
@@ -55,16 +73,22 @@ class Watchdog:
             self.problem = (
                 f"stalled: one step has been running for {seconds:.1f} s (watchdog.timeout); nothing is published"
             )
+        lost, self._lost = self._lost, ""
         if restart and seconds > RESTART_AFTER * timeout_s:
-            self.problem = f"a step ran for {seconds:.1f} s and was abandoned; the model is being reloaded"
+            lost = f"a step ran for {seconds:.1f} s and was given up"
+        if lost:
+            self.problem = f"{lost}; the model is being loaded anew"
             self._report(self.problem)
+            abandon()
             stages.stop(wait_s=0.0)
+            if time.monotonic() - self._resumed_at > _CALM_S:
+                self._recoveries = 0
             self._recovery = Recovery(load, self._recoveries, self._report)
             self._recoveries += 1
 
     def cancel(self) -> None:
         """The node is told to stop: no model is loaded any more."""
-        self.problem = ""
+        self.problem = self._lost = ""
         if self._recovery is not None:
             self._recovery.cancel()
             self._recovery = None

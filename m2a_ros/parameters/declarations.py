@@ -172,6 +172,11 @@ NODE_PARAMETERS = (
         live=True,
     ),
     ParameterSpec(
+        "watchdog.isolate", False,
+        "Run the network in a process of its own: where it crashes, hangs or loses the GPU it is killed and started "
+        "anew, and the node goes on; false ends the node with code 6 where the GPU is lost.",
+    ),
+    ParameterSpec(
         "degraded.policy", REPORT,
         "What happens to images that are black, saturated, covered, noisy, blurred or frozen: report (in "
         "diagnostics), or suppress (nothing is published for them either).",

@@ -56,6 +56,7 @@ class Settings:
         low_threshold: refined score down to which an object that was seen before is held.
         thresholds: values that replace the model's own, by name.
         mounting: where each camera sits.
+        isolate: whether the network runs in a process of its own.
         suppress_degraded: whether nothing is published of an image that shows nothing or little of the scene.
     """
 
@@ -85,6 +86,7 @@ class Settings:
     low_threshold: float
     thresholds: dict[str, float]
     mounting: dict[str, Mounting]
+    isolate: bool
     suppress_degraded: bool
 
     @classmethod
@@ -148,6 +150,7 @@ class Settings:
                 camera: Mounting(**{name: values[f"mounting.{camera}.{name}"] for name in MOUNTING_MEANINGS})
                 for camera in cameras
             },
+            isolate=values["watchdog.isolate"],
             suppress_degraded=values["degraded.policy"] == SUPPRESS,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import Any
 
@@ -108,3 +110,29 @@ def test_a_step_that_hangs_is_given_up_and_the_model_loaded_anew(nodes: Nodes, r
     assert answer.header.stamp.sec == 5
     assert 2 not in {message.header.stamp.sec for message in nodes.received[MASK]}, "the frame it hung on is lost"
     nodes.until(lambda: nodes.status("m2a: node").get("level") == "0")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hangs"])
+def test_a_network_s_own_process_is_started_anew(nodes: Nodes, how: signal.Signals) -> None:
+    nodes.start(**{"watchdog.isolate": True, "watchdog.timeout": 0.3})
+    nodes.listen(MASK, Image)
+    nodes.answer(MASK, frame(1), IMAGE)
+    nodes.until(lambda: nodes.status("m2a: node"))
+    pid = int(nodes.status("m2a: node")["network_pid"])
+    assert pid != os.getpid()
+    os.kill(pid, how)
+    assert nodes.answer(MASK, frame(2), IMAGE).header.stamp.sec == 2
+    nodes.until(lambda: int(nodes.status("m2a: node")["network_pid"]) != pid)
+
+
+@pytest.mark.parametrize("transition", ["deactivate", "shutdown"])
+def test_exits_end_a_network_s_own_process_that_hangs(nodes: Nodes, transition: str) -> None:
+    node = nodes.start(**{"watchdog.isolate": True, "watchdog.timeout": 0.3, "watchdog.restart": False})
+    nodes.listen(MASK, Image)
+    nodes.answer(MASK, frame(1), IMAGE)
+    assert node.model is not None
+    os.kill(node.model.pid, signal.SIGSTOP)
+    nodes.until(
+        lambda: nodes.status("m2a: node").get("message", "").startswith("stalled"), lambda: nodes.send(IMAGE, frame(2))
+    )
+    assert getattr(node, f"trigger_{transition}")() == TransitionCallbackReturn.SUCCESS

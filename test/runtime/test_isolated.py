@@ -1,0 +1,83 @@
+"""A network in a process of its own: the same answers; its end, its hanging and its errors cost no more than frames."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2a_core.bundle.loading import load_bundle
+from m2a_core.bundle.signing import ANYBODY
+from m2a_core.errors import DataError, ModelError, RestartNeededError
+from m2a_core.runtime.factory import create_runtime
+from m2a_core.runtime.isolated import IsolatedRuntime, Order
+from test.tiny_bundle import write_tiny_bundle
+
+LOAD_S = 60.0
+IMAGE = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("isolated") / "tiny", (32, 48))
+
+
+@pytest.fixture
+def isolated(bundle: Path) -> Iterator[IsolatedRuntime]:
+    runtime = IsolatedRuntime(Order(bundle, ANYBODY, "onnxruntime", "", 1, 0), LOAD_S)
+    yield runtime
+    runtime.close()
+
+
+def test_answers_are_those_of_the_back_end(isolated: IsolatedRuntime, bundle: Path) -> None:
+    expected = create_runtime(load_bundle(bundle), threads=1).infer(IMAGE)
+    found = isolated.infer(IMAGE)
+    assert (isolated.input_size, isolated.batch_sizes, isolated.backend) == ((32, 48), (1,), "onnxruntime")
+    for name in ("anomaly", "semantic", "query_masks", "class_probs"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_an_error_of_the_child_keeps_its_class_and_the_child_goes_on(isolated: IsolatedRuntime) -> None:
+    with pytest.raises(DataError, match="network input"):
+        isolated.infer(IMAGE[:8])
+    assert isolated.infer(IMAGE).anomaly.shape == (32, 48)
+
+
+def test_a_child_that_dies_is_told_by_its_signal(isolated: IsolatedRuntime) -> None:
+    os.kill(isolated.pid, signal.SIGKILL)
+    with pytest.raises(RestartNeededError, match="ended by signal 9"):
+        isolated.infer(IMAGE)
+
+
+def test_a_child_that_hangs_is_killed_by_close_and_who_waits_for_it_is_told(isolated: IsolatedRuntime) -> None:
+    os.kill(isolated.pid, signal.SIGSTOP)
+    said: list[str] = []
+
+    def wait() -> None:
+        try:
+            isolated.infer(IMAGE)
+        except RestartNeededError as error:
+            said.append(str(error))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()
+    isolated.close()
+    waiting.join(30.0)
+    assert said == ["the network's process ended by signal 9"]
+
+
+def test_a_bundle_that_cannot_be_loaded_is_refused_by_the_child(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="missing"):
+        IsolatedRuntime(Order(tmp_path / "missing", ANYBODY, "onnxruntime", "", 1, 0), LOAD_S)
+
+
+def test_a_child_that_does_not_load_in_time_is_killed(bundle: Path) -> None:
+    with pytest.raises(ModelError, match="did not load within 0 s"):
+        IsolatedRuntime(Order(bundle, ANYBODY, "onnxruntime", "", 1, 0), 0.0)
