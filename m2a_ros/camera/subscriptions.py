@@ -12,9 +12,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.stream.sensors import DepthBuffer
 from m2a_ros.camera.frame_slot import REPLACED, ReceivedImage, Slots
+from m2a_ros.camera.receiver import Receiver
 from m2a_ros.camera.silence import cause_of_silence, other_type
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
 from m2a_ros.images.serialized import CompressedImageView, ImageView, view_compressed_image, view_image
+from m2a_ros.process.message_cache import MessageCache
 from m2a_ros.process.qos import create_latched_subscription, create_sensor_subscription, is_latched
 from m2a_ros.process.statistics import CameraStatistics
 
@@ -33,11 +35,14 @@ class CameraInput:
         frame_id: of the latest image, or empty.
     """
 
-    def __init__(self, node: Node, camera: str, transport: str, slots: Slots, statistics: CameraStatistics) -> None:
+    def __init__(
+        self, node: Node, receiver: Receiver, camera: str, transport: str, slots: Slots, statistics: CameraStatistics
+    ) -> None:
         """Subscribe.
 
         Args:
             node: the node to subscribe with.
+            receiver: takes the messages.
             camera: name of the camera.
             transport: ``raw``, ``compressed`` or ``auto``.
             slots: where messages go.
@@ -50,6 +55,7 @@ class CameraInput:
         self.depth = DepthBuffer()
         self.frame_id = ""
         self._node = node
+        self._receiver = receiver
         self._subscriptions: list[Subscription[Any]] = []
         self._camera = camera
         self._slots = slots
@@ -89,9 +95,15 @@ class CameraInput:
         """Hear a latched ``camera_info``; with ``auto`` read the image topic that has a publisher, raw first."""
         if self._latched_info is None and any(map(is_latched, self._publishers(self._info_topic))):
             self._latched_info = create_latched_subscription(
-                self._node, CameraInfo, self._info_topic, self._keep_info, self._unreadable(CAMERA_INFO)
+                self._node,
+                CameraInfo,
+                self._info_topic,
+                self._keep_info,
+                self._unreadable(CAMERA_INFO),
+                self._receiver.group,
             )
             self._subscriptions.append(self._latched_info)
+            self._receiver.wake()
         if not self._auto:
             return
         heard = (name for name, kind in _MESSAGES.items() if self._carries(self._topics[name], kind))
@@ -120,14 +132,23 @@ class CameraInput:
         self, kind: type, topic: str, callback: Any, on_unreadable: Callable[[str], None]
     ) -> Subscription[Any]:
         subscription = create_sensor_subscription(
-            self._node, kind, topic, callback, on_unreadable, self._statistics.qos_mismatch, _VIEWS.get(kind)
+            self._node,
+            kind,
+            topic,
+            callback,
+            on_unreadable,
+            self._statistics.qos_mismatch,
+            MessageCache(kind) if kind is CameraInfo else _VIEWS[kind],
+            self._receiver.group,
         )
         self._subscriptions.append(subscription)
+        self._receiver.wake()
         return subscription
 
     def _unsubscribe(self, subscription: Subscription[Any]) -> None:
         self._node.destroy_subscription(subscription)
         self._subscriptions.remove(subscription)
+        self._receiver.wake()
 
     def _keep_image(self, message: Image | CompressedImage | ImageView | CompressedImageView) -> None:
         image = ReceivedImage(self._camera, message)

@@ -23,6 +23,7 @@ from m2a_core.perception import NO_ROAD
 from m2a_ros.camera.batching import BatchSlots
 from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
 from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage, Slots
+from m2a_ros.camera.receiver import Receiver
 from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.node.diagnostics import (
     INTERNAL_ERROR,
@@ -79,6 +80,7 @@ class M2aNode(LifecycleNode):
         self._watchdog = Watchdog(self.get_logger().error, self._resume)
         self._is_hanging = False
         self._batches: BatchSlots | None = None
+        self._receiver: Receiver | None = None
         self.pipelines: dict[str, CameraPipeline] = {}
         self.inputs: dict[str, CameraInput] = {}
         self.statistics: dict[str, CameraStatistics] = {}
@@ -183,10 +185,11 @@ class M2aNode(LifecycleNode):
         slots: Slots = FrameSlots(settings.cameras)
         if settings.batch.anchor:
             slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
+        receiver = self._receiver = Receiver(self)
         for camera in settings.cameras:
             transport = settings.camera[camera].transport
             self.statistics[camera].reset()
-            self.inputs[camera] = CameraInput(self, camera, transport, slots, self.statistics[camera])
+            self.inputs[camera] = CameraInput(self, receiver, camera, transport, slots, self.statistics[camera])
             self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
         self._notes = ignored_overrides(self)
         for note in self._notes:
@@ -200,6 +203,9 @@ class M2aNode(LifecycleNode):
         self.get_logger().info(f"active: reading {[camera.topic for camera in self.inputs.values()]}")
 
     def _stop(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.stop()
         if self._stages is not None:
             if hanging := self._stages.stop():
                 self._is_hanging = True

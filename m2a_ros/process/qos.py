@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -45,6 +46,7 @@ def create_sensor_subscription(
     on_unreadable: Callable[[str], None],
     on_mismatch: OnMismatch | None = None,
     view: View | None = None,
+    group: CallbackGroup | None = None,
 ) -> Subscription[Any]:
     """Subscribe to what a sensor sends (REP-2003).
 
@@ -58,6 +60,7 @@ def create_sensor_subscription(
         on_unreadable: called for bytes that are no such message, which rclpy itself would drop without a word.
         on_mismatch: called when a publisher's quality of service does not fit; None leaves it to rclpy, which logs it.
         view: a quicker way to read most messages.
+        group: of the callback; None for the node's own.
 
     Raises:
         ConfigError: an override is impossible.
@@ -73,6 +76,7 @@ def create_sensor_subscription(
             qos,
             qos_overriding_options=overrides,
             raw=True,
+            callback_group=group,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=report),
         )
     except (RuntimeError, ParameterException) as error:
@@ -80,7 +84,12 @@ def create_sensor_subscription(
 
 
 def create_latched_subscription(
-    node: Node, kind: type, topic: str, callback: Callable[[Any], None], on_unreadable: Callable[[str], None]
+    node: Node,
+    kind: type,
+    topic: str,
+    callback: Callable[[Any], None],
+    on_unreadable: Callable[[str], None],
+    group: CallbackGroup | None = None,
 ) -> Subscription[Any]:
     """Subscribe to the last message of latched publishers, of which a sensor's subscription hears only later ones.
 
@@ -90,12 +99,13 @@ def create_latched_subscription(
         topic: its name.
         callback: called with each message.
         on_unreadable: see ``create_sensor_subscription``.
+        group: see ``create_sensor_subscription``.
     """
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     # A publisher that is not latched does not fit, and need not: the sensor's subscription hears it.
     silent = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
     reading = _reading(kind, callback, on_unreadable)
-    return node.create_subscription(kind, topic, reading, qos, raw=True, event_callbacks=silent)
+    return node.create_subscription(kind, topic, reading, qos, raw=True, callback_group=group, event_callbacks=silent)
 
 
 def _reading(
@@ -104,11 +114,10 @@ def _reading(
     """A callback for serialised messages."""
 
     def read(data: bytes) -> None:
-        if view is not None and (seen := view(data)) is not None:
-            callback(seen)
-            return
         try:
-            message: Any = deserialize_message(data, kind)
+            message = None if view is None else view(data)
+            if message is None:
+                message = deserialize_message(data, kind)
         except (RuntimeError, UnicodeDecodeError) as error:  # RMWError, which differs between distributions
             on_unreadable(f"{len(data)} bytes that are no {kind.__name__} ({str(error).splitlines()[0]})")
             return

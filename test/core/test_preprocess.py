@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,3 +128,14 @@ def test_a_whole_factor_averages_blocks_to_the_stated_error(factor, grey_levels)
     mean = image.reshape(12, factor, 16, factor, 3).mean(axis=(1, 3))
     shrunk, _ = Letterbox((12, 16)).apply(image)
     assert np.abs(shrunk - mean).max() <= grey_levels + 1e-9
+
+
+@pytest.mark.parametrize("original", [(1080, 1920), (720, 1280), (1024, 2048), (2160, 3840)])
+def test_a_smooth_image_is_averaged_also_where_the_factor_is_no_whole_one(original):
+    rows, columns = np.mgrid[0 : 1 : original[0] * 1j, 0 : 1 : original[1] * 1j]
+    image = np.stack([255 * rows, 255 * columns, 127 + 60 * np.sin(9 * rows) * np.cos(7 * columns)], 2).astype(np.uint8)
+    letterbox = Letterbox((320, 576))
+    got, geometry = letterbox.apply(image)
+    height, width = geometry.valid
+    want = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    assert np.abs(got[:height, :width].astype(int) - want).max() <= 1

@@ -1,0 +1,85 @@
+"""The thread that takes sensor messages.
+
+rclpy builds a wait set of everything a node has for each message that comes: with the node's many publishers, whose
+events count too, that takes as long as handling the message. Here only the sensors' subscriptions are waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+
+class _Group(CallbackGroup):
+    """Entities that a single thread handles, whatever executor the node is added to."""
+
+    thread: threading.Thread | None = None
+
+    def can_execute(self, entity: Any) -> bool:
+        return threading.current_thread() is self.thread
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return True
+
+    def ending_execution(self, entity: Any) -> None:
+        pass
+
+
+class _GroupExecutor(SingleThreadedExecutor):
+    """Waits for one group of a node that another executor spins."""
+
+    def __init__(self, node: Node, group: _Group) -> None:
+        super().__init__(context=node.context)
+        self._node, self._group = node, group
+
+    def get_nodes(self) -> list[Node]:
+        return [self._node]
+
+    def can_execute(self, entity: Any) -> bool:
+        return entity.callback_group is self._group and super().can_execute(entity)
+
+
+class Receiver:
+    """Runs callbacks of subscriptions that were made with its group on a thread of its own.
+
+    Attributes:
+        group: for ``Node.create_subscription``.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Start the thread."""
+        self.group = _Group()
+        self._node = node
+        self._stopped = False
+        self._executor = _GroupExecutor(node, self.group)
+        self._guard = node.create_guard_condition(lambda: None, self.group)
+        self.group.thread = threading.Thread(target=self._spin, name="m2a_receive", daemon=True)
+        self.group.thread.start()
+
+    def wake(self) -> None:
+        """Notice a subscription that was just made or destroyed."""
+        if not self._stopped:
+            self._guard.trigger()
+
+    def stop(self) -> None:
+        """Handle nothing any more; waits for the callback that runs."""
+        self._stopped = True
+        self._guard.trigger()
+        assert self.group.thread is not None
+        self.group.thread.join()
+        self._node.destroy_guard_condition(self._guard)
+        self._executor.shutdown()
+
+    def _spin(self) -> None:
+        while not self._stopped and self._executor.context.ok():
+            try:
+                self._executor.spin_once()
+            except ExternalShutdownException:
+                return
+            except Exception:  # noqa: BLE001 - reported in full; the next message may be fine
+                self._node.get_logger().error(f"a sensor's message failed\n{traceback.format_exc()}")
