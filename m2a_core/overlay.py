@@ -140,7 +140,7 @@ def shrink(
     ids, window = result.open_set, result.horizon
     if ids is not None and ids.shape[1] < width and max_width > 0:
         max_width = min(max_width, ids.shape[1])
-    size = _size(width, height, max_width)
+    size = overlay_size(height, width, max_width)[::-1]
     if size == (width, height) and result.image_size is None:
         return image, result
     if small is None or small.shape[:2] != size[::-1]:
@@ -157,14 +157,15 @@ def shrink(
 def shrink_scores(scores: np.ndarray, max_width: int) -> np.ndarray:
     """A score map, float32 [H, W], averaged to the size that `shrink` gives its image."""
     height, width = scores.shape
-    size = _size(width, height, max_width)
+    size = overlay_size(height, width, max_width)[::-1]
     return scores if size == (width, height) else cv2.resize(scores, size, interpolation=cv2.INTER_AREA)
 
 
-def _size(width: int, height: int, max_width: int) -> tuple[int, int]:
+def overlay_size(height: int, width: int, max_width: int) -> tuple[int, int]:
+    """Height and width of an image brought to at most ``max_width`` columns; 0 for its own size."""
     if max_width <= 0 or width <= max_width:
-        return width, height
-    return max_width, max(1, round(height * max_width / width))
+        return height, width
+    return max(1, round(height * max_width / width)), max_width
 
 
 def _scaled(instance: UnknownInstance, x: float, y: float) -> UnknownInstance:

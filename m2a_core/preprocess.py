@@ -58,27 +58,39 @@ class Geometry:
         resized: np.ndarray = cv2.resize(valid, self.original[::-1], interpolation=cv2.INTER_LINEAR)
         return resized
 
-    def undo_labels(self, ids: np.ndarray, stride: int = 1, window: tuple[slice, slice] | None = None) -> np.ndarray:
+    def undo_labels(
+        self,
+        ids: np.ndarray,
+        stride: int = 1,
+        window: tuple[slice, slice] | None = None,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Bring an id map back to the image: every pixel takes the id under its centre, no id is made up.
 
         Args:
             ids: any dtype [H / stride, W / stride].
             stride: input pixels per map pixel, e.g. 4 for the masks.
             window: rows and columns of the image that are wanted; None for all.
+            out: where to write them, of the same dtype; None for a new array.
 
         Returns:
             The same dtype, [H0, W0], or the window of it.
         """
         spans = window or (slice(0, self.original[0]), slice(0, self.original[1]))
         if stride == 1 and self.valid == self.original:
-            return np.ascontiguousarray(ids[: self.valid[0], : self.valid[1]][spans])
+            same = ids[: self.valid[0], : self.valid[1]][spans]
+            if out is None:
+                return np.ascontiguousarray(same)
+            out[:] = same
+            return out
         # In whole numbers: a centre on the border of two cells must not depend on rounding.
         rows, cols = (
             np.minimum((2 * np.arange(span.start, span.stop) + 1) * valid // (2 * n * stride), size - 1)
             for span, n, valid, size in zip(spans, self.original, self.valid, ids.shape, strict=True)
         )
         # Columns first: they are gathered one by one, from the few rows that there are; rows are copied whole.
-        labels: np.ndarray = np.take(np.take(ids, cols, axis=1), rows, axis=0)
+        # No index is out of range; with "clip" NumPy needs no copy of the output to find that out.
+        labels: np.ndarray = np.take(np.take(ids, cols, axis=1), rows, axis=0, out=out, mode="clip")
         return labels
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from m2a_core.bundle.decision import Decision
@@ -97,9 +98,7 @@ def decision_scores(
         case Decision.ANOMALY:
             return anomaly, refined
         case Decision.BACKGROUND:
-            # A masked product takes ten times as long.
-            score = refined_away(anomaly, refined).astype(np.float32)
-            score *= SUPPRESSED - 1
-            score += 1
-            score *= background
+            removed = refined_away(anomaly, refined).view(np.uint8)
+            # A tenth of the time of NumPy's masked product.
+            score: np.ndarray = cv2.copyTo(SUPPRESSED * background, removed, background.copy())
             return score, score

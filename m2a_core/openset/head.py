@@ -22,6 +22,9 @@ from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry
 from m2a_core.types import OpenSetResult, Output, UnknownInstance
 
+NATIVE = (0, 0)
+"""Size of maps that are as large as the network's, without its padding."""
+
 
 class Candidates(str, Enum):
     """Where unknown instances are looked for.
@@ -83,13 +86,13 @@ class OpenSetHead:
             view: what the network says of an image, with the scores that decide.
             geometry: how the image lies in the view's maps.
             wanted: the outputs to compute.
-            size: height, width of the maps; None for the image's own.
+            size: height, width of the maps; None for the image's own, ``NATIVE`` for the view's.
 
         Returns:
             The wanted maps; others None. ``instances`` come with ``unknown_instances``.
             ``open_set`` is unknown exactly where ``score`` reaches its threshold.
         """
-        maps = geometry if size is None else geometry.at(size)
+        maps = geometry if size is None else geometry.at(geometry.valid if size == NATIVE else size)
         score = refined = semantic = open_set = panoptic = unknown = None
         instances: tuple[UnknownInstance, ...] = ()
         candidates: tuple[UnknownInstance, ...] = ()

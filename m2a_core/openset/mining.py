@@ -45,7 +45,8 @@ def mask_areas(query_masks: np.ndarray, size: tuple[int, int], stride: int) -> n
     """
     bottom, right = (side - stride * (cells - 1) for side, cells in zip(size, query_masks.shape[1:], strict=True))
     # Counted, not multiplied: the threads of a BLAS spin on after a product, for longer than a frame takes.
-    all_cells = np.array([np.count_nonzero(mask) for mask in query_masks], np.int64)
+    rows = np.ascontiguousarray(query_masks).reshape(len(query_masks), -1)
+    all_cells = np.array([np.count_nonzero(row) for row in rows], np.int64)
     last_row, last_column = (np.count_nonzero(query_masks.take(-1, axis), axis=1) for axis in (1, 2))
     areas: np.ndarray = stride**2 * all_cells - stride * ((stride - bottom) * last_row + (stride - right) * last_column)
     areas += (stride - bottom) * (stride - right) * query_masks[:, -1, -1]

@@ -41,19 +41,22 @@ def merge_segments(
         int32 [h, w]: ``class_id * 256 + instance``, instance 0 for stuff and 1.. for the things of a class;
         65535 void.
     """
-    panoptic = np.full(owner.shape, PANOPTIC_VOID, np.int32)
+    inside = np.take_along_axis(query_masks, np.maximum(owner, 0)[None], axis=0)[0]
+    # One place more, in front, for pixels that nobody owns.
+    places = owner + 1
+    owned, drawn = (np.bincount(p.ravel(), minlength=len(query_masks) + 1) for p in (places, places[inside]))
+    ids = np.full(len(query_masks) + 1, PANOPTIC_VOID, np.int32)
     instances = dict.fromkeys(labels.things, 0)
     for query in kept_queries(class_probs, keep_score):
-        owned = owner == query
-        segment = owned & query_masks[query]
-        if not segment.any() or owned.sum() < min_overlap * query_masks[query].sum():
+        if not drawn[query + 1] or owned[query + 1] < min_overlap * np.count_nonzero(query_masks[query]):
             continue
         class_id = int(class_probs[query].argmax())
         if class_id in labels.things:
             if instances[class_id] == PANOPTIC_DIVISOR - 1:
                 continue
             instances[class_id] += 1
-        panoptic[segment] = class_id * PANOPTIC_DIVISOR + instances.get(class_id, 0)
+        ids[query + 1] = class_id * PANOPTIC_DIVISOR + instances.get(class_id, 0)
+    panoptic: np.ndarray = np.where(inside, ids[places], PANOPTIC_VOID).astype(np.int32, copy=False)
     return panoptic
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from m2a_core.geometry.crop import Region, crop_to_aspect, place_back
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import Rectifier, rectified_info
+from m2a_core.openset.head import NATIVE
 from m2a_core.perception import Perception
 from m2a_core.perception.task import PerceptionTask
 from m2a_core.stream.answer_quality import AnswerQuality
@@ -146,9 +147,23 @@ class CameraStream:
             region = crop_to_aspect((height, width), input_size, config.crop_center)
         return PreparedFrame(frame, sensors, region, config, degraded)
 
-    def begin(self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception) -> PerceptionTask:
-        """Make the prepared frame ready for the network; ``Perception.run`` comes next."""
+    def begin(
+        self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception, enlarge: bool = True
+    ) -> PerceptionTask:
+        """Make the prepared frame ready for the network; ``Perception.run`` comes next.
+
+        Args:
+            prepared: the frame.
+            wanted: the outputs to compute.
+            perception: the model.
+            enlarge: make maps that are to have the image's size; where not, they have the network's, with all that
+                ``m2a_core.openset.enlargement`` needs to enlarge them, unless the network saw a part of the image.
+        """
         frame, region = prepared.frame, prepared.region
+        if not enlarge and region is None and prepared.config.resolution == IMAGE:
+            if Output.OPEN_SET in wanted:
+                wanted |= {Output.SCORE, Output.SEMANTIC}
+            return perception.begin(frame, wanted, self._far_end, NATIVE)
         if region is not None:
             frame = replace(frame, image=region.cut(frame.image))
         maps = _map_size(prepared, perception)

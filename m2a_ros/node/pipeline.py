@@ -11,9 +11,11 @@ from std_msgs.msg import Header
 from m2a_core.errors import DataError, InferenceError
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import NotRectifiable
+from m2a_core.openset.enlargement import Enlargement
 from m2a_core.perception import Perception
 from m2a_core.perception.task import PerceptionTask
 from m2a_core.stream.camera_stream import CameraStream, PreparedFrame, StreamResult
+from m2a_core.stream.config import IMAGE
 from m2a_core.stream.objects import Unlocalized
 from m2a_core.stream.sensors import Sensors
 from m2a_core.types import Frame
@@ -130,7 +132,9 @@ class CameraPipeline:
                 self._statistics.dropped(DEGRADED_PREFIX + prepared.degraded)
                 return None
         decode_ms = 1e3 * (time.perf_counter() - start)
-        return FrameJob(image, config, prepared, self._stream.begin(prepared, wanted, perception), start, decode_ms)
+        # Publishers enlarge maps straight into their messages.
+        task = self._stream.begin(prepared, wanted, perception, enlarge=False)
+        return FrameJob(image, config, prepared, task, start, decode_ms)
 
     def finish(self, job: FrameJob) -> None:
         """Make the result of the network's answer, and publish it; a frame that fails is counted and reported."""
@@ -150,7 +154,12 @@ class CameraPipeline:
         result = self._stream.track(job.prepared, inferred, perception)
         self._count_unlocalized(result)
         header = job.image.message.header
-        self.outputs.publish(header, result, settings, self._stream.seen(job.prepared, job.task, perception))
+        enlargement = None
+        if job.prepared.config.resolution == IMAGE and result.result.image_size is not None:
+            manifest = perception.manifest
+            enlargement = Enlargement(result.result.image_size, manifest.thresholds.anomaly, manifest.labels.unknown_id)
+        seen = self._stream.seen(job.prepared, job.task, perception)
+        self.outputs.publish(header, result, settings, seen, enlargement)
         timings["publish"] = 1e3 * (time.perf_counter() - answered)
         self._finish(header, timings, job.start)
 

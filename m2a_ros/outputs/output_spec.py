@@ -40,11 +40,12 @@ def _copy(values: np.ndarray, out: np.ndarray) -> None:
     np.copyto(out, values, casting="unsafe")
 
 
+SCORE_MAP, MASK = "anomaly_map", "open_set_mask"
 MAPS = (
     # The score that decides, so that map, mask and threshold say the same. f sums over queries and can leave [0, 1] by
     # a little; readers are promised [0, 1].
-    MapOutput("anomaly_map", Output.SCORE, "32FC1", lambda score, out: np.clip(score, 0.0, 1.0, out=out)),
-    MapOutput("open_set_mask", Output.OPEN_SET, "mono8", _copy),
+    MapOutput(SCORE_MAP, Output.SCORE, "32FC1", lambda score, out: np.clip(score, 0.0, 1.0, out=out)),
+    MapOutput(MASK, Output.OPEN_SET, "mono8", _copy),
     MapOutput("panoptic", Output.PANOPTIC, "16UC1", _copy),
     MapOutput("unknown_instances", Output.UNKNOWN_INSTANCES, "16UC1", _copy),
 )

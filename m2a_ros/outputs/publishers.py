@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from visualization_msgs.msg import MarkerArray
 
 from m2a_core.bundle.manifest import Manifest
 from m2a_core.geometry.scaled_info import scaled_info
-from m2a_core.overlay import draw_overlay, draw_scores, shrink, shrink_scores
+from m2a_core.openset.enlargement import Enlargement
+from m2a_core.overlay import draw_overlay, draw_scores, overlay_size, shrink, shrink_scores
 from m2a_core.stream.camera_stream import StreamResult
 from m2a_core.types import OpenSetResult, Output
 from m2a_ros.images.conversions import fill_image, fill_jpeg
@@ -21,7 +23,7 @@ from m2a_ros.images.image_buffer import ImageBuffer
 from m2a_ros.outputs.detections import Detection2DArray, detections_message
 from m2a_ros.outputs.label_info import label_info_message
 from m2a_ros.outputs.markers import MarkerBuilder, locations_in
-from m2a_ros.outputs.output_spec import MAPS
+from m2a_ros.outputs.output_spec import MAPS, MASK, SCORE_MAP
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.qos import OnMismatch, create_output_publisher
 
@@ -100,7 +102,12 @@ class CameraOutputs:
         return _is_heard(self._markers) or (self._detections is not None and _is_heard(self._detections))
 
     def publish(
-        self, header: Header, result: StreamResult, settings: Settings, small: np.ndarray | None = None
+        self,
+        header: Header,
+        result: StreamResult,
+        settings: Settings,
+        small: np.ndarray | None = None,
+        enlargement: Enlargement | None = None,
     ) -> None:
         """Publish everything of a frame that is heard, with the frame's own header.
 
@@ -109,11 +116,15 @@ class CameraOutputs:
             result: what is known of it.
             settings: the node's parameters.
             small: the frame's image at the network's size, uint8 [h, w, 3], where there is one.
+            enlargement: how maps come to the size that they are to have; None where they have it.
         """
-        self._publish_maps(header, result.result)
-        self._publish_info(header, result)
+        if enlargement is None:
+            self._publish_maps(header, result.result)
+        else:
+            self._publish_enlarged(header, result.result, enlargement)
+        self._publish_info(header, result, enlargement)
         self._publish_objects(header, result, settings)
-        self._publish_overlay(header, result, settings, small)
+        self._publish_overlay(header, result, settings, small, enlargement)
         self._publish_anomaly_color(header, result.result, settings)
 
     def clear_markers(self) -> None:
@@ -128,13 +139,31 @@ class CameraOutputs:
                 spec.write(computed, buffer.begin(header, computed.shape))
                 publisher.publish(buffer.message)
 
-    def _publish_info(self, header: Header, result: StreamResult) -> None:
+    def _publish_enlarged(self, header: Header, result: OpenSetResult, enlargement: Enlargement) -> None:
+        heard = {spec.topic: publisher for spec, publisher in self._maps if _is_heard(publisher)}
+        scores = self._buffers[SCORE_MAP].begin(header, enlargement.size)
+        if result.score is not None and heard.keys() & {SCORE_MAP, MASK}:
+            enlargement.scores(result.score, scores)
+        for spec, publisher in reversed(self._maps):
+            small, buffer = getattr(result, spec.output.value), self._buffers[spec.topic]
+            if small is None or spec.topic not in heard:
+                continue
+            if spec.topic == MASK:
+                enlargement.open_set(result, scores, buffer.begin(header, enlargement.size))
+            elif spec.topic != SCORE_MAP:
+                enlargement.ids(small, buffer.begin(header, enlargement.size))
+            elif small.min() < 0 or small.max() > 1:
+                spec.write(scores, scores)
+            publisher.publish(buffer.message)
+
+    def _publish_info(self, header: Header, result: StreamResult, enlargement: Enlargement | None) -> None:
         """The calibration that the maps follow: rectified and scaled as they are."""
         if result.camera_info is None or not _is_heard(self._info):
             return
         image = result.frame.image.shape[:2]
         shown = next((m for spec in MAPS if (m := getattr(result.result, spec.output.value)) is not None), None)
-        info = scaled_info(result.camera_info, image, image if shown is None else shown.shape)
+        maps = image if shown is None or enlargement is not None else shown.shape
+        info = scaled_info(result.camera_info, image, maps)
         info.header = header
         self._info.publish(info)
 
@@ -148,12 +177,22 @@ class CameraOutputs:
             self._detections.publish(detections_message(header, result.objects, result.pose))
 
     def _publish_overlay(
-        self, header: Header, result: StreamResult, settings: Settings, small: np.ndarray | None
+        self,
+        header: Header,
+        result: StreamResult,
+        settings: Settings,
+        small: np.ndarray | None,
+        enlargement: Enlargement | None,
     ) -> None:
         raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
         if not (raw or jpeg) or result.result.open_set is None:
             return
-        shown = shrink(result.frame.image, result.result, settings.overlay_width, small)
+        drawn = result.result
+        if enlargement is not None:
+            enlargement = enlargement.to(overlay_size(*enlargement.size, settings.overlay_width))
+            assert drawn.score is not None
+            drawn = replace(drawn, open_set=enlargement.open_set(drawn, enlargement.scores(drawn.score)))
+        shown = shrink(result.frame.image, drawn, settings.overlay_width, small)
         overlay = draw_overlay(*shown, self._labels)
         if raw:
             message = Image(header=header)
