@@ -9,12 +9,14 @@ their own over DDS.
     python benchmarks/real_time.py --stand-in-ms 20 --stand-in-batch-ms 30,50 --cameras 4 --rate 15 --size 1280x720
     python benchmarks/real_time.py --stand-in-ms 20 --side usual        # a node written the usual way
     python benchmarks/real_time.py --stand-in-ms 20 --outputs none      # nobody listens
+    python benchmarks/real_time_bars.py                                 # every bar, one table
 
 Keys of the JSON: ``sent``, ``received`` (frames that reached the node), ``answered`` (frames of which every output
 came), ``published_hz``, ``latency_ms`` (from the image's stamp to the last of its outputs; p50, p95, p99),
-``cpu_ms_per_frame`` (the node's process, all threads), ``accelerator_busy_share`` (of the measured time),
-``batch_size`` (mean) and ``dropped`` (by reason, from the node's diagnostics). With ``--outputs none``: ``core_share``
-of the node and, side by side, of a process that takes the same messages and does nothing (``bare``).
+``cpu_ms_per_frame`` (the node's process, all threads), ``others_cpu_ms_per_frame`` (camera and listener),
+``accelerator_busy_share`` (of the measured time), ``batch_size`` (mean) and ``dropped`` (by reason, from the node's
+diagnostics). With ``--outputs none``: ``core_share`` of the node and, side by side, of a process that takes the same
+messages and does nothing (``bare``).
 """
 
 from __future__ import annotations
@@ -108,16 +110,13 @@ def measure(side: str, settings: dict[str, Any], seconds: float, folder: Path) -
         listener.ask(settle=1.0)
         busy = BusyTime(busy_file, create=False)
         listener.ask(reset=True)
-        cpu, memory, work, start = (
-            cpu_seconds(node.process.pid),
-            resident_mib(node.process.pid),
-            busy.read(),
-            time.monotonic(),
-        )
+        before = [cpu_seconds(role.process.pid) for role in roles]
+        memory, work, start = resident_mib(node.process.pid), busy.read(), time.monotonic()
         sent = camera.ask(seconds=seconds)
         elapsed, after = time.monotonic() - start, busy.read()
         found = listener.ask(settle=1.5)
-        used = cpu_seconds(node.process.pid) - cpu
+        used = [cpu_seconds(role.process.pid) - then for role, then in zip(roles, before, strict=True)]
+        costs = [round(1e3 * seconds / max(1, found["answered"]), 2) for seconds in used]
         latencies = np.array(found["latencies_ms"] or [np.nan])
         images, batches = after[1] - work[1], after[2] - work[2]
         return {
@@ -128,7 +127,8 @@ def measure(side: str, settings: dict[str, Any], seconds: float, folder: Path) -
             "answered_share": round(found["answered"] / max(1, sent["sent"]), 4),
             "published_hz": round(found["answered"] / elapsed, 2),
             "latency_ms": {f"p{p}": _number(np.nanpercentile(latencies, p)) for p in (50, 95, 99)},
-            "cpu_ms_per_frame": round(1e3 * used / max(1, found["answered"]), 2),
+            "cpu_ms_per_frame": costs[0],
+            "others_cpu_ms_per_frame": {"listener": costs[1], "camera": costs[2]},
             "accelerator_busy_share": round((after[0] - work[0]) / elapsed, 4),
             "batch_size": round(images / batches, 2) if batches else None,
             "dropped": found["dropped"],
