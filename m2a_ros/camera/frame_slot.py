@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from m2a_ros.camera.stamps import stamp_to_ns
 
 REPLACED = "replaced_by_newer"
+NO_SUBSCRIBER = "no_subscriber"
 
 
 IsBusy = Callable[[str], bool]

@@ -11,7 +11,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.stream.sensors import DepthBuffer
-from m2a_ros.camera.frame_slot import REPLACED, ReceivedImage, Slots
+from m2a_ros.camera.frame_slot import NO_SUBSCRIBER, REPLACED, ReceivedImage, Slots
 from m2a_ros.camera.receiver import Receiver
 from m2a_ros.camera.silence import cause_of_silence, other_type
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
@@ -36,7 +36,14 @@ class CameraInput:
     """
 
     def __init__(
-        self, node: Node, receiver: Receiver, camera: str, transport: str, slots: Slots, statistics: CameraStatistics
+        self,
+        node: Node,
+        receiver: Receiver,
+        camera: str,
+        transport: str,
+        slots: Slots,
+        statistics: CameraStatistics,
+        is_heard: Callable[[], bool],
     ) -> None:
         """Subscribe.
 
@@ -47,6 +54,7 @@ class CameraInput:
             transport: ``raw``, ``compressed`` or ``auto``.
             slots: where messages go.
             statistics: where arrivals are counted.
+            is_heard: whether anybody listens to an output of the camera's; where nobody does, images wake no thread.
 
         Raises:
             ConfigError: a QoS override is impossible.
@@ -56,6 +64,7 @@ class CameraInput:
         self.frame_id = ""
         self._node = node
         self._receiver = receiver
+        self._is_heard = is_heard
         self._subscriptions: list[Subscription[Any]] = []
         self._camera = camera
         self._slots = slots
@@ -157,7 +166,9 @@ class CameraInput:
         stamp_ns, now_ns = stamp_to_ns(message.header.stamp), self._node.get_clock().now().nanoseconds
         if reason := self._stamps.judge(stamp_ns, now_ns):
             self._statistics.odd_stamp(reason)
-        if self._slots.put(image):
+        if not self._is_heard():
+            self._statistics.dropped(NO_SUBSCRIBER)
+        elif self._slots.put(image):
             self._statistics.dropped(REPLACED)
 
     def _drop_image(self, error: str) -> None:

@@ -13,9 +13,9 @@ from m2a_core.stream.answer_quality import FROZEN_NETWORK, NO_MASKS
 from m2a_core.stream.drift import DRIFT
 from m2a_core.stream.image_quality import BLACK, BLIND, BLURRED, COVERED, DARK, FROZEN, NOISY, SATURATED
 from m2a_ros.camera.batching import OUTSIDE_WINDOW
-from m2a_ros.camera.frame_slot import REPLACED
+from m2a_ros.camera.frame_slot import NO_SUBSCRIBER, REPLACED
 from m2a_ros.camera.silence import LARGE_IMAGES
-from m2a_ros.node.pipeline import BAD_FRAME_PREFIX, NO_SUBSCRIBER, NOT_RECTIFIED_PREFIX
+from m2a_ros.node.pipeline import BAD_FRAME_PREFIX, NOT_RECTIFIED_PREFIX
 from m2a_ros.process.qos import mismatch_remedy
 from m2a_ros.process.statistics import Snapshot
 

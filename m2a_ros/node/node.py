@@ -187,9 +187,10 @@ class M2aNode(LifecycleNode):
             slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
         receiver = self._receiver = Receiver(self)
         for camera in settings.cameras:
-            transport = settings.camera[camera].transport
-            self.statistics[camera].reset()
-            self.inputs[camera] = CameraInput(self, receiver, camera, transport, slots, self.statistics[camera])
+            transport, statistics = settings.camera[camera].transport, self.statistics[camera]
+            statistics.reset()
+            is_heard = self.pipelines[camera].outputs.is_heard
+            self.inputs[camera] = CameraInput(self, receiver, camera, transport, slots, statistics, is_heard)
             self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
         self._notes = ignored_overrides(self)
         for note in self._notes:

@@ -20,7 +20,7 @@ from m2a_core.stream.objects import Unlocalized
 from m2a_core.stream.sensors import Sensors
 from m2a_core.types import Frame
 from m2a_ros.camera.extrinsics import Extrinsics
-from m2a_ros.camera.frame_slot import ReceivedImage
+from m2a_ros.camera.frame_slot import NO_SUBSCRIBER, ReceivedImage
 from m2a_ros.camera.rate_limiter import RateLimiter
 from m2a_ros.camera.stamps import age_ms, stamp_to_ns
 from m2a_ros.camera.subscriptions import CameraInput
@@ -31,7 +31,6 @@ from m2a_ros.outputs.publishers import CameraOutputs
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.statistics import CameraStatistics
 
-NO_SUBSCRIBER = "no_subscriber"
 RATE_LIMIT = "rate_limit"
 BAD_FRAME_PREFIX = "bad_image."
 NOT_RECTIFIED_PREFIX = "not_rectified."

@@ -97,6 +97,10 @@ class CameraOutputs:
             wanted.add(Output.SCORE)
         return frozenset(wanted)
 
+    def is_heard(self) -> bool:
+        """Whether ``wanted`` is not empty."""
+        return bool(self.wanted())
+
     def wants_places(self) -> bool:
         """Whether somebody listens to where objects are: markers, or detections where vision_msgs is installed."""
         return _is_heard(self._markers) or (self._detections is not None and _is_heard(self._detections))
