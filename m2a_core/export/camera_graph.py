@@ -240,7 +240,8 @@ def resampling(source: int, target: int, average: bool, halvings: int = 0) -> np
     """
     if halvings:
         halved = resampling(source // 2, target, average, halvings - 1)
-        return halved @ resampling(source, source // 2, average=True)
+        composed: np.ndarray = halved @ resampling(source, source // 2, average=True)
+        return composed
     weights: np.ndarray
     scale = source / target
     pixels = np.arange(source)

@@ -8,6 +8,7 @@ import time
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 
+from m2a_ros.node.node import M2aNode
 from m2a_ros.process.message_cache import MessageCache
 from test.ros.in_process import RED_BOX, Nodes
 from test.ros.messages import camera_info, image, scene
@@ -15,35 +16,35 @@ from test.ros.messages import camera_info, image, scene
 IN = "/m2a/input/front"
 
 
-def received(nodes: Nodes, node: object) -> int:
+def received(node: M2aNode) -> int:
     return node.statistics["front"].snapshot().received
 
 
 def test_frames_are_taken_while_the_node_s_executor_does_nothing(nodes: Nodes) -> None:
     node = nodes.start()
-    nodes.until(lambda: received(nodes, node), lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), 1)))
-    before = received(nodes, node)
+    nodes.until(lambda: received(node), lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), 1)))
+    before = received(node)
     deadline = time.monotonic() + 20
-    while received(nodes, node) < before + 3 and time.monotonic() < deadline:
+    while received(node) < before + 3 and time.monotonic() < deadline:
         nodes.send(f"{IN}/image", image(scene(RED_BOX), 2))
         nodes.send(f"{IN}/camera_info", camera_info(128, 96, 100.0))
         time.sleep(0.05)
-    assert received(nodes, node) >= before + 3
+    assert received(node) >= before + 3
     assert node.inputs["front"].camera_info is not None
 
 
 def test_a_node_that_is_deactivated_takes_nothing_and_ends_the_thread(nodes: Nodes) -> None:
     node = nodes.start()
-    nodes.until(lambda: received(nodes, node), lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), 1)))
+    nodes.until(lambda: received(node), lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), 1)))
     node.trigger_deactivate()
-    before = received(nodes, node)
+    before = received(node)
     for stamp in range(5):
         nodes.send(f"{IN}/image", image(scene(RED_BOX), stamp))
         nodes.executor.spin_once(timeout_sec=0.02)
-    assert received(nodes, node) == before
+    assert received(node) == before
     assert "m2a_receive" not in {thread.name for thread in threading.enumerate()}
     node.trigger_activate()
-    nodes.until(lambda: received(nodes, node), lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), 9)))
+    nodes.until(lambda: received(node), lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), 9)))
 
 
 def test_a_calibration_that_is_sent_again_is_read_once() -> None:
