@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from m2a_core.data.base import pictures
 from m2a_core.data.classes import CAMVID_VOID
 from m2a_core.errors import DataError
 from m2a_core.images import read_image, read_rgba
@@ -123,7 +124,8 @@ def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> Label
     Raises:
         DataError: a file is missing, sizes differ, or the label holds an id outside 0..11.
     """
-    image = read_image(root / "images" / split / f"{name}.jpg")
+    folder = root / "images" / split
+    image = read_image(next((path for path in pictures(folder, f"{name}.*")), folder / f"{name}.jpg"))
     path = root / "labels" / split / f"{name}.png"
     return LabelledImage(name, sequence, image, read_label_map(path, CAMVID_VALUES, image.shape[:2]))
 

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from m2a_core.data.list_camvid import list_frames
+from m2a_core.data.list_cutouts import list_cutouts
+from m2a_core.data.list_cutouts import main as list_cutouts_main
 from m2a_core.data.pack_cityscapes import pack, packed_ids
+from m2a_core.data.pack_idd_lite import pack as pack_idd_lite
 from m2a_core.data.packed_cityscapes import packed_frames, read_ids
 from m2a_core.errors import DataError
 
@@ -87,3 +90,60 @@ def test_a_folder_without_frames_or_with_others_is_refused(tmp_path):
     (tmp_path / "images" / "train" / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match=r"holiday\.jpg: expected a name as CamVid's"):
         list_frames(tmp_path)
+
+
+def test_cut_outs_are_listed_by_kind_and_the_reader_takes_the_list(tmp_path, monkeypatch, capsys):
+    from m2a_core.training.datasets import read_cutouts
+
+    (tmp_path / "train").mkdir()
+    for name in ("animals__birds__owl", "canoe"):
+        assert cv2.imwrite(str(tmp_path / "train" / f"{name}.png"), np.full((4, 6, 4), 255, np.uint8))
+    monkeypatch.setattr("sys.argv", ["list_cutouts", "--root", str(tmp_path)])
+    list_cutouts_main()
+    assert "2 cut-outs" in capsys.readouterr().out
+    assert [(c.name, c.kind, c.photo) for c in read_cutouts(tmp_path)] == [
+        ("animals__birds__owl", "animals/birds", True),
+        ("canoe", "canoe", True),
+    ]
+
+
+def test_cut_outs_that_show_nothing_and_empty_folders_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no PNG files"):
+        list_cutouts(tmp_path)
+    (tmp_path / "train").mkdir()
+    assert cv2.imwrite(str(tmp_path / "train" / "ghost.png"), np.zeros((4, 6, 4), np.uint8))
+    with pytest.raises(DataError, match=r"ghost\.png: every pixel is transparent"):
+        list_cutouts(tmp_path)
+
+
+def test_idd_lite_is_packed_as_training_reads_it(tmp_path):
+    from m2a_core.training.idd_lite import idd_lite_sources
+
+    source, out = tmp_path / "idd20k_lite", tmp_path / "out"
+    for folder, file, array in (
+        ("leftImg8bit/train/7", "000123_image.jpg", np.full((227, 320, 3), 90, np.uint8)),
+        ("gtFine/train/7", "000123_label.png", np.full((227, 320), 6, np.uint8)),
+    ):
+        (source / folder).mkdir(parents=True)
+        assert cv2.imwrite(str(source / folder / file), array)
+    assert pack_idd_lite(source, out) == 1
+    (frame,) = idd_lite_sources(out)
+    read = frame.read()
+    assert (read.name, read.sequence) == ("7_000123", "7")
+    assert (read.label == 10).all()  # sky
+    (source / "gtFine/train/7/000123_label.png").unlink()
+    with pytest.raises(DataError, match=r"000123_label\.png is missing"):
+        pack_idd_lite(source, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_camvid_is_read_in_the_format_that_it_is_distributed_in(tmp_path):
+    from m2a_core.training.datasets import load_camvid_frame
+
+    for folder, array in (("images", np.full((6, 8, 3), 70, np.uint8)), ("labels", np.full((6, 8), 3, np.uint8))):
+        (tmp_path / folder / "train").mkdir(parents=True)
+        assert cv2.imwrite(str(tmp_path / folder / "train" / "0001TP_006690.png"), array)
+    frame = load_camvid_frame(tmp_path, "train", "0001TP_006690", "0001TP")
+    assert (frame.image == 70).all()
+    with pytest.raises(DataError, match=r"0001TP_1\.jpg"):
+        load_camvid_frame(tmp_path, "train", "0001TP_1", "0001TP")
