@@ -11,6 +11,7 @@ from m2a_core.bundle.loading import hash_file, sha256_of
 from m2a_core.errors import CheckpointError, ConfigError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import ModelConfig, build_model
+from m2a_core.model.backbones.timm_features import PREFIX
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
 from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
 from m2a_core.model.checkpoints.store import load_weights, read_manifest
@@ -48,6 +49,8 @@ def load_trained(path: Path, model: str) -> tuple[Mask2Anomaly, dict[str, str]]:
         found = _stated_config(path, metadata)
         if found.get("attention") in get_args(AttentionKind):
             config = named_config(model, found["attention"])
+        if str(found.get("backbone", "")).startswith(PREFIX):
+            config = dataclasses.replace(config, backbone=found["backbone"])
         # One network serves several label sets: the file says which classes its head knows.
         config = dataclasses.replace(config, labels=_stated_labels(path, found, config.labels))
         network = build_model(config)

