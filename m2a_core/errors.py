@@ -28,7 +28,7 @@ class ExportError(M2aError):
 
 
 class ModelError(M2aError):
-    """A model cannot be loaded here: its bundle or engine is missing, corrupt or another, or code it needs is."""
+    """A model cannot be loaded here: its bundle, engine or code is missing, corrupt or does not match."""
 
 
 class NoGpuError(ModelError):
@@ -38,13 +38,13 @@ class NoGpuError(ModelError):
 
 
 class OtherEngineError(ModelError):
-    """There is an engine, but another one than was asked for: building it anew mends it."""
+    """There is an engine, but not the one that was asked for; rebuild it."""
 
     exit_code = 4
 
 
 class ToleranceError(ModelError):
-    """An engine's results are too far from its graph's: building it anew from the same graph mends nothing."""
+    """An engine's results are too far from its graph's; rebuilding it from the same graph does not help."""
 
     exit_code = 5
 

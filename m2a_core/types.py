@@ -111,7 +111,7 @@ class UnknownInstance:
 
 @dataclass(frozen=True)
 class FarEnd:
-    """Where the road ends in a frame, steadied over frames: the next frame's window goes by it.
+    """Where the road ends in a frame, smoothed over frames; it places the next frame's window.
 
     Attributes:
         y: fraction of the image's height, from the top.
@@ -128,7 +128,7 @@ class FarEnd:
 
 @dataclass(frozen=True)
 class Horizon:
-    """The window at the road's far end that the network looked at more closely.
+    """The window at the road's far end that the network saw at twice the detail.
 
     Attributes:
         box: x0, y0, x1, y1 in pixels, x1 and y1 exclusive.
@@ -141,7 +141,7 @@ class Horizon:
 
 @dataclass(frozen=True)
 class OpenSetResult:
-    """What m2a says of one frame; an output nobody asked for is None.
+    """What m2a found in one frame; outputs that were not asked for are None.
 
     Maps are as large as the frame, or smaller (``image_size``); boxes, contours and contacts of instances are always in
     the frame's own pixels.
@@ -181,7 +181,7 @@ class OpenSetResult:
     image_size: tuple[int, int] | None = None
 
     def window(self, instance: UnknownInstance, ids: np.ndarray) -> tuple[slice, slice]:
-        """Rows and columns of a map that are sure to hold an instance of this result; ``ids`` is the map."""
+        """Rows and columns of a map that contain an instance of this result; ``ids`` is the map."""
         x0, y0, x1, y1 = instance.bbox
         if self.image_size is None:
             return slice(y0, y1), slice(x0, x1)
