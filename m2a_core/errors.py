@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from m2a_core.deprecation import old_names
 
 
@@ -69,6 +71,20 @@ def quoted(text: str, longest: int = 80) -> str:
     A name of megabytes would fill logs and diagnostics, a line break would forge a line of them.
     """
     return repr(text if len(text) <= longest else f"{text[:longest]}...")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = 20
+
+
+def shown(value: object, longest: int = 80) -> str:
+    """A value from outside as a message shows it: its ``repr``, cut in length and depth.
+
+    ``repr`` itself would spell out what YAML's aliases nest to gigabytes.
+    """
+    text = _SHORT.repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def one_line(text: str, longest: int = 1000) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.bundle.score_profile import FEATURES, ScoreProfile
-from m2a_core.errors import ConfigError, ModelError, quoted
+from m2a_core.errors import ConfigError, ModelError, quoted, shown
 from m2a_core.files import json_text, read_regular
 from m2a_core.labels.label_set import LabelSet
 
@@ -151,7 +151,7 @@ class Manifest:
         version = data.get("format_version")
         if version != FORMAT_VERSION:
             raise ModelError(
-                f"{source}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; "
+                f"{source}: format_version is {shown(version)}, this m2a reads {FORMAT_VERSION}; "
                 "export the bundle anew or use the m2a that wrote it"
             )
         try:
@@ -248,7 +248,7 @@ class _Reader:
         names = tuple(self._value(entry, "name", str) for entry in classes)
         road = data["road"]
         if road is not None and road not in names:
-            raise ModelError(f"{self.source}: labels.road is {road!r}, expected null or one of {list(names)}")
+            raise ModelError(f"{self.source}: labels.road is {shown(road)}, expected null or one of {list(names)}")
         colors = [self._numbers(entry, "color", 3, int) for entry in classes]
         return LabelSet(
             name=self._value(data, "name", str),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.data.base import Segment
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 
 PANOPTIC_LAYOUT = """\
 ROOT/{train,val}2017/NAME.jpg
@@ -78,7 +78,7 @@ def looked_up(table: Mapping[str, str], key: object, what: str) -> str:
         DataError: there is none; ``what`` says who asks for what.
     """
     if str(key) not in table:
-        raise DataError(f"{what} {key!r}, which the file does not list")
+        raise DataError(f"{what} {shown(key)}, which the file does not list")
     return table[str(key)]
 
 
@@ -130,4 +130,4 @@ def _integer(value: Any, what: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} is {value!r}; expected an integer") from error
+        raise DataError(f"{what} is {shown(value)}; expected an integer") from error

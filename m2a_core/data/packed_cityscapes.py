@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.data.base import Dataset, PanopticTruth, Sample, Segment
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 from m2a_core.images import read_image
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.labels.label_map import VOID, read_stored_values
@@ -49,7 +49,7 @@ def packed_frames(root: Path, split: str) -> list[tuple[str, str]]:
         with path.open(newline="", encoding="utf-8") as file:
             frames = [(row["name"], row["city"]) for row in csv.DictReader(file) if row["split"] == split]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error!r}); expected\n{LAYOUT}") from error
+        raise DataError(f"{path}: cannot be read ({shown(error)}); expected\n{LAYOUT}") from error
     if not frames:
         raise DataError(f"{path}: no frame of the split '{split}'; expected\n{LAYOUT}")
     return frames

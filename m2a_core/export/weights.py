@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from m2a_core.bundle.loading import hash_file, sha256_of
-from m2a_core.errors import CheckpointError, ConfigError
+from m2a_core.errors import CheckpointError, ConfigError, shown
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import ModelConfig, build_model
 from m2a_core.model.backbones.timm_features import PREFIX
@@ -105,8 +105,10 @@ def _check_config(path: Path, found: dict[str, Any], config: ModelConfig) -> Non
     expected = json.loads(json.dumps(dataclasses.asdict(config), default=sorted))
     differing = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
     if differing:
-        shown = ", ".join(f"{key}: file {found.get(key)!r}, model {expected.get(key)!r}" for key in differing[:4])
+        others = ", ".join(
+            f"{key}: file {shown(found.get(key))}, model {shown(expected.get(key))}" for key in differing[:4]
+        )
         raise CheckpointError(
-            f"{path}: written for another network than '{config.name}' ({shown}); name the model it was trained as, "
+            f"{path}: written for another network than '{config.name}' ({others}); name the model it was trained as, "
             "or train it anew"
         )

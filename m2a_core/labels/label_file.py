@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, shown
 from m2a_core.labels.label_map import VOID, LabelValues
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.labels.palette import voc_color
@@ -145,7 +145,7 @@ def read_label_file(path: Path, name: str = "") -> LabelFile:
     _require_unique(path, names, sources, unlabelled)
     road = content.get("road", _ROAD if _ROAD in names else None)
     if road is not None and road not in names:
-        raise ConfigError(f"{path}: road is {road!r}; expected one of {', '.join(names)}")
+        raise ConfigError(f"{path}: road is {shown(road)}; expected one of {', '.join(names)}")
     labels = LabelSet(
         name=_name(content.get("name", name or path.stem), f"{path}"),
         names=tuple(names),
@@ -193,7 +193,7 @@ def _source(value: Any, where: str) -> Source:
 
 def _mapping(value: Any, known: set[str], needed: set[str], where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: got {value!r}; expected keys {', '.join(sorted(known))}")
+        raise ConfigError(f"{where}: got {shown(value)}; expected keys {', '.join(sorted(known))}")
     strange, absent = sorted(map(str, value.keys() - known)), sorted(needed - value.keys())
     if strange:
         raise ConfigError(f"{where}: unknown key '{strange[0]}'; expected some of {', '.join(sorted(known))}")
@@ -204,13 +204,15 @@ def _mapping(value: Any, known: set[str], needed: set[str], where: str) -> dict[
 
 def _name(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{where}: name is {value!r}; expected text (YAML needs quotes around yes, no and numbers)")
+        raise ConfigError(
+            f"{where}: name is {shown(value)}; expected text (YAML needs quotes around yes, no and numbers)"
+        )
     return value
 
 
 def _integer(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{where} is {value!r}; expected an integer")
+        raise ConfigError(f"{where} is {shown(value)}; expected an integer")
     if not -1 <= value <= _LARGEST:
         raise ConfigError(f"{where} is {value}; expected -1 to {_LARGEST}")
     return value
@@ -219,7 +221,7 @@ def _integer(value: Any, where: str) -> int:
 def _thing(entry: dict[str, Any], where: str) -> bool:
     thing = entry.get("thing", False)
     if not isinstance(thing, bool):
-        raise ConfigError(f"{where}: thing is {thing!r}; expected true or false")
+        raise ConfigError(f"{where}: thing is {shown(thing)}; expected true or false")
     return thing
 
 
@@ -229,5 +231,5 @@ def _color(entry: dict[str, Any], index: int, where: str) -> tuple[int, int, int
     color = entry["color"]
     good = isinstance(color, list) and len(color) == 3
     if not good or not all(isinstance(c, int) and not isinstance(c, bool) and 0 <= c <= 255 for c in color):
-        raise ConfigError(f"{where}: color is {color!r}; expected [red, green, blue] of 0..255")
+        raise ConfigError(f"{where}: color is {shown(color)}; expected [red, green, blue] of 0..255")
     return color[0], color[1], color[2]

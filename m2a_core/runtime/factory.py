@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from m2a_core.bundle.loading import ModelBundle
 from m2a_core.errors import ConfigError, InferenceError, ModelError
@@ -59,6 +62,41 @@ def create_runtime(
     raise ConfigError(f"back end '{backend}': expected one of {', '.join(BACKENDS)}")
 
 
+FIRST_ANSWER_S = 120.0
+"""A graph that has not answered by then never will, or is too slow for any camera."""
+
+
+def require_answer(runtime: Runtime, what: object, seconds: float = FIRST_ANSWER_S) -> None:
+    """Run the network once, so that a graph that never ends is refused and the first frame does not wait.
+
+    What hangs goes on in a thread of its own, for nothing can stop it; a process that ends does not wait for it.
+
+    Args:
+        runtime: just loaded.
+        what: the model, for the message.
+        seconds: until it counts as hanging.
+
+    Raises:
+        ModelError: no answer came.
+    """
+    answered = threading.Event()
+
+    def run() -> None:
+        try:
+            runtime.infer(np.zeros((*runtime.input_size, 3), np.uint8))
+        except Exception:  # noqa: BLE001 - frames that fail are reported as frames
+            pass
+        finally:
+            answered.set()
+
+    threading.Thread(target=run, name="m2a_first_answer", daemon=True).start()
+    if not answered.wait(seconds):
+        raise ModelError(
+            f"{what}: the network gave no answer within {seconds:.0f} s of loading; the graph never ends, the "
+            "accelerator hangs, or the model is too large for this machine"
+        )
+
+
 def create_runtime_or_fall_back(
     bundle: ModelBundle,
     backend: str,
@@ -73,7 +111,7 @@ def create_runtime_or_fall_back(
         bundle: a checked bundle.
         backend: one of ``BACKENDS``.
         fallback: another of them, or empty: the error stands.
-        warn: told why, when the other is taken.
+        warn: told why, when the other is taken; also where the first does not answer.
         threads: see ``create_runtime``.
         device: see ``create_runtime``.
 
@@ -84,9 +122,13 @@ def create_runtime_or_fall_back(
         ConfigError, ModelError, InferenceError: see ``create_runtime``; of the last back end tried.
     """
     try:
-        return create_runtime(bundle, backend, threads, device=device), backend
+        runtime = create_runtime(bundle, backend, threads, device=device)
+        require_answer(runtime, bundle.onnx_path)
+        return runtime, backend
     except (ModelError, InferenceError) as error:
         if fallback in ("", backend):
             raise
         warn(f"FALLING BACK from {backend} to {fallback}, which may be many times slower: {error}")
-    return create_runtime(bundle, fallback, threads, device=device), fallback
+    runtime = create_runtime(bundle, fallback, threads, device=device)
+    require_answer(runtime, bundle.onnx_path)
+    return runtime, fallback

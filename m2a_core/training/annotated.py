@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import ConfigError, DataError
+from m2a_core.errors import ConfigError, DataError, shown
 from m2a_core.files import read_json
 from m2a_core.images import read_image
 from m2a_core.labels.coco_masks import segmentation_mask
@@ -44,7 +44,7 @@ def annotated_sources(root: Path, labels: LabelSet) -> list[FrameSource]:
         absent = sorted({names[int(a["category_id"])] for found in objects.values() for a in found} - {*labels.names})
         images = [(int(entry["id"]), str(entry["file_name"])) for entry in content["images"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{files[0]}: no COCO instances ({error!r}); {_LAYOUT}") from error
+        raise DataError(f"{files[0]}: no COCO instances ({shown(error)}); {_LAYOUT}") from error
     if absent:
         raise ConfigError(
             f"{files[0]}: '{absent[0]}' is not a class of {labels.name}; add it to the classes that are trained, or "

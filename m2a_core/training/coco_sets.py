@@ -21,7 +21,7 @@ from m2a_core.data.coco import (
     panoptic_frames,
     read_annotations,
 )
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 from m2a_core.images import read_image
 from m2a_core.labels.coco import COCO_PANOPTIC133
 from m2a_core.labels.coco_masks import segmentation_mask
@@ -133,7 +133,7 @@ def _object(entry: Any, names: Mapping[str, str], path: Path) -> CocoObject:
     number = str(field(entry, "id", where))
     area = field(entry, "area", where)
     if isinstance(area, bool) or not isinstance(area, int | float):
-        raise DataError(f"{path}: object {number} has area {area!r}; expected a number of pixels")
+        raise DataError(f"{path}: object {number} has area {shown(area)}; expected a number of pixels")
     return CocoObject(
         number,
         str(field(entry, "image_id", where)),

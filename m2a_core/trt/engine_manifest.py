@@ -13,7 +13,7 @@ from typing import Any
 
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.bundle.loading import sha256_of
-from m2a_core.errors import ModelError
+from m2a_core.errors import ModelError, shown
 from m2a_core.files import json_text, read_regular
 from m2a_core.metrics.parity import Parity
 
@@ -133,7 +133,7 @@ class EngineManifest:
             raise ModelError(f"{path}: cannot read the engine's manifest ({error}); {_REBUILD}") from error
         version = data.get("format_version") if isinstance(data, dict) else None
         if version != FORMAT_VERSION:
-            raise ModelError(f"{path}: format_version is {version!r}, this m2a reads {FORMAT_VERSION}; {_REBUILD}")
+            raise ModelError(f"{path}: format_version is {shown(version)}, this m2a reads {FORMAT_VERSION}; {_REBUILD}")
         stated = dict(data)
         try:
             del data["format_version"]
@@ -217,11 +217,11 @@ def _short(value: object) -> str:
 
 def _integers(values: Any, count: int | None = None) -> tuple[int, ...]:
     if not isinstance(values, list) or any(type(v) is not int for v in values) or len(values) != (count or len(values)):
-        raise TypeError(f"expected whole numbers, got {values!r}")
+        raise TypeError(f"expected whole numbers, got {shown(values)}")
     return tuple(values)
 
 
 def _number(value: Any) -> Any:
     if type(value) not in (int, float):
-        raise TypeError(f"expected a number, got {value!r}")
+        raise TypeError(f"expected a number, got {shown(value)}")
     return value

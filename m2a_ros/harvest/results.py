@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 from m2a_core.files import read_json
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import Recorded, image_messages
@@ -110,7 +110,7 @@ def replayed_bags(folder: Path) -> list[ReplayedBag]:
             for bag in summary["bags"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{summary_file}: no summary of a replay ({error!r}); replay again") from error
+        raise DataError(f"{summary_file}: no summary of a replay ({shown(error)}); replay again") from error
     for bag in bags:
         if not (bag.results / OUTPUT_BAG).exists():
             raise DataError(f"{bag.results}: the bag of results is gone ({OUTPUT_BAG}); replay {bag.path} again")

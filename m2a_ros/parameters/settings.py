@@ -9,7 +9,7 @@ from typing import Any
 
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.bundle.signing import Trust
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, shown
 from m2a_core.geometry.projection import Mounting
 from m2a_core.stream.config import StreamConfig
 from m2a_core.tracking.tracker import TrackerConfig
@@ -103,7 +103,7 @@ class Settings:
                 raise ConfigError(f"parameter '{spec.name}' is empty, expected {spec.expected}: {spec.description}")
             if not spec.allows(value):
                 raise ConfigError(
-                    f"parameter '{spec.name}' is {value!r:.200}, expected {spec.expected}: {spec.description}"
+                    f"parameter '{spec.name}' is {shown(value)}, expected {spec.expected}: {spec.description}"
                 )
         thresholds = {
             spec.name.removeprefix("thresholds."): values[spec.name]

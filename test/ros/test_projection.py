@@ -290,3 +290,25 @@ def test_upright_points_share_the_foot_s_plane_and_pixels() -> None:
 def test_calibrations_that_say_nothing_are_refused(broken: CameraInfo, named: str) -> None:
     with pytest.raises(DataError, match=named):
         Intrinsics.from_camera_info(broken)
+
+
+def test_the_near_bound_of_what_may_lie_below_the_camera_is_zero() -> None:
+    downwards = GroundProjector(Intrinsics.from_camera_info(info("plumb_bob", [])), Mounting(pitch=np.pi / 2 - 0.001))
+    near, far = downwards.distance_bounds((320.0, 240.0), 2.0)
+    assert near == 0.0
+    assert far > 0.0
+
+
+@pytest.mark.parametrize("x", [40.0, 320.0, 600.0])
+def test_the_bearing_s_spread_is_the_larger_of_both_sides(x: float) -> None:
+    level = GroundProjector(Intrinsics.from_camera_info(info("plumb_bob", [])), Mounting())
+    left, middle, right = (np.arctan2(x + e - 320, 500) for e in (-20, 0, 20))
+    spread = level.bearing_spread((x, 300.0), 20.0)
+    assert spread == pytest.approx(max(middle - left, right - middle), rel=1e-9)
+
+
+def test_pixels_that_look_away_from_an_upright_plane_meet_it_nowhere() -> None:
+    level = GroundProjector(Intrinsics.from_camera_info(info("plumb_bob", [])), Mounting())
+    pixels = np.array([[320.0, 240.0], [10.0, 300.0]])
+    assert np.isnan(level.upright(pixels, np.array([-10.0, 0.0, 0.0]))).all()
+    assert np.isfinite(level.upright(pixels, np.array([10.0, 0.0, 0.0]))).all()

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.bundle.signing import ANYBODY
 from m2a_core.errors import DataError, ModelError, RestartNeededError
-from m2a_core.runtime.factory import create_runtime
+from m2a_core.runtime.factory import create_runtime, require_answer
 from m2a_core.runtime.isolated import IsolatedRuntime, Order
 from test.tiny_bundle import write_tiny_bundle
 
@@ -81,3 +82,19 @@ def test_a_bundle_that_cannot_be_loaded_is_refused_by_the_child(tmp_path: Path) 
 def test_a_child_that_does_not_load_in_time_is_killed(bundle: Path) -> None:
     with pytest.raises(ModelError, match="did not load within 0 s"):
         IsolatedRuntime(Order(bundle, ANYBODY, "onnxruntime", "", 1, 0), 0.0)
+
+
+class NeverAnswers:
+    """A fake for an accelerator that hangs at its first batch."""
+
+    input_size = (32, 48)
+
+    def infer(self, image: np.ndarray, raw: bool = False) -> Any:
+        threading.Event().wait()
+
+
+def test_a_network_that_gives_no_first_answer_is_refused_at_load(bundle: Path) -> None:
+    never: Any = NeverAnswers()
+    with pytest.raises(ModelError, match=r"somewhere: .* no answer within 0 s of loading"):
+        require_answer(never, "somewhere", seconds=0.1)
+    require_answer(create_runtime(load_bundle(bundle), threads=1), "tiny", LOAD_S)

@@ -11,7 +11,7 @@ import numpy as np
 
 from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of
 from m2a_core.data.own.naming import Categories
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 from m2a_core.images import read_bytes
 from m2a_core.labels.coco_masks import segmentation_mask
 from m2a_core.labels.label_file import LabelFile
@@ -99,7 +99,9 @@ def _draw(
         try:
             mask = _mask(shape, size)
         except (KeyError, ValueError, DataError) as error:
-            raise DataError(f"{where}: a {shape.tag} of '{shape.get('label')}' cannot be drawn ({error!r})") from error
+            raise DataError(
+                f"{where}: a {shape.tag} of '{shape.get('label')}' cannot be drawn ({shown(error)})"
+            ) from error
         # Shapes of one group are the parts of one object.
         group = shape.get("group_id", "0")
         mine = number if group == "0" else groups.setdefault(group, number)

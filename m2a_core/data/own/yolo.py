@@ -12,7 +12,7 @@ import yaml
 from m2a_core.data.own.coco import Region, draw
 from m2a_core.data.own.frames import SPLITS, Listing, OwnFrame, Truth, by_key, files_in, is_picture, sequence_of
 from m2a_core.data.own.naming import Categories
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 from m2a_core.labels.label_file import LabelFile
 from m2a_core.yaml_file import read_yaml
 
@@ -59,7 +59,9 @@ def _classes(root: Path, file: LabelFile) -> dict[int, int]:
         names: Any = read_yaml(path)["names"]
         numbered = {int(n): str(name) for n, name in (names.items() if isinstance(names, dict) else enumerate(names))}
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: expected 'names', a list or a mapping of numbers to names ({error!r})") from error
+        raise DataError(
+            f"{path}: expected 'names', a list or a mapping of numbers to names ({shown(error)})"
+        ) from error
     categories = Categories(file, path)
     return {number: categories.of(name, number) for number, name in numbered.items()}
 

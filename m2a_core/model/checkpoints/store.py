@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import torch
 
-from m2a_core.errors import CheckpointError
+from m2a_core.errors import CheckpointError, shown
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
 from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
 from m2a_core.model.checkpoints.tensor_file import write_tensors
@@ -91,10 +91,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path}: expected weights written by m2a; convert foreign ones with m2a convert")
     if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected format {FORMAT}, got {manifest.get('format')!r}; update m2a")
+        raise CheckpointError(f"{path}: expected format {FORMAT}, got {shown(manifest.get('format'))}; update m2a")
     if manifest.get("attention") not in get_args(AttentionKind):
         raise CheckpointError(
-            f"{path}: expected attention {' or '.join(get_args(AttentionKind))}, got {manifest.get('attention')!r}"
+            f"{path}: expected attention {' or '.join(get_args(AttentionKind))}, got {shown(manifest.get('attention'))}"
         )
     return manifest
 
