@@ -8,6 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from m2a_core.errors import shown
+
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE = 0x01, 0x02, 0x03, 0x04, 0x05
@@ -33,8 +35,8 @@ def describe_mcap(file: Path) -> str | None:
     if profile != "ros2" or set(messages) - {"cdr"} or set(schemas) - set(_ROS_SCHEMAS):
         kinds = f"messages in {_names(messages)} with schemas in {_names(schemas)}" if messages else "no known messages"
         return (
-            f"{file.name} is an MCAP file with profile {profile!r} by {library!r}, {kinds}; expected profile 'ros2' "
-            "with messages in cdr, as `ros2 bag record` writes it: convert it, or record it so"
+            f"{file.name} is an MCAP file with profile {shown(profile)} by {shown(library)}, {kinds}; expected "
+            "profile 'ros2' with messages in cdr, as `ros2 bag record` writes it: convert it, or record it so"
         )
     if not closed:
         return (
