@@ -17,10 +17,10 @@ DEVELOPING := $(VENV)/.developing
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help faults audit sbom demo test test-quick test-dds test-jazzy soak site setup lint clean
+.PHONY: help faults audit sbom constraints coverage mutation demo test test-quick test-dds test-jazzy soak site setup lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUNNING) ## play real driving video through the ROS 2 node and show what it finds
 	$(BIN)/m2a demo
@@ -41,14 +41,37 @@ test-jazzy: $(JAZZY)/.ready ## tests of the node and of replay with ROS 2 Jazzy 
 faults: $(DEVELOPING) ## the fault campaign: hostile messages, files, parameters, sequences, signals (FAULTS="--scale 0.1")
 	$(BIN)/python -m test.faults $(FAULTS)
 
-audit: $(RUNNING) ## look installed packages up in the Python advisory database (pip-audit; needs the internet)
-	$(BIN)/python -m pip --disable-pip-version-check install -qq pip-audit==2.10.*
-	$(BIN)/pip-audit --skip-editable --progress-spinner off
+audit: $(CREATED) ## look every pinned release up in the Python advisory database (needs the internet)
+	$(PIP) install -qq 'pip-audit==2.10.*'
+	@for pins in constraints.txt docker/python-cuda12.txt docker/python-cuda13.txt; do echo "$$pins:"; \
+	  $(BIN)/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$pins || exit 1; done
 
-sbom: $(RUNNING) ## write build/sbom.cdx.json: what is installed, as CycloneDX
-	$(PIP) install -qq cyclonedx-bom==7.*
-	mkdir -p build
-	$(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --of JSON -o build/sbom.cdx.json
+RELEASED := build/released
+sbom: $(CREATED) ## write build/sbom.cdx.json: what a release installs, as CycloneDX
+	$(PIP) install -qq 'cyclonedx-bom==7.*'
+	$(PYTHON) -m venv --clear $(RELEASED)
+	$(RELEASED)/bin/python -m pip --disable-pip-version-check install -qq --require-hashes -r constraints.txt
+	$(RELEASED)/bin/python -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation .
+	printf '[project]\nname = "m2a_ros"\nversion = "%s"\nlicense = "Apache-2.0"\n' \
+	  "$$($(BIN)/python -c 'from m2a_core import __version__; print(__version__)')" > $(RELEASED)/released.toml
+	$(BIN)/cyclonedx-py environment $(RELEASED) --pyproject $(RELEASED)/released.toml --output-reproducible -o build/sbom.cdx.json
+
+# One resolution for all Pythons and platforms; hashes of every file that may fit.
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.10 --generate-hashes --custom-compile-command 'make constraints'
+constraints: $(CREATED) ## pin what a release and the containers install, with hashes (newer versions: UPGRADE=--upgrade)
+	$(PIP) install -qq 'uv==0.13.*'
+	printf 'setuptools\nwheel\n' | $(COMPILE) $(UPGRADE) --extra ros --extra replay --extra signing setup.cfg - -o constraints.txt
+	for cuda in 12 13; do $(COMPILE) $(UPGRADE) setup.cfg docker/python-cuda$$cuda.in -o docker/python-cuda$$cuda.txt; done
+
+coverage: $(DEVELOPING) ## every test with lines and branches counted; fails below pyproject.toml's share
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -q -n logical --dist loadfile
+	$(BIN)/coverage combine -q && $(BIN)/coverage json -q && $(BIN)/coverage report
+
+ROOM ?= metrics
+mutation: $(DEVELOPING) ## change ROOM=metrics in small ways and count what the tests notice (MUTATION="--sample 300")
+	$(PIP) install -qq 'mutmut==3.8.*'
+	$(BIN)/python -m benchmarks.mutation $(ROOM) $(MUTATION)
 
 lint: $(DEVELOPING) ## ruff (docstrings and formatting too), mypy and the rooms' import contracts
 	$(BIN)/ruff check

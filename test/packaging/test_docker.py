@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import shutil
 import subprocess
@@ -146,12 +148,38 @@ def test_compose_stops_trying_and_gives_the_node_the_groups_of_the_gpu() -> None
     assert all(re.fullmatch(r"\$\{M2A_(VIDEO|RENDER)_GID:-\d+\}", group) for group in node["group_add"])
 
 
-@pytest.mark.parametrize(("file", "pin"), [("jetson-jp6", "12.6.*"), ("jetson-jp7", "13.*"), ("x86", "13.*")])
-def test_binding_is_of_the_images_cuda(file: str, pin: str) -> None:
+@pytest.mark.parametrize(("file", "cuda"), [("jetson-jp6", "12"), ("jetson-jp7", "13"), ("x86", "13")])
+def test_binding_is_of_the_images_cuda(file: str, cuda: str) -> None:
     text = (FOLDER / f"Dockerfile.{file}").read_text()
-    default = re.search(r"^ARG CUDA_PYTHON=(.*)$", text, re.MULTILINE)
-    (found,) = re.findall(r"cuda-python==([^'\"]+)", text)
-    assert (default[1] if default else found) == pin
+    (found,) = re.findall(r"python-cuda(\S+)\.txt", text)
+    default = re.search(r"^ARG CUDA=(.*)$", text, re.MULTILINE)
+    assert (default[1] if default else found) == cuda
+    pins = (FOLDER / f"python-cuda{cuda}.txt").read_text()
+    assert re.search(rf"^cuda-python=={cuda}\.", pins, re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_base_can_be_given_by_its_digest(file: Path) -> None:
+    bases = set(re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE))
+    assert bases == {"${BASE}"}
+
+
+@pytest.mark.parametrize("file", NODES, ids=lambda file: file.name)
+def test_packages_come_by_hash_or_by_a_key_of_this_repository(file: Path) -> None:
+    text = file.read_text()
+    for command in re.findall(r"pip install[^\n]*", text):
+        assert "--require-hashes" in command or "--no-deps --no-build-isolation" in command
+    assert not re.search(r"\b(curl|wget)\b|^ADD ", text, re.MULTILINE)
+    assert re.findall(r"deb \[([^]]*)\] http", text) in ([], ["signed-by=/etc/apt/keyrings/ros.asc"])
+
+
+def test_key_of_the_ros_packages_is_the_one_that_ros_documents() -> None:
+    """RFC 4880, 12.2: a version 4 fingerprint is the SHA-1 of 0x99, the packet's length and the packet."""
+    armor = (FOLDER / "ros.asc").read_text().partition("\n\n")[2].partition("\n=")[0]
+    packet = base64.b64decode(armor)
+    assert packet[0] == 0x99  # old format, public key, two bytes of length
+    body = packet[: 3 + int.from_bytes(packet[1:3], "big")]
+    assert hashlib.sha1(body).hexdigest().upper() == "C1CF6E31E6BADE8868B172B4F42ED6FBAB17C654"
 
 
 def test_compose_names_files_that_exist_and_topics_of_the_node() -> None:

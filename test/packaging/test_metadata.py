@@ -10,6 +10,7 @@ from email.utils import parseaddr
 import pytest
 from catkin_pkg.package import parse_package_string
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import m2a_core
 from test.packaging.conftest import ROOT
@@ -99,6 +100,37 @@ def test_groups_that_bring_torch_agree_on_one_exact_version(setup_cfg):
 def test_running_group_brings_neither_torch_nor_ros(setup_cfg):
     names = {Requirement(line).name for line in setup_cfg["options"]["install_requires"].split("\n") if line}
     assert names == {"Jinja2", "numpy", "onnxruntime", "opencv-python-headless", "Pillow", "PyYAML", "tqdm"}
+
+
+PINNED = {
+    "constraints.txt": ("ros", "replay", "signing"),
+    "docker/python-cuda12.txt": (),
+    "docker/python-cuda13.txt": (),
+}
+
+
+@pytest.mark.parametrize("name", PINNED)
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_pinned_releases_have_hashes_and_are_those_that_the_metadata_allow(setup_cfg, name, python):
+    """`make constraints` makes the files; a bound that changes in setup.cfg shows here."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
+    pins = {}
+    for entry in re.split(r"\n(?=\S)", (ROOT / name).read_text()):
+        line, *hashes = re.split(r"\s*\\?\s+--hash=", re.sub(r"\s*#.*", "", entry).strip())
+        if not line:
+            continue
+        pin = Requirement(line.rstrip(" \\"))
+        assert hashes, f"{pin.name} has no hash"
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each.strip(" \\")) for each in hashes)
+        if pin.marker is None or pin.marker.evaluate(environment):
+            (version,) = pin.specifier
+            assert version.operator == "=="
+            pins[canonicalize_name(pin.name)] = version.version
+    wanted = setup_cfg["options"]["install_requires"].splitlines()
+    for group in PINNED[name]:
+        wanted += setup_cfg["options.extras_require"][group].splitlines()
+    for requirement in (Requirement(line) for line in wanted if line and not line.startswith("#")):
+        assert pins[canonicalize_name(requirement.name)] in requirement.specifier
 
 
 def imported_packages(path):
