@@ -48,53 +48,31 @@ class Room:
     tests: tuple[str, ...]
 
 
+def _room(code: str, tests: str) -> Room:
+    """Of words: patterns of code, and folders or files below `test`, the latter without their ending."""
+    paths = (f"test/{each}" + (".py" if "/" in each else "") for each in tests.split())
+    return Room(tuple(code.split()), tuple(paths))
+
+
 ROOMS = {
-    "openset": Room(
-        ("m2a_core/openset/*",),
-        ("test/openset", "test/runtime/test_perception.py", "test/runtime/test_horizon.py", "test/stream"),
+    "openset": _room("m2a_core/openset/*", "openset stream runtime/test_perception runtime/test_horizon"),
+    "metrics": _room("m2a_core/metrics/*", "metrics runtime/test_parity"),
+    "geometry": _room(
+        "m2a_core/geometry/*",
+        "stream runtime/test_horizon core/test_yaml_file cli/test_predict_video ros/test_lens ros/test_projection "
+        "ros/test_image_geometry ros/test_depth ros/test_camera_settings ros/test_markers ros/test_detections "
+        "ros/test_extrinsics",
     ),
-    "metrics": Room(("m2a_core/metrics/*",), ("test/metrics", "test/runtime/test_parity.py")),
-    "geometry": Room(
-        ("m2a_core/geometry/*",),
-        (
-            *("test/stream", "test/runtime/test_horizon.py", "test/core/test_yaml_file.py"),
-            *(
-                f"test/ros/test_{name}.py"
-                for name in ("lens", "projection", "image_geometry", "depth", "camera_settings")
-            ),
-            *(f"test/ros/test_{name}.py" for name in ("markers", "detections", "extrinsics")),
-        ),
+    "tracking": _room(
+        "m2a_core/tracking/*", "stream openset/test_tracking openset/test_track_ids runtime/test_perception"
     ),
-    "tracking": Room(
-        ("m2a_core/tracking/*",),
-        (
-            "test/openset/test_tracking.py",
-            "test/openset/test_track_ids.py",
-            "test/runtime/test_perception.py",
-            "test/stream",
-        ),
+    "conversions": _room(
+        "m2a_ros/images/* m2a_core/preprocess.py m2a_core/resize.py",
+        "core/test_preprocess ros/test_conversions ros/test_cv_bridge_compat ros/test_cv_bridge_contract "
+        "ros/test_decoding ros/test_compressed_format ros/test_display ros/test_image_buffer ros/test_serialized_images",
     ),
-    "conversions": Room(
-        ("m2a_ros/images/*", "m2a_core/preprocess.py", "m2a_core/resize.py"),
-        (
-            "test/core/test_preprocess.py",
-            *(
-                f"test/ros/test_{name}.py"
-                for name in ("conversions", "cv_bridge_compat", "cv_bridge_contract", "decoding")
-            ),
-            *(
-                f"test/ros/test_{name}.py"
-                for name in ("compressed_format", "display", "image_buffer", "serialized_images")
-            ),
-        ),
-    ),
-    "stream": Room(
-        ("m2a_core/stream/*",),
-        (
-            "test/stream",
-            "test/cli/test_predict_video.py",
-            *(f"test/ros/test_{name}.py" for name in ("depth", "detections", "markers")),
-        ),
+    "stream": _room(
+        "m2a_core/stream/*", "stream cli/test_predict_video ros/test_depth ros/test_detections ros/test_markers"
     ),
 }
 

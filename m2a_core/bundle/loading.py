@@ -81,7 +81,7 @@ def _shipped(relative: str) -> tuple[Path, ...]:
     package = Path(__file__).resolve().parents[1]
     shared = Path("share", "m2a_ros", relative)
     # site-packages lies 3 levels below the prefix for both pip (lib/python3.x/site-packages) and colcon.
-    prefixes = [Path(sys.prefix), *package.parents[1:5]]
+    prefixes = [Path(sys.prefix), *package.parents[:5]]
     return (package.parent / relative, *dict.fromkeys(prefix / shared for prefix in prefixes))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from m2a_core.doctor.findings import Finding, Level
 
@@ -18,6 +19,8 @@ _TWINS = (
     ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
 )
 """Distributions that install the same package over one another."""
+_MODULES = {"Jinja2": "jinja2", "opencv-python-headless": "cv2", "Pillow": "PIL", "PyYAML": "yaml"}
+"""What to import where that is not the distribution's name."""
 
 
 def check_python() -> Iterator[Finding]:
@@ -45,11 +48,17 @@ def check_packages() -> Iterator[Finding]:
     yield Finding("m2a", Level.OK, importlib.metadata.version(PROJECT))
     for requirement in required:
         if "extra ==" not in requirement:
-            yield from _fits(requirement)
+            yield from fits(requirement)
     yield from twins({distribution.metadata["Name"] for distribution in importlib.metadata.distributions()})
 
 
-def _fits(requirement: str) -> Iterator[Finding]:
+def fits(requirement: str, modules: Mapping[str, str] = _MODULES) -> Iterator[Finding]:
+    """Whether what a requirement names is installed, and new enough.
+
+    Args:
+        requirement: `NAME` or `NAME>=VERSION`, as in package metadata.
+        modules: what to import where that is not NAME.
+    """
     match = re.match(r"([\w.-]+)\s*(?:>=\s*([\d.]+))?", requirement)
     if match is None:
         return
@@ -57,7 +66,11 @@ def _fits(requirement: str) -> Iterator[Finding]:
     try:
         found = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(name, Level.ERROR, "missing", f"python -m pip install '{requirement}'")
+        module = modules.get(name, name)
+        if importlib.util.find_spec(module) is None:
+            yield Finding(name, Level.ERROR, "missing", f"python -m pip install '{requirement}'")
+        else:  # a distribution's package, which pip does not know: its own dependencies fit each other
+            yield Finding(name, Level.OK, f"the system's {module}, unknown to pip")
         return
     if least and _numbers(found) < _numbers(least):
         yield Finding(name, Level.ERROR, f"{found}, needs {least} or newer", f"python -m pip install '{requirement}'")

@@ -8,7 +8,7 @@ import pytest
 
 from m2a_core.doctor.findings import Finding, Level, lines, run_checks, summary
 from m2a_core.doctor.model_checks import check_models
-from m2a_core.doctor.python_checks import check_packages, check_python, twins
+from m2a_core.doctor.python_checks import check_packages, check_python, fits, twins
 from test.tiny_bundle import write_tiny_bundle
 
 
@@ -58,3 +58,18 @@ def test_a_damaged_model_is_an_error_that_says_how_to_mend_it(tmp_path: Path):
     assert finding.level is Level.ERROR
     assert "SHA-256" in finding.text
     assert finding.remedy
+
+
+def test_a_module_of_the_distribution_is_there_although_pip_does_not_know_it():
+    """Debian's python3-opencv: no metadata of opencv-python-headless, whose wheel would bring another NumPy."""
+    (found,) = fits("no-such-distribution>=4.7", {"no-such-distribution": "json"})
+    assert (found.level, found.remedy) == (Level.OK, "")
+
+
+def test_a_requirement_that_nothing_fulfils_is_missing_or_too_old():
+    (missing,) = fits("no-such-distribution>=4.7")
+    assert (missing.level, missing.text) == (Level.ERROR, "missing")
+    (old,) = fits("numpy>=1000.1")
+    assert old.level is Level.ERROR
+    assert "numpy>=1000.1" in old.remedy
+    assert not list(fits("numpy>=1"))

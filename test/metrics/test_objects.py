@@ -112,3 +112,37 @@ def test_sets_without_one_of_both_kinds_have_no_figures():
         made.figures()
     with pytest.raises(DataError, match="no known pixels"):
         made.threshold(0.1)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 0.1, 0.02]))
+@settings(max_examples=30, deadline=None)
+def test_the_threshold_of_a_false_positive_rate_is_the_lowest_edge_that_keeps_it(seed, fpr):
+    rng = np.random.default_rng(seed)
+    score, truth = frame(rng)
+    histograms = FrameHistograms(rng.normal(0, 2, 40))
+    histograms.add(score, truth)
+    known = score[truth == 0]
+    kept = [edge for edge in histograms.edges if (known >= edge).mean() <= fpr]
+    assert histograms.threshold(fpr) == (kept[0] if kept else np.inf)
+
+
+def test_the_interval_of_equal_frames_is_the_value_and_that_of_others_has_a_tail_on_each_side():
+    rng = np.random.default_rng(0)
+    equal, other = (FrameHistograms(np.linspace(-4, 7, 100)) for _ in range(2))
+    same = frame(rng)
+    for _ in range(8):
+        equal.add(*same)
+        other.add(*frame(rng, quality=float(rng.uniform(0.5, 3))))
+    for figure in equal.figures(200).values():
+        assert figure.low == pytest.approx(figure.value) == figure.high
+    wide = other.figures(4000)["auprc"]
+    drawn = [other.figures(1, seed)["auprc"].low for seed in range(1500)]
+    assert np.mean(np.array(drawn) < wide.low) == pytest.approx(0.025, abs=0.013)
+    assert np.mean(np.array(drawn) > wide.high) == pytest.approx(0.025, abs=0.013)
+
+
+def test_objects_that_touch_at_a_corner_are_one_and_of_none_there_is_no_rate():
+    truth = np.zeros((4, 4), np.uint8)
+    truth[0, 0] = truth[1, 1] = 1
+    assert [o.area for o in object_scores(np.ones((4, 4)), truth)] == [2]
+    assert np.isnan(hit_rate([], 0.5))

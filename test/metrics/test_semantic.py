@@ -82,3 +82,9 @@ def test_sets_are_weighted_by_their_images() -> None:
 def test_foreign_ids_are_named() -> None:
     with pytest.raises(DataError, match=r"ground truth holds class ids \[7\]"):
         Confusion(3).update(np.zeros((1, 2), np.uint8), np.array([[7, 0]], np.uint8))
+
+
+def test_of_nothing_there_is_no_mean(recwarn: pytest.WarningsRecorder) -> None:
+    assert np.isnan(mean_iou(np.full(3, np.nan)))
+    assert np.isnan(weighted_open_iou({}).overall)
+    assert not recwarn.list

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mutation import ROOMS
 from test.packaging.conftest import ROOT
 
 BY_NAME = {"setattr", "getattr", "delattr", "hasattr", "object"}
@@ -45,3 +46,9 @@ def test_no_test_imports_or_replaces_a_private_name() -> None:
         for line, name in private_names(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert found == []
+
+
+def test_every_room_of_the_mutation_run_has_its_code_and_its_tests() -> None:
+    for name, room in ROOMS.items():
+        assert all(list(ROOT.glob(pattern)) for pattern in room.code), name
+        assert all((ROOT / path).exists() for path in room.tests), name

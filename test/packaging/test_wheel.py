@@ -2,6 +2,7 @@
 
 import configparser
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -96,3 +97,11 @@ def test_installation_without_ros_and_torch_predicts_with_an_installed_model(bar
 def test_installed_environment_lies_outside_the_checkout(bare_python):
     where = run(bare_python, "-c", "import m2a_core; print(m2a_core.__file__)", cwd=bare_python.parent)
     assert not Path(where.strip()).is_relative_to(ROOT)
+
+
+def test_a_wheel_in_a_folder_of_its_own_finds_its_models(wheel, tmp_path):
+    """`pip install --target`: share/ lies beside the packages, not below a prefix."""
+    run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "target", wheel, cwd=tmp_path)
+    code = "from m2a_core.bundle.loading import load_bundle; load_bundle('tiny')"
+    environment = {**clean_environment(), "PYTHONPATH": str(tmp_path / "target")}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

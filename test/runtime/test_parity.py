@@ -13,7 +13,7 @@ from m2a_core.bundle.loading import load_bundle, shipped_frames
 from m2a_core.contract.io_spec import OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.images import read_image
-from m2a_core.metrics.parity import TOLERANCES, compare, spearman
+from m2a_core.metrics.parity import TOLERANCES, compare, spearman, worst_of
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 
@@ -165,3 +165,9 @@ def test_only_the_broken_output_is_blamed(seen):
         got = [replace(frame, **{name: change(frame)}) for frame in seen]
         blamed = {violation.split()[0] for violation in compare(got, seen).violations(TOLERANCES["mixed"])}
         assert blamed <= BLAMED[name]
+
+
+def test_worst_of_several_comparisons_has_the_worst_of_each_quantity_and_all_frames():
+    good = compare(frames(2), frames(2))
+    apart, rough = replace(good, mask_iou=0.2), replace(good, max_error=0.3, frames=3)
+    assert worst_of([apart, good, rough]) == replace(good, mask_iou=0.2, max_error=0.3, frames=7)
