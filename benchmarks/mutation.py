@@ -69,7 +69,8 @@ ROOMS = {
     "conversions": _room(
         "m2a_ros/images/* m2a_core/preprocess.py m2a_core/resize.py",
         "core/test_preprocess ros/test_conversions ros/test_cv_bridge_compat ros/test_cv_bridge_contract "
-        "ros/test_decoding ros/test_compressed_format ros/test_display ros/test_image_buffer ros/test_serialized_images",
+        "ros/test_decoding ros/test_compressed_format ros/test_display ros/test_image_buffer "
+        "ros/test_serialized_images",
     ),
     "stream": _room(
         "m2a_core/stream/*", "stream cli/test_predict_video ros/test_depth ros/test_detections ros/test_markers"
