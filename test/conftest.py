@@ -11,6 +11,7 @@ from hypothesis import settings
 from m2a_core.errors import ModelError
 from m2a_core.trt.headers import download_headers
 from m2a_core.trt.plugin_build import find_headers
+from test.tiny_bundle import write_tiny_bundle
 
 # A shell starts background jobs with SIGINT ignored, and their children inherit that: interrupts could not be tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "domain" in getattr(item, "fixturenames", ()):
             item.add_marker("dds")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose answers can be read off the picture; tests must not change it."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from m2a_core.cli.main import main
-from test.tiny_bundle import write_tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def test_json_has_every_stage_and_percentiles_of_both_looks(tiny, capsys):

@@ -16,7 +16,6 @@ import pytest
 
 from m2a_core.cli.main import main
 from m2a_core.stream.video_source import VideoSource, is_video
-from test.tiny_bundle import write_tiny_bundle
 
 FRAMES = 6
 CALIBRATION = """
@@ -34,11 +33,6 @@ def scene(shift: int) -> np.ndarray:
     bgr[:48], bgr[48:] = (255, 0, 0), (0, 255, 0)
     bgr[56:80, 8 + shift : 40 + shift] = (0, 0, 255)
     return bgr
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")

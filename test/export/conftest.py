@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -18,10 +20,12 @@ from m2a_core.bundle.manifest import Thresholds
 from m2a_core.cli.main import main
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
+from m2a_core.export.onnx_export import build_onnx
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import MODELS, ModelConfig, build_model
 from m2a_core.ops.compile import find_nvcc
 from m2a_core.trt.plugin_build import ensure_plugin
+from test.made_once import made_once
 
 LABELS = LabelSet(
     "three", ("road", "sky", "car"), frozenset({2}), ((128, 64, 128), (70, 130, 180), (0, 0, 142)), road=0
@@ -47,7 +51,7 @@ SIZE = (72, 104)
 NOTES = BundleNotes(Thresholds(anomaly=0.25, refined=0.2, overlap=0.7), "for tests", {"miou": 0.5})
 
 
-def small_network(seed: int = 0, kind: type[ExportedNetwork] = ExportedNetwork) -> ExportedNetwork:
+def small_network(seed: int = 0) -> ExportedNetwork:
     """A network with random weights; 72 x 104 needs padding to 96 x 128."""
     torch.manual_seed(seed)
     model = build_model(SMALL)
@@ -55,7 +59,7 @@ def small_network(seed: int = 0, kind: type[ExportedNetwork] = ExportedNetwork) 
         # Sampling offsets and classes that depend on the image, as after training.
         if "sampling_offsets.weight" in name or "class_embed" in name:
             torch.nn.init.normal_(tensor, std=0.5)
-    return kind(model, SIZE).eval()
+    return ExportedNetwork(model, SIZE).eval()
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -72,31 +76,55 @@ def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
 def weights(tmp_path_factory) -> Path:
     from m2a_core.training.weights import save_weights
 
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_weights(small_network().model.state_dict(), SMALL, path, {"run": "a run", "step": "7"})
-    return path
+    def make(folder: Path) -> None:
+        path = folder / "small.safetensors"
+        save_weights(small_network().model.state_dict(), SMALL, path, {"run": "a run", "step": "7"})
+
+    return made_once(tmp_path_factory, "weights", make) / "small.safetensors"
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, weights) -> Path:
     """Directory of the bundle that ``m2a export`` makes of the weights, beside a model card that was there before."""
-    out = tmp_path_factory.mktemp("engines") / "small-bundle"
-    out.mkdir()
-    (out / "MODEL_CARD.md").write_text("# stays")
     inputs = tmp_path_factory.mktemp("inputs")
     for i, picture in enumerate(pictures(3)):
         cv2.imwrite(str(inputs / f"{i}.png"), picture)
     (inputs / "thresholds.json").write_text(json.dumps({"anomaly": 0.25, "refined": 0.2, "overlap": 0.7}))
     (inputs / "metrics.json").write_text(json.dumps({"miou": 0.5}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS, "small", SMALL)
-        code = main([
+
+    def make(folder: Path) -> None:
+        out = folder / "small-bundle"
+        out.mkdir()
+        (out / "MODEL_CARD.md").write_text("# stays")
+        call = [
             "export", "--weights", str(weights), "--model", "small", "--size", "72x104", "--frames", str(inputs),
             "--thresholds", str(inputs / "thresholds.json"), "--metrics", str(inputs / "metrics.json"),
             "--license", "for tests", "--out", str(out), "--camera", "130x60", "--camera-encoding", "bgr8",
-        ])  # fmt: skip
-    assert code == 0
-    return out
+        ]  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(MODELS, "small", SMALL)
+            assert main(call) == 0
+
+    return made_once(tmp_path_factory, "exported", make) / "small-bundle"
+
+
+@pytest.fixture(scope="session")
+def papers_network() -> ExportedNetwork:
+    """ResNet-50 and the encoder as in the paper; of the decoder, whose layers are alike, one round over the levels."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(MODELS["r50-cityscapes"], decoder_layers=3)
+    return ExportedNetwork(build_model(config), (64, 128)).eval()
+
+
+@pytest.fixture(scope="session")
+def papers_graph(tmp_path_factory, papers_network) -> Path:
+    """What ``papers_network`` is exported to."""
+    metadata = {"m2a.input_size": "64x128"}
+
+    def make(folder: Path) -> None:
+        onnx.save(build_onnx(papers_network, metadata), folder / "r50.onnx")
+
+    return made_once(tmp_path_factory, "papers_graph", make) / "r50.onnx"
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,13 @@ from pathlib import Path
 
 import onnx
 import pytest
-import torch
 
 from m2a_core.bundle.loading import load_bundle, sha256_of, shipped_frames
 from m2a_core.cli.main import main
 from m2a_core.errors import ConfigError, ModelError, NoGpuError
-from m2a_core.export.network import ExportedNetwork
-from m2a_core.export.onnx_export import build_onnx
 from m2a_core.images import read_image
 from m2a_core.metrics import parity
-from m2a_core.model import MODELS, build_model
+from m2a_core.model import MODELS
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.trt import builder, progress
 from m2a_core.trt.backend import BACKENDS, Backend, load_backend
@@ -133,13 +130,10 @@ def test_shipped_network_builds(request_for, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_papers_network_builds(request_for, tmp_path):
-    torch.manual_seed(0)
-    graph = build_onnx(ExportedNetwork(build_model(MODELS["r50-cityscapes"]), (64, 128)), {"m2a.input_size": "64x128"})
-    onnx.save(graph, tmp_path / "r50.onnx")
+def test_the_papers_network_builds(papers_graph, request_for, tmp_path):
     said: list[str] = []
     # Single precision: half of it, the gate would compare noise with noise in an untrained network.
-    request = request_for(onnx=tmp_path / "r50.onnx", out=tmp_path / "r50.engine", precision="fp32")
+    request = request_for(onnx=papers_graph, out=tmp_path / "r50.engine", precision="fp32")
     manifest = build_engine(request, said.append)
     assert len(manifest.plugin_layers) == 6
     assert any(all(layer in line for layer in manifest.plugin_layers) for line in said)

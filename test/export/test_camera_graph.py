@@ -23,14 +23,8 @@ from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.types import Frame, Output
-from test.tiny_bundle import write_tiny_bundle
 
 SIZES = [(96, 128), (192, 256), (384, 512), (120, 213), (61, 47), (270, 480)]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def picture(size: tuple[int, int]) -> np.ndarray:

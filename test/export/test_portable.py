@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,10 +19,13 @@ from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import ExportOptions, build_onnx
 from m2a_core.export.verify import verify_batches, verify_precision
 from m2a_core.model import MODELS, build_model
+from m2a_core.model.backbones import BACKBONES
+from m2a_core.model.backbones.swin import SWIN_T, Swin
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.trt.precision import convert
 from test.export.conftest import SIZE, pictures, small_network
+from test.made_once import made_once
 
 BATCH = 3
 
@@ -40,9 +44,12 @@ def bundle(exported) -> ModelBundle:
 
 
 @pytest.fixture(scope="module")
-def batched() -> onnx.ModelProto:
-    network = ExportedNetwork(small_network().model, SIZE, full_masks=True).eval()
-    return build_onnx(network, {}, ExportOptions(max_batch=BATCH))
+def batched(tmp_path_factory) -> onnx.ModelProto:
+    def make(folder: Path) -> None:
+        network = ExportedNetwork(small_network().model, SIZE, full_masks=True).eval()
+        onnx.save(build_onnx(network, {}, ExportOptions(max_batch=BATCH)), folder / "batched.onnx")
+
+    return onnx.load(made_once(tmp_path_factory, "batched", make) / "batched.onnx")
 
 
 def test_deformable_attention_is_one_node_a_layer_with_the_attributes_of_the_plugin(bundle):
@@ -179,16 +186,8 @@ def test_options_out_of_range_are_refused(options, message):
         ExportOptions(**options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["r50-cityscapes", "swint-cityscapes"])
-def test_other_backbones_export_and_run(name, tmp_path):
-    config = dataclasses.replace(
-        MODELS[name], encoder_layers=1, decoder_layers=1, num_queries=5, encoder_ffn=32, decoder_ffn=32
-    )
-    torch.manual_seed(0)
-    network = ExportedNetwork(build_model(config), (64, 96)).eval()
-    graph = build_onnx(network, {})
-    image = torch.from_numpy(Letterbox((64, 96)).apply(pictures(1)[0])[0])[None]
+def says_what_pytorch_says(graph: onnx.ModelProto, network: ExportedNetwork) -> None:
+    image = torch.from_numpy(Letterbox(network.input_size).apply(pictures(1)[0])[0])[None]
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = network(image)
@@ -197,3 +196,19 @@ def test_other_backbones_export_and_run(name, tmp_path):
     ):
         if spec.dtype == "float32" and spec.name != "refined":
             assert np.abs(want.numpy() - have).max() < 2e-3, spec.name
+
+
+@pytest.mark.slow
+def test_the_papers_network_exports_and_runs(papers_graph, papers_network):
+    says_what_pytorch_says(onnx.load(papers_graph), papers_network)
+
+
+@pytest.mark.slow
+def test_a_network_with_swin_exports_and_runs(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "swin_tiny", lambda: Swin(dataclasses.replace(SWIN_T, depths=(2, 2, 2, 2))))
+    config = dataclasses.replace(
+        MODELS["swint-cityscapes"], encoder_layers=1, decoder_layers=1, num_queries=5, encoder_ffn=32, decoder_ffn=32
+    )
+    torch.manual_seed(0)
+    network = ExportedNetwork(build_model(config), (64, 96)).eval()
+    says_what_pytorch_says(build_onnx(network, {}), network)

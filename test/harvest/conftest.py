@@ -5,12 +5,6 @@ from pathlib import Path
 import pytest
 
 from test.harvest.replays import KINDS, drive_past, replayed
-from test.tiny_bundle import write_tiny_bundle
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")

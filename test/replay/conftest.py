@@ -8,12 +8,6 @@ from typing import Any
 import pytest
 
 from m2a_ros.main import main
-from test.tiny_bundle import write_tiny_bundle
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 class Replay:

@@ -12,7 +12,7 @@ from m2a_core.compose.ground import GroundCamera
 from m2a_ros.bag.motion import from_texture
 from m2a_ros.main import main
 from test.replay.bags import START, STEP, TOPIC, compressed, raw, write_bag
-from test.replay.conftest import replay, tiny  # noqa: F401
+from test.replay.conftest import replay  # noqa: F401
 from test.review.bags_with_truth import FOCAL, HEIGHT_M, camera_info, odometry, road, static_transform
 
 LABELS, IDS = "/m2a/truth/cam_front/anomaly_labels", "/m2a/truth/cam_front/instance_ids"

@@ -16,7 +16,7 @@ from m2a_core.metrics.component import Track, component_metrics, frame_component
 from m2a_core.perception import Perception
 from m2a_core.types import Frame
 from test.replay.bags import START, STEP, TOPIC, raw, write_bag
-from test.replay.conftest import Replay, replay, tiny  # noqa: F401
+from test.replay.conftest import Replay, replay  # noqa: F401
 from test.review.bags_with_truth import FOCAL, HEIGHT_M, IDS, LABELS, approach, label, mark, road, truth_of
 
 TRUTH = ("--gt-topic", LABELS, "--gt-instances-topic", IDS, "--track", "obstacle")
@@ -29,7 +29,7 @@ def approached(replay, tmp_path) -> Replay:  # noqa: F811
     return replay(bag, *TRUTH, "--segment-topic", "/marks", "--scores", "all")
 
 
-def test_truth_of_topics_gives_the_figures_of_scikit_learn_overall_and_by_segment(approached, tiny):  # noqa: F811
+def test_truth_of_topics_gives_the_figures_of_scikit_learn_overall_and_by_segment(approached, tiny):
     perception = Perception.load(tiny, threads=1)
     scores, truths = [], []
     for i in range(6):

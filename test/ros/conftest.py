@@ -11,15 +11,9 @@ from m2a_ros.process.dds import local_environment
 from test.ros.dds_node import DdsNode
 from test.ros.harness import own_domain
 from test.ros.in_process import Nodes
-from test.tiny_bundle import write_tiny_bundle
 
 # Before any ROS node is made in this process.
 os.environ.update(local_environment(os.environ))
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from m2a_core.errors import DataError
 from m2a_ros.view.from_bag import bags_of
 from test.replay.bags import drive
-from test.replay.conftest import replay, tiny  # noqa: F401
+from test.replay.conftest import replay  # noqa: F401
 
 
 def test_the_folder_of_a_replay_stands_for_its_output_bags(replay, tmp_path):  # noqa: F811
