@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Python compiles what is imported when it is imported, which is a tenth of what is installed.
+INSTALL := $(PIP) install -qq --no-compile
+# Files in the order of their names: else those of few long tests come last, and one process waits for the other.
+PYTEST := $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 METADATA := setup.cfg setup.py pyproject.toml
 JAZZY := .venv-jazzy
 N := 20
@@ -25,15 +29,16 @@ help: ## show this list
 demo: $(RUNNING) ## play real driving video through the ROS 2 node and show what it finds
 	$(BIN)/m2a demo
 
-test: $(DEVELOPING) lint ## lint, type checks and every test, on all cores
-	$(BIN)/python -m pytest -q -n logical --dist loadfile
+test: $(DEVELOPING) ## lint, type checks and every test, on all cores
+	@$(MAKE) --no-print-directory lint & $(PYTEST); tests=$$?; \
+	wait $$! || { echo "make lint failed, see above" >&2; exit 1; }; exit $$tests
 
-test-quick: $(DEVELOPING) ## tests that need neither DDS nor ten seconds each; some minutes
-	$(BIN)/python -m pytest -q -n logical --dist loadfile -m 'not dds and not slow'
+test-quick: $(DEVELOPING) ## tests that need neither DDS nor two seconds each; a minute
+	$(PYTEST) -m 'not dds and not slow'
 
 test-dds: $(DEVELOPING) ## the tests over DDS N times in a row (N=20), to find races
 	@for round in $$(seq $(N)); do \
-	  echo "round $$round of $(N)"; $(BIN)/python -m pytest -q -m dds -n logical --dist loadfile || exit 1; done
+	  echo "round $$round of $(N)"; $(PYTEST) -m dds || exit 1; done
 
 test-jazzy: $(JAZZY)/.ready ## tests of the node and of replay with ROS 2 Jazzy instead of Kilted; needs python3.12
 	$(JAZZY)/bin/python -m pytest -q test/ros test/replay test/demo
@@ -65,7 +70,7 @@ constraints: $(CREATED) ## pin what a release and the containers install, with h
 
 coverage: $(DEVELOPING) ## every test with lines and branches counted; fails below pyproject.toml's share
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -q -n logical --dist loadfile
+	$(BIN)/coverage run -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine -q && $(BIN)/coverage json -q && $(BIN)/coverage report
 
 ROOM ?= metrics
@@ -98,23 +103,23 @@ $(CREATED):
 	  echo "'$(PYTHON)' cannot create virtual environments; on Debian and Ubuntu: sudo apt-get install -y python3-venv" >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install -qq --upgrade pip
+	$(INSTALL) --upgrade pip
 	@touch $@
 
 $(RUNNING): $(CREATED) $(METADATA)
 	@echo "Installing what running needs into $(VENV) (about 0.5 GB, once) ..."
-	$(PIP) install -qq -e '.[ros,replay]'
+	$(INSTALL) -e '.[ros,replay]'
 	@touch $@
 
 # One pip call, so that the resolver sees torch's exact version together with everything that depends on it.
 $(DEVELOPING): $(CREATED) $(METADATA)
 	@echo "Installing what developing needs into $(VENV) (about 3.5 GB with a CPU build of PyTorch, once) ..."
-	$(PIP) install -qq -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	@touch $@ $(RUNNING)
 
 # The wheels of one distribution exclude those of another, so this environment is apart from .venv.
 $(JAZZY)/.ready: $(METADATA)
 	@echo "Installing ROS 2 Jazzy's wheels and what the tests need into $(JAZZY) (once) ..."
 	$(PYTHON_JAZZY) -m venv --clear $(JAZZY)
-	$(JAZZY)/bin/python -m pip --disable-pip-version-check install -qq -e '.[dev-jazzy]'
+	$(JAZZY)/bin/python -m pip --disable-pip-version-check install -qq --no-compile -e '.[dev-jazzy]'
 	@touch $@

@@ -21,12 +21,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("m2a", deadline=None)
 settings.load_profile("m2a")
 
+SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare_python"}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has a ROS domain; tests of commands that start a node of their own are marked where they are."""
+    """Mark what has a ROS domain or needs files that take long to make; other tests are marked where they are."""
     for item in items:
-        if "domain" in getattr(item, "fixturenames", ()):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "domain" in fixtures:
             item.add_marker("dds")
+        if fixtures & SLOW_FIXTURES:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ def resnet50_multiply_adds(height: int, width: int) -> int:
     return total
 
 
+@pytest.mark.slow
 def test_backbone_multiply_adds_are_those_counted_by_hand(capsys):
     assert main(["info", "r50-cityscapes", "--size", "64x128", "--json"]) == 0
     cost = json.loads(capsys.readouterr().out)[0]

@@ -26,6 +26,7 @@ def refused(constant: str) -> float:
     raise ValueError(constant)
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_numbers_that_json_lacks_become_null(value):
     json.loads(json_text(value), parse_constant=refused)

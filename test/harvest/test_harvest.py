@@ -83,6 +83,7 @@ def test_info_says_what_the_harvest_is_of(whole, tiny):
     assert info["harvest"] == whole.hash
 
 
+@pytest.mark.slow
 def test_bags_and_workers_in_any_order_give_the_same(whole, drives, tiny, tmp_path):
     """Bags replayed by the harvest itself, the second of them in a later call, by other processes."""
     out = tmp_path / "other"

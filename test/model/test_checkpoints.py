@@ -338,6 +338,7 @@ def test_several_state_dicts_are_named(model, tmp_path):
         load_foreign(model, tmp_path / "a.pth")
 
 
+@pytest.mark.slow
 def test_equal_tensors_and_notes_give_equal_bytes_in_every_process(tmp_path):
     program = (
         "import sys, torch\nfrom pathlib import Path\n"

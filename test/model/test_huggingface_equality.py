@@ -123,6 +123,7 @@ def layer_errors(pair, dtype) -> list[float]:
     return errors
 
 
+@pytest.mark.slow
 def test_every_layer_equals_transformers_in_float64(pair):
     assert max(layer_errors(pair, torch.float64)) <= 1e-9
 

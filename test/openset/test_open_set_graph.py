@@ -102,6 +102,7 @@ class _Batched(torch.nn.Module):
         return self.heads(class_logits, mask_logits, (32, 48))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "variant", "dynamo"),
     [

@@ -8,6 +8,8 @@ from benchmarks.gpu import plugin_steps
 from benchmarks.gpu.timing import Device
 from m2a_core.ops.compile import find_nvcc
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(find_nvcc() is None or not shutil.which("g++"), reason="no nvcc or no g++")
 def test_enqueue_equals_the_definition_and_a_captured_one_the_eager_one(tensorrt_headers, monkeypatch):

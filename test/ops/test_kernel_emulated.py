@@ -11,7 +11,10 @@ from m2a_core.ops.compile import CSRC
 from test.ops.emulation.build import compiled, emulated_kernel
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="no g++: the kernels cannot be built for the CPU")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("g++"), reason="no g++: the kernels cannot be built for the CPU"),
+]
 
 
 @pytest.fixture(scope="module")

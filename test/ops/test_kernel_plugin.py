@@ -15,6 +15,8 @@ from m2a_core.errors import ModelError
 from m2a_core.ops.compile import CSRC, find_nvcc
 from m2a_core.trt.plugin_build import LIBRARY, SOURCE, ensure_plugin, identity_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = (4, 6, 2, 3)
 KEYS, HEADS, DIM, POINTS = 30, 8, 32, 4
@@ -175,7 +177,6 @@ def test_second_call_builds_nothing(tensorrt_headers, library):
     assert (again, again.stat().st_mtime_ns, again.name) == (library, stamp, LIBRARY)
 
 
-@pytest.mark.slow
 def test_library_is_the_same_byte_by_byte_wherever_its_sources_lie(tensorrt_headers, library, tmp_path):
     for folder in (SOURCE, CSRC):
         shutil.copytree(folder, tmp_path / folder.relative_to(ROOT))

@@ -35,7 +35,7 @@ SLACK = 1.05
 """Compilers differ."""
 ENTRY = re.compile(r"(forward|backward)_kernelI(f|\w*?Half)E?Li(16|32)E")
 
-pytestmark = pytest.mark.skipif(NVCC is None, reason="no nvcc: the kernels cannot be compiled")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(NVCC is None, reason="no nvcc: the kernels cannot be compiled")]
 
 
 def kernel(line):

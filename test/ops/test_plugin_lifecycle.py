@@ -8,6 +8,8 @@ import pytest
 from m2a_core.ops.compile import CSRC, find_nvcc
 from m2a_core.trt.plugin_build import SOURCE
 
+pytestmark = pytest.mark.slow
+
 HARNESS = Path(__file__).with_name("plugin_lifecycle.cpp")
 SANITIZERS = "-fsanitize=address,-fsanitize=undefined,-fno-sanitize-recover=all,-Wall,-Wextra,-g"
 

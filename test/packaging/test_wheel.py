@@ -25,6 +25,7 @@ def shared(names):
     return {name.partition(marker)[2] for name in names if marker in name}
 
 
+@pytest.mark.slow
 def test_wheel_holds_every_module_of_both_packages_and_no_other_package(names):
     sources = {str(p.relative_to(ROOT)) for package in ("m2a_core", "m2a_ros") for p in (ROOT / package).rglob("*.py")}
     modules = {name for name in names if name.endswith(".py") and ".data/" not in name}
@@ -74,6 +75,7 @@ def test_wheel_declares_both_console_scripts(wheel, names):
     assert dict(parser["console_scripts"]) == {"m2a": "m2a_ros.main:main", "m2a_node": "m2a_ros.node.main:main"}
 
 
+@pytest.mark.slow
 def test_installation_without_ros_and_torch_shows_the_commands(bare_python):
     help_text = run(bare_python.parent / "m2a", "--help", cwd=bare_python.parent)
     assert "predict" in help_text

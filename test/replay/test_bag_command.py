@@ -106,6 +106,7 @@ def test_made_bag_holds_the_clip_and_its_ground_truth(tmp_path, capsys, storage,
     assert "already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_made_bag_is_replayed_against_its_ground_truth(replay, tmp_path):
     out = tmp_path / "made"
     assert main(["bag", "make", "--out", str(out), "--frames", "2"]) == 0
@@ -120,6 +121,7 @@ def test_number_of_frames_outside_the_clip_is_an_error(tmp_path, capsys, frames)
     assert f"--frames {frames}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_looped_bag_plays_forth_and_back_with_ground_truth_of_its_beginning(tmp_path):
     clip = load_clip(CLIP)
     steps = ROUNDS_WITH_TRUTH * (2 * len(clip) - 2) + 3

@@ -14,6 +14,8 @@ import pytest
 from m2a_ros.replay.recorder import CHUNK_MESSAGES
 from test.replay.bags import drive, raw, scene, write_bag
 
+pytestmark = pytest.mark.slow
+
 
 def kill_one_worker(out: Path, names: list[str], killed: list[int], over: threading.Event) -> None:
     """Kill the first process that has finished a part of a bag but not the bag."""

@@ -49,6 +49,7 @@ def upload(bucket: str, bag: Path) -> None:
     client.upload_file(str(bag / f"{bag.name}.mcap"), bucket, f"files/{bag.name}.mcap")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pattern", "workers"), [("files/*.mcap", "1"), ("folders/*", "2")])
 def test_bags_in_s3_give_what_the_same_bags_on_disk_give(replay, bucket, tmp_path, pattern, workers):
     bags = [drive(tmp_path / f"drive_{i}", 4 + i) for i in range(2)]

@@ -148,6 +148,7 @@ def test_what_is_no_camera_image_is_left_out_and_said(replay, tmp_path, capsys):
     assert "/cam/front/depth left out" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_killed_replay_goes_on_and_ends_as_one_that_was_not(replay, tiny, tmp_path):
     bag = drive(tmp_path / "drive", 120)
     whole = replay(bag, out="whole")

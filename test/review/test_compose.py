@@ -47,6 +47,7 @@ def pixels(message) -> np.ndarray:
     return np.frombuffer(message.data, kind).reshape(message.height, message.width, -1).squeeze()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_objects_stay_on_the_road_as_the_odometry_says_and_the_rest_is_copied(tmp_path, capsys, storage):
     source = write_bag(tmp_path / "drive", drive(), StoragePlugin.SQLITE3)
@@ -79,6 +80,7 @@ def test_objects_stay_on_the_road_as_the_odometry_says_and_the_rest_is_copied(tm
     assert ahead[0] - ahead[len(rows) - 1] == pytest.approx(METRES_A_FRAME * (len(rows) - 1), abs=0.7)
 
 
+@pytest.mark.slow
 def test_composed_bag_is_replayed_against_its_own_labels(replay, tmp_path):  # noqa: F811
     source, out = write_bag(tmp_path / "drive", drive()), tmp_path / "made"
     assert main(["bag", "make", "--from", str(source), "--out", str(out)]) == 0

@@ -21,7 +21,7 @@ class Cameras:
 
     def __init__(self, domain: int, folder: Path) -> None:
         # Large enough that one inference takes longer than the flooding camera's period on any machine.
-        model = write_tiny_bundle(folder / "slow", input_size=(768, 1024))
+        model = write_tiny_bundle(folder / "slow", input_size=(384, 512))
         self.node = NodeProcess(
             domain,
             folder,

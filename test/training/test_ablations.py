@@ -19,6 +19,8 @@ from m2a_core.model import build_model
 from m2a_core.training.trainer import Trainer
 from test.training.synthetic import TINY
 
+pytestmark = pytest.mark.slow
+
 REPORT = Report(
     "9",
     "Two <halves>",

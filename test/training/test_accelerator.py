@@ -29,6 +29,8 @@ from m2a_core.training.state import load_checkpoint
 from m2a_core.training.trainer import Trainer
 from test.training.synthetic import STAGES, TINY, cutout, frames, tiny_trainer, train_config
 
+pytestmark = pytest.mark.slow
+
 WIDE = [stage | {"batch_size": 4, "iterations": 3} for stage in STAGES]
 
 

@@ -24,7 +24,7 @@ from m2a_core.training.own import shortened
 from test.data.own_roots import classes, write_own
 from test.training.synthetic import STAGES, write_outliers
 
-pytestmark = pytest.mark.usefixtures("tiny_in_zoo")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_in_zoo")]
 
 OWN_YAML = Path(__file__).resolve().parents[2] / "config" / "training" / "own.yaml"
 

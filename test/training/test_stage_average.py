@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,27 +15,27 @@ from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.strict import from_dict
 from test.training.synthetic import STAGES, cutout, frames, tiny_trainer, train_config
 
+pytestmark = pytest.mark.slow
+
 
 def weights(trainer) -> dict[str, torch.Tensor]:
     return {name: x.clone() for name, x in trainer.average.state_dict().items() if x.is_floating_point()}
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_the_result_lies_between_the_start_of_the_stage_and_its_end(share, tmp_path):
-    first = [STAGES[0] | {"iterations": 2}]
-    second = STAGES[1] | {"iterations": 2}
-    before = tiny_trainer(tmp_path / "a", train_config(stages=first))
-    plain = tiny_trainer(tmp_path / "b", train_config(stages=[*first, second]))
-    mixed = tiny_trainer(
-        tmp_path / "c", train_config(stages=[*first, second | {"average": {"with": "start", "share": share}}])
-    )
-    assert before.run()
-    assert plain.run()
-    assert mixed.run()
-    start, end, result = weights(before), weights(plain), weights(mixed)
+def after(stages: list[dict], folder: Path) -> dict[str, torch.Tensor]:
+    trainer = tiny_trainer(folder, train_config(stages=stages))
+    assert trainer.run()
+    return weights(trainer)
+
+
+def test_the_result_lies_between_the_start_of_the_stage_and_its_end(tmp_path):
+    first, second = STAGES[0] | {"iterations": 2}, STAGES[1] | {"iterations": 2}
+    start, end = after([first], tmp_path / "start"), after([first, second], tmp_path / "end")
     assert any(not torch.equal(start[name], end[name]) for name in start)
-    for name, value in result.items():
-        torch.testing.assert_close(value, share * start[name] + (1 - share) * end[name], rtol=0, atol=1e-6)
+    for share in (0.0, 0.25, 1.0):
+        averaged = second | {"average": {"with": "start", "share": share}}
+        for name, value in after([first, averaged], tmp_path / str(share)).items():
+            torch.testing.assert_close(value, share * start[name] + (1 - share) * end[name], rtol=0, atol=1e-6)
 
 
 def test_a_run_killed_within_the_stage_gives_the_same_average(tmp_path):

@@ -53,6 +53,7 @@ def test_a_dry_run_describes_the_data_and_writes_nothing(call, tmp_path, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_trains_validates_and_writes_its_weights(call, tmp_path, data_root, capsys):
     assert call() == 0
     path = tmp_path / "tiny.safetensors"

@@ -23,6 +23,8 @@ from m2a_core.training.state import load_checkpoint
 from m2a_core.training.trainer import Progress, Trainer, TrainingError
 from test.training.synthetic import STAGES, TINY, tiny_trainer, train_config
 
+pytestmark = pytest.mark.slow
+
 TOTAL = 8
 """Steps of both stages; the first has 4."""
 
