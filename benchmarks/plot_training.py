@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.reporting.charts import Axis, Series, line_chart, standalone
+from m2a_core.reporting.charts import Series, line_chart, standalone
+from m2a_core.reporting.plot import Axis
 
 LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic", "excess")
 METRICS = {"miou": "mIoU", "anomaly_auprc": "AuPRC", "anomaly_fpr95": "FPR95", "msp_auprc": "MSP AuPRC"}

@@ -34,7 +34,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from tqdm import tqdm
 
 from benchmarks.ros_overhead import resident_mib
-from m2a_core.reporting.charts import Axis, Series, line_chart, standalone
+from m2a_core.reporting.charts import Series, line_chart, standalone
+from m2a_core.reporting.plot import Axis
 from m2a_ros.process.dds import local_environment
 from m2a_ros.process.domain import free_domain
 from test.tiny_bundle import write_tiny_bundle

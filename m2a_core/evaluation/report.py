@@ -13,8 +13,9 @@ from m2a_core.evaluation.pictures import ANOMALY as ANOMALY_COLOR
 from m2a_core.evaluation.pictures import FALSE_ALARM, FOUND, KNOWN, MISSED, VOID, ClassPictures, Pictures, Reading
 from m2a_core.evaluation.report_tables import class_rows, compared, matrix, paper_tables
 from m2a_core.files import write_text
-from m2a_core.reporting.charts import Axis, Series, line_chart
+from m2a_core.reporting.charts import Series, line_chart
 from m2a_core.reporting.page import count, number, percent, render
+from m2a_core.reporting.plot import Axis
 
 _WORST = 6
 _FRACTION = (0.0, 1.0)

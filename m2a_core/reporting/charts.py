@@ -7,19 +7,15 @@ colour. ``standalone`` makes a file of its own of charts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-WIDTH = 460
-_LEFT, _RIGHT, _TOP, _PLOT, _BOTTOM = 56, 14, 30, 226, 40
-_LETTER = 6.6
-"""Pixels a letter of a legend takes."""
-_SERIES = 8
-_DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 4", "4 2", "1 4", "9 3 2 3 2 3")
+from m2a_core.reporting.plot import LEFT, RIGHT, SERIES, TOP, WIDTH, Axis, Plot, legend_at, stroke, svg, tag, ticks
+
 _LANE, _LANE_BAR, _THIN = 44, 18, 5
 
 
@@ -36,21 +32,6 @@ class Series:
     name: str
     x: np.ndarray
     y: np.ndarray
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis.
-
-    Attributes:
-        label: text beside it, with the unit.
-        low: smallest value, or None for the data's.
-        high: largest value, or None for the data's.
-    """
-
-    label: str
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,16 +55,6 @@ class Bar:
     thin: bool = False
 
 
-def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """An element; text and attribute values are escaped, ``_`` in names becomes ``-``, None is left out."""
-    pairs = (
-        f' {key.rstrip("_").replace("_", "-")}="{escape(f"{v:.1f}" if isinstance(v, float) else v)}"'
-        for key, v in attributes.items()
-        if v is not None
-    )
-    return Markup(f"<{name}{''.join(pairs)}>{''.join(escape(child) for child in children)}</{name}>")
-
-
 def line_chart(
     title: str,
     series: Sequence[Series],
@@ -103,14 +74,14 @@ def line_chart(
         marks: name, x and y of points to mark.
     """
     kept = [_finite(one) for one in series]
-    plot = _Plot(title, x, y, [s.x for s in kept], [s.y for s in kept])
+    plot = Plot(title, x, y, [s.x for s in kept], [s.y for s in kept])
     if level is not None:
         at = plot.y(level[1])
-        plot.add(tag("line", class_="level", x1=_LEFT, x2=WIDTH - _RIGHT, y1=at, y2=at))
-        plot.text(level[0], _LEFT + 6, at - 5)
+        plot.add(tag("line", class_="level", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at))
+        plot.text(level[0], LEFT + 6, at - 5)
     for number, one in enumerate(kept):
         points = " ".join(f"{plot.x(a):.1f},{plot.y(b):.1f}" for a, b in zip(one.x, one.y, strict=True))
-        plot.add(tag("polyline", points=points, **_stroke(number)))
+        plot.add(tag("polyline", points=points, **stroke(number)))
     for name, a, b in marks:
         start = plot.x(a) < WIDTH / 2
         plot.add(tag("circle", class_="mark", cx=plot.x(a), cy=plot.y(b), r=4.5))
@@ -127,14 +98,14 @@ def histogram(
     high = x.high if x.high is not None else float(np.percentile(finite, 99.5)) if len(finite) else low + 1.0
     high = max([high, low + 1e-3, *(value for _, value in marks)])
     counts, edges = np.histogram(np.clip(finite, low, high), bins, (low, high))
-    plot = _Plot(title, Axis(x.label, low, high), Axis("frames", 0.0), [edges], [counts.astype(np.float64)])
+    plot = Plot(title, Axis(x.label, low, high), Axis("frames", 0.0), [edges], [counts.astype(np.float64)])
     for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
         top, width = plot.y(float(count)), max(0.5, plot.x(end) - plot.x(start) - 1)
         plot.add(tag("rect", class_="bar", x=plot.x(start), y=top, width=width, height=plot.y(0) - top))
     for row, (name, value) in enumerate(marks):
         at, start = plot.x(value), plot.x(value) < WIDTH * 0.7
-        plot.add(tag("line", class_="level", x1=at, x2=at, y1=_TOP, y2=plot.y(0)))
-        plot.text(name, at + (4 if start else -4), _TOP + 12 + 14 * row, "start" if start else "end", "strong")
+        plot.add(tag("line", class_="level", x1=at, x2=at, y1=TOP, y2=plot.y(0)))
+        plot.text(name, at + (4 if start else -4), TOP + 12 + 14 * row, "start" if start else "end", "strong")
     return plot.done()
 
 
@@ -160,7 +131,7 @@ def bars(title: str, groups: Sequence[str], series: Sequence[tuple[str, Sequence
             value, error = values[group], errors[group]
             if np.isfinite(value):
                 width = at(value) - left
-                parts.append(tag("rect", class_=f"f{number % _SERIES}", x=left, y=y, width=width, height=row - 3))
+                parts.append(tag("rect", class_=f"f{number % SERIES}", x=left, y=y, width=width, height=row - 3))
                 text = f"{100 * value:.1f}" + (f" ± {100 * error:.1f}" if np.isfinite(error) else "")
                 parts.append(tag("text", text, x=at(value + (error if np.isfinite(error) else 0)) + 5, y=y + 10))
             if np.isfinite(value) and np.isfinite(error):
@@ -168,8 +139,8 @@ def bars(title: str, groups: Sequence[str], series: Sequence[tuple[str, Sequence
                 parts.append(tag("line", class_="ink", x1=low, x2=high, y1=middle, y2=middle))
             y += row
         y += 6
-    legend, height = _legend([name for name, _, _ in series], y + 14, left, filled=True)
-    return _svg(title, [*parts, *legend], viewBox=f"0 0 {WIDTH} {height}", class_="chart")
+    legend, height = legend_at([name for name, _, _ in series], y + 14, left, filled=True)
+    return svg(title, [*parts, *legend], viewBox=f"0 0 {WIDTH} {height}", class_="chart")
 
 
 def timeline(title: str, seconds: float, lanes: Sequence[tuple[str, Sequence[Bar]]]) -> Markup:
@@ -197,7 +168,7 @@ def timeline(title: str, seconds: float, lanes: Sequence[tuple[str, Sequence[Bar
                 tag("rect", tag("title", bar.title), class_=bar.kind, x=x, y=y, width=width, height=tall),
             ]
             parts.append(tag("a", *shape, href=f"#{bar.link}", aria_label=bar.title) if bar.link else tag("g", *shape))
-    return _svg(title, parts, class_="lanes", width="100%", height=height)
+    return svg(title, parts, class_="lanes", width="100%", height=height)
 
 
 def ground_map(
@@ -246,7 +217,7 @@ def ground_map(
     if north:
         parts.append(tag("path", class_="solid", d=f"M{WIDTH - 20},10 l7,18 l-7,-5 l-7,5 z"))
         parts.append(tag("text", "N", class_="strong", x=WIDTH - 20, y=42, text_anchor="middle"))
-    return _svg(title, parts, viewBox=f"0 0 {WIDTH} {height}", class_="chart wide")
+    return svg(title, parts, viewBox=f"0 0 {WIDTH} {height}", class_="chart wide")
 
 
 def intervals(title: str, rows: Sequence[tuple[str, float, float, float]], unit: str) -> Markup:
@@ -270,7 +241,7 @@ def intervals(title: str, rows: Sequence[tuple[str, float, float, float]], unit:
         parts.append(tag("line", class_="span", x1=at(low), x2=at(high), y1=y, y2=y))
         parts += [tag("line", class_="ink", x1=at(v), x2=at(v), y1=y - 8, y2=y + 8) for v in (low, high)]
         parts.append(tag("circle", tag("title", text), class_="car", cx=at(value), cy=y, r=4.0))
-    return _svg(title, parts, viewBox=f"0 0 {WIDTH} {height}", class_="chart wide")
+    return svg(title, parts, viewBox=f"0 0 {WIDTH} {height}", class_="chart wide")
 
 
 def standalone(charts: Sequence[Markup]) -> str:
@@ -287,100 +258,9 @@ def standalone(charts: Sequence[Markup]) -> str:
     )
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten) from low to high, about as many as asked for.
-
-    Args:
-        low: smallest value.
-        high: largest value, above ``low``.
-        about: wanted number.
-    """
-    raw = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-class _Plot:
-    """Axes, grid and scales; collects the elements drawn into it."""
-
-    def __init__(self, title: str, x: Axis, y: Axis, xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> None:
-        self._title, self._parts = title, list[Markup]()
-        self._x, self._y = _limits(x, xs), _limits(y, ys, 0.05)
-        right, foot = WIDTH - _RIGHT, _TOP + _PLOT
-        self.text(title, _LEFT, 18, css="strong")
-        for value in ticks(*self._x):
-            self.add(tag("line", class_="grid", x1=self.x(value), x2=self.x(value), y1=_TOP, y2=foot))
-            self.text(f"{value:g}", self.x(value), foot + 16, "middle")
-        for value in ticks(*self._y):
-            self.add(tag("line", class_="grid", x1=_LEFT, x2=right, y1=self.y(value), y2=self.y(value)))
-            self.text(f"{value:g}", _LEFT - 7, self.y(value) + 4, "end")
-        self.add(tag("path", class_="axis", d=f"M{_LEFT},{_TOP} V{foot} H{right}"))
-        self.text(x.label, (_LEFT + right) / 2, foot + 34, "middle")
-        middle = _TOP + _PLOT / 2
-        self.add(tag("text", y.label, x=14, y=middle, text_anchor="middle", transform=f"rotate(-90 14 {middle:.0f})"))
-
-    def x(self, value: float) -> float:
-        low, high = self._x
-        return float(_LEFT + (value - low) / (high - low) * (WIDTH - _LEFT - _RIGHT))
-
-    def y(self, value: float) -> float:
-        low, high = self._y
-        return float(_TOP + _PLOT - (value - low) / (high - low) * _PLOT)
-
-    def add(self, element: Markup) -> None:
-        self._parts.append(element)
-
-    def text(self, text: str, x: float, y: float, anchor: str = "start", css: str | None = None) -> None:
-        self.add(tag("text", text, class_=css, x=float(x), y=float(y), text_anchor=anchor))
-
-    def done(self, names: Sequence[str] = ()) -> Markup:
-        """The element, its legend below the axis."""
-        legend, height = _legend(names, _TOP + _PLOT + _BOTTOM + 16, _LEFT)
-        return _svg(self._title, [*self._parts, *legend], viewBox=f"0 0 {WIDTH} {height}", class_="chart")
-
-
-def _legend(names: Sequence[str], y: float, left: int, filled: bool = False) -> tuple[list[Markup], int]:
-    """Elements of a legend whose first line is at ``y``, and where it ends; ``filled`` for bars."""
-    parts, at = [], float(left)
-    shown = [(number, name) for number, name in enumerate(names) if name]
-    for number, name in shown:
-        wide = 40 + _LETTER * len(name)
-        if at > left and at + wide > WIDTH:
-            at, y = float(left), y + 18
-        if filled:
-            parts.append(tag("rect", class_=f"f{number % _SERIES}", x=at + 10, y=y - 10, width=12, height=12))
-        else:
-            parts.append(tag("line", x1=at, x2=at + 24, y1=y - 4, y2=y - 4, **_stroke(number)))
-        parts.append(tag("text", name, x=at + 29, y=y))
-        at += wide
-    return parts, int(y + 8 if shown else y - 16)
-
-
-def _stroke(number: int) -> dict[str, str | None]:
-    return {"class_": f"s{number % _SERIES}", "stroke_dasharray": _DASHES[number % len(_DASHES)] or None}
-
-
-def _svg(title: str, parts: Iterable[Markup], **attributes: object) -> Markup:
-    # An image role would hide the links inside from people who do not see them.
-    inner = Markup("").join(parts)
-    role = "group" if "<a " in inner else "img"
-    return tag("svg", inner, xmlns="http://www.w3.org/2000/svg", role=role, aria_label=title, **attributes)
-
-
 def _finite(series: Series) -> Series:
     keep = np.isfinite(series.x) & np.isfinite(series.y)
     return Series(series.name, series.x[keep], series.y[keep])
-
-
-def _limits(axis: Axis, arrays: Sequence[np.ndarray], margin: float = 0.0) -> tuple[float, float]:
-    values = np.concatenate([np.asarray(a, np.float64).ravel() for a in arrays]) if arrays else np.empty(0)
-    low = axis.low if axis.low is not None else float(values.min()) if len(values) else 0.0
-    high = axis.high if axis.high is not None else float(values.max()) if len(values) else 1.0
-    if axis.high is None:
-        high += margin * (high - low)
-    return (low, high) if high > low else (low, low + 1.0)
 
 
 def _round_down(value: float) -> float:

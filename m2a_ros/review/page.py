@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.reporting.charts import Axis, ground_map, histogram
+from m2a_core.reporting.charts import ground_map, histogram
 from m2a_core.reporting.page import count, number, overlay_legend, percent, render
+from m2a_core.reporting.plot import Axis
 from m2a_ros.review.clips import Shot
 from m2a_ros.review.event_map import EventMap
 from m2a_ros.review.events import Event, Frames, Times

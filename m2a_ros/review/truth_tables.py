@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.reporting.charts import Axis, Series, line_chart
+from m2a_core.reporting.charts import Series, line_chart
 from m2a_core.reporting.page import DASH, count, number, percent
+from m2a_core.reporting.plot import Axis
 
 MIN_MINUTES = 1.0
 """False alarms a minute are told from so much driving on: extrapolated from seconds they say nothing."""

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from m2a_core.reporting.charts import (
-    WIDTH,
-    Axis,
     Bar,
     Series,
     bars,
@@ -18,9 +16,9 @@ from m2a_core.reporting.charts import (
     intervals,
     line_chart,
     standalone,
-    ticks,
     timeline,
 )
+from m2a_core.reporting.plot import WIDTH, Axis, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
