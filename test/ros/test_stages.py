@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage
-from m2a_ros.node.stages import STOP_S, HandOver, Stages
+from m2a_ros.node.stages import HandOver, Stages
 
 CAMERAS = ("a", "b", "c", "d")
 
@@ -170,7 +170,11 @@ def test_frames_of_cameras_that_wait_at_the_same_moment_are_one_batch(overlappin
     for camera in "bcd":
         overlapping.send(camera, camera)
     overlapping.wait(lambda: len(steps.prepared) == 4)
-    time.sleep(0.05)  # The last prepared frame is handed over a moment after it was noted.
+    # One more is being prepared: then those before it have been handed over.
+    steps.gates["prepare"].clear()
+    steps.entered["prepare"].clear()
+    overlapping.send("a", "late")
+    overlapping.wait(steps.entered["prepare"].is_set)
     steps.gates["infer"].set()
     overlapping.wait(lambda: len(steps.finished) == 4)
     assert steps.batches == [["a"], ["b", "c", "d"]]
@@ -186,14 +190,11 @@ def test_a_moment_of_an_anchor_is_not_split_and_no_batch_is_larger_than_the_netw
 
 
 @pytest.mark.parametrize("step", ["prepare", "infer", "finish"])
-def test_stop_is_prompt_while_a_step_hangs_and_nothing_is_published_afterwards(line: Line, step: str) -> None:
+def test_stop_returns_while_a_step_hangs_and_nothing_is_published_afterwards(line: Line, step: str) -> None:
     line.steps.gates[step].clear()
     line.send("a", 1)
     line.wait(line.steps.entered[step].is_set)
-    start = time.monotonic()
-    still = line.stages.stop()
-    assert time.monotonic() - start < STOP_S + 2
-    assert still
+    assert line.stages.stop()
     line.steps.gates[step].set()
     line.wait(lambda: line.stages.stop() == [])
     assert line.steps.finished == ([("a", 1)] if step == "finish" else [])
