@@ -94,7 +94,7 @@ def accounted(status: dict[str, str]) -> int:
 
 @pytest.mark.slow
 def test_slow_network_takes_the_latest_frame_and_counts_the_rest(domain: int, tmp_path: Path) -> None:
-    model = write_tiny_bundle(tmp_path / "slow", input_size=(768, 1024))
+    model = write_tiny_bundle(tmp_path / "slow", input_size=(384, 512))
     parameters = {"model": str(model), "threads": 1, "cameras": ["fast"], "diagnostics": {"period": 0.2}}
     node = NodeProcess(domain, tmp_path, parameters)
     player, listener = Player(domain, tmp_path), Listener(domain)
