@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Python compiles what is imported when it is imported, which is a tenth of what is installed.
 INSTALL := $(PIP) install -qq --no-compile
-# Files in the order of their names: else those of few long tests come last, and one process waits for the other.
+# In the order of test/conftest.py: pytest-xdist's own leaves the longest tests for the end, where one process waits.
 PYTEST := $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 METADATA := setup.cfg setup.py pyproject.toml
 JAZZY := .venv-jazzy

@@ -25,13 +25,18 @@ SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has a ROS domain or needs files that take long to make; other tests are marked where they are."""
+    """Mark what has a ROS domain or needs files that take long to make (other tests are marked where they are).
+
+    Files with slow tests come first: else one process waits at the end for the other.
+    """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "domain" in fixtures:
             item.add_marker("dds")
         if fixtures & SLOW_FIXTURES:
             item.add_marker("slow")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
