@@ -14,6 +14,7 @@ from m2a_ros.node.node import M2aNode
 from m2a_ros.node.surroundings import written_to
 from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.process.dds import profile_environment
+from m2a_ros.process.signals import raise_if_interrupted
 
 
 def command_line_rest(argv: list[str]) -> list[str]:
@@ -42,6 +43,7 @@ def run(argv: list[str]) -> int:
     os.environ.update(profile_environment(os.environ))
     rclpy.init(args=[*argv, *_without_log_file()])
     try:
+        raise_if_interrupted()
         return _spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -69,7 +71,9 @@ def _spin() -> int:
     try:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
+        raise_if_interrupted()
         node.start()
+        raise_if_interrupted()
         executor.spin()
     except (ExternalShutdownException, RuntimeError):
         if node.exit_code == 0:

@@ -20,6 +20,18 @@ def end_at_once() -> None:
             signal.signal(each, lambda number, frame: os._exit(0))
 
 
+_came: list[int] = []
+
+
+def raise_if_interrupted() -> None:
+    """Raise ``KeyboardInterrupt`` if a signal came that ``interrupt_once`` has raised for already.
+
+    Python drops exceptions of destructors and of callbacks from C, and with them the interrupt.
+    """
+    if _came:
+        raise KeyboardInterrupt
+
+
 def interrupt_once() -> None:
     """Let the first SIGINT or SIGTERM raise ``KeyboardInterrupt``, and ignore all after it.
 
@@ -28,6 +40,7 @@ def interrupt_once() -> None:
     """
 
     def end(number: int, frame: FrameType | None) -> None:
+        _came.append(number)
         for each in ENDING:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt

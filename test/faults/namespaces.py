@@ -106,7 +106,7 @@ def _crowd(domain: int, host: int) -> None:
 
 def _scenario(folder: Path, domain: int, model: Path, seed: int, names: list[str]) -> None:
     rng = random.Random(seed)
-    site = Site(folder / "site", domain, model)
+    site = Site(folder / "site", domain, {"model": str(model)})
     crowds: list[subprocess.Popen[bytes]] = []
 
     def seen() -> int:

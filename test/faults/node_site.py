@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,12 @@ class Site:
         self,
         folder: Path,
         domain: int,
-        model: Path,
+        parameters: Mapping[str, Any],
         module: Sequence[str] = ("m2a_ros.node.main",),
-        **parameters: Any,
     ) -> None:
         folder.mkdir(parents=True)
-        self.domain, self.folder, self.model, self._module = domain, folder, model, module
-        self.parameters = {
-            "model": str(model),
-            "threads": 1,
-            "extrinsics": "parameters",
-            **parameters,
-        }
+        self.domain, self.folder, self._module = domain, folder, module
+        self.parameters = {"threads": 1, "extrinsics": "parameters", **parameters}
         self.start()
         self.player, self.listener = Player(domain, folder), Listener(domain)
         self.listener.listen(MASK, Image)

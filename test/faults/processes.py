@@ -128,6 +128,7 @@ def readers_come_and_go(site: Site, rng: random.Random) -> None:
 
 
 def starved(site: Site, rng: random.Random) -> None:
+    site.answered()
     burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
     try:
         os.setpriority(os.PRIO_PROCESS, site.node.process.pid, 19)
@@ -303,7 +304,8 @@ def _case(rng: random.Random, number: int, folder: Path, domain: int, model: Pat
             return f"skipped: {alone.__name__}, {error}"
     scenario = _SCENARIOS[which]
     module = tuple(part.format(folder=own) for part in scenario.module)
-    made = Site(own, domain, model, module, **scenario.parameters)
+    parameters = {"model": str(model), **scenario.parameters}
+    made = Site(own, domain, parameters, module)
     try:
         scenario.run(made, rng)
     except limits.NotPossible as error:

@@ -60,3 +60,29 @@ def test_too_little_address_space_is_said_at_start(mebibytes: int, domain) -> No
     )
     assert run.returncode == 2, run.stderr
     assert f"may map {mebibytes} MiB (ulimit -v)" in run.stderr
+
+
+def test_an_interrupt_that_python_drops_ends_the_start_all_the_same(domain) -> None:
+    # A destructor's exceptions are ignored, an interrupt's among them.
+    code = (
+        "import os, signal, sys\n"
+        "from m2a_ros.node import process\n"
+        "from m2a_ros.process.signals import interrupt_once\n"
+        "class Drops:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "interrupt_once()\n"
+        "Drops()\n"
+        "sys.exit(process.run(['m2a_node']))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(domain),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "KeyboardInterrupt" in run.stderr, "the interrupt was not dropped: nothing is tested"
