@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from m2a_core.errors import ConfigError
-from m2a_ros.process.address_space import require_address_space
-from m2a_ros.process.signals import end_at_once, interrupt_once
+
+def _end_quietly(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """Ctrl-C during the imports below ends in no traceback; `end_at_once` cannot be there yet."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
+
+
+sys.excepthook = _end_quietly
+
+from m2a_core.errors import ConfigError  # noqa: E402
+from m2a_ros.process.address_space import require_address_space  # noqa: E402
+from m2a_ros.process.signals import end_at_once, interrupt_once  # noqa: E402
 
 USAGE = """usage: m2a_node [--ros-args ...]
 

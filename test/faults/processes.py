@@ -73,9 +73,11 @@ def interrupted_at_start(site: Site, rng: random.Random) -> None:
         time.sleep(after)
         start = time.monotonic()
         code = site.node.stop(rng.choice(ENDING))
-        assert code in (0, -signal.SIGINT, -signal.SIGTERM), f"code {code} {after} s: {site.node.log[-600:]}"
+        # Before the first line of m2a runs, the interrupt is Python's own.
+        is_pythons = "m2a_ros/" not in site.node.log
+        quiet = code in (0, -signal.SIGINT, -signal.SIGTERM) and "Traceback" not in site.node.log
+        assert quiet or is_pythons, f"after {after} s, code {code}: {site.node.log[-900:]}"
         assert time.monotonic() - start < _MAX_EXIT_S
-        assert "Traceback" not in site.node.log, f"after {after} s: {site.node.log}"
         site.start()
     site.answered()
 
