@@ -252,7 +252,7 @@ def _identity(request: Request, bundle: ModelBundle, node: Settings) -> dict[str
         **request.review.identity(),
         "model": {"name": bundle.manifest.name, "onnx_sha256": bundle.manifest.onnx_sha256},
         "thresholds": asdict(node.apply_thresholds(bundle.manifest.thresholds)),
-        "temporal": {"low_threshold": node.low_threshold},
+        "temporal": {"hold": node.low_threshold},
         "backend": node.backend,
         "threads": node.threads,
         "parameters": None if request.params_file is None else dict(request.parameters),
