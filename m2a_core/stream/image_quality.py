@@ -31,6 +31,8 @@ _BLOCK = 16
 """Pixels of the thumbnail: a cover is told by blocks that show nothing, wherever it lies."""
 _WHITE = 245.0
 """Grey levels: a block above is sky or sun, and no cover."""
+_BLACK_BLOCK = 16.0
+"""Grey levels: a dark cover may be of one value, clipped by the camera."""
 _LEAST_CONTRAST = 24.0
 """Grey levels: a patch of less says nothing of sharpness."""
 _PATCH, _GRID = 64, 3
@@ -125,15 +127,22 @@ def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
 
 
 def blank_share(thumbnail: np.ndarray, limit: float) -> float:
-    """Share of a thumbnail's blocks, uint8 [96, 128], that are neither white nor have texture."""
+    """Share of a thumbnail's blocks, uint8 [96, 128], that show nothing of a scene, as under a cover on the lens.
+
+    Not counted are white blocks, what is bright and without texture from the upper edge on (a clear sky), and blocks of
+    exactly one colour that is not black, which no camera takes (a simulator's or a test's picture).
+    """
     grey = thumbnail.astype(np.float32)
     steps = cv2.magnitude(
         cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
     )
     rows, cols = grey.shape[0] // _BLOCK, grey.shape[1] // _BLOCK
     blocks = [m.reshape(rows, _BLOCK, cols, _BLOCK).swapaxes(1, 2).reshape(rows, cols, -1) for m in (grey, steps)]
-    blank = ((blocks[1] < limit).mean(-1) >= 0.9) & (blocks[0].mean(-1) < _WHITE)
-    return float(blank.mean())
+    level = blocks[0].mean(-1)
+    drawn = (np.ptp(blocks[0], axis=-1) == 0) & (level > _BLACK_BLOCK)
+    blank = ((blocks[1] < limit).mean(-1) >= 0.9) & (level < _WHITE) & ~drawn
+    sky = np.logical_and.accumulate(blank & (level > np.median(thumbnail)), axis=0)
+    return float((blank & ~sky).mean())
 
 
 def noise_sigma(grey: np.ndarray) -> float:

@@ -65,6 +65,20 @@ def test_what_is_done_to_a_frame_is_found(image, change, found):
     assert degradation(change(image)) == found
 
 
+@pytest.mark.parametrize("image", FRAMES)
+def test_a_clear_sky_over_half_the_picture_is_no_cover(image):
+    half = image.shape[0] // 2
+    sky = image.copy()
+    sky[:half] = np.linspace(190, 220, half)[:, None, None]
+    assert degradation(noisy(sky, 1.0)) == ""
+
+
+def test_a_drawn_picture_of_one_colour_per_area_is_no_cover():
+    drawn = np.zeros((240, 320, 3), np.uint8)
+    drawn[:120], drawn[120:] = (160, 190, 230), (40, 120, 40)
+    assert degradation(drawn) == ""
+
+
 @given(st.floats(2.0, 40.0))
 def test_the_noise_of_a_flat_patch_is_measured(sigma):
     patch = 128 + np.random.default_rng(1).normal(0, sigma, (64, 64)).astype(np.float32)
