@@ -29,7 +29,7 @@ from m2a_core.openset.head import OpenSetHead
 from m2a_core.perception import Perception
 from m2a_core.preprocess import Letterbox
 from m2a_core.tracking.tracker import Tracker, TrackerConfig
-from m2a_core.tracking.update import follow
+from m2a_core.tracking.update import update_tracks
 from m2a_core.types import Frame, OpenSetResult, Output
 
 DEMO = Path("config/demo")
@@ -128,7 +128,7 @@ def shown(
         result = head.compute(seen.network, geometry, frozenset({Output.UNKNOWN_INSTANCES}))
         if config is not None:
             nowhere = np.full((len(result.instances) + len(result.candidates), 2), np.nan)
-            followed = follow(tracker, int(1e9 * number / rate), result, nowhere, config, unknown)
+            followed = update_tracks(tracker, int(1e9 * number / rate), result, nowhere, config, unknown)
             confirmed = {track.track_id for track in followed.tracks if track.confirmed}
             instances = tuple(i for i in followed.result.instances if i.id in confirmed)
             result = replace(followed.result, instances=instances)
@@ -186,7 +186,7 @@ def main() -> None:
     limits = replace(manifest.thresholds, **given_limits)
     print(f"{manifest.name}, {len(recorded)} clips of {len(recorded[0])} frames, seed {limits.refined}")
     for name, config, share in VARIANTS:
-        head = OpenSetHead(manifest.labels, limits, low_threshold=share * limits.refined)
+        head = OpenSetHead(manifest.labels, limits, low_threshold=share * limits.refined, decision=manifest.decision)
         score = Score()
         for frames in recorded:
             given = averaged(frames) if name == AVERAGED else frames
