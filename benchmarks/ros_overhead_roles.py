@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -84,7 +85,7 @@ class ConstantModel:
 
     def __init__(self, settings: Any, warn: Any) -> None:
         self.backend, self.labels = "constant", CAMVID11
-        self.batch_sizes, self.is_accelerated = (1,), False
+        self.batch_sizes, self.is_accelerated, self.pid = (1,), False, os.getpid()
         self._result = constant_result(*self.size)
         self.manifest = Manifest(
             name="constant",

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -29,7 +28,7 @@ from m2a_core.errors import ExportError
 from m2a_core.openset.decision import SUPPRESSED
 from m2a_core.perception import Perception
 from m2a_core.preprocess import PADDING_COLOR, Geometry, Letterbox
-from m2a_core.resize import halvings_of, resized
+from m2a_core.resize import resized
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.types import Frame, Output
 
@@ -153,13 +152,12 @@ class _Section:
 def _letterbox(section: _Section, geometry: Geometry, input_size: tuple[int, int], is_bgr: bool) -> str:
     """The image as ``Letterbox.apply`` makes it, float32 [1, H, W, 3] in whole numbers."""
     (height, width), (h, w) = geometry.original, geometry.valid
-    halvings, interpolation = halvings_of(geometry.original, geometry.valid)
-    average = interpolation == cv2.INTER_AREA
+    average = h < height
     image = section.node("Cast", [CAMERA_IMAGE], to=TensorProto.FLOAT)
     image = section.node("Reshape", [image, section.constant((height, 3 * width), np.int64)])
-    image = section.node("MatMul", [section.constant(resampling(height, h, average, halvings), np.float32), image])
+    image = section.node("MatMul", [section.constant(resampling(height, h, average), np.float32), image])
     image = section.node("Reshape", [image, section.constant((h, width, 3), np.int64)])
-    image = section.node("MatMul", [section.constant(resampling(width, w, average, halvings), np.float32), image])
+    image = section.node("MatMul", [section.constant(resampling(width, w, average), np.float32), image])
     image = section.node("Round", [image])
     if is_bgr:
         image = section.node("Gather", [image, section.constant((2, 1, 0), np.int64)], axis=2)
@@ -226,29 +224,23 @@ def _background_score(section: _Section) -> str:
     return section.node("Mul", [section.node("Where", [removed, *halves]), "background"])
 
 
-def resampling(source: int, target: int, average: bool, halvings: int = 0) -> np.ndarray:
+def resampling(source: int, target: int, average: bool) -> np.ndarray:
     """The matrix by which OpenCV resamples a line of pixels.
 
     Args:
         source: pixels that there are.
         target: pixels to make.
         average: by area (INTER_AREA); else by linear interpolation (INTER_LINEAR).
-        halvings: how often it is halved before, see ``halvings_of``.
 
     Returns:
         float64 [target, source]; rows add up to 1.
     """
-    if halvings:
-        halved = resampling(source // 2, target, average, halvings - 1)
-        composed: np.ndarray = halved @ resampling(source, source // 2, average=True)
-        return composed
-    weights: np.ndarray
     scale = source / target
     pixels = np.arange(source)
     if average:
         starts = scale * np.arange(target)[:, None]
         covered = np.minimum(starts + scale, pixels + 1) - np.maximum(starts, pixels)
-        weights = np.maximum(covered, 0) / scale
+        weights: np.ndarray = np.maximum(covered, 0) / scale
     else:
         centres = np.clip((np.arange(target) + 0.5) * scale - 0.5, 0, source - 1)[:, None]
         weights = np.maximum(1 - np.abs(centres - pixels), 0)

@@ -122,14 +122,15 @@ class CameraOutputs:
             small: the frame's image at the network's size, uint8 [h, w, 3], where there is one.
             enlargement: how maps come to the size that they are to have; None where they have it.
         """
+        mask = None
         if enlargement is None:
             self._publish_maps(header, result.result)
         else:
-            self._publish_enlarged(header, result.result, enlargement)
+            mask = self._publish_enlarged(header, result.result, enlargement)
         self._publish_info(header, result, enlargement)
         self._publish_objects(header, result, settings)
-        self._publish_overlay(header, result, settings, small, enlargement)
-        self._publish_anomaly_color(header, result.result, settings)
+        self._publish_overlay(header, result, settings, small, enlargement, mask)
+        self._publish_anomaly_color(header, result.result, settings, enlargement)
 
     def clear_markers(self) -> None:
         """Delete the markers that are shown."""
@@ -143,7 +144,9 @@ class CameraOutputs:
                 spec.write(computed, buffer.begin(header, computed.shape))
                 publisher.publish(buffer.message)
 
-    def _publish_enlarged(self, header: Header, result: OpenSetResult, enlargement: Enlargement) -> None:
+    def _publish_enlarged(self, header: Header, result: OpenSetResult, enlargement: Enlargement) -> np.ndarray | None:
+        """Publish the maps at the image's size; gives the open-set mask where it was heard."""
+        mask = None
         heard = {spec.topic: publisher for spec, publisher in self._maps if _is_heard(publisher)}
         scores = self._buffers[SCORE_MAP].begin(header, enlargement.size)
         if result.score is not None and heard.keys() & {SCORE_MAP, MASK}:
@@ -153,12 +156,13 @@ class CameraOutputs:
             if small is None or spec.topic not in heard:
                 continue
             if spec.topic == MASK:
-                enlargement.open_set(result, scores, buffer.begin(header, enlargement.size))
+                mask = enlargement.open_set(result, scores, buffer.begin(header, enlargement.size))
             elif spec.topic != SCORE_MAP:
                 enlargement.ids(small, buffer.begin(header, enlargement.size))
             elif small.min() < 0 or small.max() > 1:
                 spec.write(scores, scores)
             publisher.publish(buffer.message)
+        return mask
 
     def _publish_info(self, header: Header, result: StreamResult, enlargement: Enlargement | None) -> None:
         """The calibration that the maps follow: rectified and scaled as they are."""
@@ -187,15 +191,17 @@ class CameraOutputs:
         settings: Settings,
         small: np.ndarray | None,
         enlargement: Enlargement | None,
+        mask: np.ndarray | None,
     ) -> None:
         raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
         if not (raw or jpeg) or result.result.open_set is None:
             return
         drawn = result.result
         if enlargement is not None:
-            enlargement = enlargement.to(overlay_size(*enlargement.size, settings.overlay_width))
-            assert drawn.score is not None
-            drawn = replace(drawn, open_set=enlargement.open_set(drawn, enlargement.scores(drawn.score)))
+            if mask is None:
+                assert drawn.score is not None
+                mask = enlargement.open_set(drawn, enlargement.scores(drawn.score))
+            drawn = replace(drawn, open_set=mask)
         shown = shrink(result.frame.image, drawn, settings.overlay_width, small)
         overlay = draw_overlay(*shown, self._labels)
         if raw:
@@ -207,11 +213,18 @@ class CameraOutputs:
             fill_jpeg(compressed, overlay, settings.overlay_quality)
             self._overlay_jpeg.publish(compressed)
 
-    def _publish_anomaly_color(self, header: Header, result: OpenSetResult, settings: Settings) -> None:
+    def _publish_anomaly_color(
+        self, header: Header, result: OpenSetResult, settings: Settings, enlargement: Enlargement | None
+    ) -> None:
         if result.score is None or not _is_heard(self._anomaly_color):
             return
+        if enlargement is None:
+            scores = shrink_scores(result.score, settings.overlay_width)
+        else:
+            size = overlay_size(*enlargement.size, settings.overlay_width)
+            scores = enlargement.to(size).scores(result.score)
         message = Image(header=header)
-        fill_image(message, draw_scores(shrink_scores(result.score, settings.overlay_width)), "rgb8")
+        fill_image(message, draw_scores(scores), "rgb8")
         self._anomaly_color.publish(message)
 
     def publish_timings(self, values: dict[str, float]) -> None:
