@@ -35,7 +35,7 @@ from m2a_core.types import Frame, OpenSetResult, Output
 DEMO = Path("config/demo")
 KINDS = Path("config/training/outlier_validation_kinds.yaml")
 COVERED = 0.25
-AVERAGED = "f^r averaged, half of it new"
+AVERAGED = "scores averaged, half of it new"
 VARIANTS: tuple[tuple[str, TrackerConfig | None, float], ...] = (
     ("every frame by itself", None, 1.0),
     (AVERAGED, None, 1.0),
@@ -44,6 +44,8 @@ VARIANTS: tuple[tuple[str, TrackerConfig | None, float], ...] = (
     ("min_hits 2, low 0.985 of the seed", TrackerConfig(2, 0), 0.985),
     ("min_hits 2, low 0.985 of the seed, min_low_hits 4", TrackerConfig(2, 4), 0.985),
     ("min_hits 2, low 0.97 of the seed, min_low_hits 4", TrackerConfig(2, 4), 0.97),
+    ("min_hits 2, low 0.958 of the seed, min_low_hits 4", TrackerConfig(2, 4), 0.958),
+    ("min_hits 2, low 0.958 of the seed, min_low_hits 6", TrackerConfig(2, 6), 0.958),
     ("min_hits 2, low 0.97 of the seed, min_low_hits 6", TrackerConfig(2, 6), 0.97),
 )
 """Name, tracking (None: every frame by itself), ``temporal.low_threshold`` as a share of the seed."""
@@ -110,11 +112,14 @@ def clips(args: argparse.Namespace) -> Iterator[list[tuple[np.ndarray, np.ndarra
 
 
 def averaged(frames: list[Seen]) -> list[Seen]:
-    """Every frame's refined score as the mean of its own and the average before it."""
+    """Every frame's scores as the mean of its own and the average before it."""
     result: list[Seen] = []
     for seen in frames:
-        before = result[-1].network.refined if result else seen.network.refined
-        result.append(replace(seen, network=replace(seen.network, refined=(before + seen.network.refined) / 2)))
+        before, now = result[-1].network if result else seen.network, seen.network
+        means = {
+            name: (getattr(before, name) + getattr(now, name)) / 2 for name in ("anomaly", "refined", "background")
+        }
+        result.append(replace(seen, network=replace(now, **means)))
     return result
 
 
