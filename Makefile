@@ -33,7 +33,7 @@ test: $(DEVELOPING) ## lint, type checks and every test, on all cores
 	@$(MAKE) --no-print-directory lint & $(PYTEST); tests=$$?; \
 	wait $$! || { echo "make lint failed, see above" >&2; exit 1; }; exit $$tests
 
-test-quick: $(DEVELOPING) ## tests that need neither DDS nor two seconds each; a minute
+test-quick: $(DEVELOPING) ## tests that need neither DDS nor two seconds each; two minutes
 	$(PYTEST) -m 'not dds and not slow'
 
 test-dds: $(DEVELOPING) ## the tests over DDS N times in a row (N=20), to find races
