@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,20 @@ from m2a_ros.process.address_space import NEEDED
 from test.ros.harness import PATIENCE_S, ROOT, environment
 
 NODE = [sys.executable, "-m", "m2a_ros.node.main"]
+
+
+def finished(command: list[str], domain: int, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A process of the node that ended by itself; ``options`` are those of ``subprocess.run``."""
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(domain),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+        **options,
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
@@ -48,16 +63,7 @@ def test_a_signal_during_imports_ends_without_a_word(how, domain) -> None:
 def test_too_little_address_space_is_said_at_start(mebibytes: int, domain) -> None:
     limit = mebibytes << 20
     assert limit < NEEDED
-    run = subprocess.run(
-        NODE,
-        cwd=ROOT,
-        env=environment(domain),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-    )
+    run = finished(NODE, domain, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
     assert run.returncode == 2, run.stderr
     assert f"may map {mebibytes} MiB (ulimit -v)" in run.stderr
 
@@ -75,14 +81,6 @@ def test_an_interrupt_that_python_drops_ends_the_start_all_the_same(domain) -> N
         "Drops()\n"
         "sys.exit(process.run(['m2a_node']))\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=environment(domain),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
+    run = finished([sys.executable, "-c", code], domain)
     assert run.returncode == 0, run.stderr
     assert "KeyboardInterrupt" in run.stderr, "the interrupt was not dropped: nothing is tested"

@@ -19,6 +19,7 @@ from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import DepthBuffer, NoTransform, Sensors
 from m2a_core.tracking.tracker import TrackerConfig, panoptic_instance
 from m2a_core.types import Frame, OpenSetResult, UnknownInstance
+from test.stream.calibrations import calibration
 
 UNKNOWN = 11
 SIZE = (480, 640)
@@ -30,19 +31,7 @@ def camera_info(width: int = 640, height: int = 480, focal: float = 500.0) -> An
     """The fields of ``sensor_msgs/CameraInfo``."""
     k = [focal, 0.0, width / 2, 0.0, focal, height / 2, 0.0, 0.0, 1.0]
     p = [focal, 0.0, width / 2, 0.0, 0.0, focal, height / 2, 0.0, 0.0, 0.0, 1.0, 0.0]
-    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
-    return SimpleNamespace(
-        width=width,
-        height=height,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=k,
-        r=np.eye(3).ravel().tolist(),
-        p=p,
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
-    )
+    return calibration(width, height, k, p)
 
 
 def result_of(*boxes: Box) -> OpenSetResult:

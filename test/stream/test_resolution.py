@@ -17,6 +17,7 @@ from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import Sensors
 from m2a_core.types import ALL_OUTPUTS, Frame
+from test.stream.calibrations import calibration
 from test.tiny_bundle import write_tiny_bundle
 
 WIDTH, HEIGHT = 512, 288
@@ -31,19 +32,7 @@ def perception(tmp_path_factory: pytest.TempPathFactory) -> Perception:
 def camera_info(width: int = WIDTH, height: int = HEIGHT) -> Any:
     k = [400.0, 0.0, width / 2, 0.0, 410.0, height / 2, 0.0, 0.0, 1.0]
     p = [400.0, 0.0, width / 2, 5.0, 0.0, 410.0, height / 2, 6.0, 0.0, 0.0, 1.0, 0.0]
-    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
-    return SimpleNamespace(
-        width=width,
-        height=height,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=k,
-        r=np.eye(3).ravel().tolist(),
-        p=p,
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
-    )
+    return calibration(width, height, k, p)
 
 
 def scene() -> np.ndarray:
