@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
+from m2a_core.contract.io_spec import MASK_STRIDE
 from m2a_core.errors import DataError
 from m2a_core.files import replaced
 from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
@@ -150,8 +151,7 @@ class Logits:
         """Bring a map of the masks' size, float32 [h, w], to the image's, float32 [H, W]."""
         import cv2
 
-        stride = 4
-        size = (stride * values.shape[1], stride * values.shape[0])
+        size = (MASK_STRIDE * values.shape[1], MASK_STRIDE * values.shape[0])
         return self.geometry.undo_continuous(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))
 
 

@@ -7,7 +7,7 @@ command says what differs and stops; --rebuild replaces it. Without a GPU, --bac
 
 examples:
   m2a build-engine engines/m2a-edge/m2a-edge.onnx --precision fp16 --frames drive/
-  m2a build-engine engines/m2a-edge/m2a-edge.onnx --backend tensorrt_rtx --capability sm89 --out /tmp/edge.engine
+  m2a build-engine engines/m2a-edge/m2a-edge.onnx --backend tensorrt_rtx --capability sm89 --out edge_sm89.engine
 """
 
 from __future__ import annotations

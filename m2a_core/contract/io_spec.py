@@ -19,6 +19,9 @@ class TensorSpec:
     meaning: str
 
 
+MASK_STRIDE = 4
+"""Pixels of the input beside one of the masks: H / h."""
+
 INPUT = TensorSpec("image", "uint8", ("B", "H", "W", "3"), "RGB, letterboxed to H x W")
 
 OUTPUTS = (

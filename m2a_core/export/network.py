@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from m2a_core.contract.io_spec import MASK_STRIDE
 from m2a_core.errors import ConfigError
 from m2a_core.export.open_set_graph import OpenSetGraph, ScoreOrder
 from m2a_core.model.mask2anomaly import Mask2Anomaly
@@ -13,7 +14,6 @@ from m2a_core.openset.refinement import Refinement
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 NETWORK_MULTIPLE = 32
-MASK_STRIDE = 4
 
 
 class ExportedNetwork(nn.Module):

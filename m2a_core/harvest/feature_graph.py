@@ -14,12 +14,12 @@ import onnx
 import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle
-from m2a_core.contract.io_spec import INPUT
+from m2a_core.contract.io_spec import INPUT, MASK_STRIDE
 from m2a_core.errors import ModelError
 from m2a_core.runtime.onnx_runtime import ort_errors
 
 BACKBONE = "model.backbone"
-_MASKS, _MASK_STRIDE = "mask_logits", 4
+_MASKS = "mask_logits"
 _BACKBONE_STRIDES = (16, 32)
 _PRODUCTS = ("MatMul", "Einsum", "Gemm")
 # What changes the shape or the type of values, and not the values.
@@ -84,7 +84,7 @@ def _backbone_maps(model: onnx.ModelProto, masks: str) -> list[str]:
     height, width = sizes[masks] or (0, 0)
     found = []
     for stride in _BACKBONE_STRIDES:
-        factor = stride // _MASK_STRIDE
+        factor = stride // MASK_STRIDE
         wanted = (height // factor, width // factor)
         maps = [
             output

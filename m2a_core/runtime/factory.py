@@ -121,14 +121,16 @@ def create_runtime_or_fall_back(
     Raises:
         ConfigError, ModelError, InferenceError: see ``create_runtime``; of the last back end tried.
     """
-    try:
-        runtime = create_runtime(bundle, backend, threads, device=device)
+
+    def answering(name: str) -> tuple[Runtime, str]:
+        runtime = create_runtime(bundle, name, threads, device=device)
         require_answer(runtime, bundle.onnx_path)
-        return runtime, backend
+        return runtime, name
+
+    try:
+        return answering(backend)
     except (ModelError, InferenceError) as error:
         if fallback in ("", backend):
             raise
         warn(f"FALLING BACK from {backend} to {fallback}, which may be many times slower: {error}")
-    runtime = create_runtime(bundle, fallback, threads, device=device)
-    require_answer(runtime, bundle.onnx_path)
-    return runtime, fallback
+    return answering(fallback)

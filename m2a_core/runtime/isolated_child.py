@@ -41,12 +41,11 @@ def main() -> int:
             images, raw = connection.recv()
             try:
                 connection.send(runtime.submit(images, raw).result())
-            except RestartNeededError as error:
-                # This process is of no use any more.
-                connection.send(ChildError(type(error).__name__, str(error)))
-                return error.exit_code
             except M2aError as error:
                 connection.send(ChildError(type(error).__name__, str(error)))
+                if isinstance(error, RestartNeededError):
+                    # This process is of no use any more.
+                    return error.exit_code
             except Exception:  # noqa: BLE001 - the parent reports it in full
                 connection.send(ChildError(InferenceError.__name__, traceback.format_exc()))
     except (EOFError, BrokenPipeError, ConnectionResetError):

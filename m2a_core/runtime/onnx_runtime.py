@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle
-from m2a_core.contract.io_spec import FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS, TensorSpec
+from m2a_core.contract.io_spec import FULL_MASKS, INPUT, MASK_STRIDE, OUTPUTS, RAW_OUTPUTS, TensorSpec
 from m2a_core.contract.network_output import NetworkOutput, require_finite
 from m2a_core.errors import InferenceError, ModelError
 from m2a_core.runtime.base import Done
@@ -21,8 +21,6 @@ _ORT_DTYPES = {
     "float32": "tensor(float)",
     "bool": "tensor(bool)",
 }
-
-MASK_STRIDE = 4
 
 Providers = Sequence[tuple[str, dict[str, str]]]
 CPU: Providers = (("CPUExecutionProvider", {}),)

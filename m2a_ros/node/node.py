@@ -294,6 +294,7 @@ class M2aNode(LifecycleNode):
             self._watchdog.check(self._stages, timeout, restart, load, self._abandon)
         timeout = value("diagnostics.frame_timeout")
         silent = {name for name in self.inputs if self.statistics[name].silent_s() > timeout}
+        # The seconds in its text change, how it begins does not.
         alarms = silent | ({self._watchdog.problem[:8]} if self._watchdog.problem else set())
         if alarms - self._alarms:
             self._publish_diagnostics()
