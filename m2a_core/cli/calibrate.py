@@ -22,6 +22,7 @@ examples:
   m2a calibrate --images val/images --gt val/masks --out engines/my-edge
   m2a calibrate --images val/images --gt val/masks --normal drive --alarms-per-minute 1 --fps 10 --out engines/my-edge
   m2a calibrate --model engines/my-edge --images normal_frames --frame-fpr 0.01
+  m2a calibrate --model runs/mine/bundle --images normal_frames --like m2a-edge --out engines/mine
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument("--frame-fpr", type=float, metavar="RATE", help="wanted false alarms per normal frame")
     rule.add_argument("--alarms-per-minute", type=float, metavar="RATE", help="wanted false alarms a minute")
+    rule.add_argument("--like", metavar="MODEL", help="wanted: as many normal frames with false alarms as this bundle")
     parser.add_argument("--fps", type=float, metavar="HZ", help="normal frames a second, for --alarms-per-minute")
     parser.add_argument("--min-pixels", type=int, metavar="N", help="pixels that make an alarm")
     place = parser.add_mutually_exclusive_group()
@@ -89,17 +91,20 @@ def run(args: argparse.Namespace) -> int:
     if args.alarms_per_minute is not None:
         calibration.require_minutes(len(normal), args.fps, args.alarms_per_minute)
     bundle = load_bundle(args.model or DEFAULT_MODEL)
+    like = None if args.like is None else load_bundle(args.like)
     _check_place(args, bundle)
     check_readable([*labelled, *normal], anomalies=bool(labelled))
     perception = Perception.load(bundle.directory, spin=True)
     figures: list[np.ndarray] = []
     found, quiet = (_score(perception, frames, args.min_pixels, figures) for frames in (labelled, normal))
     perception.close()
+    wanted = None if like is None else _alarms_of(like, normal, args.min_pixels)
 
     chosen: dict[str, float] = {}
     for name in _FOUND:
         if normal and (name == "refined" or not labelled):
-            chosen[name] = _by_rate(args, name, np.array(quiet[name].alarms, np.float32))
+            alarms = np.array(quiet[name].alarms, np.float32)
+            chosen[name] = _by_rate(args, name, alarms) if wanted is None else _by_count(args, name, alarms, wanted)
         elif name == "anomaly":
             chosen[name] = calibration.threshold_at_tpr(np.concatenate(found[name].anomalous), args.tpr)
             print(f"{name:8s} threshold {chosen[name]:.6g}: finds {100 * args.tpr:g} % of the anomalous pixels")
@@ -162,6 +167,29 @@ def _by_rate(args: argparse.Namespace, name: str, alarms: np.ndarray) -> float:
         f"{100 * guarantee.bound():.2f} %)"
     )
     return guarantee.threshold
+
+
+def _alarms_of(bundle: ModelBundle, frames: Sequence[CalibrationFrame], min_pixels: int | None) -> dict[str, int]:
+    """How many frames raise an alarm with a bundle, by threshold."""
+    from m2a_core.perception import Perception
+
+    perception = Perception.load(bundle.directory, spin=True)
+    scored = _score(perception, frames, min_pixels, [])
+    perception.close()
+    return {name: of.at(getattr(bundle.manifest.thresholds, name)).alarms for name, of in scored.items()}
+
+
+def _by_count(args: argparse.Namespace, name: str, alarms: np.ndarray, wanted: dict[str, int]) -> float:
+    """The lowest threshold at which no more frames raise an alarm than are wanted."""
+    from m2a_core.evaluation import calibration
+
+    threshold = calibration.threshold_at_alarms(alarms, wanted[name])
+    found = int(np.count_nonzero(alarms >= threshold))
+    print(
+        f"{name:8s} threshold {threshold:.6g}: {found} of {len(alarms)} normal frames raise an alarm, as with "
+        f"{args.like} at its own threshold ({wanted[name]})"
+    )
+    return threshold
 
 
 def _score(

@@ -26,14 +26,16 @@ def sources(args: argparse.Namespace) -> tuple[list[CalibrationFrame], list[Cali
         ConfigError: the options do not say what to do with which frames.
         DataError: a folder has no images, or an image no truth.
     """
-    by_rate = args.frame_fpr is not None or args.alarms_per_minute is not None
+    by_rate = any(rule is not None for rule in (args.frame_fpr, args.alarms_per_minute, args.like))
     if (args.alarms_per_minute is None) != (args.fps is None):
         raise ConfigError("--alarms-per-minute and --fps belong together: give both or neither")
     frames = list(_frames(args, by_rate))
     if args.normal is None:
         return ([], frames) if by_rate else (frames, [])
     if not by_rate:
-        raise ConfigError("--normal: also give --frame-fpr RATE, or --alarms-per-minute RATE and --fps HZ")
+        raise ConfigError(
+            "--normal: also give --frame-fpr RATE, --like MODEL, or --alarms-per-minute RATE and --fps HZ"
+        )
     if frames and frames[0][2] is None:
         raise ConfigError("--normal is for normal images beside labelled ones: give --gt too, or --images alone")
     return frames, list(_normal(args.normal))
@@ -88,8 +90,8 @@ def _frames(args: argparse.Namespace, by_rate: bool) -> Iterator[CalibrationFram
     if args.gt is None:
         if not by_rate:
             raise ConfigError(
-                "--images without --gt are taken for normal frames: give --frame-fpr RATE, or --alarms-per-minute RATE "
-                "and --fps HZ too"
+                "--images without --gt are taken for normal frames: give --frame-fpr RATE, --like MODEL, or "
+                "--alarms-per-minute RATE and --fps HZ too"
             )
         yield from _normal(args.images)
         return

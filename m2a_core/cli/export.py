@@ -3,6 +3,7 @@
 OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is OUT's last part; nothing is written
 unless the graph agrees with PyTorch on the frames. If OUT already has a manifest, thresholds, decision and licence
 that are not given are kept from it; its measured figures are not. `m2a calibrate` can choose thresholds afterwards.
+Weights that were trained further begin with those of their old bundle: --thresholds m2a-edge.
 With --camera, <name>.WIDTHxHEIGHT.onnx takes a camera's own image instead, and also gives the open-set mask and its
 score at that size: letterbox, colours, upsampling and threshold are in the graph.
 
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.decision import Decision
-from m2a_core.bundle.loading import shipped_frames
+from m2a_core.bundle.loading import load_bundle, shipped_frames
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 from m2a_core.cli.predict import find_images
 from m2a_core.errors import ConfigError
@@ -51,7 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the demo's)",
     )
     parser.add_argument(
-        "--thresholds", type=Path, metavar="JSON", help="scores at 95 %% true-positive rate and other thresholds"
+        "--thresholds",
+        metavar="JSON_OR_BUNDLE",
+        help="scores at 95 %% true-positive rate and other thresholds; or the bundle that training began with, whose "
+        "thresholds and decision are taken",
     )
     parser.add_argument("--metrics", type=Path, metavar="JSON", help="measured figures by name, for the manifest")
     parser.add_argument("--license", metavar="TEXT", help="terms of the weights, for the manifest")
@@ -123,7 +127,6 @@ def run(args: argparse.Namespace) -> int:
         network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement), args.full_masks)
         report = export_bundle(network, args.weights, frames, args.out, notes, trained, options, say)
         if camera is not None:
-            from m2a_core.bundle.loading import load_bundle
             from m2a_core.export.camera_graph import write_camera_graph
 
             say(f"writing the graph for a camera of {args.camera}")
@@ -152,10 +155,14 @@ def manifest_notes(args: argparse.Namespace, previous: Manifest | None) -> Bundl
 
     Raises:
         ConfigError: a JSON file cannot be read or its entries do not fit.
+        ModelError: the bundle whose thresholds are wanted cannot be loaded.
     """
-    old = previous.thresholds if previous else None
     usual = Decision.ANOMALY if args.refinement == "official" else Decision.BACKGROUND
-    thresholds = _thresholds(args.thresholds, old) if args.thresholds else old
+    given = None if args.thresholds is None else Path(args.thresholds)
+    if given is not None and given.suffix != ".json":
+        previous, given = load_bundle(args.thresholds).manifest, None
+    old = previous.thresholds if previous else None
+    thresholds = _thresholds(given, old) if given else old
     return BundleNotes(
         thresholds=thresholds or Thresholds(anomaly=0.5, refined=0.5),
         decision=Decision(args.decision) if args.decision else previous.decision if previous else usual,

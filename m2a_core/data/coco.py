@@ -57,18 +57,23 @@ def field(entry: Any, key: str, where: str) -> Any:
 
 
 def files_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """Image id, as text (some tools write numbers, others strings) -> file name."""
-    return {
-        str(field(i, "id", f"{path}: images")): str(field(i, "file_name", f"{path}: images")) for i in content["images"]
-    }
+    """Image id, as text (some tools write numbers, others strings) -> file name; errors as `field`, or one id twice."""
+    return _by_id(content, "images", "file_name", path)
 
 
 def names_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """Category id, as text -> name."""
-    return {
-        str(field(c, "id", f"{path}: categories")): str(field(c, "name", f"{path}: categories"))
-        for c in content["categories"]
-    }
+    """Category id, as text -> name; errors as `files_by_id`."""
+    return _by_id(content, "categories", "name", path)
+
+
+def _by_id(content: Mapping[str, Any], what: str, key: str, path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in content[what]:
+        number, value = (str(field(entry, name, f"{path}: {what}")) for name in ("id", key))
+        if number in found:
+            raise DataError(f"{path}: two {what} have the id {number}, {found[number]} and {value}; each needs its own")
+        found[number] = value
+    return found
 
 
 def looked_up(table: Mapping[str, str], key: object, what: str) -> str:

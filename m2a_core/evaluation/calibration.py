@@ -159,6 +159,23 @@ def _beta_bound(n: int, rank: int, confidence: float) -> float:
     return 1 - low
 
 
+def threshold_at_alarms(alarm_scores: np.ndarray, alarms: int) -> float:
+    """The lowest threshold at which at most ``alarms`` frames raise one.
+
+    Args:
+        alarm_scores: float32 [n], ``alarm_score`` of each normal frame, n >= 1.
+        alarms: 0 or more.
+
+    Raises:
+        DataError: some frames cannot raise an alarm.
+    """
+    _require_finite(alarm_scores)
+    ordered = np.sort(alarm_scores.astype(np.float32))[::-1]
+    if alarms >= len(ordered):
+        return float(ordered[-1])
+    return float(np.nextafter(ordered[alarms], np.float32(np.inf)))
+
+
 @dataclass(frozen=True)
 class MinuteRate:
     """A threshold by false alarms per minute of driving.
@@ -212,8 +229,7 @@ def minute_threshold(alarm_scores: np.ndarray, fps: float, rate: float) -> Minut
         DataError: the frames are too few to tell, or one is too small to raise an alarm.
     """
     require_minutes(len(alarm_scores), fps, rate)
-    if not np.isfinite(alarm_scores).all():
-        raise DataError("some frames have fewer counted pixels than make an alarm: give a smaller --min-pixels")
+    _require_finite(alarm_scores)
     minutes = len(alarm_scores) / fps / 60
     allowed, events = math.floor(rate * minutes + 1e-9), 0
     for score in np.unique(alarm_scores.astype(np.float32))[::-1]:
@@ -222,6 +238,11 @@ def minute_threshold(alarm_scores: np.ndarray, fps: float, rate: float) -> Minut
             return MinuteRate(float(np.nextafter(score, np.float32(np.inf))), events, minutes)
         events = found
     return MinuteRate(float(alarm_scores.min()), events, minutes)
+
+
+def _require_finite(alarm_scores: np.ndarray) -> None:
+    if not np.isfinite(alarm_scores).all():
+        raise DataError("some frames have fewer counted pixels than make an alarm: give a smaller --min-pixels")
 
 
 def _events(loud: np.ndarray, fps: float) -> int:

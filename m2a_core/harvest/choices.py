@@ -75,6 +75,10 @@ def read_choices(path: Path, harvest: Harvest) -> Choices:
     """
     try:
         content = json.loads(read_regular(path, _MAX_BYTES))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such file; choose and save in the gallery: `m2a harvest serve {harvest.folder}`"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as choices of a gallery ({error}); save them again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

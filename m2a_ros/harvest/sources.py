@@ -12,10 +12,12 @@ from m2a_core.errors import ConfigError, DataError, ModelError
 from m2a_core.files import read_json
 from m2a_ros.bag.locations import locate
 from m2a_ros.bag.reader import quick_fingerprint
+from m2a_ros.bag.storage import METADATA, STORAGE_SUFFIXES
 from m2a_ros.harvest.results import SUMMARY, ReplayedBag, is_replay, replayed_bags
 from m2a_ros.replay.mode_settings import ModeSettings
 from m2a_ros.replay.session import Request as ReplayRequest
 from m2a_ros.replay.session import replay
+from m2a_ros.review.layout import RUN
 from m2a_ros.review.request import ReviewRequest
 
 REPLAYS = "replay"
@@ -50,6 +52,9 @@ def replayed_sources(
     folders = [Path(argument) for argument in arguments if is_replay(Path(argument))]
     rest = [argument for argument in arguments if not is_replay(Path(argument))]
     paths = list(locate(rest)) if rest else []
+    for path in paths:
+        if path.is_dir() and not any(p.name == METADATA or p.suffix in STORAGE_SUFFIXES for p in path.iterdir()):
+            raise DataError(f"{path}: holds neither results of `m2a replay --out` ({RUN}) nor a bag ({METADATA})")
     given = [path.resolve() for path in (*folders, *paths)]
     twice = next((path for path in given if given.count(path) > 1), None)
     if twice is not None:

@@ -8,7 +8,7 @@ and both replays with the same draw. Intervals are percentiles of the difference
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import read_json
 from m2a_ros.review.compare_verdict import METRICS, decide
 from m2a_ros.review.evaluation import FRAMES_FILE, HISTOGRAMS_FILE
-from m2a_ros.review.histograms import BINS, load_histograms, pooled_metrics
+from m2a_ros.review.histograms import BINS, load_histograms, missed_at, pooled_metrics
 
 DRAWS = 2000
 DEFAULT_BLOCK_S = 10.0
@@ -94,9 +94,11 @@ def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int =
 
     Returns:
         JSON values: ``answer`` (in words), ``verdict`` (``better``, ``worse``, ``unclear``), ``metrics`` (value of A
-        and B, difference B - A, low and high), ``thresholds`` (of the models), ``blocks``, ``frames`` (paired, and in
-        one only), ``segments`` (block by block), ``named_segments`` (by the segments that the replays name alike),
-        ``largest`` (frames with the largest changes), ``binning`` (what binning costs at most).
+        and B, difference B - A, low and high), ``missed_at_equal_false`` (the same of the anomalies that are missed
+        where both models' thresholds let as many false pixels through as A's own does), ``thresholds`` (of the
+        models), ``blocks``, ``frames`` (paired, and in one only), ``segments`` (block by block), ``named_segments``
+        (by the segments that the replays name alike), ``largest`` (frames with the largest changes), ``binning``
+        (what binning costs at most).
 
     Raises:
         ConfigError: the replays are of different bags or scored by different truth.
@@ -119,14 +121,11 @@ def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int =
     sums = [_Sums(of, common, index, len(names)) for of in (a, b)]
     weights = np.random.default_rng(_SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
     value, drawn = ([s.metrics(w) for s in sums] for w in (np.ones((1, len(names))), weights))
-    tail = 100 * (1 - _CONFIDENCE) / 2
-    metrics = {}
-    for name in METRICS:
-        before, after = (float(of[name][0]) for of in value)
-        differences = drawn[1][name] - drawn[0][name]
-        usable = differences[np.isfinite(differences)]
-        low, high = np.percentile(usable, (tail, 100 - tail)) if len(usable) > draws / 2 else (np.nan, np.nan)
-        metrics[name] = {"a": before, "b": after, "difference": after - before, "low": float(low), "high": float(high)}
+    metrics = {name: _difference(*([of[name] for of in sides] for sides in (value, drawn))) for name in METRICS}
+    equal = [
+        [s.missed_at(w, of[0]["false"]) for s in sums]
+        for w, of in ((np.ones((1, len(names))), value), (weights, drawn))
+    ]
     verdict, answer = decide(metrics, len(common), len(names))
     frames = {"paired": len(common), "only_a": len(a.frames) - len(common), "only_b": len(b.frames) - len(common)}
     return {
@@ -135,6 +134,7 @@ def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int =
         "a": a.name,
         "b": b.name,
         "metrics": _finite(metrics),
+        "missed_at_equal_false": _finite(_difference(*equal)),
         "thresholds": {side: of.summary["truth"].get("model_threshold") for side, of in (("a", a), ("b", b))},
         "confidence": _CONFIDENCE,
         "draws": draws,
@@ -146,6 +146,17 @@ def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int =
         "largest": _largest(a, b, common),
         "binning": _binning(a, b, sums, frames),
     }
+
+
+def _difference(value: Sequence[np.ndarray], drawn: Sequence[np.ndarray]) -> dict[str, float]:
+    """A metric of A and B, their difference and its interval, from both values and both draws [N]."""
+    before, after = (float(of[0]) for of in value)
+    differences = drawn[1] - drawn[0]
+    usable = differences[np.isfinite(differences)]
+    tail = 100 * (1 - _CONFIDENCE) / 2
+    enough = len(usable) > len(differences) / 2
+    low, high = np.percentile(usable, (tail, 100 - tail)) if enough else (np.nan, np.nan)
+    return {"a": before, "b": after, "difference": after - before, "low": float(low), "high": float(high)}
 
 
 def _check(a: Replayed, b: Replayed) -> None:
@@ -175,14 +186,24 @@ class _Sums:
         """Each metric, float64 [N], of the blocks taken ``weights`` [N, blocks] times."""
         pixels = weights @ self._pixels
         found: dict[str, list[np.ndarray]] = {"auprc": [], "fpr95": []}
-        for start in range(0, len(weights), 100):
-            scores = (weights[start : start + 100] @ self._scores).reshape(-1, 2, BINS)
-            pooled = pooled_metrics(scores[:, 0], scores[:, 1])
+        for _, anomaly, known in self._pooled(weights):
+            pooled = pooled_metrics(anomaly, known)
             found["auprc"].append(pooled.auprc)
             found["fpr95"].append(pooled.fpr95)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = {"missed": pixels[:, 0] / pixels[:, 2], "false": pixels[:, 1] / pixels[:, 3]}
         return {**{name: np.concatenate(parts) for name, parts in found.items()}, **shares}
+
+    def missed_at(self, weights: np.ndarray, false: np.ndarray) -> np.ndarray:
+        """Share of anomalous pixels, float64 [N], missed where a share ``false`` [N] of the known ones is not."""
+        return np.concatenate([missed_at(anomaly, known, false[of]) for of, anomaly, known in self._pooled(weights)])
+
+    def _pooled(self, weights: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Counts of anomalous and known pixels, [n, BINS], of so many draws at a time as memory holds."""
+        for start in range(0, len(weights), 100):
+            draws = slice(start, start + 100)
+            scores = (weights[draws] @ self._scores).reshape(-1, 2, BINS)
+            yield draws, scores[:, 0], scores[:, 1]
 
 
 def _blocks(frames: Sequence[Mapping[str, Any]], seconds: float) -> list[tuple[str, int]]:

@@ -92,14 +92,21 @@ def _interval(of: Mapping[str, float | None]) -> str:
 
 
 def _thresholds(found: Mapping[str, Any]) -> list[str]:
-    """What must be known of misses and false pixels where the models' thresholds differ."""
-    a, b = (found["thresholds"][side] for side in "ab")
-    if None in (a, b) or a == b:
-        return []
-    return [
-        f"The thresholds differ: A {a:.4g}, B {b:.4g}. Missed anomalies and false pixels change with them; AuPRC and "
-        "FPR95 do not."
+    """What must be known of misses and false pixels: a threshold says how many of each there are, and scores shift."""
+    of = found["missed_at_equal_false"]
+    false = percent(found["metrics"]["false"]["a"], 2)
+    lines = [
+        f"At an equal share of false pixels, A's {false}: missed anomalies A {percent(of['a'], 2)}, "
+        f"B {percent(of['b'], 2)}, {_interval(of)}."
     ]
+    a, b = (found["thresholds"][side] for side in "ab")
+    if None not in (a, b) and a != b:
+        lines.insert(
+            0,
+            f"The thresholds differ: A {a:.4g}, B {b:.4g}. Missed anomalies and false pixels change with them; AuPRC "
+            "and FPR95 do not.",
+        )
+    return lines
 
 
 def _left_out(found: Mapping[str, Any]) -> list[str]:

@@ -49,6 +49,25 @@ def pooled_metrics(anomaly: np.ndarray, known: np.ndarray) -> Pooled:
     return Pooled(np.where(missing, np.nan, auprc), np.where(missing, np.nan, fpr95))
 
 
+def missed_at(anomaly: np.ndarray, known: np.ndarray, false: np.ndarray) -> np.ndarray:
+    """Share of anomalous pixels below the lowest threshold that at most a share ``false`` of the known ones reaches.
+
+    Args:
+        anomaly: counts [..., BINS] of anomalous pixels, by ascending score.
+        known: the same of known pixels.
+        false: float [...], in [0, 1].
+
+    Returns:
+        float64 [...]; NaN where a kind of pixel is missing.
+    """
+    tp, fp = (np.cumsum(of[..., ::-1], axis=-1, dtype=np.float64) for of in (anomaly, known))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bins = np.count_nonzero(fp <= np.asarray(false)[..., None] * fp[..., -1:] + 1e-6, axis=-1)[..., None]
+        reached = np.where(bins > 0, np.take_along_axis(tp, np.maximum(bins - 1, 0), axis=-1), 0.0)[..., 0]
+        missed: np.ndarray = np.where(fp[..., -1] == 0, np.nan, 1 - reached / tp[..., -1])
+    return missed
+
+
 class HistogramFile:
     """Writes and reads histograms of many frames: only the bins that are not empty."""
 

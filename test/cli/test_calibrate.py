@@ -79,6 +79,32 @@ def test_normal_frames_give_a_guarantee_and_say_how_many_are_needed(
     assert after["metrics"]["calibration_frame_fpr"] == 0.1
 
 
+def test_as_many_normal_frames_raise_an_alarm_as_with_the_bundle_it_shall_be_like(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(9):
+        image = np.empty((*SIZE, 3), np.uint8)
+        image[:], image[:40] = tiny_colors()["road"], tiny_colors()["sky"]
+        image[60:70, 8:18] = image[60:70, 8:18] + rng.integers(-40, 40, 3)
+        write(tmp_path / "normal" / f"{number}.png", image)
+    perception = Perception.load(bundle)
+    results = [perception.infer(Frame(read_image(path))) for path in sorted((tmp_path / "normal").iterdir())]
+    highest = np.sort([of.score.max() for of in results if of.score is not None])
+    like = write_tiny_bundle(tmp_path / "like", SIZE)
+    stated = manifest(like)
+    stated["thresholds"] |= {"anomaly": float(highest[6]), "refined": float(highest[7])}
+    (like / "manifest.json").write_text(json.dumps({k: v for k, v in stated.items() if k != "digest"}))
+    options = ["--images", str(tmp_path / "normal"), "--like", str(like), "--min-pixels", "1"]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 0
+    chosen = manifest(bundle)["thresholds"]
+    assert np.count_nonzero(highest >= chosen["anomaly"]) == 3
+    refined = np.sort([of.refined.max() for of in results if of.refined is not None])
+    wanted = np.count_nonzero(refined >= highest[7])
+    assert np.count_nonzero(refined >= chosen["refined"]) == wanted
+    assert f"3 of 9 normal frames raise an alarm, as with {like} at its own threshold (3)" in capsys.readouterr().out
+
+
 def test_too_few_normal_frames_change_nothing(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_normal(tmp_path / "normal", 3)
     before = manifest(bundle)
@@ -228,6 +254,7 @@ def test_every_threshold_that_is_printed_is_stored_and_says_what_it_costs(
         (["--alarms-per-minute", "0", "--fps", "10"], "must be above 0"),
         (["--frame-fpr", "0.5", "--normal", "{normal}"], "--normal is for normal images beside labelled ones"),
         (["--gt", "{masks}", "--normal", "{normal}"], "--normal: also give --frame-fpr RATE"),
+        (["--like", "no-such-model"], "no-such-model"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

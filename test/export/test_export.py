@@ -17,7 +17,7 @@ from m2a_core.bundle.loading import load_bundle
 from m2a_core.cli.export import manifest_notes
 from m2a_core.cli.main import main
 from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
-from m2a_core.errors import CheckpointError, ConfigError, ExportError
+from m2a_core.errors import CheckpointError, ConfigError, ExportError, ModelError
 from m2a_core.export import bundle_writer
 from m2a_core.export.bundle_writer import export_bundle
 from m2a_core.export.verify import agreements, verify
@@ -185,6 +185,16 @@ def test_weights_bring_the_classes_that_their_head_knows(tmp_path, monkeypatch):
     save_weights(build_model(config).state_dict(), config, tmp_path / "w.safetensors", {})
     network, _ = load_trained(tmp_path / "w.safetensors", "small")
     assert network.config.labels == config.labels
+
+
+def test_thresholds_and_decision_can_be_those_of_the_bundle_that_training_began_with():
+    given = argparse.Namespace(thresholds="m2a-edge", metrics=None, license=None, decision=None, refinement="paper")
+    shipped = load_bundle("m2a-edge").manifest
+    notes = manifest_notes(given, None)
+    assert (notes.thresholds, notes.decision, notes.license) == (shipped.thresholds, shipped.decision, shipped.license)
+    given.thresholds = "no-such-bundle"
+    with pytest.raises(ModelError, match="no-such-bundle"):
+        manifest_notes(given, None)
 
 
 def test_thresholds_are_placeholders_until_they_are_chosen():

@@ -87,6 +87,9 @@ def test_file_that_is_no_json_is_named(harvest):
     path.write_bytes(b"\xff{")
     with pytest.raises(DataError, match=r"choices\.json"):
         read_choices(path, harvest)
+    path.unlink()
+    with pytest.raises(DataError, match="no such file; choose and save in the gallery"):
+        read_choices(path, harvest)
 
 
 @pytest.mark.parametrize("name", ["pallet", "road paint", "Müll-Sack", "7up", "a_b", "x"])

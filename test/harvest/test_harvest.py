@@ -171,7 +171,8 @@ def test_bags_of_two_models_are_refused(replay_out, tmp_path, capsys):
 def test_source_given_twice_and_folder_that_is_no_bag_are_named(replay_out, tmp_path, capsys):
     assert "is given twice" in refused(capsys, tmp_path / "out", replay_out, replay_out)
     (tmp_path / "folder").mkdir()
-    assert str(tmp_path / "folder") in refused(capsys, tmp_path / "out", tmp_path / "folder")
+    said = refused(capsys, tmp_path / "out", tmp_path / "folder")
+    assert f"{tmp_path / 'folder'}: holds neither results of `m2a replay --out` (run.json) nor a bag" in said
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from m2a_core.evaluation.calibration import (
     conformal_threshold,
     frames_needed,
     minute_threshold,
+    threshold_at_alarms,
     threshold_at_tpr,
 )
 
@@ -117,3 +118,11 @@ def test_minute_bound_is_poisson_s() -> None:
     # Rule of three: no event in a minute bounds the rate at -ln 0.05 with 95 % confidence.
     assert MinuteRate(0.5, 0, 1.0).bound() == pytest.approx(-np.log(0.05), rel=1e-6)
     assert MinuteRate(0.5, 2, 2.0).bound() == pytest.approx(6.2958 / 2, rel=1e-4)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), st.integers(0, 40))
+def test_the_threshold_of_a_count_is_the_lowest_with_no_more_alarms(scores: list[float], alarms: int) -> None:
+    found = threshold_at_alarms(np.array(scores, np.float32), alarms)
+    assert sum(score >= found for score in scores) <= alarms
+    lower = [score for score in scores if score < found]
+    assert not lower or sum(score >= max(lower) for score in scores) > alarms

@@ -111,6 +111,20 @@ def test_interval_is_that_of_a_bootstrap_written_out(pair):
     assert (found["low"], found["high"]) == pytest.approx(tuple(np.percentile(draws, (2.5, 97.5))), abs=2e-3)
 
 
+def test_misses_at_an_equal_share_of_false_pixels_do_not_change_where_all_scores_shift(tmp_path):
+    """A fine-tune moves all scores: misses at an unchanged threshold then say nothing of what was learnt."""
+    moved = [[(x - 0.2).clip(0, 1) for x in frame] for frame in scores(1, 0.0)]
+    replays = [write_replay(tmp_path / name, of) for name, of in (("a", scores(1, 0.0)), ("b", moved))]
+    found = compare(*map(load_replay, replays), block_s=5, draws=400)
+    assert found["metrics"]["missed"]["difference"] > 0.3
+    even = found["missed_at_equal_false"]
+    assert even["difference"] == pytest.approx(0, abs=5e-3)
+    anomalous, known = (np.concatenate([frame[i] for frame in scores(1, 0.0)]) for i in (0, 1))
+    quiet = np.sort(known)[-int(np.sum(known >= 0.5)) - 1]
+    assert even["a"] == pytest.approx(np.mean(anomalous <= quiet), abs=5e-3)
+    assert even["low"] <= even["difference"] <= even["high"]
+
+
 def test_too_few_stretches_are_no_answer(pair):
     found = compare(*pair(0.1), block_s=30)
     assert (found["verdict"], found["blocks"]) == ("unclear", 2)
@@ -143,7 +157,9 @@ def test_command_writes_json_and_page_and_prints_the_answer(tmp_path, capsys):
     assert main(["replay", "compare", str(a), str(b), "--out", str(tmp_path / "report"), "--segment", "5"]) == 0
     assert capsys.readouterr().out.startswith("Yes: B is better than A on these roads: AuPRC +")
     found = json.loads((tmp_path / "report" / "comparison.json").read_text())
-    assert found["answer"] in (tmp_path / "report" / "comparison.html").read_text()
+    page = (tmp_path / "report" / "comparison.html").read_text()
+    assert found["answer"] in page
+    assert "At an equal share of false pixels" in page
     assert main(["replay", "compare", str(a), "--out", str(tmp_path / "other")]) == 2
     assert "two folders" in capsys.readouterr().err
 

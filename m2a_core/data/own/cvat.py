@@ -99,9 +99,8 @@ def _draw(
         try:
             mask = _mask(shape, size)
         except (KeyError, ValueError, DataError) as error:
-            raise DataError(
-                f"{where}: a {shape.tag} of '{shape.get('label')}' cannot be drawn ({shown(error)})"
-            ) from error
+            reason = error if isinstance(error, DataError) else shown(error)
+            raise DataError(f"{where}: a {shape.tag} of '{shape.get('label')}' cannot be drawn ({reason})") from error
         # Shapes of one group are the parts of one object.
         group = shape.get("group_id", "0")
         mine = number if group == "0" else groups.setdefault(group, number)
@@ -128,9 +127,9 @@ def _mask(shape: ET.Element, size: tuple[int, int]) -> np.ndarray:
             left, top, width, height = (int(float(get(key))) for key in ("left", "top", "width", "height"))
             runs = [int(run) for run in get("rle").split(",")]
             if min(runs, default=-1) < 0 or sum(runs) != width * height or width < 1:
-                raise ValueError("its run lengths do not fill its box")
+                raise DataError("its run lengths do not fill its box")
             inside = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8).reshape(height, width)
             if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
-                raise ValueError("it reaches beyond the picture")
+                raise DataError("it reaches beyond the picture")
             mask[top : top + height, left : left + width] = inside
     return mask > 0
