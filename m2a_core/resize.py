@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from math import gcd
+
 import cv2
 import numpy as np
+
+_LARGEST_PERIOD = 16
+"""Rows made of one group of rows; with more, groups are too few for NumPy to be fast over them."""
+_LARGEST_SUM = np.iinfo(np.uint16).max
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -24,5 +30,41 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         while factor > 2 and factor % 2 == 0:
             image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
             factor //= 2
+    elif 2 * size[0] <= image.shape[0] and size[1] < image.shape[1]:
+        group, made = (n // gcd(image.shape[0], size[0]) for n in (image.shape[0], size[0]))
+        if made <= _LARGEST_PERIOD and group * 255 <= _LARGEST_SUM:
+            return _averaged(image, size, group, made)
     found: np.ndarray = cv2.resize(image, size[::-1], interpolation=resampling)
+    return found
+
+
+def _averaged(image: np.ndarray, size: tuple[int, int], group: int, made: int) -> np.ndarray:
+    """The average over areas in half of OpenCV's time: rows first, by sums of whole numbers that hold for all groups.
+
+    Args:
+        image: uint8 [H0, W0, 3].
+        size: H, W.
+        group: rows of the image of which ...
+        made: ... so many rows are made.
+    """
+    # What 16 bits leave of room keeps fractions of a grey level.
+    fractions = _LARGEST_SUM // (255 * group)
+    rows = image.reshape(len(image), -1)
+    sums = np.empty((size[0], rows.shape[1]), np.uint16)
+    for row in range(made):
+        # In parts of a row of the image, of which each has `made`.
+        start, stop = row * group, (row + 1) * group
+        first, last = -(-start // made), stop // made
+        total = np.add(rows[first::group], rows[first + 1 :: group], dtype=np.uint16) if last > first + 1 else None
+        if total is None:
+            total = rows[first::group].astype(np.uint16)
+        for whole in range(first + 2, last):
+            total += rows[whole::group]
+        total *= np.uint16(made * fractions)
+        for cut, part in ((first - 1, first * made - start), (last, stop - last * made)):
+            if part:
+                total += np.multiply(rows[cut::group], np.uint16(part * fractions), dtype=np.uint16)
+        sums[row::made] = total
+    columns = cv2.resize(sums.reshape(size[0], image.shape[1], 3), size[::-1], interpolation=cv2.INTER_AREA)
+    found: np.ndarray = cv2.convertScaleAbs(columns, alpha=1 / (group * fractions))
     return found

@@ -5,11 +5,13 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.export.camera_graph import resampling
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, PADDING_COLOR, Letterbox
+from m2a_core.resize import resized
 
 side = st.integers(1, 300)
 sizes = st.tuples(side, side)
@@ -128,6 +130,21 @@ def test_a_whole_factor_averages_blocks_to_the_stated_error(factor, grey_levels)
     mean = image.reshape(12, factor, 16, factor, 3).mean(axis=(1, 3))
     shrunk, _ = Letterbox((12, 16)).apply(image)
     assert np.abs(shrunk - mean).max() <= grey_levels + 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 60), st.integers(1, 16), st.integers(1, 5), st.integers(2, 60), st.integers(1, 50), st.integers(0, 9)
+)
+def test_an_average_over_areas_is_the_exact_one_to_rounding(group, made, groups, width, columns, seed):
+    height, rows, columns = group * groups, made * groups, min(columns, width)
+    assume(2 * rows <= height)
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    down, across = resampling(height, rows, True), resampling(width, columns, True)
+    exact = np.einsum("rh,hwc,vw->rvc", down, image, across)
+    # Rounded once or twice; OpenCV halves for each factor of two where both sides are whole multiples.
+    halvings = 0.5 * np.log2(height / rows) if height % rows == 0 and width * rows == columns * height else 0.0
+    assert np.abs(resized(image, (rows, columns)) - exact).max() <= 0.52 + halvings
 
 
 @pytest.mark.parametrize("original", [(1080, 1920), (720, 1280), (1024, 2048), (2160, 3840)])
