@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import DataError, quoted
+from m2a_core.preprocess import Geometry
 from m2a_core.types import UnknownInstance
 
 _TYPES = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
@@ -68,25 +69,26 @@ def depth_in_metres(message: Any) -> np.ndarray:
 
 
 def object_depth(
-    instance: UnknownInstance, instances: np.ndarray, depth: np.ndarray, window: tuple[slice, slice] | None = None
+    instance: UnknownInstance, instances: np.ndarray, depth: np.ndarray, size: tuple[int, int] | None = None
 ) -> DepthReading | None:
-    """The depth of an instance.
+    """The depth of an instance; maps of any size are read as if they had the image's.
 
     Args:
         instance: the instance.
-        instances: uint16 [H, W], holds ``instance.id`` where the instance is.
+        instances: uint16, holds ``instance.id`` where the instance is.
         depth: float32 [h, w], metres, NaN where nothing is known; of the same view.
-        window: rows and columns of ``instances`` that hold it; None for its box.
+        size: H, W of the image, which the box of ``instance`` is in; None for that of ``instances``.
 
     Returns:
         None where too little of it is known.
     """
     x0, y0, x1, y1 = instance.bbox
-    window = window or (slice(y0, y1), slice(x0, x1))
-    mask = (instances[window] == instance.id).astype(np.uint8)
+    window, whole = (slice(y0, y1), slice(x0, x1)), size or instances.shape
+    view = Geometry(whole, instances.shape, (instances.shape[0] / whole[0], instances.shape[1] / whole[1]))
+    mask = (view.undo_labels(instances, window=window) == instance.id).astype(np.uint8)
     rows, cols = (
         slice(int(span.start * scale), max(int(np.ceil(span.stop * scale)), int(span.start * scale) + 1))
-        for span, scale in zip(window, np.array(depth.shape) / instances.shape, strict=True)
+        for span, scale in zip(window, np.array(depth.shape) / whole, strict=True)
     )
     seen = depth[rows, cols]
     if mask.shape != seen.shape:

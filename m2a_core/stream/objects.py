@@ -73,7 +73,7 @@ class ObjectLocator:
         for instance, ids in [*((i, own) for i in result.instances), *((c, weak) for c in result.candidates)]:
             reading = None
             if depth is not None and ids is not None:
-                reading = object_depth(instance, ids, depth, result.window(instance, ids))
+                reading = object_depth(instance, ids, depth, result.image_size)
             located.append(localize(instance, self._projector, self._config.max_distance, error_px, reading))
         return located
 

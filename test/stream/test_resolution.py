@@ -117,20 +117,30 @@ def test_an_overlay_takes_the_image_that_the_network_saw_where_it_has_its_size(p
             assert shrink(result.frame.image, result.result, 0, small)[0].shape == (HEIGHT, WIDTH, 3)
 
 
-def test_depth_finds_objects_in_small_maps(perception: Perception) -> None:
-    stream, config = CameraStream(), StreamConfig(resolution="network")
-    depth = np.full((HEIGHT, WIDTH), 30.0, np.float32)
-    depth[160:240, 100:180], depth[168:216, 300:348] = 8.0, 12.0
+def test_depth_is_read_alike_from_small_maps_and_from_large_ones(perception: Perception) -> None:
+    # A depth of every row's own: one row more or less of an object is another reading.
+    depth = np.repeat(np.linspace(40.0, 4.0, HEIGHT, dtype=np.float32)[:, None], WIDTH, 1)
     message = SimpleNamespace(
         height=HEIGHT, width=WIDTH, encoding="32FC1", step=4 * WIDTH, is_bigendian=0, data=depth.tobytes()
     )
-    sensors = Sensors(camera_info())
-    for number in range(2):
-        stamp = 10**18 + number * 10**8
-        sensors.depth.put(stamp, message)
-        result = stream.process(Frame(scene(), stamp, "optical", "front"), sensors, ALL_OUTPUTS, perception, config)
-    distances = sorted(item.location.position[0] for item in result.objects if item.location)
-    assert distances == pytest.approx([8.0, 12.0])
+
+    def positions(resolution: str, enlarge: bool) -> list[np.ndarray]:
+        stream, config, sensors = CameraStream(), StreamConfig(resolution=resolution), Sensors(camera_info())
+        for number in range(2):
+            stamp = 10**18 + number * 10**8
+            sensors.depth.put(stamp, message)
+            frame = Frame(scene(), stamp, "optical", "front")
+            prepared = stream.prepare(frame, sensors, perception.manifest.input_size, config)
+            task = stream.begin(prepared, ALL_OUTPUTS, perception, enlarge)
+            perception.run([task])
+            result = stream.track(prepared, stream.finish(prepared, task, perception), perception)
+        return [item.location.position for item in result.objects if item.location]
+
+    offline = positions("image", enlarge=True)
+    assert len(offline) == 2
+    np.testing.assert_array_equal(positions("image", enlarge=False), offline)
+    # Smaller than what the window at the road's far end adds to.
+    np.testing.assert_allclose(positions("network", enlarge=True), offline, atol=0.2)
 
 
 @pytest.mark.parametrize("size", [(72, 128), (144, 256), (288, 512), (576, 1024)])
