@@ -105,14 +105,15 @@ def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
         limits: from where on it counts.
     """
     thumbnail = _thumbnail(image)
-    if np.percentile(thumbnail, 99) < limits.black:
+    brightest, bright = np.percentile(thumbnail, [99, 90])
+    if brightest < limits.black:
         return BLACK
     if (thumbnail >= 250).mean() > limits.saturated:
         return SATURATED
     # Little light makes little contrast too, but keeps its share of the brightness.
     if thumbnail.std() < min(limits.covered, limits.covered_contrast * thumbnail.mean()):
         return COVERED
-    if np.percentile(thumbnail, 90) < limits.dark:
+    if bright < limits.dark:
         return DARK
     if min(image.shape[:2]) >= _THUMBNAIL[1] and blank_share(thumbnail, limits.blank) > limits.covered_blocks:
         return COVERED
@@ -162,12 +163,16 @@ def sharpness(grey: np.ndarray) -> float:
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:
     """The picture in small and grey, uint8, from some sixteen pixels for each: all of a 1080p image take 5 ms."""
+    # A view of BGR pixels as RGB; OpenCV would copy all of it.
+    is_turned = image.strides[-1] < 0
+    image = image[..., ::-1] if is_turned else image
     width, height = _THUMBNAIL
-    step = max(1, min(image.shape[0] // (4 * height), image.shape[1] // (4 * width)))
-    rows, columns = image.shape[0] // step, image.shape[1] // step
-    whole = image[: rows * step, : columns * step]
+    down, across = max(1, image.shape[0] // (4 * height)), max(1, image.shape[1] // (4 * width))
+    rows, columns = image.shape[0] // down, image.shape[1] // across
+    whole = image[: rows * down, : columns * across]
     sampled = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_NEAREST)
-    grey: np.ndarray = cv2.cvtColor(cv2.resize(sampled, _THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(sampled, _THUMBNAIL, interpolation=cv2.INTER_AREA)
+    grey: np.ndarray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY if is_turned else cv2.COLOR_RGB2GRAY)
     return grey
 
 
