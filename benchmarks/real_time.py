@@ -9,6 +9,7 @@ their own over DDS.
     python benchmarks/real_time.py --stand-in-ms 20 --stand-in-batch-ms 30,50 --cameras 4 --rate 15 --size 1280x720
     python benchmarks/real_time.py --stand-in-ms 20 --side usual        # a node written the usual way
     python benchmarks/real_time.py --stand-in-ms 20 --outputs none      # nobody listens
+    python benchmarks/real_time.py --stand-in-ms 20 --camera-graph      # letterbox and mask on the accelerator
     python benchmarks/real_time_bars.py                                 # every bar, one table
 
 Keys of the JSON: ``sent``, ``received`` (frames that reached the node), ``answered`` (frames of which every output
@@ -208,6 +209,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--side", choices=("node", "usual", "both"), default="node")
     parser.add_argument("--horizon", action="store_true", help="with the second look at the road's far end")
+    parser.add_argument(
+        "--camera-graph",
+        action="store_true",
+        help="a model that takes the cameras' own images, see `m2a export --camera`",
+    )
     parser.add_argument("--domain", type=int, default=96, help="ROS domain to be alone in")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
     args = parser.parse_args()
@@ -219,6 +225,7 @@ def main() -> None:
         "outputs": parse_outputs(args.outputs),
         "resolution": args.resolution,
         "horizon": args.horizon,
+        "camera_graph": args.camera_graph,
         "milliseconds": parse_times(args.stand_in_ms, args.stand_in_batch_ms),
         "domain": args.domain,
     }

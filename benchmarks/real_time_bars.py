@@ -3,7 +3,7 @@
     python benchmarks/real_time_bars.py [--seconds 10] [--only WORD] [--json OUT]
 
 The accelerator is the stand-in of benchmarks/real_time.py, 20 ms for one image, 30 for two, 50 for four. It stands for
-the bundle's graph: letterbox and heads stay on the processor.
+the bundle's graph; in cases named "camera's graph" for one with letterbox and mask in it (`m2a export --camera`).
 """
 
 from __future__ import annotations
@@ -85,6 +85,9 @@ CASES = (
     case("1080p 30 Hz, network resolution, all", answered(0.99), P95, CPU, BUSY, resolution="network"),
     case("1080p 30 Hz, image resolution, mask and markers", answered(0.99), outputs=FEW),
     case("1080p 30 Hz, image resolution, all", answered(0.85)),
+    case("camera's graph, network resolution, all", answered(0.99), P95, CPU, resolution="network", camera_graph=True),
+    case("camera's graph, image resolution, mask and markers", answered(0.99), outputs=FEW, camera_graph=True),
+    case("camera's graph, image resolution, all", answered(0.85), camera_graph=True),
     case(
         "four 720p at 15 Hz, network resolution, mask and markers",
         answered(0.95),

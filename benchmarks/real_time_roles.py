@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import struct
 import sys
@@ -27,7 +28,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from benchmarks.stand_in import DEMO_FRAME, BusyTime, StandInAccelerator
-from m2a_core.bundle.loading import load_bundle
+from m2a_core.bundle.loading import ModelBundle, load_bundle
 from m2a_core.images import read_image
 from m2a_core.overlay import draw_overlay
 from m2a_core.perception import Perception
@@ -53,10 +54,23 @@ def topic_of(camera: str, output: str) -> tuple[str, type]:
             return f"/m2a/output/{camera}/{output}", Image
 
 
-def stand_in(settings: dict[str, Any]) -> StandInAccelerator:
+def stand_in(settings: dict[str, Any], bundle: ModelBundle) -> StandInAccelerator:
     """The accelerator of a node's process."""
     times = {int(size): float(value) for size, value in settings["milliseconds"].items()}
-    return StandInAccelerator(load_bundle(MODEL), times, BusyTime(Path(settings["busy_file"]), create=True))
+    return StandInAccelerator(bundle, times, BusyTime(Path(settings["busy_file"]), create=True))
+
+
+def model_of(settings: dict[str, Any], folder: Path) -> Path:
+    """The model's folder: the shipped one, or made of it for the cameras' own images."""
+    shipped = load_bundle(MODEL)
+    if not settings.get("camera_graph"):
+        return shipped.directory
+    from m2a_core.export.camera_graph import write_camera_bundle
+
+    copy = folder / MODEL
+    shutil.copytree(shipped.directory, copy)
+    height, width = settings["size"]
+    return write_camera_bundle(load_bundle(copy), (height, width), "rgb8", [read_image(DEMO_FRAME)])[0]
 
 
 class UsualNode(Node):
@@ -64,7 +78,8 @@ class UsualNode(Node):
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__("m2a")
-        self._perception = Perception(load_bundle(MODEL).manifest, stand_in(settings))
+        bundle = load_bundle(MODEL)
+        self._perception = Perception(bundle.manifest, stand_in(settings, bundle))
         self._outputs = {
             camera: {
                 name: self.create_publisher(topic_of(camera, name)[1], topic_of(camera, name)[0], 1)
@@ -230,8 +245,10 @@ def run_node(settings: dict[str, Any]) -> None:
     from m2a_ros.node import model
     from m2a_ros.node.process import run
 
-    accelerator = stand_in(settings)
-    model.create_runtime_or_fall_back = lambda *_, **__: (accelerator, "stand_in")  # type: ignore[assignment]
+    model.create_runtime_or_fall_back = lambda bundle, *_, **__: (  # type: ignore[assignment]
+        stand_in(settings, bundle),
+        "stand_in",
+    )
     parameters = {
         "cameras": settings["cameras"],
         "extrinsics": "parameters",
@@ -239,10 +256,11 @@ def run_node(settings: dict[str, Any]) -> None:
         "output": {"resolution": settings["resolution"]},
         "horizon": {"window": settings["horizon"]},
     }
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump({"/**": {"ros__parameters": parameters}}, file)
-        file.flush()
-        run([sys.argv[0], "--ros-args", "--params-file", file.name])
+    with tempfile.TemporaryDirectory() as folder:
+        parameters["model"] = str(model_of(settings, Path(folder)))
+        file = Path(folder, "parameters.yaml")
+        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}), encoding="utf-8")
+        run([sys.argv[0], "--ros-args", "--params-file", str(file)])
 
 
 def main() -> None:

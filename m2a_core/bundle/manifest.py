@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from m2a_core.bundle.camera_image import CameraImage
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.bundle.score_profile import FEATURES, ScoreProfile
@@ -86,6 +87,7 @@ class Manifest:
         metrics: measured figures by name, for the reader.
         created_with: versions of what wrote the bundle, by package.
         scores: what the network's answers look like on the calibration frames; None where nobody looked.
+        camera: the image that the graph takes; None for one that is letterboxed to ``input_size``.
     """
 
     name: str
@@ -102,6 +104,12 @@ class Manifest:
     metrics: dict[str, float] = field(default_factory=dict)
     created_with: dict[str, str] = field(default_factory=dict)
     scores: ScoreProfile | None = None
+    camera: CameraImage | None = None
+
+    @property
+    def graph_size(self) -> tuple[int, int]:
+        """H, W of the image that the graph takes."""
+        return self.input_size if self.camera is None else self.camera.size
 
     def to_json(self) -> str:
         """The manifest as JSON text, keys in a fixed order, with its digest."""
@@ -127,6 +135,7 @@ class Manifest:
             "metrics": self.metrics,
             "created_with": self.created_with,
             **({} if self.scores is None else {"scores": self.scores.to_json()}),
+            **({} if self.camera is None else {"camera": asdict(self.camera)}),
         }
         return json_text(sealed(data), indent=2) + "\n"
 
@@ -190,7 +199,7 @@ class _Reader:
     def manifest(self, data: dict[str, Any]) -> Manifest:
         keys = {"format_version", "name", "onnx", "input_size", "num_queries", "labels", "thresholds", "normalization"}
         data = {"decision": Decision.ANOMALY.value, **data}
-        optional = {"scores"} & set(data)
+        optional = {"scores", "camera"} & set(data)
         self._keys("", data, keys | optional | {"decision", "license", "metrics", "created_with"})
         onnx = self._object(data, "onnx", {"file", "sha256"})
         norm = self._object(data, "normalization", {"mean", "std"})
@@ -217,7 +226,8 @@ class _Reader:
                 created_with={
                     k: self._value(data["created_with"], k, str) for k in self._value(data, "created_with", dict)
                 },
-                scores=self._scores(data) if optional else None,
+                scores=self._scores(data) if "scores" in data else None,
+                camera=self._camera(data) if "camera" in data else None,
             )
         except ConfigError as error:
             raise ModelError(f"{self.source}: {error}") from error
@@ -231,6 +241,12 @@ class _Reader:
         precision = tuple(tuple(self._numbers({"precision": row}, "precision", FEATURES, float)) for row in rows)
         limit, frames = self._value(scores, "limit", float), self._value(scores, "frames", int)
         return ScoreProfile(center, scale, precision, limit, frames)
+
+    def _camera(self, data: dict[str, Any]) -> CameraImage:
+        camera = self._object(data, "camera", {f.name for f in fields(CameraImage)})
+        height, width = self._numbers(camera, "size", 2, int)
+        encoding, threshold = self._value(camera, "encoding", str), self._value(camera, "threshold", float)
+        return CameraImage((height, width), encoding, threshold)
 
     def _decision(self, name: str) -> Decision:
         try:

@@ -4,8 +4,8 @@ OUT/ receives <name>.onnx, <name>.safetensors and manifest.json, where <name> is
 unless the graph agrees with PyTorch on the frames. If OUT already has a manifest, thresholds, decision and licence
 that are not given are kept from it; its measured figures are not. `m2a calibrate` can choose thresholds afterwards.
 Weights that were trained further begin with those of their old bundle: --thresholds m2a-edge.
-With --camera, <name>.WIDTHxHEIGHT.onnx takes a camera's own image instead, and also gives the open-set mask and its
-score at that size: letterbox, colours, upsampling and threshold are in the graph.
+With --camera, OUT.WIDTHxHEIGHT/ is a second bundle, whose graph takes a camera's own images of that size: letterbox,
+colours and the open-set mask at that size are in the graph. It is for accelerators, by `m2a build-engine` or not.
 
 example:
   m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\
@@ -92,8 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--camera",
         metavar="WIDTHxHEIGHT",
-        help="also write NAME.WIDTHxHEIGHT.onnx, for programs of your own: from a camera's image of this size to the "
-        "open-set mask at its size",
+        help="also write the bundle OUT.WIDTHxHEIGHT, whose graph takes a camera's own images of this size",
     )
     parser.add_argument(
         "--camera-encoding",
@@ -127,10 +126,10 @@ def run(args: argparse.Namespace) -> int:
         network = ExportedNetwork(model, size, args.score_order, Refinement(args.refinement), args.full_masks)
         report = export_bundle(network, args.weights, frames, args.out, notes, trained, options, say)
         if camera is not None:
-            from m2a_core.export.camera_graph import write_camera_graph
+            from m2a_core.export.camera_graph import write_camera_bundle
 
-            say(f"writing the graph for a camera of {args.camera}")
-            file, equal = write_camera_graph(load_bundle(args.out), camera, args.camera_encoding, frames)
+            say(f"writing the bundle of a camera of {args.camera}")
+            camera_out, equal = write_camera_bundle(load_bundle(args.out), camera, args.camera_encoding, frames)
     print(f"verified on {len(frames)} frames:")
     if isinstance(report, Parity):
         print(f"  {report.describe()}")
@@ -140,8 +139,8 @@ def run(args: argparse.Namespace) -> int:
             f"equal {entry.equal:.3%}"
         )
     if camera is not None:
-        print(f"  {file.name}: at least {equal:.2%} of a frame's pixels are as the CPU has them")
-    print(f"written to {args.out}")
+        print(f"  {camera_out.name}: at least {equal:.2%} of a frame's pixels are as the CPU has them")
+    print(f"written to {args.out}" + (f" and {camera_out}" if camera is not None else ""))
     if args.thresholds is None and previous is None:
         print(
             f"m2a: warning: the thresholds are placeholders; choose them with `m2a calibrate --model {args.out} ...`",

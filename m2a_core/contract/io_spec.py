@@ -24,6 +24,15 @@ MASK_STRIDE = 4
 
 INPUT = TensorSpec("image", "uint8", ("B", "H", "W", "3"), "RGB, letterboxed to H x W")
 
+CAMERA_INPUT = TensorSpec(INPUT.name, "uint8", ("B", "H0", "W0", "3"), "a camera's own image, H0 x W0")
+"""Instead of ``INPUT``, where letterbox and colours are in the graph too (``m2a export --camera``)."""
+
+CAMERA_OUTPUTS = (
+    TensorSpec("seen", "uint8", ("B", "H", "W", "3"), "the image as the network sees it: RGB, letterboxed"),
+    TensorSpec("open_set", "uint8", ("B", "H0", "W0"), "class id or unknown (Eq. 16), at the camera's size"),
+)
+"""What such a graph gives beside ``OUTPUTS``."""
+
 OUTPUTS = (
     TensorSpec("anomaly", "float32", ("B", "H", "W"), "f = 1 - max_Z S (Eq. 7)"),
     TensorSpec("refined", "float32", ("B", "H", "W"), "f^r = R_M * f (Eq. 15)"),

@@ -13,7 +13,7 @@ from m2a_core.errors import InferenceError
 class NetworkOutput:
     """What the graph says of one image: ``io_spec.OUTPUTS`` without the batch axis.
 
-    Shape legend: H W network input, h w = H/4, W/4, Q queries, K known classes.
+    Shape legend: H W network input, h w = H/4, W/4, Q queries, K known classes, H0 W0 camera image.
 
     Attributes:
         anomaly: float32 [H, W], f = 1 - max_Z S (Eq. 7).
@@ -26,6 +26,8 @@ class NetworkOutput:
         class_logits: float32 [Q, K+1], C; None unless asked for.
         mask_logits: float32 [Q, h, w], M; None unless asked for.
         full_masks: bool [Q, H, W], every query's mask at the input's size; None unless asked for and in the graph.
+        seen: uint8 [H, W, 3], RGB, the image as the network sees it; None unless the graph takes a camera's own image.
+        open_set: uint8 [H0, W0], the open-set mask; None as ``seen``.
     """
 
     anomaly: np.ndarray
@@ -38,6 +40,8 @@ class NetworkOutput:
     class_logits: np.ndarray | None = None
     mask_logits: np.ndarray | None = None
     full_masks: np.ndarray | None = None
+    seen: np.ndarray | None = None
+    open_set: np.ndarray | None = None
 
 
 def require_finite(output: NetworkOutput, source: object) -> NetworkOutput:

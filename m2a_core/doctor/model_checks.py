@@ -29,7 +29,7 @@ def check_models(names: Iterable[str] = ()) -> Iterator[Finding]:
             )
             continue
         manifest = bundle.manifest
-        height, width = manifest.input_size
+        height, width = manifest.graph_size
         yield Finding(
             f"model {manifest.name}",
             Level.OK,

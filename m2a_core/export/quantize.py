@@ -66,6 +66,11 @@ def quantise_bundle(bundle: ModelBundle, frames: Sequence[np.ndarray], out: Path
     Raises:
         ExportError: too few frames, a graph that is not in single precision, or results out of tolerance.
     """
+    if bundle.manifest.camera is not None:
+        raise ExportError(
+            f"{bundle.manifest.name}: its graph takes a camera's own image, and no letterbox works in 8 bits; quantise "
+            "the bundle that it was made of"
+        )
     if len(frames) < 8:
         raise ExportError(f"calibration: expected at least 8 real frames, got {len(frames)}; ranges would be guesses")
     model = onnx.load(bundle.onnx_path)

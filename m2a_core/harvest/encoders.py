@@ -125,6 +125,11 @@ def create_encoder(bundle: ModelBundle, external: Path | None = None, threads: i
     """
     if external is not None:
         return ExternalEncoder(external, threads)
+    if bundle.manifest.camera is not None:
+        raise ModelError(
+            f"{bundle.manifest.name}: its graph takes a camera's own image, and crops are no such; harvest with the "
+            "bundle that it was made of"
+        )
     session = feature_session(bundle, threads)
     if session is None:
         return AppearanceEncoder()

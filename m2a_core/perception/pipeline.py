@@ -30,6 +30,13 @@ NO_ROAD = (
 )
 
 
+WHOLE_IMAGES_ONLY = "its graph takes a camera's whole images: no second look at the road's far end"
+NOT_ON_A_PROCESSOR = (
+    "its graph holds the letterbox, which costs a processor more there than beside the graph; where no accelerator "
+    "runs it, name the bundle that it was made of"
+)
+
+
 class Perception:
     """A loaded model, ready for frames of any size."""
 
@@ -47,8 +54,9 @@ class Perception:
         """
         self.manifest = manifest
         self._runtime = runtime
-        self._letterbox = Letterbox(runtime.input_size)
-        self._horizon = horizon and manifest.labels.road is not None
+        self._letterbox = Letterbox(manifest.input_size)
+        # The graph of a camera takes nothing but whole images.
+        self._horizon = horizon and manifest.labels.road is not None and manifest.camera is None
         self._head = OpenSetHead(
             manifest.labels, manifest.thresholds, low_threshold=low_threshold, decision=manifest.decision
         )
@@ -126,12 +134,21 @@ class Perception:
             wanted: the outputs to compute.
             last: see ``infer``.
             size: height, width of the maps; None for the image's own.
+
+        Raises:
+            DataError: the model's graph takes a camera's images, and this one has another size.
         """
         return PerceptionTask(self._steps(frame, wanted, last, size))
 
     def seen_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in which the network sees an image of this height and width."""
         return self._letterbox.geometry(height, width).valid
+
+    def camera_mask(self, network: NetworkOutput) -> np.ndarray | None:
+        """The open-set mask that the graph made at the camera's size; None without one, or by another threshold."""
+        camera = self.manifest.camera
+        is_ours = camera is not None and camera.threshold == self.manifest.thresholds.anomaly
+        return network.open_set if is_ours else None
 
     def run(self, frames: Sequence[PerceptionTask], raw: bool = False) -> None:
         """Run the network on frames that are ready, together where it takes batches: the second step.
@@ -173,6 +190,12 @@ class Perception:
         self, frame: Frame, wanted: frozenset[Output], last: FarEnd | None, size: tuple[int, int] | None
     ) -> Steps:
         """Yields images for the network, takes its outputs, and returns the result."""
+        if self.manifest.camera is not None:
+            geometry = self._letterbox.geometry(*frame.image.shape[:2])
+            (network,) = yield [self.manifest.camera.of(frame.image)]
+            result, mask = self._head.compute(network, geometry, wanted, size), self.camera_mask(network)
+            is_replaced = mask is not None and size is None and result.open_set is not None
+            return replace(result, open_set=mask) if is_replaced else result
         image, geometry = self._letterbox.apply(frame.image)
         if not (self._horizon and hz.has_detail(geometry)):
             (network,) = yield [image]

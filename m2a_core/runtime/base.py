@@ -1,4 +1,4 @@
-"""The interface of every back end: letterboxed images in, the graph's tensors out."""
+"""The interface of every back end: images of the size that the graph takes in, its tensors out."""
 
 from __future__ import annotations
 
@@ -89,5 +89,7 @@ def infer_images(runtime: Runtime, images: Sequence[np.ndarray], raw: bool = Fal
     while len(outputs) < len(images):
         left = len(images) - len(outputs)
         size = max(size for size in runtime.batch_sizes if size <= left)
-        outputs += runtime.submit(np.stack(images[len(outputs) : len(outputs) + size]), raw).result()
+        batch = images[len(outputs) : len(outputs) + size]
+        # A camera's own images are large: one alone is not copied.
+        outputs += runtime.submit(batch[0][None] if size == 1 else np.stack(batch), raw).result()
     return outputs

@@ -9,7 +9,16 @@ import numpy as np
 import onnxruntime as ort
 
 from m2a_core.bundle.loading import ModelBundle
-from m2a_core.contract.io_spec import FULL_MASKS, INPUT, MASK_STRIDE, OUTPUTS, RAW_OUTPUTS, TensorSpec
+from m2a_core.contract.io_spec import (
+    CAMERA_INPUT,
+    CAMERA_OUTPUTS,
+    FULL_MASKS,
+    INPUT,
+    MASK_STRIDE,
+    OUTPUTS,
+    RAW_OUTPUTS,
+    TensorSpec,
+)
 from m2a_core.contract.network_output import NetworkOutput, require_finite
 from m2a_core.errors import InferenceError, ModelError
 from m2a_core.runtime.base import Done
@@ -61,18 +70,22 @@ class OnnxRuntime:
             "B": 1,
             "H": height,
             "W": width,
+            "H0": manifest.graph_size[0],
+            "W0": manifest.graph_size[1],
             "h": height // MASK_STRIDE,
             "w": width // MASK_STRIDE,
             "3": 3,
             "Q": manifest.num_queries,
             "K+1": manifest.labels.num_classes + 1,
         }
-        self.input_size = manifest.input_size
+        self.input_size = manifest.graph_size
         # Two images at once take a processor as long as one after the other.
         self.batch_sizes: tuple[int, ...] = (1,)
         self.is_accelerator = False
-        self._check("input", (INPUT,), self._session.get_inputs(), sizes)
-        self._check("output", OUTPUTS, self._session.get_outputs(), sizes)
+        takes = INPUT if manifest.camera is None else CAMERA_INPUT
+        self._outputs: tuple[TensorSpec, ...] = OUTPUTS if manifest.camera is None else OUTPUTS + CAMERA_OUTPUTS
+        self._check("input", (takes,), self._session.get_inputs(), sizes)
+        self._check("output", self._outputs, self._session.get_outputs(), sizes)
         names = {o.name for o in self._session.get_outputs()}
         self._raw: tuple[TensorSpec, ...] = RAW_OUTPUTS if names >= {spec.name for spec in RAW_OUTPUTS} else ()
         if self._raw and FULL_MASKS.name in names:
@@ -99,7 +112,7 @@ class OnnxRuntime:
             raise ModelError(
                 f"{self._path}: the graph has no outputs {[s.name for s in RAW_OUTPUTS]}; export it anew to get them"
             )
-        names = [spec.name for spec in OUTPUTS + (self._raw if raw else ())]
+        names = [spec.name for spec in self._outputs + (self._raw if raw else ())]
         try:
             values = self._session.run(names, {INPUT.name: np.ascontiguousarray(images)})
         except (RuntimeError, ValueError) + ort_errors() as error:

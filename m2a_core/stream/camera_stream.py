@@ -196,10 +196,11 @@ class CameraStream:
     @staticmethod
     def seen(prepared: PreparedFrame, task: PerceptionTask, perception: Perception) -> np.ndarray | None:
         """All of the image at the size in which the network saw it, uint8 [h, w, 3]; None where it saw a part."""
-        if prepared.region is not None or task.whole is None:
+        whole = task.outputs[0].seen if perception.manifest.camera is not None and task.outputs else task.whole
+        if prepared.region is not None or whole is None:
             return None
         height, width = perception.seen_size(*_size(prepared.frame.image))
-        return task.whole[:height, :width]
+        return whole[:height, :width]
 
     def track(self, prepared: PreparedFrame, result: OpenSetResult, perception: Perception) -> StreamResult:
         """Localize the unknown instances of the next frame and give them the ids of their tracks.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.contract.io_spec import INPUT, OUTPUTS, RAW_OUTPUTS
+from m2a_core.contract.io_spec import CAMERA_OUTPUTS, INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput, require_finite
 from m2a_core.errors import InferenceError, ModelError, NoGpuError
 from m2a_core.trt.backend import Backend, load_backend
@@ -99,6 +99,7 @@ class TensorRtEngine:
             )
         call("cudaSetDevice", self._device)
         wanted = [spec.name for spec in OUTPUTS + (RAW_OUTPUTS if raw else ())]
+        wanted += [spec.name for spec in CAMERA_OUTPUTS if spec.name in self._buffers]
         image = self._buffers[INPUT.name]
         image.host[:count] = images
         image.upload(self._stream, image.bytes_of(count))

@@ -12,7 +12,7 @@ from m2a_core.encoded_image import MAX_PIXELS, MAX_SCANS, inspect
 from m2a_core.errors import DataError, quoted
 from m2a_core.unended_jpeg import decode_unended
 from m2a_ros.images.compressed_format import parse_format, stream_encoding
-from m2a_ros.images.conversions import image_to_rgb
+from m2a_ros.images.conversions import image_to_array, image_to_rgb
 from m2a_ros.images.encodings import ImageError, convert
 
 BYTES_AFTER_END, WITHOUT_END = "bytes_after_end", "without_end"
@@ -45,16 +45,19 @@ class Decoded:
     oddity: str | None = None
 
 
-def decode_image_message(msg: Any, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode_image_message(msg: Any, max_pixels: int = MAX_PIXELS, view_bgr: bool = False) -> Decoded:
     """Decode a ``sensor_msgs/Image`` or ``sensor_msgs/CompressedImage``.
 
     Args:
         msg: the message, of whatever library.
         max_pixels: a compressed image that claims more is refused before it is decoded.
+        view_bgr: the pixels of a raw bgr8 image are not copied: ``rgb`` is a view of them, which is not contiguous.
 
     Raises:
         ImageError: the message is malformed, too large, or has no conversion to rgb8.
     """
+    if view_bgr and getattr(msg, "encoding", "") == "bgr8":
+        return Decoded(image_to_array(msg)[..., ::-1])
     if not hasattr(msg, "format"):
         return Decoded(image_to_rgb(msg))
     pixels, encoding, oddity = decode_compressed(msg, max_pixels)

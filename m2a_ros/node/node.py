@@ -19,7 +19,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from m2a_core import __version__
 from m2a_core.errors import M2aError, RestartNeededError
-from m2a_core.perception import NO_ROAD
+from m2a_core.perception import NO_ROAD, NOT_ON_A_PROCESSOR, WHOLE_IMAGES_ONLY
 from m2a_ros.camera.batching import BatchSlots
 from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
 from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage, Slots
@@ -176,8 +176,13 @@ class M2aNode(LifecycleNode):
             f"configured: model '{manifest.name}' ({self.model.backend}, input {manifest.input_size}), "
             f"cameras {list(settings.cameras)}"
         )
-        if settings.horizon and manifest.labels.road is None:
-            self.get_logger().warning(f"model '{manifest.name}': {NO_ROAD}")
+        remarks = {
+            NO_ROAD: settings.horizon and manifest.labels.road is None,
+            WHOLE_IMAGES_ONLY: settings.horizon and manifest.camera is not None,
+            NOT_ON_A_PROCESSOR: manifest.camera is not None and not self.config.perception.is_accelerated,
+        }
+        for remark in (remark for remark, applies in remarks.items() if applies):
+            self.get_logger().warning(f"model '{manifest.name}': {remark}")
 
     def _activate(self) -> None:
         assert self.config is not None

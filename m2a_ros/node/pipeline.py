@@ -33,6 +33,7 @@ from m2a_ros.process.statistics import CameraStatistics
 
 RATE_LIMIT = "rate_limit"
 BAD_FRAME_PREFIX = "bad_image."
+OTHER_SIZE = BAD_FRAME_PREFIX + "other_size"
 NOT_RECTIFIED_PREFIX = "not_rectified."
 DEGRADED_PREFIX = "degraded."
 INFERENCE_ERROR = "inference_error"
@@ -114,7 +115,7 @@ class CameraPipeline:
             return None
         start = time.perf_counter()
         try:
-            frame = self._decode(image, settings.max_image_pixels)
+            frame = self._decode(image, config)
             sensors = Sensors(camera.camera_info, lambda seen: self._pose(seen, image, settings), camera.depth)
             prepared = self._stream.prepare(
                 frame, sensors, perception.manifest.input_size, settings.stream(self._camera)
@@ -131,8 +132,12 @@ class CameraPipeline:
                 self._statistics.dropped(DEGRADED_PREFIX + prepared.degraded)
                 return None
         decode_ms = 1e3 * (time.perf_counter() - start)
-        # Publishers enlarge maps straight into their messages.
-        task = self._stream.begin(prepared, wanted, perception, enlarge=False)
+        try:
+            # Publishers enlarge maps straight into their messages.
+            task = self._stream.begin(prepared, wanted, perception, enlarge=False)
+        except DataError as error:
+            self.drop(OTHER_SIZE, error)
+            return None
         return FrameJob(image, config, prepared, task, start, decode_ms)
 
     def finish(self, job: FrameJob) -> None:
@@ -156,7 +161,9 @@ class CameraPipeline:
         enlargement = None
         if job.prepared.config.resolution == IMAGE and result.result.image_size is not None:
             manifest = perception.manifest
-            enlargement = Enlargement(result.result.image_size, manifest.thresholds.anomaly, manifest.labels.unknown_id)
+            mask = perception.camera_mask(job.task.outputs[0])
+            thresholds, unknown = manifest.thresholds, manifest.labels.unknown_id
+            enlargement = Enlargement(result.result.image_size, thresholds.anomaly, unknown, mask)
         seen = self._stream.seen(job.prepared, job.task, perception)
         self.outputs.publish(header, result, settings, seen, enlargement)
         timings["publish"] = 1e3 * (time.perf_counter() - answered)
@@ -174,9 +181,10 @@ class CameraPipeline:
         self._limiter = RateLimiter()
         self._last_published = None
 
-    def _decode(self, image: ReceivedImage, max_pixels: int) -> Frame:
-        message, header = image.message, image.message.header
-        decoded = decode_image_message(message, max_pixels)
+    def _decode(self, image: ReceivedImage, config: ProcessingConfig) -> Frame:
+        message, header, takes = image.message, image.message.header, config.perception.manifest.camera
+        takes_bgr = takes is not None and takes.encoding == "bgr8"
+        decoded = decode_image_message(message, config.settings.max_image_pixels, takes_bgr)
         if decoded.oddity:
             self._statistics.odd_image(decoded.oddity)
         return Frame(decoded.rgb, stamp_to_ns(header.stamp), header.frame_id, image.camera)

@@ -91,7 +91,7 @@ class CameraOutputs:
         if self.wants_places() or Output.PANOPTIC in wanted:
             # Panoptic maps too carry the numbers of tracks, and tracks need the instances.
             wanted.add(Output.UNKNOWN_INSTANCES)
-        if _is_heard(self._overlay) or _is_heard(self._overlay_jpeg):
+        if self._draws_overlay():
             wanted |= _OVERLAY_NEEDS
         if _is_heard(self._anomaly_color):
             wanted.add(Output.SCORE)
@@ -122,15 +122,20 @@ class CameraOutputs:
             small: the frame's image at the network's size, uint8 [h, w, 3], where there is one.
             enlargement: how maps come to the size that they are to have; None where they have it.
         """
-        mask = None
+        drawn: OpenSetResult | None = result.result
         if enlargement is None:
             self._publish_maps(header, result.result)
         else:
             mask = self._publish_enlarged(header, result.result, enlargement)
+            drawn = None if mask is None else replace(result.result, open_set=mask)
         self._publish_info(header, result, enlargement)
         self._publish_objects(header, result, settings)
-        self._publish_overlay(header, result, settings, small, enlargement, mask)
+        if drawn is not None and drawn.open_set is not None:
+            self._publish_overlay(header, result.frame.image, drawn, settings, small)
         self._publish_anomaly_color(header, result.result, settings, enlargement)
+
+    def _draws_overlay(self) -> bool:
+        return _is_heard(self._overlay) or _is_heard(self._overlay_jpeg)
 
     def clear_markers(self) -> None:
         """Delete the markers that are shown."""
@@ -145,23 +150,24 @@ class CameraOutputs:
                 publisher.publish(buffer.message)
 
     def _publish_enlarged(self, header: Header, result: OpenSetResult, enlargement: Enlargement) -> np.ndarray | None:
-        """Publish the maps at the image's size; gives the open-set mask where it was heard."""
-        mask = None
+        """Publish the maps at the image's size; gives the open-set mask where it or an overlay was heard."""
         heard = {spec.topic: publisher for spec, publisher in self._maps if _is_heard(publisher)}
-        scores = self._buffers[SCORE_MAP].begin(header, enlargement.size)
-        if result.score is not None and heard.keys() & {SCORE_MAP, MASK}:
+        pixels = {topic: self._buffers[topic].begin(header, enlargement.size) for topic in {*heard, SCORE_MAP, MASK}}
+        scores, mask = pixels[SCORE_MAP], None
+        wants_mask = result.open_set is not None and (MASK in heard or self._draws_overlay())
+        if result.score is not None and (SCORE_MAP in heard or (wants_mask and enlargement.mask is None)):
             enlargement.scores(result.score, scores)
+        if wants_mask:
+            mask = enlargement.open_set(result, scores, pixels[MASK])
         for spec, publisher in reversed(self._maps):
-            small, buffer = getattr(result, spec.output.value), self._buffers[spec.topic]
+            small = getattr(result, spec.output.value)
             if small is None or spec.topic not in heard:
                 continue
-            if spec.topic == MASK:
-                mask = enlargement.open_set(result, scores, buffer.begin(header, enlargement.size))
-            elif spec.topic != SCORE_MAP:
-                enlargement.ids(small, buffer.begin(header, enlargement.size))
-            elif small.min() < 0 or small.max() > 1:
+            if spec.topic not in (SCORE_MAP, MASK):
+                enlargement.ids(small, pixels[spec.topic])
+            elif spec.topic == SCORE_MAP and (small.min() < 0 or small.max() > 1):
                 spec.write(scores, scores)
-            publisher.publish(buffer.message)
+            publisher.publish(self._buffers[spec.topic].message)
         return mask
 
     def _publish_info(self, header: Header, result: StreamResult, enlargement: Enlargement | None) -> None:
@@ -187,22 +193,15 @@ class CameraOutputs:
     def _publish_overlay(
         self,
         header: Header,
-        result: StreamResult,
+        image: np.ndarray,
+        result: OpenSetResult,
         settings: Settings,
         small: np.ndarray | None,
-        enlargement: Enlargement | None,
-        mask: np.ndarray | None,
     ) -> None:
         raw, jpeg = _is_heard(self._overlay), _is_heard(self._overlay_jpeg)
-        if not (raw or jpeg) or result.result.open_set is None:
+        if not (raw or jpeg):
             return
-        drawn = result.result
-        if enlargement is not None:
-            if mask is None:
-                assert drawn.score is not None
-                mask = enlargement.open_set(drawn, enlargement.scores(drawn.score))
-            drawn = replace(drawn, open_set=mask)
-        shown = shrink(result.frame.image, drawn, settings.overlay_width, small)
+        shown = shrink(image, result, settings.overlay_width, small)
         overlay = draw_overlay(*shown, self._labels)
         if raw:
             message = Image(header=header)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from m2a_core.errors import InferenceError
+from m2a_core.errors import DataError, InferenceError
 from m2a_core.geometry.rectification import NotRectifiable
 from m2a_core.perception import Perception
 from m2a_core.stream.camera_stream import CameraStream, PreparedFrame
@@ -20,7 +20,7 @@ from m2a_ros.replay.published_frame import published_frame
 from m2a_ros.replay.recorder import BagRecorder
 from m2a_ros.replay.threads import BackgroundWriter, Prefetcher
 
-INFERENCE_ERROR = "inference_error"
+INFERENCE_ERROR, OTHER_SIZE = "inference_error", "bad_image.other_size"
 NOT_RECTIFIED_PREFIX = "not_rectified."
 _WANTED = frozenset(spec.output for spec in MAPS)
 _READ_AHEAD = 4
@@ -80,6 +80,8 @@ def replay_offline(
                     content = Problem(NOT_RECTIFIED_PREFIX + error.reason, str(error))
                 except InferenceError as error:
                     content = Problem(INFERENCE_ERROR, str(error))
+                except DataError as error:
+                    content = Problem(OTHER_SIZE, str(error))
             if isinstance(content, Problem):
                 writer.call(recorder.add_problem, loaded.recorded, loaded.stamp_ns, content)
             progress(1)

@@ -123,6 +123,15 @@ def test_engine_cannot_be_loaded_where_there_is_no_gpu_for_it(built, exported, p
 
 
 @pytest.mark.slow
+def test_a_camera_s_graph_builds_and_its_engine_takes_the_camera_s_images(request_for, exported, tmp_path):
+    camera = load_bundle(exported.with_name("small-bundle.130x60"))
+    manifest = build_engine(request_for(onnx=camera.onnx_path, out=tmp_path / "camera.engine"), print)
+    assert manifest.key.input_size == (60, 130)
+    assert manifest.key.onnx_sha256 == camera.manifest.onnx_sha256
+    images, _ = load_reference(reference_path(tmp_path / "camera.engine"))
+    assert images.shape[1:] == (60, 130, 3)
+
+
 def test_shipped_network_builds(request_for, tmp_path):
     bundle = load_bundle("m2a-edge")
     frames = [read_image(path) for path in sorted(shipped_frames().iterdir())[:2]]
