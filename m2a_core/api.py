@@ -12,7 +12,7 @@ import numpy as np
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.contract.io_spec import MASK_STRIDE
-from m2a_core.errors import DataError
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import replaced
 from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
 from m2a_core.images import read_image
@@ -126,8 +126,14 @@ class Result:
         """The unknown objects as ``supervision.Detections``: boxes, masks, scores; needs the package ``supervision``.
 
         Class id is ``labels.unknown_id``, ``data["class_name"]`` is "unknown", ``tracker_id`` the instance's id.
+
+        Raises:
+            ConfigError: the package is missing.
         """
-        from supervision import Detections
+        try:
+            from supervision import Detections
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"detections need the Python package '{error.name}': pip install supervision") from error
 
         arrays = detection_arrays(self.maps, self.labels)
         return Detections(data={"class_name": arrays.pop("class_name")}, **arrays)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import m2a_core as m2a
-from m2a_core.errors import DataError
+from m2a_core.errors import ConfigError, DataError
 from test.tiny_bundle import write_tiny_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +115,12 @@ def test_unknown_objects_as_detections_of_supervision(model, image):
     assert 0.98 * detections.box_area.sum() <= detections.mask.sum() <= detections.box_area.sum()
     road = np.full((96, 128, 3), (0, 255, 0), np.uint8)
     assert len(model(road).to_detections()) == 0
+
+
+def test_detections_without_supervision_say_what_to_install(model, image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ConfigError, match="pip install supervision"):
+        model(image).to_detections()
 
 
 def test_importing_the_package_alone_brings_nothing_heavy():
