@@ -45,7 +45,7 @@ from m2a_ros.process.qos import ignored_overrides
 from m2a_ros.process.statistics import CameraStatistics
 
 NODE_NAME = "m2a"
-_FOLLOW_PERIOD_S, _WATCH_PERIOD_S = 0.5, 0.2
+_WATCH_PERIOD_S, _WATCHES_A_LOOK = 0.3, 2
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
@@ -97,7 +97,7 @@ class M2aNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self._parameter_server.value("diagnostics.period")
         self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
-        self.create_timer(_FOLLOW_PERIOD_S, self._look_around, clock=steady)
+        self._watches = 0
         self.create_timer(_WATCH_PERIOD_S, self._watch, clock=steady)
 
     @property
@@ -291,7 +291,13 @@ class M2aNode(LifecycleNode):
             self._extrinsics.announce(frames, self.config.settings)
 
     def _watch(self) -> None:
-        """Look for what stalls, and report what is new of it at once: the diagnostics' period may be long."""
+        """Look for what stalls, and report what is new of it at once: the diagnostics' period may be long.
+
+        One timer for all: with each one that comes due, the executor waits anew for everything that the node has.
+        """
+        self._watches += 1
+        if self._watches % _WATCHES_A_LOOK == 0:
+            self._look_around()
         value = self._parameter_server.value
         if self._stages is not None and self.config is not None:
             load = partial(LoadedModel, self.config.settings, self.get_logger().error)
