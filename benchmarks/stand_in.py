@@ -17,7 +17,7 @@ from m2a_core.bundle.loading import ModelBundle
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.images import read_image
 from m2a_core.preprocess import Letterbox
-from m2a_core.runtime.base import Done
+from m2a_core.runtime.base import Pending
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 
 DEMO_FRAME = Path(__file__).parent.parent / "config" / "demo" / "frames" / "000.jpg"
@@ -75,12 +75,23 @@ class StandInAccelerator:
         """One image."""
         return self.submit(image[None], raw).result()[0]
 
-    def submit(self, images: np.ndarray, raw: bool = False) -> Done:
+    def submit(self, images: np.ndarray, raw: bool = False) -> Pending:
         """A batch of a size that it has."""
-        start = time.perf_counter()
-        time.sleep(self._milliseconds[len(images)] / 1e3)
-        self._busy.add(time.perf_counter() - start, len(images))
-        return Done([self._output] * len(images))
+        return _Working(self._milliseconds[len(images)] / 1e3, self._busy, [self._output] * len(images))
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+class _Working:
+    """A batch that it works on beside the processor."""
+
+    def __init__(self, seconds: float, busy: BusyTime, outputs: list[NetworkOutput]) -> None:
+        self._start, self._seconds = time.perf_counter(), seconds
+        self._busy, self._outputs = busy, outputs
+
+    def result(self) -> list[NetworkOutput]:
+        """See ``Pending.result``."""
+        time.sleep(max(0.0, self._start + self._seconds - time.perf_counter()))
+        self._busy.add(time.perf_counter() - self._start, len(self._outputs))
+        return self._outputs

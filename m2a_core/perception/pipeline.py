@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -150,15 +150,22 @@ class Perception:
         is_ours = camera is not None and camera.threshold == self.manifest.thresholds.anomaly
         return network.open_set if is_ours else None
 
-    def run(self, frames: Sequence[PerceptionTask], raw: bool = False) -> None:
+    def run(
+        self, frames: Sequence[PerceptionTask], raw: bool = False, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
         """Run the network on frames that are ready, together where it takes batches: the second step.
+
+        Args:
+            frames: that are ready.
+            raw: see ``infer_raw``.
+            meanwhile: called once, while an accelerator works.
 
         Raises:
             InferenceError: the network failed.
         """
         start = perf_counter()
         images = [image for frame in frames for image in frame.images]
-        outputs = infer_images(self._runtime, images, raw)
+        outputs = infer_images(self._runtime, images, raw, meanwhile)
         network_ms = 1e3 * (perf_counter() - start)
         for frame in frames:
             frame.outputs = outputs[: len(frame.images)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -74,13 +74,16 @@ class Done:
         return self._outputs
 
 
-def infer_images(runtime: Runtime, images: Sequence[np.ndarray], raw: bool = False) -> list[NetworkOutput]:
+def infer_images(
+    runtime: Runtime, images: Sequence[np.ndarray], raw: bool = False, meanwhile: Callable[[], object] = lambda: None
+) -> list[NetworkOutput]:
     """Run the network on any number of images, in batches of the sizes that it has: none is filled up.
 
     Args:
         runtime: the network.
         images: each uint8 [H, W, 3].
         raw: see ``Runtime.submit``.
+        meanwhile: called once, when the back end has its first batch.
 
     Raises:
         InferenceError: see ``Runtime.submit``.
@@ -91,5 +94,10 @@ def infer_images(runtime: Runtime, images: Sequence[np.ndarray], raw: bool = Fal
         size = max(size for size in runtime.batch_sizes if size <= left)
         batch = images[len(outputs) : len(outputs) + size]
         # A camera's own images are large: one alone is not copied.
-        outputs += runtime.submit(batch[0][None] if size == 1 else np.stack(batch), raw).result()
+        pending = runtime.submit(batch[0][None] if size == 1 else np.stack(batch), raw)
+        try:
+            if not outputs:
+                meanwhile()
+        finally:
+            outputs += pending.result()
     return outputs

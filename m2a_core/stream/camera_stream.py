@@ -7,7 +7,9 @@ network, maybe with frames of other cameras), ``finish`` and ``track`` (CPU, in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -38,14 +40,22 @@ class PreparedFrame:
         sensors: what is known beside it, following ``frame``.
         region: the part that the network sees; None for all of it.
         config: what it was prepared by, which also holds for its later steps.
-        degraded: what is wrong with the camera's image (``image_quality``); empty where nothing is seen.
+        look: looks at the camera's image for ``degraded``.
     """
 
     frame: Frame
     sensors: Sensors
     region: Region | None
     config: StreamConfig
-    degraded: str = ""
+    look: Callable[[], str]
+
+    @cached_property
+    def degraded(self) -> str:
+        """What is wrong with the camera's image (``image_quality``); empty where nothing is seen.
+
+        Looked at when first asked for, so that it can be done while an accelerator works; frames in their order.
+        """
+        return self.look()
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ class CameraStream:
         Raises:
             NotRectifiable: rectification is asked for and there is no usable ``camera_info``.
         """
-        degraded = self._quality.judge(frame.image, frame.stamp_ns)
+        look = partial(self._quality.judge, frame.image, frame.stamp_ns)
         if config.rectify:
             image = self._rectifier.apply(frame.image, sensors.camera_info)
             frame = replace(frame, image=image)
@@ -145,7 +155,7 @@ class CameraStream:
         if config.crop:
             height, width = frame.image.shape[:2]
             region = crop_to_aspect((height, width), input_size, config.crop_center)
-        return PreparedFrame(frame, sensors, region, config, degraded)
+        return PreparedFrame(frame, sensors, region, config, look)
 
     def begin(
         self, prepared: PreparedFrame, wanted: frozenset[Output], perception: Perception, enlarge: bool = True

@@ -41,8 +41,13 @@ class FrameSteps:
 
     def infer(self, jobs: Sequence[FrameJob]) -> Sequence[FrameJob]:
         """See ``Steps.infer``; where a batch fails, each of its frames is tried alone."""
+
+        def look() -> None:
+            for job in jobs:
+                _ = job.prepared.degraded
+
         try:
-            jobs[0].config.perception.run([job.task for job in jobs])
+            jobs[0].config.perception.run([job.task for job in jobs], meanwhile=look)
         except RestartNeededError as error:
             for job in jobs:
                 self._pipelines[job.image.camera].drop(INFERENCE_ERROR, error)

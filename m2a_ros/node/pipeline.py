@@ -126,11 +126,9 @@ class CameraPipeline:
         except NotRectifiable as error:
             self.drop(NOT_RECTIFIED_PREFIX + error.reason, error)
             return None
-        if prepared.degraded:
-            self._statistics.degraded(prepared.degraded)
-            if settings.suppress_degraded:
-                self._statistics.dropped(DEGRADED_PREFIX + prepared.degraded)
-                return None
+        # Else it is looked at while the accelerator works.
+        if settings.suppress_degraded and self._drops(prepared.degraded, settings):
+            return None
         decode_ms = 1e3 * (time.perf_counter() - start)
         try:
             # Publishers enlarge maps straight into their messages.
@@ -148,11 +146,10 @@ class CameraPipeline:
         except InferenceError as error:
             self.drop(INFERENCE_ERROR, error)
             return
-        if fault := self._stream.answer_fault:
-            self._statistics.degraded(fault)
-            if settings.suppress_degraded:
-                self._statistics.dropped(DEGRADED_PREFIX + fault)
-                return
+        if not settings.suppress_degraded:
+            self._drops(job.prepared.degraded, settings)
+        if self._drops(self._stream.answer_fault, settings):
+            return
         timings = {"decode": job.decode_ms, **inferred.timings_ms}
         answered = time.perf_counter()
         result = self._stream.track(job.prepared, inferred, perception)
@@ -168,6 +165,15 @@ class CameraPipeline:
         self.outputs.publish(header, result, settings, seen, enlargement)
         timings["publish"] = 1e3 * (time.perf_counter() - answered)
         self._finish(header, timings, job.start)
+
+    def _drops(self, fault: str, settings: Settings) -> bool:
+        """Count what is wrong with an image or an answer; whether nothing is to be published for it."""
+        if not fault:
+            return False
+        self._statistics.degraded(fault)
+        if settings.suppress_degraded:
+            self._statistics.dropped(DEGRADED_PREFIX + fault)
+        return settings.suppress_degraded
 
     def drop(self, reason: str, error: DataError | InferenceError) -> None:
         """Count and report a frame for which nothing is published."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -106,3 +108,15 @@ def test_diagnostics_come_from_a_timer_also_when_nothing_moves(nodes: Nodes) -> 
     assert identity["model"] == manifest.name
     assert identity["onnx_sha256"] == manifest.onnx_sha256
     assert {"backend", "input_size", "version", "state"} <= identity.keys()
+
+
+@pytest.mark.parametrize(("policy", "is_published"), [("report", True), ("suppress", False)])
+def test_a_black_image_is_counted_and_published_by_the_policy(nodes: Nodes, policy: str, is_published: bool) -> None:
+    nodes.start(degraded__policy=policy)
+    masks = nodes.listen("/m2a/output/front/open_set_mask", Image)
+    topic, black = "/m2a/input/front/image", image(np.zeros((96, 128, 3), np.uint8), 1)
+    wanted = ["degraded.black"] + ([] if is_published else ["dropped.degraded.black"])
+    nodes.until(
+        lambda: all(nodes.status("m2a: camera front").get(key) for key in wanted) and bool(masks) is is_published,
+        lambda: nodes.send(topic, black),
+    )

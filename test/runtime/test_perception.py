@@ -9,6 +9,7 @@ import pytest
 from m2a_core.errors import ModelError
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.perception import Perception
+from m2a_core.runtime.base import infer_images
 from m2a_core.types import ALL_OUTPUTS, Frame, Output
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
 
@@ -95,3 +96,36 @@ def test_stages_are_timed(perception):
 def test_missing_model_is_named():
     with pytest.raises(ModelError, match="model 'no-such-model'"):
         Perception.load("no-such-model")
+
+
+class SteppingRuntime:
+    """A fake accelerator that takes up to two images at once and notes what is asked of it, in order."""
+
+    input_size, batch_sizes, is_accelerator = (96, 128), (1, 2), True
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self._waiting = 0
+
+    def submit(self, images: np.ndarray, raw: bool = False) -> SteppingRuntime:
+        self.steps.append(f"submit {len(images)}")
+        self._waiting = len(images)
+        return self
+
+    def result(self) -> list[str]:
+        self.steps.append("result")
+        return ["answer"] * self._waiting
+
+
+def test_other_work_is_done_while_the_accelerator_has_its_first_batch() -> None:
+    runtime = SteppingRuntime()
+    answers = infer_images(runtime, [scene()] * 3, meanwhile=lambda: runtime.steps.append("other work"))
+    assert runtime.steps == ["submit 2", "other work", "result", "submit 1", "result"]
+    assert answers == ["answer"] * 3
+
+
+def test_an_answer_is_taken_also_where_the_other_work_fails() -> None:
+    runtime = SteppingRuntime()
+    with pytest.raises(ZeroDivisionError):
+        infer_images(runtime, [scene()], meanwhile=lambda: 1 // 0)
+    assert runtime.steps == ["submit 1", "result"]
