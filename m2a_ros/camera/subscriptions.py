@@ -103,16 +103,12 @@ class CameraInput:
     def follow_publishers(self) -> None:
         """Hear a latched ``camera_info``; with ``auto`` read the image topic that has a publisher, raw first."""
         if self._latched_info is None and any(map(is_latched, self._publishers(self._info_topic))):
+            unreadable = self._unreadable(CAMERA_INFO)
             self._latched_info = create_latched_subscription(
-                self._node,
-                CameraInfo,
-                self._info_topic,
-                self._keep_info,
-                self._unreadable(CAMERA_INFO),
-                self._receiver.group,
+                self._node, CameraInfo, self._info_topic, self._keep_info, unreadable, self._receiver.group
             )
             self._subscriptions.append(self._latched_info)
-            self._receiver.wake()
+            self._receiver.add(self._latched_info, unreadable)
         if not self._auto:
             return
         heard = (name for name, kind in _MESSAGES.items() if self._carries(self._topics[name], kind))
@@ -151,13 +147,13 @@ class CameraInput:
             self._receiver.group,
         )
         self._subscriptions.append(subscription)
-        self._receiver.wake()
+        self._receiver.add(subscription, on_unreadable)
         return subscription
 
     def _unsubscribe(self, subscription: Subscription[Any]) -> None:
         self._node.destroy_subscription(subscription)
         self._subscriptions.remove(subscription)
-        self._receiver.wake()
+        self._receiver.remove(subscription)
 
     def _keep_image(self, message: Image | CompressedImage | ImageView | CompressedImageView) -> None:
         image = ReceivedImage(self._camera, message)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.utilities import remove_ros_args
 
 from m2a_core.errors import ConfigError
@@ -14,7 +16,11 @@ from m2a_ros.node.node import M2aNode
 from m2a_ros.node.surroundings import written_to
 from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.process.dds import profile_environment
+from m2a_ros.process.executor import SurvivingExecutor
 from m2a_ros.process.signals import raise_if_interrupted
+
+_PAUSE_S = 0.05
+"""After a failure that may come again at once."""
 
 
 def command_line_rest(argv: list[str]) -> list[str]:
@@ -69,15 +75,25 @@ def _without_log_file() -> list[str]:
 def _spin() -> int:
     node = M2aNode()
     try:
-        executor = SingleThreadedExecutor()
+        executor = SurvivingExecutor(lambda entity, error: _warn(node, error))
         executor.add_node(node)
         raise_if_interrupted()
         node.start()
         raise_if_interrupted()
-        executor.spin()
+        while rclpy.ok():
+            try:
+                executor.spin()
+            except MemoryError as error:
+                _warn(node, error)
     except (ExternalShutdownException, RuntimeError):
         if node.exit_code == 0:
             raise
     finally:
         node.destroy_node()
     return node.exit_code
+
+
+def _warn(node: M2aNode, error: Exception) -> None:
+    with suppress(MemoryError):
+        node.get_logger().error(f"a request or a timer was left out ({type(error).__name__}: {error})")
+    time.sleep(_PAUSE_S)

@@ -18,9 +18,11 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from m2a_ros.camera.frame_slot import ReceivedImage, Slots
+from m2a_ros.process.executor import lacks_memory
 
 STOP_S = 1.0
 """How long ``Stages.stop`` waits for frames in work."""
+_PAUSE_S = 0.05
 
 
 class Job(Protocol):
@@ -57,7 +59,7 @@ class Steps(Protocol[AnyJob]):
         ...
 
     def crashed(self, image: ReceivedImage, trace: str) -> None:
-        """Told of a frame that a step failed on by a defect of ours."""
+        """Told of a frame that a step failed on by a defect of ours or for want of memory."""
         ...
 
 
@@ -132,7 +134,8 @@ class Stages(Generic[AnyJob]):
             {"prepare": self._prepare, "infer": self._infer, "finish": self._finish} if overlap else {"all": self._all}
         )
         self._threads = {
-            name: threading.Thread(target=run, name=f"m2a_{name}", daemon=True) for name, run in runs.items()
+            name: threading.Thread(target=self._keep_running, args=(run,), name=f"m2a_{name}", daemon=True)
+            for name, run in runs.items()
         }
         for thread in self._threads.values():
             thread.start()
@@ -157,6 +160,14 @@ class Stages(Generic[AnyJob]):
         """How long the step that has run longest is running, seconds; 0 where none is."""
         started = min(list(self._busy.values()), default=None)
         return 0.0 if started is None else time.monotonic() - started
+
+    def _keep_running(self, run: Callable[[], None]) -> None:
+        """Where memory runs out, so may it for the report of that: the stage goes on all the same."""
+        while not self._closed:
+            try:
+                run()
+            except MemoryError:
+                time.sleep(_PAUSE_S)
 
     def _all(self) -> None:
         while images := self._slots.take():
@@ -202,10 +213,11 @@ class Stages(Generic[AnyJob]):
         self._busy[stage] = time.monotonic()
         try:
             return step()
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             if not self._closed:
+                told = f"not enough memory ({error})" if lacks_memory(error) else traceback.format_exc()
                 for image in images:
-                    self._steps.crashed(image, traceback.format_exc())
+                    self._steps.crashed(image, told)
             return None
         finally:
             self._busy.pop(stage, None)

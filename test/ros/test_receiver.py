@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import String
 
+from m2a_ros.camera.receiver import Receiver
 from m2a_ros.node.node import M2aNode
 from m2a_ros.process.message_cache import MessageCache
 from test.ros.in_process import RED_BOX, Nodes
@@ -45,6 +48,26 @@ def test_a_node_that_is_deactivated_takes_nothing_and_ends_the_thread(nodes: Nod
     assert "m2a_receive" not in {thread.name for thread in threading.enumerate()}
     node.trigger_activate()
     nodes.until(lambda: received(node), lambda: nodes.send(f"{IN}/image", image(scene(RED_BOX), 9)))
+
+
+def test_a_message_that_finds_no_memory_costs_only_itself(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver, heard, lost = Receiver(nodes.peer), list[str](), list[str]()
+    subscription = nodes.peer.create_subscription(
+        String, "words", lambda message: heard.append(message.data), 1, callback_group=receiver.group
+    )
+    receiver.add(subscription, lost.append)
+    publisher, message = nodes.peer.create_publisher(String, "words", 1), String(data="word")
+
+    def fail(self: String, **_: object) -> None:
+        raise MemoryError("none left")
+
+    with monkeypatch.context() as patch:
+        # What rclpy makes of the bytes it has taken.
+        patch.setattr(String, "__init__", fail)
+        nodes.until(lambda: lost, lambda: publisher.publish(message))
+    nodes.until(lambda: heard, lambda: publisher.publish(message))
+    receiver.stop()
+    assert lost[0].startswith("a message could not be taken (")
 
 
 def test_a_calibration_that_is_sent_again_is_read_once() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,6 +118,37 @@ def test_a_defect_costs_its_frame_and_is_reported_with_its_trace(line: Line, ste
     ((message, trace),) = line.steps.crashes
     assert message == "bad"
     assert f"defect in {step}" in trace
+
+
+@pytest.mark.parametrize("error", [MemoryError("none left"), cv2.error("none left")], ids=["Python's", "OpenCV's"])
+def test_a_frame_without_memory_costs_itself_in_one_line(line: Line, error: Exception) -> None:
+    if isinstance(error, cv2.error):
+        error.code = cv2.Error.StsNoMem
+
+    def fail(step: str, message: str) -> bool:
+        if message == "large":
+            raise error
+        return False
+
+    line.steps.fail = fail
+    line.send("a", "large")
+    line.wait(lambda: line.steps.crashes == [("large", "not enough memory (none left)")])
+    line.send("a", "small")
+    line.wait(lambda: line.steps.finished == [("a", "small")])
+
+
+def test_a_stage_goes_on_where_there_is_no_memory_to_report_the_lack_of_it(line: Line) -> None:
+    reported: list[str] = []
+
+    def crashed(image: ReceivedImage, trace: str) -> None:
+        reported.append(image.message)
+        raise MemoryError
+
+    line.steps.fail, line.steps.crashed = (lambda step, message: message == "large"), crashed  # type: ignore[method-assign]
+    line.send("a", "large")
+    line.wait(lambda: reported == ["large"])
+    line.send("a", "small")
+    line.wait(lambda: line.steps.finished == [("a", "small")])
 
 
 def test_a_frame_that_prepare_drops_goes_no_further(line: Line) -> None:
