@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -24,11 +23,14 @@ def install_command(extra: str) -> str:
 
 def _source() -> tuple[Path | None, bool]:
     """The folder that pip installed m2a from, and whether in place (PEP 610)."""
+    # Takes longer to import than all of this room, and is needed for messages alone.
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
-        text = importlib.metadata.distribution(PROJECT).read_text("direct_url.json")
+        text = distribution(PROJECT).read_text("direct_url.json")
         origin = json.loads(text or "{}")
         folder = Path(unquote(urlparse(origin["url"]).path))
         editable = bool(origin["dir_info"].get("editable"))
-    except (importlib.metadata.PackageNotFoundError, ValueError, KeyError, AttributeError, TypeError):
+    except (PackageNotFoundError, ValueError, KeyError, AttributeError, TypeError):
         return None, False
     return (folder, editable) if (folder / "setup.cfg").is_file() else (None, False)

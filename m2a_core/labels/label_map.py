@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from m2a_core.errors import DataError
 from m2a_core.files import read_array
@@ -121,6 +120,9 @@ def read_stored_values(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def _read_picture(path: Path, max_pixels: int) -> np.ndarray:
+    # The node, which must start quickly, knows label sets and reads no label maps.
+    from PIL import Image, ImageOps
+
     data = read_bytes(path)
     header = read_header(data, str(path), max_pixels)
     if header.format == "JPEG":

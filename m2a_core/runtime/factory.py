@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +24,20 @@ BACKENDS = (
     "tensorrt",
     "tensorrt_rtx",
 )
+CPU_LOAD_S, LOAD_S, FIRST_ANSWER_S = 120.0, 600.0, 120.0
+"""What loading may take on a processor, and elsewhere, where an engine is built or compared with its graph; and the
+first answer. What takes longer never ends, or is too slow for any camera."""
+
+_Made = TypeVar("_Made")
+
+
+def ready_s(backend: str) -> float:
+    """Seconds after which a network has loaded and answered once, or was refused.
+
+    Args:
+        backend: one of ``BACKENDS``, or empty: none is loaded.
+    """
+    return _load_s(backend) + FIRST_ANSWER_S if backend else 0.0
 
 
 def create_runtime(
@@ -43,10 +61,26 @@ def create_runtime(
 
     Raises:
         ConfigError: the back end is unknown or ``threads`` is below 1.
-        ModelError: the graph cannot be loaded or does not keep the contract of ``io_spec``.
+        ModelError: the graph cannot be loaded, or not within ``CPU_LOAD_S`` or ``LOAD_S``, or does not keep the
+            contract of ``io_spec``.
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads: expected at least 1, got {threads}")
+    seconds = _load_s(backend)
+    return _within(
+        seconds,
+        lambda: _create(bundle, backend, threads, engine, device, spin),
+        f"{bundle.onnx_path}: '{backend}' did not load the graph within {seconds:.0f} s",
+    )
+
+
+def _load_s(backend: str) -> float:
+    return CPU_LOAD_S if backend == "onnxruntime" else LOAD_S
+
+
+def _create(
+    bundle: ModelBundle, backend: str, threads: int | None, engine: Path | None, device: int, spin: bool
+) -> Runtime:
     if backend == "onnxruntime":
         from m2a_core.runtime.onnx_runtime import OnnxRuntime
 
@@ -62,14 +96,33 @@ def create_runtime(
     raise ConfigError(f"back end '{backend}': expected one of {', '.join(BACKENDS)}")
 
 
-FIRST_ANSWER_S = 120.0
-"""A graph that has not answered by then never will, or is too slow for any camera."""
+def _within(seconds: float, work: Callable[[], _Made], complaint: str) -> _Made:
+    """Do what may never end in a thread of its own; nothing can stop it, but a process that ends does not wait for it.
+
+    Raises:
+        ModelError: it has not ended in time.
+    """
+    done: Future[_Made] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised by ``result``
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="m2a_load", daemon=True).start()
+    try:
+        return done.result(seconds)
+    except NotInTime as error:
+        if done.done():
+            raise
+        raise ModelError(
+            f"{complaint}: the graph never ends, the accelerator hangs, or the model is too large for this machine"
+        ) from error
 
 
 def require_answer(runtime: Runtime, what: object, seconds: float = FIRST_ANSWER_S) -> None:
     """Run the network once, so that a graph that never ends is refused and the first frame does not wait.
-
-    What hangs goes on in a thread of its own, for nothing can stop it; a process that ends does not wait for it.
 
     Args:
         runtime: just loaded.
@@ -79,22 +132,13 @@ def require_answer(runtime: Runtime, what: object, seconds: float = FIRST_ANSWER
     Raises:
         ModelError: no answer came.
     """
-    answered = threading.Event()
 
-    def run() -> None:
-        try:
+    def answer() -> None:
+        # Frames that fail are reported as frames.
+        with suppress(Exception):
             runtime.infer(np.zeros((*runtime.input_size, 3), np.uint8))
-        except Exception:  # noqa: BLE001 - frames that fail are reported as frames
-            pass
-        finally:
-            answered.set()
 
-    threading.Thread(target=run, name="m2a_first_answer", daemon=True).start()
-    if not answered.wait(seconds):
-        raise ModelError(
-            f"{what}: the network gave no answer within {seconds:.0f} s of loading; the graph never ends, the "
-            "accelerator hangs, or the model is too large for this machine"
-        )
+    _within(seconds, answer, f"{what}: the network gave no answer within {seconds:.0f} s of loading")
 
 
 def create_runtime_or_fall_back(

@@ -11,12 +11,11 @@ from m2a_core.errors import ConfigError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
 from m2a_core.runtime.base import Runtime
-from m2a_core.runtime.factory import create_runtime_or_fall_back
-from m2a_core.runtime.isolated import IsolatedRuntime, Order
+from m2a_core.runtime.factory import create_runtime_or_fall_back, ready_s
 from m2a_ros.parameters.settings import Settings
 
-LOAD_S = 600.0
-"""What an isolated network may take to load: the first load of an engine compares it with its graph."""
+_CHILD_S = 30.0
+"""What the child of an isolated network takes beside loading it."""
 
 
 class LoadedModel:
@@ -44,6 +43,8 @@ class LoadedModel:
         settings.apply_thresholds(self.manifest.thresholds)
         self._runtime: Runtime
         if settings.isolate:
+            from m2a_core.runtime.isolated import IsolatedRuntime, Order
+
             order = Order(
                 bundle.directory,
                 settings.trust,
@@ -52,7 +53,8 @@ class LoadedModel:
                 settings.threads,
                 settings.device,
             )
-            isolated = IsolatedRuntime(order, LOAD_S)
+            seconds = ready_s(settings.backend) + ready_s(settings.fallback_backend)
+            isolated = IsolatedRuntime(order, seconds + _CHILD_S)
             for note in isolated.notes:
                 warn(note)
             self._runtime, self.backend, self.pid = isolated, isolated.backend, isolated.pid

@@ -15,6 +15,7 @@ import pytest
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.bundle.signing import ANYBODY
 from m2a_core.errors import DataError, ModelError, RestartNeededError
+from m2a_core.runtime import factory
 from m2a_core.runtime.factory import create_runtime, require_answer
 from m2a_core.runtime.isolated import IsolatedRuntime, Order
 from test.tiny_bundle import write_tiny_bundle
@@ -82,6 +83,12 @@ def test_a_bundle_that_cannot_be_loaded_is_refused_by_the_child(tmp_path: Path) 
 def test_a_child_that_does_not_load_in_time_is_killed(bundle: Path) -> None:
     with pytest.raises(ModelError, match="did not load within 0 s"):
         IsolatedRuntime(Order(bundle, ANYBODY, "onnxruntime", "", 1, 0), 0.0)
+
+
+def test_a_graph_that_does_not_load_in_time_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory, "CPU_LOAD_S", 0.0)
+    with pytest.raises(ModelError, match=r"tiny\.onnx: 'onnxruntime' did not load the graph within 0 s"):
+        create_runtime(load_bundle(bundle), threads=1)
 
 
 class NeverAnswers:
