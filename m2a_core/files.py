@@ -12,12 +12,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 
 MAX_UNPACKED = 1 << 30
 """Bytes of all arrays of an .npz."""
@@ -60,11 +60,49 @@ def replaced(path: Path) -> Iterator[Path]:
     """A temporary path with the same ending; becomes ``path`` when the block ends well."""
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In a folder from elsewhere, a link of that name would have another file written.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def relative_path(name: object, source: object) -> str:
+    """A file name out of a document, such as ``file_name`` in COCO's: below the folder that it is looked up in.
+
+    Links in that folder are followed: many data sets consist of them. Where a folder may come from strangers and what
+    is read leaves the machine, resolve the path too; see ``Harvest.path``.
+
+    Args:
+        name: as it was read.
+        source: the document, for the message.
+
+    Raises:
+        DataError: it is none: empty, absolute, leading out of the folder, or with a character that no name has.
+    """
+    path = PurePosixPath(name) if isinstance(name, str) else PurePosixPath()
+    if not path.parts or path.is_absolute() or ".." in path.parts or {"\\", "\0"} & set(str(path)):
+        raise DataError(
+            f"{source}: {shown(name)} is no path below its folder; expected a relative one without '..', with '/'"
+        )
+    return str(name)
+
+
+def plain_name(name: object, source: object) -> str:
+    """A name out of a document that becomes that of a file or folder: one part of a path.
+
+    Args:
+        name: as it was read.
+        source: the document, for the message.
+
+    Raises:
+        DataError: it is none.
+    """
+    if len(PurePosixPath(relative_path(name, source)).parts) > 1:
+        raise DataError(f"{source}: {shown(name)} is no name of one file or folder; expected one without '/'")
+    return str(name)
 
 
 def read_regular(path: Path, limit: int) -> bytes:

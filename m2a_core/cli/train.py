@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import relative_path
 
 if TYPE_CHECKING:
     from m2a_core.training.config import TrainConfig
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         if args.steps < 1:
             raise ConfigError(f"--steps: expected at least 1, got {args.steps}")
         config = shortened(config, args.steps)
-    out = args.out or Path("runs") / config.name
+    out = args.out or Path("runs") / relative_path(config.name, args.config)
     if args.check:
         return _check(config, args, out)
     if (out / "checkpoint.pt").exists() and not args.resume and not args.dry_run:

@@ -10,6 +10,7 @@ from typing import Any
 
 from m2a_core.data.base import Segment
 from m2a_core.errors import DataError, shown
+from m2a_core.files import relative_path
 
 PANOPTIC_LAYOUT = """\
 ROOT/{train,val}2017/NAME.jpg
@@ -57,8 +58,11 @@ def field(entry: Any, key: str, where: str) -> Any:
 
 
 def files_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """Image id, as text (some tools write numbers, others strings) -> file name; errors as `field`, or one id twice."""
-    return _by_id(content, "images", "file_name", path)
+    """Image id, as text -> file name; errors as `field` and `relative_path`, or one id twice.
+
+    Some tools write numbers, others strings.
+    """
+    return {image: relative_path(name, path) for image, name in _by_id(content, "images", "file_name", path).items()}
 
 
 def names_by_id(content: Mapping[str, Any], path: Path) -> dict[str, str]:
@@ -108,7 +112,7 @@ def panoptic_frames(root: Path, split: str) -> list[PanopticFrame]:
     frames: dict[str, PanopticFrame] = {}
     images: set[str] = set()
     for entry in content["annotations"]:
-        file = str(field(entry, "file_name", f"{path}: annotations"))
+        file = relative_path(field(entry, "file_name", f"{path}: annotations"), path)
         where = f"{path}: {file}"
         if file in frames:
             raise DataError(f"{where}: annotated twice; keep one")

@@ -9,6 +9,7 @@ import numpy as np
 
 from m2a_core.data.base import Dataset, PanopticTruth, Sample, Segment
 from m2a_core.errors import DataError, shown
+from m2a_core.files import relative_path
 from m2a_core.images import read_image
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.labels.label_map import VOID, read_stored_values
@@ -47,7 +48,8 @@ def packed_frames(root: Path, split: str) -> list[tuple[str, str]]:
     path = root / "frames.csv"
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            frames = [(row["name"], row["city"]) for row in csv.DictReader(file) if row["split"] == split]
+            rows = [row for row in csv.DictReader(file) if row["split"] == split]
+        frames = [(relative_path(row["name"], path), row["city"]) for row in rows]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({shown(error)}); expected\n{LAYOUT}") from error
     if not frames:

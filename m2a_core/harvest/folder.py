@@ -9,8 +9,8 @@ from typing import Any
 
 from m2a_core import __version__
 from m2a_core.errors import DataError
-from m2a_core.files import read_json, write_json
-from m2a_core.harvest.records import OBJECTS, ObjectRecord, read_columns, read_records, relative_path
+from m2a_core.files import read_json, relative_path, write_json
+from m2a_core.harvest.records import OBJECTS, ObjectRecord, read_columns, read_records
 
 INFO = "harvest.json"
 GALLERY = "gallery.html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from m2a_core.errors import DataError, quoted
-from m2a_core.files import replaced
+from m2a_core.files import plain_name, relative_path, replaced
 
 OBJECTS = "objects.parquet"
 ROW_GROUP, READ_AT_ONCE = 1024, 128
@@ -58,6 +58,8 @@ SCHEMA = pa.schema(
 )
 """Columns of ``objects.parquet``; ``ObjectRecord`` says what they mean."""
 
+_NAMES = ("id", "duplicate_of")
+"""They become file names."""
 _PATHS = ("crop", "mask", "frame")
 _PATH_LISTS = ("crops", "masks", "classes")
 
@@ -227,18 +229,6 @@ def harvest_hash(ids_and_clusters: Iterable[tuple[str, int]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def relative_path(text: Any, source: Path) -> str:
-    """A path in the harvest's folder as it was read.
-
-    Raises:
-        DataError: it is none: empty, absolute, or leading out of the folder.
-    """
-    parts = PurePosixPath(text).parts if isinstance(text, str) else ()
-    if not parts or PurePosixPath(text).is_absolute() or ".." in parts or "\\" in text or "\0" in text:
-        raise DataError(f"{source}: {quoted(str(text))} is no path in the harvest's folder; harvest again")
-    return str(text)
-
-
 def _require_columns(schema: pa.Schema, names: Sequence[str], path: Path) -> None:
     wrong = [
         name
@@ -270,6 +260,9 @@ def _record(row: dict[str, Any], path: Path) -> ObjectRecord:
     if missing or len(row["box"]) != 4 or len(row["crop_origin"]) != 2:
         what = f"no {', '.join(missing)}" if missing else "a box or a crop of other than four and two numbers"
         raise DataError(f"{path}: record {quoted(str(row['id']))} has {what}; harvest again")
+    for name in _NAMES:
+        if row[name] is not None:
+            plain_name(row[name], path)
     for name in _PATHS:
         if row[name] is not None:
             relative_path(row[name], path)

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.files import write_text
+from m2a_core.files import replaced
 from m2a_core.harvest.choices import CHOICES, read_choices
 from m2a_core.harvest.folder import GALLERY, Harvest
 
@@ -48,7 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the page or the choices."""
         name, kind = _PAGES.get(self.path, ("", ""))
         file = self.harvest.folder / name
-        if not self._is_ours() or not name or not file.is_file():
+        # A harvest from elsewhere may hold a link to any file of this machine.
+        if not self._is_ours() or not name or not file.is_file() or file.is_symlink():
             self._answer(HTTPStatus.NOT_FOUND, b"not here", "text/plain")
             return
         self._answer(HTTPStatus.OK, file.read_bytes(), kind)
@@ -71,15 +72,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _keep(self, content: bytes) -> str:
         """Write choices; what is wrong with them, or an empty string."""
-        offered = self.harvest.folder / f".{CHOICES}.offered"
         try:
-            offered.write_bytes(content)
-            read_choices(offered, self.harvest)
-            write_text(self.harvest.folder / CHOICES, offered.read_text(encoding="utf-8"))
+            with replaced(self.harvest.folder / CHOICES) as offered:
+                offered.write_bytes(content)
+                read_choices(offered, self.harvest)
         except (DataError, OSError, ValueError) as error:
             return str(error)
-        finally:
-            offered.unlink(missing_ok=True)
         return ""
 
     def log_message(self, *_: object) -> None:

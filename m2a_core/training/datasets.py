@@ -15,6 +15,7 @@ import yaml
 from m2a_core.data.base import pictures
 from m2a_core.data.classes import CAMVID_VOID
 from m2a_core.errors import DataError
+from m2a_core.files import relative_path
 from m2a_core.images import read_image, read_rgba
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.labels.label_map import LabelValues, read_label_map
@@ -109,6 +110,9 @@ def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
     if not rows or not columns <= rows[0].keys():
         found = sorted(rows[0]) if rows else "no rows"
         raise DataError(f"{path}: expected rows with the columns {', '.join(sorted(columns))}, got {found}")
+    for row in rows:
+        for column in columns & {"file", "name"}:
+            relative_path(row[column], path)
     return rows
 
 

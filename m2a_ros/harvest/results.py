@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import DataError, shown
-from m2a_core.files import read_json
+from m2a_core.files import plain_name, read_json
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import Recorded, image_messages
 from m2a_ros.bag.locations import path_of
@@ -98,7 +98,7 @@ def replayed_bags(folder: Path) -> list[ReplayedBag]:
             ReplayedBag(
                 name=bag["name"],
                 path=path_of(bag["path"]),
-                results=folder / bag["name"],
+                results=folder / plain_name(bag["name"], summary_file),
                 fingerprint=bag["fingerprint"],
                 topics=dict(bag["topics"]),
                 model=dict(summary["model"]),

@@ -233,10 +233,12 @@ def _names(bags: tuple[Path, ...]) -> dict[Path, str]:
     for path in bags:
         if path.resolve() in (other.resolve() for other in names):
             raise ConfigError(f"bag {path} is given twice")
-        name, number = path.resolve().stem, 1
+        # A bag may be called "...mcap".
+        stem = path.resolve().stem.strip(".") or "bag"
+        name, number = stem, 1
         while name in names.values():
             number += 1
-            name = f"{path.resolve().stem}_{number}"
+            name = f"{stem}_{number}"
         names[path] = name
     return names
 

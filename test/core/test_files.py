@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from m2a_core import files
 from m2a_core.errors import DataError
-from m2a_core.files import json_text, read_array, read_json, write_json
+from m2a_core.files import json_text, plain_name, read_array, read_json, relative_path, write_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -35,6 +35,44 @@ def test_numbers_that_json_lacks_become_null(value):
 def test_numpy_values_and_tuples_are_written(tmp_path):
     write_json(tmp_path / "a.json", {"a": np.float32(0.5), "b": (np.int64(3), np.nan), "c": np.array([[1.0, np.inf]])})
     assert read_json(tmp_path / "a.json") == {"a": 0.5, "b": [3, None], "c": [[1.0, None]]}
+
+
+PARTS = st.sampled_from(["a", "..", ".", "", "/", "\\", "\0", "b.png", "~", "..."])
+
+
+@given(st.lists(PARTS, max_size=6).map("/".join))
+def test_a_path_out_of_a_document_stays_below_its_folder(name):
+    try:
+        found = relative_path(name, "a.json")
+    except DataError:
+        return
+    folder = "/data/set"
+    assert os.path.normpath(f"{folder}/{found}").startswith(f"{folder}/") or set(found) <= {".", "/"}
+    assert not os.path.isabs(found)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "", "a\0b", "a\\b", None, 3, ["a"]])
+@pytest.mark.parametrize("check", [relative_path, plain_name])
+def test_names_that_lead_elsewhere_are_shown_with_their_document(name, check):
+    with pytest.raises(DataError, match=r"^a\.json: .* is no path below its folder"):
+        check(name, "a.json")
+
+
+def test_a_plain_name_is_one_part_of_a_path():
+    assert relative_path("a/b.png", "a.json") == "a/b.png"
+    assert plain_name("b.png", "a.json") == "b.png"
+    with pytest.raises(DataError, match="no name of one file or folder"):
+        plain_name("a/b.png", "a.json")
+
+
+def test_what_is_written_goes_into_no_file_that_a_link_points_to(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    for name in ("a.json", ".a.partial.json"):
+        (tmp_path / name).symlink_to(precious)
+    write_json(tmp_path / "a.json", 1)
+    assert precious.read_text() == "kept"
+    assert read_json(tmp_path / "a.json") == 1
 
 
 def bomb(path):

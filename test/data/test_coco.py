@@ -150,6 +150,9 @@ SEGMENT = ("annotations", 0, "segments_info", 0)
         (put("images", 0, "file_name"), r"images: an entry without 'file_name': \{\"id\": 0\}"),
         (put("categories"), "expected COCO annotations with lists of images, annotations and categories"),
         (put("annotations", value=[]), "no annotations"),
+        (put("images", 0, "file_name", value="../../0.jpg"), r"'\.\./\.\./0\.jpg' is no path below its folder"),
+        (put("images", 0, "file_name", value="/etc/passwd"), "'/etc/passwd' is no path below its folder"),
+        (put("annotations", 0, "file_name", value="/etc/passwd"), "'/etc/passwd' is no path below its folder"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, change: Any, said: str) -> None:

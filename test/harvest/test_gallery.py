@@ -212,6 +212,15 @@ def test_server_gives_nothing_else(served, path):
     assert ask(served[1], "GET", path)[0] == 404
 
 
+@pytest.mark.parametrize("name", ["gallery.html", "choices.json"])
+def test_server_gives_nothing_that_a_link_in_the_harvest_points_to(served, tmp_path, name):
+    harvest, port = served
+    (tmp_path / "secret").write_text("secret")
+    (harvest.folder / name).unlink(missing_ok=True)
+    (harvest.folder / name).symlink_to(tmp_path / "secret")
+    assert ask(port, "GET", "/" if name == "gallery.html" else f"/{name}")[0] == 404
+
+
 def test_port_in_use_is_named(served):
     with pytest.raises(ConfigError, match=f"--port {served[1]}"):
         gallery_server(served[0].folder, served[1])

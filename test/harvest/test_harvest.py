@@ -147,6 +147,14 @@ def test_replay_without_its_results_is_named(replay_out, tmp_path, capsys):
     assert f"{copy / 'drive_0'}: the bag of results is gone" in refused(capsys, tmp_path / "out", copy)
 
 
+def test_replay_that_names_results_elsewhere_is_refused(replay_out, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(replay_out, copy)
+    summary = (copy / "summary.json").read_text()
+    (copy / "summary.json").write_text(summary.replace('"name": "drive_0"', '"name": "../replay/drive_0"'))
+    assert "summary.json: '../replay/drive_0' is no path below its folder" in refused(capsys, tmp_path / "out", copy)
+
+
 def test_bag_that_is_gone_or_has_changed_is_reported_and_the_other_harvested(tiny, tmp_path, capsys):
     bags = [drive_past(tmp_path / f"own_{n}", ["wide red"] * 2) for n in range(3)]
     out = replayed(tmp_path / "replay", bags, tiny)

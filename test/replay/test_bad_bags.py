@@ -162,6 +162,15 @@ def test_bag_given_twice_is_refused(replay, tmp_path, capsys):
     assert "given twice" in capsys.readouterr().err
 
 
+def test_a_bag_whose_name_is_dots_writes_into_its_output_folder(replay, tmp_path):
+    bag = tmp_path / "odd" / "...mcap"
+    bag.parent.mkdir()
+    (drive(tmp_path / "drive", 1) / "drive.mcap").rename(bag)
+    done = replay(bag)
+    assert [entry["name"] for entry in done.summary["bags"]] == ["bag"]
+    assert (done.out / "bag" / "frames.jsonl").is_file()
+
+
 def test_output_folder_that_cannot_be_made_is_an_error(replay, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert replay(drive(tmp_path / "a", 1), out="file/out").code == 2

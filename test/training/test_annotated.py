@@ -93,6 +93,10 @@ def test_a_missing_image_or_one_outside_is_named(tmp_path):
         annotated_sources(root, LABELS)
     text = (root / "annotations" / "instances_default.json").read_text()
     (root / "annotations" / "instances_default.json").write_text(text.replace("a.jpg", "../../../b.jpg"))
+    with pytest.raises(DataError, match="is no path below its folder"):
+        annotated_sources(root, LABELS)
+    (root / "images" / "default" / "a.jpg").symlink_to(tmp_path / "b.jpg")
+    (root / "annotations" / "instances_default.json").write_text(text)
     with pytest.raises(DataError, match="is not below"):
         annotated_sources(root, LABELS)
 

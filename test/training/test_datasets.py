@@ -158,6 +158,16 @@ def test_a_split_of_kinds_that_cannot_be_is_named(outliers, kinds, message):
         load_cutouts(outliers, outliers / "kinds.yaml")
 
 
+def test_a_list_that_names_a_file_elsewhere_is_refused(outliers, camvid):
+    row = {"file": "../../fish.png", "kind": "fish", "type": "photo"}
+    write_rows(outliers / "train.csv", [row])
+    with pytest.raises(DataError, match=r"train\.csv: '\.\./\.\./fish\.png' is no path below its folder"):
+        load_cutouts(outliers, outliers / "kinds.yaml")
+    write_rows(camvid / "frames.csv", [{"name": "/etc/a", "sequence": "A", "split": "train"}])
+    with pytest.raises(DataError, match=r"frames\.csv: '/etc/a' is no path below its folder"):
+        load_camvid(camvid, {"train": 1}, 0.2)
+
+
 def test_no_outlier_at_all_is_named(outliers):
     (outliers / "train.csv").write_text("file,kind,type\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"train\.csv: expected rows"):

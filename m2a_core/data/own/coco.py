@@ -15,6 +15,7 @@ from m2a_core.data.coco import field, files_by_id, looked_up, names_by_id, read_
 from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of
 from m2a_core.data.own.naming import Categories
 from m2a_core.errors import DataError
+from m2a_core.files import relative_path
 from m2a_core.labels.coco_masks import segmentation_mask
 from m2a_core.labels.label_file import LabelFile
 from m2a_core.labels.label_map import VOID
@@ -164,7 +165,7 @@ def _panoptic(listing: Listing, root: Path, split: str, path: Path, file: LabelF
                 category = field(segment, "category_id", where)
                 class_id = categories.of(looked_up(names, category, f"{where}: a segment is of category"), category)
                 segments[int(field(segment, "id", where))] = VOID if segment.get("iscrowd") else class_id
-            png = path.with_suffix("") / str(field(entry, "file_name", where))
+            png = path.with_suffix("") / relative_path(field(entry, "file_name", where), where)
             read = functools.partial(_read_panoptic, png, segments, file)
             listing.frames.append(OwnFrame(name, split, sequence_of(name), image, read, labels=png))
         seen.add(image_id)

@@ -12,6 +12,7 @@ import numpy as np
 from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of
 from m2a_core.data.own.naming import Categories
 from m2a_core.errors import DataError, shown
+from m2a_core.files import plain_name, relative_path
 from m2a_core.images import read_bytes
 from m2a_core.labels.coco_masks import segmentation_mask
 from m2a_core.labels.label_file import LabelFile
@@ -61,7 +62,9 @@ def _list(listing: Listing, folder: Path, path: Path, split: str, file: LabelFil
     seen: set[str] = set()
     pictures, other = folder / "images", 0
     for entry in tree.iter("image"):
-        name, subset_name = entry.get("name", ""), entry.get("subset", "")
+        name, subset_name = relative_path(entry.get("name"), path), entry.get("subset", "")
+        if subset_name:
+            plain_name(subset_name, path)
         image = next((p for p in (pictures / name, pictures / subset_name / name, folder / name) if p.is_file()), None)
         subset = split or (
             entry.get("subset", "").lower() or next((s for s in SPLITS if f"{s}/" in f"{name.lower()}/"), UNSPLIT)
