@@ -12,6 +12,9 @@ With normal frames: the lowest thresholds, of the mask and of the seeds, that ke
 An alarm is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model
 reports. Do not use frames that the model was trained on.
 
+With --drift, normal frames change no threshold. Only what the network's answers to them look like is stored, by which
+the node tells drift. The other rules store it too, from 50 frames on.
+
 With both (--gt and --normal), the labelled frames give the mask's threshold and the normal ones the seeds'.
 
 The scores are those that the model decides by (`decision` in the manifest). The output shows, for each threshold before
@@ -23,6 +26,7 @@ examples:
   m2a calibrate --images val/images --gt val/masks --normal drive --alarms-per-minute 1 --fps 10 --out engines/my-edge
   m2a calibrate --model engines/my-edge --images normal_frames --frame-fpr 0.01
   m2a calibrate --model runs/mine/bundle --images normal_frames --like m2a-edge --out engines/mine
+  m2a calibrate --images normal_frames --drift --out engines/my-edge
 """
 
 from __future__ import annotations
@@ -67,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rule.add_argument("--frame-fpr", type=float, metavar="RATE", help="wanted false alarms per normal frame")
     rule.add_argument("--alarms-per-minute", type=float, metavar="RATE", help="wanted false alarms a minute")
     rule.add_argument("--like", metavar="MODEL", help="wanted: as many normal frames with false alarms as this bundle")
+    rule.add_argument("--drift", action="store_true", help="keep the thresholds; store by what drift is told")
     parser.add_argument("--fps", type=float, metavar="HZ", help="normal frames a second, for --alarms-per-minute")
     parser.add_argument("--min-pixels", type=int, metavar="N", help="pixels that make an alarm")
     place = parser.add_mutually_exclusive_group()
@@ -90,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         calibration.require_frames(len(normal), args.frame_fpr)
     if args.alarms_per_minute is not None:
         calibration.require_minutes(len(normal), args.fps, args.alarms_per_minute)
+    if args.drift:
+        _require_profile(len(normal))
     bundle = load_bundle(args.model or DEFAULT_MODEL)
     like = None if args.like is None else load_bundle(args.like)
     _check_place(args, bundle)
@@ -101,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = None if like is None else _alarms_of(like, normal, args.min_pixels)
 
     chosen: dict[str, float] = {}
-    for name in _FOUND:
+    for name in () if args.drift else _FOUND:
         if normal and (name == "refined" or not labelled):
             alarms = np.array(quiet[name].alarms, np.float32)
             chosen[name] = _by_rate(args, name, alarms) if wanted is None else _by_count(args, name, alarms, wanted)
@@ -119,28 +126,33 @@ def run(args: argparse.Namespace) -> int:
             for kind, scored in (("labelled", found[name]), ("normal", quiet[name])):
                 if scored.alarms:
                     print(f"{name:8s} {when:6s} {value:.6g}: {scored.at(value).describe(kind)}")
-    measured = {"calibration_frames": float(len(labelled) + len(normal))}
-    rates = {"tpr": args.tpr if labelled else None, "frame_fpr": args.frame_fpr}
-    for key, rate in (rates | {"alarms_per_minute": args.alarms_per_minute}).items():
-        measured |= {} if rate is None else {f"calibration_{key}": rate}
-    others = {key: value for key, value in old.metrics.items() if not key.startswith("calibration_")}
-    updated = replace(
-        old,
-        thresholds=replace(old.thresholds, **chosen),
-        metrics={**others, **measured},
-        scores=_profile(np.array(figures)),
-    )
+    updated = replace(old, scores=_profile(np.array(figures), old.scores))
+    if not args.drift:
+        measured = {"calibration_frames": float(len(labelled) + len(normal))}
+        rates = {"tpr": args.tpr if labelled else None, "frame_fpr": args.frame_fpr}
+        for key, rate in (rates | {"alarms_per_minute": args.alarms_per_minute}).items():
+            measured |= {} if rate is None else {f"calibration_{key}": rate}
+        others = {key: value for key, value in old.metrics.items() if not key.startswith("calibration_")}
+        updated = replace(updated, thresholds=replace(old.thresholds, **chosen), metrics={**others, **measured})
     print(f"stored in {_store(bundle, updated, args.out)}")
     return 0
 
 
-def _profile(figures: np.ndarray) -> ScoreProfile | None:
-    """What answers look like on these frames; None where they are too few."""
+def _require_profile(frames: int) -> None:
+    from m2a_core.stream.drift import LEAST_FRAMES
+
+    if frames < LEAST_FRAMES:
+        raise ConfigError(f"--drift: expected at least {LEAST_FRAMES} frames, got {frames}; take them from many drives")
+
+
+def _profile(figures: np.ndarray, before: ScoreProfile | None) -> ScoreProfile | None:
+    """What answers look like on these frames; the one before where they are too few."""
     from m2a_core.stream import drift
 
     if len(figures) < drift.LEAST_FRAMES:
-        print(f"drift    not watched: that takes {drift.LEAST_FRAMES} frames, {len(figures)} were given")
-        return None
+        watched = "not watched" if before is None else "watched as before"
+        print(f"drift    {watched}: a profile takes {drift.LEAST_FRAMES} frames, {len(figures)} were given")
+        return before
     profile = drift.fit(figures)
     print(
         f"drift    watched: a camera drifts where most of {drift.WINDOW} frames are farther than {profile.limit:.3g} "

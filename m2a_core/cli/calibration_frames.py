@@ -26,9 +26,12 @@ def sources(args: argparse.Namespace) -> tuple[list[CalibrationFrame], list[Cali
         ConfigError: the options do not say what to do with which frames.
         DataError: a folder has no images, or an image no truth.
     """
-    by_rate = any(rule is not None for rule in (args.frame_fpr, args.alarms_per_minute, args.like))
+    rules = (args.frame_fpr, args.alarms_per_minute, args.like)
+    by_rate = args.drift or any(rule is not None for rule in rules)
     if (args.alarms_per_minute is None) != (args.fps is None):
         raise ConfigError("--alarms-per-minute and --fps belong together: give both or neither")
+    if args.drift and (args.gt or args.dataset or args.normal):
+        raise ConfigError("--drift: give normal frames by --images alone")
     frames = list(_frames(args, by_rate))
     if args.normal is None:
         return ([], frames) if by_rate else (frames, [])
@@ -90,8 +93,8 @@ def _frames(args: argparse.Namespace, by_rate: bool) -> Iterator[CalibrationFram
     if args.gt is None:
         if not by_rate:
             raise ConfigError(
-                "--images without --gt are taken for normal frames: give --frame-fpr RATE, --like MODEL, or "
-                "--alarms-per-minute RATE and --fps HZ too"
+                "--images without --gt are taken for normal frames: give --frame-fpr RATE, --like MODEL, "
+                "--alarms-per-minute RATE and --fps HZ, or --drift too"
             )
         yield from _normal(args.images)
         return

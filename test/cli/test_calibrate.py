@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,32 @@ def test_labelled_frames_give_the_threshold_at_95_percent(tmp_path: Path, bundle
         k: v for k, v in before.items() if k not in ("thresholds", "metrics", "digest")
     }
     load_bundle(bundle)
+
+
+def test_drift_takes_fifty_frames_and_leaves_the_thresholds(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_normal(tmp_path / "few", 9)
+    options = ["calibrate", "--model", str(bundle), "--drift", "--images"]
+    assert main([*options, str(tmp_path / "few")]) == 2
+    assert "--drift: expected at least 50 frames, got 9" in capsys.readouterr().err
+    before = manifest(bundle)
+    write_normal(tmp_path / "many", 50)
+    assert main([*options, str(tmp_path / "many")]) == 0
+    after = manifest(bundle)
+    assert after["scores"]["frames"] == 50
+    assert {**before, "scores": after["scores"], "digest": after["digest"]} == after
+    # Few frames choose thresholds and leave the profile.
+    assert main(["calibrate", "--model", str(bundle), "--images", str(tmp_path / "few"), "--frame-fpr", "0.1"]) == 0
+    assert "drift    watched as before" in capsys.readouterr().out
+    assert manifest(bundle)["scores"] == after["scores"]
+
+
+@pytest.mark.parametrize("more", [["--gt", "masks"], ["--normal", "images"], ["--frame-fpr", "0.1"]])
+def test_drift_stands_alone(bundle: Path, capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    with pytest.raises(SystemExit) if more[0] == "--frame-fpr" else nullcontext():
+        assert main(["calibrate", "--model", str(bundle), "--images", "images", "--drift", *more]) == 2
+    assert "--drift: give normal frames" in (said := capsys.readouterr().err) or "not allowed with" in said
 
 
 def test_normal_frames_give_a_guarantee_and_say_how_many_are_needed(
