@@ -59,9 +59,9 @@ ROOMS = {
     "metrics": _room("m2a_core/metrics/*", "metrics runtime/test_parity"),
     "geometry": _room(
         "m2a_core/geometry/*",
-        "stream runtime/test_horizon core/test_yaml_file cli/test_predict_video ros/test_lens ros/test_projection "
-        "ros/test_image_geometry ros/test_depth ros/test_camera_settings ros/test_markers ros/test_detections "
-        "ros/test_extrinsics",
+        "stream runtime/test_horizon core/test_yaml_file openset/test_head cli/test_predict_video ros/test_lens "
+        "ros/test_projection ros/test_image_geometry ros/test_depth ros/test_camera_settings ros/test_markers "
+        "ros/test_detections ros/test_extrinsics ros/test_mounting_broadcast",
     ),
     "tracking": _room(
         "m2a_core/tracking/*", "stream openset/test_tracking openset/test_track_ids runtime/test_perception"

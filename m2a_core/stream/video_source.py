@@ -27,6 +27,15 @@ def is_video(argument: str) -> bool:
     return argument.isdecimal() or argument.startswith(_SCHEMES) or argument.lower().endswith(VIDEO_SUFFIXES)
 
 
+def source_name(argument: str) -> str:
+    """A name for files: ``camera0``, the host and port of a URL without who logs in, or a file's stem."""
+    if argument.isdecimal():
+        return f"camera{argument}"
+    if argument.startswith(_SCHEMES):
+        return argument.partition("://")[2].split("/")[0].rpartition("@")[2].replace(":", "_")
+    return Path(argument).stem
+
+
 class VideoSource:
     """A source of frames; a context manager.
 
@@ -34,7 +43,7 @@ class VideoSource:
     is asked for, stamped when it was received: what came in the meantime is dropped, never queued.
 
     Attributes:
-        name: for file names: the file's stem, ``camera0``, or the host of a URL.
+        name: see ``source_name``.
         is_live: whether it is no file.
         rate: frames per second that the source states; 25 where it states none.
         count: frames in a file as it states them; None for a live source.
@@ -52,11 +61,7 @@ class VideoSource:
         """
         self._argument = argument
         self.is_live = argument.isdecimal() or argument.startswith(_SCHEMES)
-        if argument.isdecimal():
-            self.name = f"camera{argument}"
-        else:
-            self.name = argument.partition("://")[2].split("/")[0].rpartition("@")[2].replace(":", "_") or ""
-            self.name = self.name if self.is_live else Path(argument).stem
+        self.name = source_name(argument)
         if not self.is_live and not Path(argument).is_file():
             raise DataError(f"{argument}: no such video file")
         self._capture = cv2.VideoCapture(int(argument)) if argument.isdecimal() else cv2.VideoCapture(argument)
@@ -120,11 +125,9 @@ class VideoSource:
         while not self._closed.is_set():
             done, image = self._capture.read()
             if not done:
-                break
+                self._closed.set()
             with self._condition:
-                self.dropped += self._latest is not None
-                self._latest = (image, time.time_ns())
+                if done:
+                    self.dropped += self._latest is not None
+                    self._latest = (image, time.time_ns())
                 self._condition.notify()
-        self._closed.set()
-        with self._condition:
-            self._condition.notify()

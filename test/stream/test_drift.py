@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +51,59 @@ def test_most_of_a_window_makes_a_drift_and_it_ends_with_them(profile, rng):
     said = [watch.judge(answer(rng, unknown=0.6), SIZE, profile) for _ in range(WINDOW)]
     assert said == [""] * (WINDOW - 1) + [DRIFT]
     assert [watch.judge(answer(rng), SIZE, profile) for _ in range(WINDOW)][-1] == ""
+
+
+def test_half_of_a_window_is_no_drift(profile, rng):
+    watch = DriftWatch()
+    unknowns = [0.6, 0.1] * WINDOW
+    assert {watch.judge(answer(rng, unknown), SIZE, profile) for unknown in unknowns} == {""}
+
+
+def logit(share: float) -> float:
+    return math.log(share / (1 - share))
+
+
+def test_figures_are_those_of_the_image_without_its_padding(rng):
+    output, (height, width) = answer(rng), (20, 36)
+    pixels = [float(output.anomaly[y, x]) for y in range(0, height, 4) for x in range(0, width, 4)]
+    queries = output.class_probs.tolist()
+    claimed = [bool(output.query_masks[:, y, x].any()) for y in range(height // 4) for x in range(width // 4)]
+    expected = [
+        logit(statistics.fmean(pixels)),
+        logit(statistics.median(pixels)),
+        logit(statistics.quantiles(pixels, n=10, method="inclusive")[-1]),
+        -statistics.fmean(sum(p * math.log(p) for p in probs) for probs in queries),
+        logit(statistics.fmean(max(probs[:-1]) for probs in queries)),
+        logit(statistics.fmean(probs[-1] for probs in queries)),
+        logit(statistics.fmean(claimed)),
+    ]
+    np.testing.assert_allclose(features(output, (height, width)), expected, rtol=1e-5)
+
+
+def test_shares_of_nothing_and_all_stay_finite(rng):
+    output = replace(answer(rng), anomaly=np.zeros(SIZE, np.float32), query_masks=np.ones((5, 8, 12), bool))
+    found = features(output, SIZE)
+    assert found[0] == pytest.approx(logit(0.001))
+    assert found[-1] == pytest.approx(logit(0.999))
+
+
+def test_a_profile_holds_median_spread_and_shrunk_correlation_and_its_limit_is_held_out(rng):
+    figures = 0.3 * rng.normal(size=(60, FEATURES)) @ rng.normal(size=(FEATURES, FEATURES))
+
+    def fitted(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.median(rows, 0), rows.std(0) + 0.05, 0.9 * np.corrcoef(rows.T) + 0.1 * np.eye(FEATURES)
+
+    distances = []
+    for number, row in enumerate(figures):
+        center, scale, correlation = fitted(figures[[other % 5 != number % 5 for other in range(60)]])
+        z = (row - center) / scale
+        distances.append(math.sqrt(z @ np.linalg.solve(correlation, z) / FEATURES))
+    found, (center, scale, correlation) = fit(figures), fitted(figures)
+    np.testing.assert_allclose(found.center, center)
+    np.testing.assert_allclose(found.scale, scale)
+    np.testing.assert_allclose(np.linalg.inv(np.array(found.precision)), correlation, atol=1e-9)
+    assert found.limit == pytest.approx(np.quantile(distances, 0.95))
+    assert found.frames == 60
 
 
 def test_without_a_profile_nothing_is_said(rng):
