@@ -10,5 +10,5 @@ PARTS = (
     Part("bags", "bags", 300, 60.0, 75),
     Part("parameters", "parameters, at start and live", 600, 30.0, 150),
     Part("lifecycle", "sequences of transitions under traffic", 500, 120.0, 125),
-    Part("processes", "signals, starvation, limits, disks, clocks, participants", 126, 300.0, 7),
+    Part("processes", "signals, starvation, limits, disks, clocks, participants", 132, 300.0, 6),
 )

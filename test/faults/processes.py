@@ -147,7 +147,7 @@ def memory_runs_out(site: Site, rng: random.Random) -> None:
     site.answered()
     pid = site.node.process.pid
     mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(pid, resource.RLIMIT_AS, (mapped + (rng.choice((4, 16, 64)) << 20), resource.RLIM_INFINITY))
+    resource.prlimit(pid, resource.RLIMIT_AS, (mapped + (rng.choice((0, 4, 16, 64)) << 20), resource.RLIM_INFINITY))
     site.answered()
     large = Image(header=picture(1).header, height=2160, width=3840, encoding="rgb8", step=3 * 3840)
     large.data.frombytes(bytes(large.height * large.step))
@@ -232,6 +232,19 @@ def network_fails(site: Site, rng: random.Random) -> None:
     site.answered()
 
 
+def network_is_killed(site: Site, rng: random.Random) -> None:
+    """The network's own process dies while it waits, and again while it works; another one goes on."""
+    for frames in (0, 3):
+        site.answered()
+        pid = int(site.listener.wait_for_status(NODE, lambda status: "network_pid" in status)["network_pid"])
+        start = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        if frames:
+            site.send(frames, pause=0.0)
+        measure("SIGKILL of the network's process to the next map", site.answered() - start)
+        site.listener.wait_for_status(NODE, lambda status, old=pid: status.get("network_pid") not in (None, str(old)))
+
+
 def starts_with_the_shipped_model(site: Site, rng: random.Random) -> None:
     """A restart of what ships: frames come already when the process starts."""
     site.answered()
@@ -273,6 +286,7 @@ _SCENARIOS = (
     _Scenario(network_hangs, _HANGING, {"watchdog.restart": False}),
     _Scenario(network_hangs_and_is_loaded_anew, _HANGING, {"watchdog.timeout": 0.3}),
     _Scenario(network_fails, _HANGING),
+    _Scenario(network_is_killed, parameters={"watchdog.isolate": True}),
     _Scenario(starts_with_the_shipped_model, parameters={"model": DEFAULT_MODEL, "threads": 0}),
 )
 _ALONE: tuple[Callable[[Path, int, Path, random.Random], str], ...] = (
