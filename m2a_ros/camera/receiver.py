@@ -20,6 +20,7 @@ from rclpy.subscription import Subscription
 
 from m2a_ros.process.executor import SurvivingExecutor
 
+_STOP_S = 1.0
 _PAUSE_S = 0.05
 """After a failure: a message that cannot be taken may be offered again at once."""
 
@@ -87,11 +88,13 @@ class Receiver:
         self._wake()
 
     def stop(self) -> None:
-        """Handle nothing any more; waits for the callback that runs."""
+        """Handle nothing any more; waits for the callback that runs, but not for one that hangs."""
         self._stopped = True
         self._guard.trigger()
         assert self.group.thread is not None
-        self.group.thread.join()
+        self.group.thread.join(_STOP_S)
+        if self.group.thread.is_alive():
+            return
         self._node.destroy_guard_condition(self._guard)
         self._executor.shutdown()
 
