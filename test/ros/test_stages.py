@@ -144,7 +144,7 @@ def test_a_stage_goes_on_where_there_is_no_memory_to_report_the_lack_of_it(line:
         reported.append(image.message)
         raise MemoryError
 
-    line.steps.fail, line.steps.crashed = (lambda step, message: message == "large"), crashed  # type: ignore[method-assign]
+    line.steps.fail, line.steps.crashed = (lambda step, message: message == "large"), crashed
     line.send("a", "large")
     line.wait(lambda: reported == ["large"])
     line.send("a", "small")
