@@ -28,7 +28,7 @@ import yaml
 
 from benchmarks.closing_loop_truth import measure_replay
 from benchmarks.harvest_bags import CYCLE_LANE, scenes_of, write_drive
-from benchmarks.harvest_purity import kind_of, purity, report
+from benchmarks.harvest_purity import FALSE_ALARM, belongs, kind_of, purity, report
 from m2a_core.harvest.folder import Harvest
 from m2a_core.harvest.records import NO_CLUSTER
 
@@ -40,6 +40,8 @@ SHIPPED = ROOT / "engines" / "m2a-edge"
 RECIPES = ROOT / "config" / "training"
 SETS = ("camvid", "cityscapes_640", "idd_lite", "outliers", "outliers_coco")
 MIX = {"cityscapes_640": 1, "camvid": 1}
+SCENE = "scene"
+"""What parts of the scene are named that were taken for unknown."""
 _HOLD = 4
 """Frames of a picture in the drives."""
 
@@ -75,23 +77,41 @@ def drives(data: Path, out: Path, kinds: Sequence[str]) -> None:
 
 
 def name(out: Path, kinds: Sequence[str]) -> None:
-    """Name every cluster by what most of its objects are; export."""
+    """Name every cluster by what most of its objects are, take out what does not belong there, and export."""
     harvest = Harvest.open(out / "harvest")
-    found = purity([(record.cluster, kind_of(record, out / "bags")) for record in harvest.records()])
+    bags = out / "bags"
+    records = list(harvest.records())
+    found = purity([(record.cluster, kind_of(record, bags)) for record in records])
     print(report(found))
-    meaning = {**dict.fromkeys(kinds, "outlier"), CYCLE_LANE: "false_alarm"}
+    meaning = {**dict.fromkeys(kinds, "outlier"), CYCLE_LANE: "false_alarm", FALSE_ALARM: "false_alarm"}
     clusters = {}
     for cluster, counts in found.clusters.items():
         kind, most = counts.most_common(1)[0]
-        if cluster != NO_CLUSTER and kind in meaning and most > sum(counts.values()) / 2:
-            clusters[str(cluster)] = {"name": kind, "kind": meaning[kind]}
-    choices = {"format": 1, "harvest": harvest.hash, "clusters": clusters, "objects": {}}
+        if cluster != NO_CLUSTER and most > sum(counts.values()) / 2:
+            clusters[cluster] = {"name": SCENE if kind == FALSE_ALARM else kind, "kind": meaning[kind]}
+    # Whoever names a cluster looks at its pictures: what shows something else, or two things at once, is taken out.
+    out_of_place = [
+        record.id
+        for record in records
+        if (named := clusters.get(record.cluster)) is not None
+        and not belongs(record, bags, FALSE_ALARM if named["name"] == SCENE else named["name"])
+    ]
+    print(f"{len(clusters)} clusters named, {len(out_of_place)} of {len(records)} objects taken out")
+    choices = {
+        "format": 1,
+        "harvest": harvest.hash,
+        "clusters": {str(cluster): named for cluster, named in clusters.items()},
+        "objects": {key: {"name": "", "kind": "skip"} for key in out_of_place},
+    }
     (out / "choices.json").write_text(json.dumps(choices), encoding="utf-8")
     m2a("harvest", "export", out / "harvest", "--choices", out / "choices.json", "--out", out / "data" / "harvested")
 
 
 def train(data: Path, out: Path, steps: int | None) -> None:
-    """Fine-tune the weights that ship, and export a bundle with the thresholds that ship."""
+    """Fine-tune the weights that ship; export them, with thresholds at which normal frames raise as many alarms.
+
+    Normal are frames of CamVid's val drives that no training takes.
+    """
     root = out / "data"
     for folder in SETS:
         if not (root / folder).exists():
@@ -100,18 +120,24 @@ def train(data: Path, out: Path, steps: int | None) -> None:
     if steps:
         config["stages"][0]["iterations"] = steps
     (out / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    shutil.rmtree(out / "run", ignore_errors=True)
+    for folder in ("run", "exported"):
+        shutil.rmtree(out / folder, ignore_errors=True)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     m2a("train", "--config", out / "config.yaml", "--data-root", root, "--out", out / "run", "--cpu")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     minutes = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
     print(f"{config['stages'][0]['iterations']} steps, {minutes:.1f} minutes of one core")
-    manifest = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))
-    (out / "thresholds.json").write_text(json.dumps(manifest["thresholds"]), encoding="utf-8")
-    weights = ["--weights", out / "run" / "m2a-edge.safetensors", "--model", "m2a-edge"]
-    size = "x".join(map(str, manifest["input_size"]))
-    decision = ["--thresholds", out / "thresholds.json", "--decision", manifest["decision"]]
-    m2a("export", *weights, "--size", size, *decision, "--out", out / "after")
+    size = "x".join(map(str, json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))["input_size"]))
+    weights = ["--weights", out / "run" / "m2a-edge.safetensors", "--model", "m2a-edge", "--size", size]
+    m2a("export", *weights, "--thresholds", SHIPPED, "--out", out / "exported")
+    normal = out / "normal"
+    normal.mkdir(exist_ok=True)
+    every = config["data"]["splits"]["val"]
+    for number, path in enumerate(sorted((data / "camvid" / "images" / "val").glob("*.jpg"))):
+        if number % every and not (normal / path.name).exists():
+            (normal / path.name).symlink_to(path)
+    shutil.rmtree(out / "after", ignore_errors=True)
+    m2a("calibrate", "--model", out / "exported", "--images", normal, "--like", SHIPPED, "--out", out / "after")
 
 
 def configuration() -> dict[str, Any]:

@@ -25,6 +25,8 @@ from m2a_core.harvest.records import NO_CLUSTER, ObjectRecord
 PURE = 0.8
 FALSE_ALARM = "false alarm"
 _COVERED = 0.5
+_ELSE = 0.1
+"""Share of a mask that something else may cover in a picture that passes for one thing alone."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,20 @@ class Purity:
 
 def kind_of(record: ObjectRecord, bags: Path) -> str:
     """What a record shows."""
+    kind, share, _ = shown_by(record, bags)
+    return kind if share >= _COVERED else FALSE_ALARM
+
+
+def belongs(record: ObjectRecord, bags: Path, kind: str) -> bool:
+    """Whether a picture of a record would pass for one of a kind, and of nothing else besides."""
+    most, share, others = shown_by(record, bags)
+    if kind == FALSE_ALARM:
+        return share + others < _ELSE
+    return most == kind and share >= _COVERED and others < _ELSE
+
+
+def shown_by(record: ObjectRecord, bags: Path) -> tuple[str, float, float]:
+    """The kind that covers most of a record's mask in its best frame, its share of it, and the share of other kinds."""
     folder = bags / record.bag
     ids = cv2.imread(str(folder / "truth" / f"{record.best_stamp_ns}.png"), cv2.IMREAD_UNCHANGED)
     size = [record.image_height, record.image_width]
@@ -53,7 +69,7 @@ def kind_of(record: ObjectRecord, bags: Path) -> str:
     names = json.loads((folder / "kinds.json").read_text())
     counts = Counter(names[str(number)] for number in ids[mask & (ids > 0)].tolist())
     kind, pixels = counts.most_common(1)[0] if counts else ("", 0)
-    return kind if pixels >= _COVERED * np.count_nonzero(mask) else FALSE_ALARM
+    return kind, pixels / np.count_nonzero(mask), (counts.total() - pixels) / np.count_nonzero(mask)
 
 
 def purity(records: list[tuple[int, str]]) -> Purity:

@@ -22,8 +22,11 @@ _FRAME_QUALITY = 90
 class Encoder(Protocol):
     """Says what an object looks like."""
 
-    def embed(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """float32 [D], of length 1, of a crop uint8 [h, w, 3], RGB, and the object's mask in it, bool [h, w]."""
+    def embed(self, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Blocks float32 [D] of a crop uint8 [h, w, 3], RGB, and the object's mask in it, bool [h, w].
+
+        A block is what one source says of the object; its length is its weight, the same for every crop.
+        """
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class BagRecords:
             _write_png(self._folder / f"{stem}_mask.png", np.where(crop.mask, 255, 0).astype(np.uint8))
             _write_png(self._folder / f"{stem}_classes.png", crop.classes)
         x, y, z = place.position if place else (None, None, None)
+        embedding, blocks = self._embedding(seen.crops)
         self._records.append(
             ObjectRecord(
                 id=identity,
@@ -101,7 +105,8 @@ class BagRecords:
                 image_height=best.size[0],
                 image_width=best.size[1],
                 frame=self._write_frame(identity, best),
-                embedding=self._embedding(seen.crops),
+                embedding=embedding,
+                blocks=blocks,
             )
         )
 
@@ -111,8 +116,11 @@ class BagRecords:
         records = (replace(record, duplicate_of=duplicates.get(record.id)) for record in self._records)
         return write_records(path, sorted(records, key=lambda record: record.id))
 
-    def _embedding(self, crops: list[Crop]) -> np.ndarray:
-        return unit(np.mean([self._encoder.embed(crop.image, crop.mask) for crop in crops], axis=0))
+    def _embedding(self, crops: list[Crop]) -> tuple[np.ndarray, tuple[int, ...]]:
+        """The mean over crops, and the sizes of its blocks; every block keeps its weight."""
+        blocks = list(zip(*(self._encoder.embed(crop.image, crop.mask) for crop in crops), strict=True))
+        means = [unit(np.mean(block, axis=0)) * np.linalg.norm(block[0]) for block in blocks]
+        return unit(np.concatenate(means)), tuple(map(len, means))
 
     def _write_frame(self, identity: str, best: Crop) -> str | None:
         if best.frame is None or best.frame_classes is None:

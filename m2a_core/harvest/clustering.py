@@ -1,7 +1,9 @@
 """Clusters of records that look alike, the ones worth a look first.
 
 HDBSCAN (Campello, Moulavi, Sander, PAKDD 2013) as scikit-learn has it, on the first principal axes of unit vectors,
-where Euclidean distance follows the cosine: densities in hundreds of dimensions tell little. Up to ``MAX_FITTED``
+where Euclidean distance follows the cosine: densities in hundreds of dimensions tell little. Of embeddings that join
+blocks of several sources, every number is standardised over the records first, and every block keeps its weight: a few
+features that are large in every picture would drown what tells kinds apart. Up to ``MAX_FITTED``
 records are fitted; of more, those of the lowest ids, which are hashes and so a random choice that is the same every
 time; the others join the cluster of their nearest fitted neighbours.
 """
@@ -20,8 +22,12 @@ MIN_CLUSTER = 4
 """Objects that make a cluster."""
 
 MAX_FITTED = 20_000
-AXES = 32
-"""Fewer lose kinds, and which ones changes from axis to axis; more add noise."""
+AXES, STANDARD_AXES = 32, 12
+"""Of embeddings of one block and of standardised ones. Fewer lose kinds, and which ones changes from axis to axis; more
+add noise."""
+
+_FARTHEST = 3.0
+"""Standard deviations from the mean, beyond which a number says no more."""
 
 MIN_PROBABILITY = 0.1
 """A record that belongs less to its cluster is in none: HDBSCAN leaves what lies alone in the nearest."""
@@ -36,6 +42,40 @@ _UNKNOWN_NEARNESS = 0.5
 
 
 @dataclass(frozen=True)
+class Standard:
+    """Mean and standard deviation of each number of embeddings, and where blocks begin and end.
+
+    Attributes:
+        mean: float [D].
+        deviation: float [D], > 0.
+        blocks: numbers of each block.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    blocks: tuple[slice, ...]
+
+    @classmethod
+    def of(cls, vectors: np.ndarray, sizes: Sequence[int]) -> Standard:
+        """That of embeddings float32 [N, D], N >= 1, whose blocks have these sizes."""
+        ends = np.cumsum(sizes).tolist()
+        blocks = tuple(slice(end - size, end) for size, end in zip(sizes, ends, strict=True))
+        deviation = vectors.std(axis=0)
+        for block in blocks:
+            # What hardly changes must not become all that counts.
+            deviation[block] += 1e-3 * vectors[:, block].std() + 1e-12
+        return cls(vectors.mean(axis=0), deviation, blocks)
+
+    def apply(self, vectors: np.ndarray) -> np.ndarray:
+        """Standardised embeddings float [N, D], of length 1; each block is as long in relation as it was."""
+        scaled = np.clip((vectors - self.mean) / self.deviation, -_FARTHEST, _FARTHEST)
+        for block in self.blocks:
+            weight = np.linalg.norm(vectors[:, block], axis=1, keepdims=True)
+            scaled[:, block] *= weight / np.maximum(np.linalg.norm(scaled[:, block], axis=1, keepdims=True), 1e-12)
+        return scaled
+
+
+@dataclass(frozen=True)
 class Fitted:
     """Clusters of the records that were fitted.
 
@@ -43,19 +83,22 @@ class Fitted:
         vectors: float [N, A], their embeddings along the principal axes.
         clusters: int [N], from 0; ``NO_CLUSTER`` for none.
         probabilities: float [N], in [0, 1].
-        mean: float [D], of their embeddings.
+        scale: how embeddings are standardised; None for those of one block.
+        mean: float [D], of what ``scale`` makes of their embeddings.
         axes: float [A, D], the principal axes.
     """
 
     vectors: np.ndarray
     clusters: np.ndarray
     probabilities: np.ndarray
+    scale: Standard | None
     mean: np.ndarray
     axes: np.ndarray
 
     def project(self, vectors: np.ndarray) -> np.ndarray:
         """Embeddings float32 [M, D] along the axes."""
-        projected: np.ndarray = (vectors - self.mean) @ self.axes.T
+        scaled = vectors if self.scale is None else self.scale.apply(vectors)
+        projected: np.ndarray = (scaled - self.mean) @ self.axes.T
         return projected
 
 
@@ -82,18 +125,21 @@ class Worth:
         return self.objects * self.score * self.probability * nearness
 
 
-def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER) -> Fitted:
+def fit(vectors: np.ndarray, min_cluster: int = MIN_CLUSTER, blocks: Sequence[int] = ()) -> Fitted:
     """Cluster embeddings.
 
     Args:
         vectors: float32 [N, D], of length 1, in an order that does not depend on who made them when.
         min_cluster: objects that make a cluster, >= 2.
+        blocks: sizes of the embeddings' parts.
     """
     from sklearn.cluster import HDBSCAN
 
-    mean = vectors.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], np.float32)
-    axes = _principal_axes((vectors - mean).astype(np.float64))
-    none = Fitted(vectors, np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors)), mean, axes)
+    scale = Standard.of(vectors, blocks) if len(blocks) > 1 and len(vectors) else None
+    scaled = vectors if scale is None else scale.apply(vectors)
+    mean = scaled.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], np.float32)
+    axes = _principal_axes((scaled - mean).astype(np.float64))[: AXES if scale is None else STANDARD_AXES]
+    none = Fitted(vectors, np.full(len(vectors), NO_CLUSTER), np.zeros(len(vectors)), scale, mean, axes)
     along = none.project(vectors)
     # Too few to tell a cluster from all there is.
     if len(vectors) < 2 * min_cluster:

@@ -14,8 +14,9 @@ from m2a_core.harvest.records import ObjectRecord
 MAX_GAP_S = 3.0
 """Seconds between two tracks of one object in one camera."""
 
-MIN_SIMILARITY = 0.85
-"""Cosine between the embeddings of two tracks of one object."""
+MIN_SIMILARITY, MIN_OF_BLOCKS = 0.85, 0.89
+"""Cosine between the embeddings of two tracks of one object, of one block and of several: with several, other objects
+are more alike, too."""
 
 MAX_DISTANCE_M = 3.0
 """Metres between their places, where both are known in a frame that stands still."""
@@ -48,7 +49,7 @@ def find_duplicates(records: Sequence[ObjectRecord]) -> dict[str, str]:
             open_ends = [end for end in open_ends if track.first_stamp_ns - end.last_stamp_ns <= 1e9 * MAX_GAP_S]
             before = [(float(end.embedding @ track.embedding), end) for end in open_ends if _can_follow(end, track)]
             best = max(before, key=lambda pair: (pair[0], pair[1].id), default=None)
-            if best is not None and best[0] >= MIN_SIMILARITY:
+            if best is not None and best[0] >= (MIN_OF_BLOCKS if len(track.blocks) > 1 else MIN_SIMILARITY):
                 found[track.id] = found.get(best[1].id, best[1].id)
                 open_ends.remove(best[1])
             open_ends.append(track)

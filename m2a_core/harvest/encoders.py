@@ -22,7 +22,7 @@ from m2a_core.runtime.onnx_runtime import ort_errors
 MASK_WEIGHT = 0.5
 """Of the mask features beside a map of the backbone."""
 
-NETWORK, EXTERNAL = "features of model", "encoder"
+NETWORK, EXTERNAL = "features and colours, model", "encoder"
 
 _DEFAULT_SIDE = 224
 _MAX_ONNX_BYTES = 1 << 32
@@ -31,40 +31,48 @@ _MAX_ONNX_BYTES = 1 << 32
 class AppearanceEncoder:
     """Colours and outline alone: for a graph without mask features."""
 
-    def embed(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def embed(self, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """See ``Encoder``."""
-        return unit(np.concatenate([colours(image, mask), outline(mask) / 2]))
+        return (unit(np.concatenate([colours(image, mask), outline(mask) / 2])),)
 
 
 class NetworkEncoder:
-    """Means of the network's features under the mask: mask features, and the backbone's last two maps.
+    """The network's features under the mask (mask features, the backbone's last two maps), with colours and outline.
 
     Mask features are trained to tell the known classes apart and say little of unknown ones; the backbone's maps make
     clusters purer (docs/harvest.md has figures). The network sees the crop, not the frame: near and far objects then
-    have one size, and one crop is all it takes.
+    have one size, and one crop is all it takes. It sees it twice, the second time without what surrounds the object.
+    Of each map mean and standard deviation are taken.
     """
 
     def __init__(self, session: ort.InferenceSession, input_size: tuple[int, int]) -> None:
         """Join a session of ``feature_session`` with the size of its input."""
         self._session, self._letterbox = session, Letterbox(input_size)
+        self._appearance = AppearanceEncoder()
 
-    def embed(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def embed(self, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """See ``Encoder``."""
+        rim = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        looks = (image, _alone(image, rim))
+        return (*(block for look in looks for block in self._look(look, mask)), *self._appearance.embed(image, mask))
+
+    def _look(self, image: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
         fitted, geometry = self._letterbox.apply(image)
         try:
             maps = self._session.run(None, {INPUT.name: fitted[None]})
         except (RuntimeError,) + ort_errors() as error:
             raise InferenceError(f"features: ONNX Runtime failed on a crop ({str(error)[:200]})") from error
-        means = []
-        for features in maps:
+        blocks = []
+        for number, features in enumerate(maps):
             values = features[0].astype(np.float32)
             # What the network pads its input with lies right and below, so the strides tell where the crop ends.
             stride = 2 ** round(np.log2(self._letterbox.input_size[1] / values.shape[2]))
             height, width = (max(1, round(side / stride)) for side in geometry.valid)
             weights = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-            means.append(unit(_mean(values[:, :height, :width], weights[: values.shape[1], : values.shape[2]])))
-        means[0] *= MASK_WEIGHT
-        return unit(np.concatenate(means))
+            inside = weights[: values.shape[1], : values.shape[2]]
+            moments = _moments(values[:, : inside.shape[0], : inside.shape[1]], inside)
+            blocks += [unit(moment) * (1.0 if number else MASK_WEIGHT) for moment in moments]
+        return blocks
 
 
 class ExternalEncoder:
@@ -97,9 +105,9 @@ class ExternalEncoder:
         self._size = tuple(side if isinstance(side, int) else _DEFAULT_SIDE for side in shape[2:])
         self._input, self._path = inputs[0].name, path
 
-    def embed(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def embed(self, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """See ``Encoder``; what is not the object is grey, so that its surrounding says nothing."""
-        alone = np.where(mask[..., None], image, np.array(IMAGENET_MEAN).astype(np.uint8)).astype(np.uint8)
+        alone = _alone(image, mask)
         fitted = cv2.resize(alone, (self._size[1], self._size[0]), interpolation=cv2.INTER_AREA).astype(np.float32)
         values = ((fitted - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)).astype(np.float32)
         try:
@@ -114,7 +122,7 @@ class ExternalEncoder:
             raise InferenceError(
                 f"--encoder {self._path}: expected finite vectors, a map or tokens as its first output"
             )
-        return unit(output[0])
+        return (unit(output[0]),)
 
 
 def create_encoder(bundle: ModelBundle, external: Path | None = None, threads: int | None = None) -> Encoder:
@@ -150,10 +158,15 @@ def encoder_name(bundle: ModelBundle, external: Path | None) -> str:
         raise ModelError(f"--encoder {external}: cannot be read ({error.strerror or error})") from error
 
 
-def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """float32 [C]: mean of features [C, h, w] by weights [h, w] >= 0."""
+def _alone(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A crop uint8 [h, w, 3] that is grey outside of a mask."""
+    return np.where(mask[..., None], image, np.array(IMAGENET_MEAN).astype(np.uint8)).astype(np.uint8)
+
+
+def _moments(features: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [C] each: mean and standard deviation of features [C, h, w] by weights [h, w] >= 0."""
     total = float(weights.sum())
     if total <= 0:
         weights, total = np.ones_like(weights), float(weights.size)
-    mean: np.ndarray = np.tensordot(features, weights, ((1, 2), (0, 1))) / total
-    return mean
+    mean, square = (np.tensordot(of, weights, ((1, 2), (0, 1))) / total for of in (features, features**2))
+    return mean, np.sqrt(np.maximum(square - mean**2, 0))

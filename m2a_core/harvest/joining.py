@@ -98,11 +98,13 @@ def _in_order(files: Iterable[Path]) -> Iterator[ObjectRecord]:
 def _clusters(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[int, float, str | None]]:
     """Id of every record -> cluster, probability, and the record that it is a duplicate of."""
     vectors: list[np.ndarray] = []
-    for _, batch, _ in _embeddings(path):
+    blocks: Sequence[int] = ()
+    for _, batch, rows in _embeddings(path):
+        blocks = rows[0]["blocks"]
         vectors.append(batch[: max_fitted - sum(map(len, vectors))])
         if sum(map(len, vectors)) >= max_fitted:
             break
-    fitted = fit(np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32), min_cluster)
+    fitted = fit(np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32), min_cluster, blocks)
     found: dict[str, tuple[int, float, str | None]] = {}
     facts: dict[int, list[tuple[float, float, float | None]]] = {}
     start, neighbours = 0, Neighbours(fitted)
@@ -128,7 +130,7 @@ def _clusters(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[
 
 def _embeddings(path: Path) -> Iterator[tuple[list[str], np.ndarray, list[dict[str, Any]]]]:
     """Ids, embeddings float32 [N, D] and figures of the records that are no duplicates, batch by batch."""
-    for batch in read_columns(path, ("id", "embedding", "duplicate_of", "score_mean", "distance_min_m")):
+    for batch in read_columns(path, ("id", "embedding", "blocks", "duplicate_of", "score_mean", "distance_min_m")):
         rows = [row for row in batch if row["duplicate_of"] is None]
         if rows:
             yield [row["id"] for row in rows], np.stack([row["embedding"] for row in rows]), rows

@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         pa.field("image_width", pa.int32(), nullable=False),
         pa.field("frame", pa.string()),
         pa.field("embedding", pa.list_(pa.float32()), nullable=False),
+        pa.field("blocks", pa.list_(pa.int32()), nullable=False),
         pa.field("duplicate_of", pa.string()),
         pa.field("cluster", pa.int32(), nullable=False),
         pa.field("cluster_probability", pa.float32(), nullable=False),
@@ -98,6 +99,7 @@ class ObjectRecord:
         image_width: of the best frame, pixels.
         frame: the whole best frame as JPEG; None where it was not kept.
         embedding: float32 [D], of length 1.
+        blocks: sizes of the embedding's parts, each of which is from another source; empty for one alone.
         duplicate_of: id of the record that shows the same object earlier or later; None for a record of its own.
         cluster: number of its cluster, from 0; ``NO_CLUSTER`` for none. A duplicate has that of its original.
         cluster_probability: how sure it belongs there, in [0, 1].
@@ -131,6 +133,7 @@ class ObjectRecord:
     frame_id: str | None = None
     frame: str | None = None
     classes: tuple[str, ...] = ()
+    blocks: tuple[int, ...] = ()
     duplicate_of: str | None = None
     cluster: int = NO_CLUSTER
     cluster_probability: float = 0.0
@@ -268,7 +271,8 @@ def _record(row: dict[str, Any], path: Path) -> ObjectRecord:
             relative_path(row[name], path)
     for name in _PATH_LISTS:
         row[name] = tuple(relative_path(text, path) for text in row[name])
-    row["box"], row["crop_origin"] = tuple(row["box"]), tuple(row["crop_origin"])
+    for name in ("box", "crop_origin", "blocks"):
+        row[name] = tuple(row[name])
     return ObjectRecord(**{field.name: row[field.name] for field in fields(ObjectRecord)})
 
 

@@ -55,6 +55,25 @@ def test_what_lies_together_is_a_cluster_and_what_lies_alone_is_none():
     assert (fitted.clusters[75:] == NO_CLUSTER).all()
 
 
+def test_block_that_tells_kinds_apart_counts_beside_one_that_is_larger():
+    """The first block varies far more and says nothing; its numbers are no larger once they are standardised."""
+    rng = np.random.default_rng(5)
+    kinds = np.repeat(np.arange(3), 30)
+    says_nothing = rng.normal(size=(90, 40)) * np.r_[20.0, np.ones(39)]
+    tells = rng.normal(size=(3, 8))[kinds] * 0.2 + rng.normal(size=(90, 8)) * 0.02 + 1
+    parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (0.3 * says_nothing, tells)]
+    vectors = np.concatenate([0.3 * parts[0], parts[1]], axis=1).astype(np.float32)
+    fitted = fit(vectors[::2], blocks=(40, 8))
+    clusters = np.full(90, NO_CLUSTER)
+    clusters[::2], clusters[1::2] = fitted.clusters, Neighbours(fitted).assign(fitted.project(vectors[1::2]))[0]
+    found = [set(clusters[kinds == kind].tolist()) - {NO_CLUSTER} for kind in range(3)]
+    assert [len(of) for of in found] == [1, 1, 1]
+    assert len(set.union(*found)) == 3
+    assert np.mean(clusters != NO_CLUSTER) > 0.9
+    plain = fit(vectors[::2]).clusters
+    assert [len(set(plain[kinds[::2] == kind].tolist()) - {NO_CLUSTER}) for kind in range(3)] != [1, 1, 1]
+
+
 def test_too_few_objects_are_no_cluster():
     assert set(fit(np.eye(4, dtype=np.float32)).clusters) == {NO_CLUSTER}
     assert len(fit(np.zeros((0, 4), np.float32)).clusters) == 0

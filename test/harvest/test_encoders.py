@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.errors import ModelError
+from m2a_core.harvest.bag_records import unit
 from m2a_core.harvest.encoders import AppearanceEncoder, NetworkEncoder, create_encoder, encoder_name
 from m2a_core.harvest.feature_graph import feature_tensors
 
@@ -43,11 +45,27 @@ def test_shipped_graph_is_cut_at_mask_features_and_two_backbone_maps(shipped):
     assert all(producer[name].name.startswith("model.backbone") for name in backbone)
 
 
-def test_embedding_is_a_unit_vector_that_repeats(network):
-    embedding = network.embed(*crop((200, 30, 30)))
-    assert embedding.dtype == np.float32
-    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
-    assert np.array_equal(embedding, network.embed(*crop((200, 30, 30))))
+def joined(encoder, image, mask):
+    return unit(np.concatenate(encoder.embed(image, mask)))
+
+
+def test_embedding_repeats_and_its_blocks_keep_their_weights(network):
+    """Mean and deviation of three maps, of the crop and of the object alone; and colours with the outline."""
+    red, green = (network.embed(*crop(colour)) for colour in ((200, 30, 30), (30, 200, 30)))
+    assert all(block.dtype == np.float32 for block in red)
+    weights = [0.5, 0.5, 1, 1, 1, 1] * 2 + [1]
+    for blocks in (red, green):
+        assert [float(np.linalg.norm(block)) for block in blocks] == pytest.approx(weights, abs=1e-5)
+    assert all(np.array_equal(*pair) for pair in zip(red, network.embed(*crop((200, 30, 30))), strict=True))
+
+
+def test_what_surrounds_an_object_is_in_half_of_the_maps_alone(network):
+    image, mask = crop((200, 30, 30))
+    other = image.copy()
+    other[cv2.dilate(mask.astype(np.uint8), np.ones((3, 3))) == 0] = 255
+    same = [np.array_equal(*pair) for pair in zip(network.embed(image, mask), network.embed(other, mask), strict=True)]
+    assert not any(same[:6])
+    assert all(same[6:])
 
 
 def test_features_are_those_under_the_mask(network):
@@ -56,15 +74,15 @@ def test_features_are_those_under_the_mask(network):
     image[10:50, 10:60], image[10:50, 140:190] = (200, 30, 30), (30, 60, 220)
     masks = np.zeros((2, 60, 200), bool)
     masks[0, 10:50, 10:60], masks[1, 10:50, 140:190] = True, True
-    first, second = (network.embed(image, mask) for mask in masks)
+    first, second = (joined(network, image, mask) for mask in masks)
     assert first @ second < 0.98
-    assert network.embed(image, masks[0]) @ first == pytest.approx(1, abs=1e-5)
+    assert joined(network, image, masks[0]) @ first == pytest.approx(1, abs=1e-5)
 
 
 def test_graph_without_features_gives_appearance(tiny):
     encoder = create_encoder(load_bundle(tiny))
     assert isinstance(encoder, AppearanceEncoder)
-    red, green = (encoder.embed(*crop(colour)) for colour in ((200, 30, 30), (30, 200, 30)))
+    red, green = (joined(encoder, *crop(colour)) for colour in ((200, 30, 30), (30, 200, 30)))
     assert np.linalg.norm(red) == pytest.approx(1, abs=1e-5)
     assert red @ green < 0.9
 
@@ -89,13 +107,13 @@ def test_external_encoder_sees_the_object_alone(tmp_path, tiny):
     bundle, path = load_bundle(tiny), write_encoder(tmp_path / "encoder.onnx")
     encoder = create_encoder(bundle, path, threads=1)
     image, mask = crop((250, 0, 0))
-    embedding = encoder.embed(image, mask)
+    (embedding,) = encoder.embed(image, mask)
     assert embedding.shape == (3,)
     # Red is above ImageNet's mean, green and blue below; the grey around says nothing.
     assert embedding[0] > 0 > embedding[1]
     other = image.copy()
     other[~mask] = 255
-    assert np.array_equal(encoder.embed(other, mask), embedding)
+    assert np.array_equal(encoder.embed(other, mask)[0], embedding)
     assert encoder_name(bundle, path) != encoder_name(bundle, None)
 
 

@@ -40,6 +40,7 @@ def test_records_come_back_as_they_were_written(tmp_path):
             cluster_probability=0.5,
             crops=("a.png", "b.png"),
             masks=("c.png", "d.png"),
+            blocks=(1, 3),
         ),
     ]
     assert write_records(path, written) == 2
