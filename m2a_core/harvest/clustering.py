@@ -68,7 +68,7 @@ class Standard:
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """Standardised embeddings float [N, D], of length 1; each block is as long in relation as it was."""
-        scaled = np.clip((vectors - self.mean) / self.deviation, -_FARTHEST, _FARTHEST)
+        scaled: np.ndarray = np.clip((vectors - self.mean) / self.deviation, -_FARTHEST, _FARTHEST)
         for block in self.blocks:
             weight = np.linalg.norm(vectors[:, block], axis=1, keepdims=True)
             scaled[:, block] *= weight / np.maximum(np.linalg.norm(scaled[:, block], axis=1, keepdims=True), 1e-12)
