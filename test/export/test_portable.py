@@ -12,9 +12,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from m2a_core.bundle.camera_image import CameraImage
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.contract.io_spec import FULL_MASKS, OUTPUTS, RAW_OUTPUTS
 from m2a_core.errors import ConfigError, ExportError, InferenceError, ModelError
+from m2a_core.export.camera_graph import camera_graph
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.onnx_export import ExportOptions, build_onnx
 from m2a_core.export.verify import verify_batches, verify_precision
@@ -143,6 +145,19 @@ def test_every_batch_gives_what_its_images_give_alone(batched, bundle, tmp_path)
     assert {entry.name for entry in report} == {spec.name for spec in (*OUTPUTS, *RAW_OUTPUTS, FULL_MASKS)}
     images = np.zeros((BATCH, *SIZE, 3), np.uint8)
     assert len(runtime.submit(images).result()) == BATCH
+
+
+def test_a_camera_s_graph_takes_the_batches_of_the_graph_that_it_is_made_of(batched, bundle, tmp_path):
+    camera = CameraImage((60, 130), "rgb8", bundle.manifest.thresholds.anomaly)
+    like = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, camera=camera))
+    runtime = load(camera_graph(batched, bundle.manifest, camera.size), like, tmp_path)
+    verify_batches(runtime, pictures(3), BATCH)
+    images = [Letterbox(camera.size).apply(picture)[0] for picture in pictures(BATCH)]
+    for image, together in zip(images, runtime.submit(np.stack(images)).result(), strict=True):
+        alone = runtime.infer(image)
+        np.testing.assert_array_equal(together.seen, alone.seen)
+        assert (together.open_set == alone.open_set).mean() > 0.999
+        assert together.open_set.shape == camera.size
 
 
 def test_batch_that_leaks_from_image_to_image_is_refused(batched, bundle, tmp_path):
