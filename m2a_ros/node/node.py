@@ -45,7 +45,8 @@ from m2a_ros.process.qos import ignored_overrides
 from m2a_ros.process.statistics import CameraStatistics
 
 NODE_NAME = "m2a"
-_WATCH_PERIOD_S, _WATCHES_A_LOOK = 0.3, 2
+_WATCH_S, _CALM_WATCH_S = 0.3, 1.0
+"""Seconds between two looks at what stalls; the longer while all is well and nothing can become late before."""
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
@@ -97,8 +98,7 @@ class M2aNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self._parameter_server.value("diagnostics.period")
         self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
-        self._watches = 0
-        self.create_timer(_WATCH_PERIOD_S, self._watch, clock=steady)
+        self._watch_timer = self.create_timer(_WATCH_S, self._watch, clock=steady)
 
     @property
     def state(self) -> str:
@@ -293,23 +293,29 @@ class M2aNode(LifecycleNode):
     def _watch(self) -> None:
         """Look for what stalls, and report what is new of it at once: the diagnostics' period may be long.
 
-        One timer for all: with each one that comes due, the executor waits anew for everything that the node has.
+        Seldom: each time that a timer comes due, the executor waits anew for everything that the node has.
         """
-        self._watches += 1
-        if self._watches % _WATCHES_A_LOOK == 0:
-            self._look_around()
-        value = self._parameter_server.value
+        self._look_around()
+        value, spare = self._parameter_server.value, [_CALM_WATCH_S]
         if self._stages is not None and self.config is not None:
             load = partial(LoadedModel, self.config.settings, self.get_logger().error)
             timeout, restart = value("watchdog.timeout"), value("watchdog.restart")
+            spare.append(timeout - self._stages.stalled_s())
             self._watchdog.check(self._stages, timeout, restart, load, self._abandon)
         timeout = value("diagnostics.frame_timeout")
-        silent = {name for name in self.inputs if self.statistics[name].silent_s() > timeout}
+        silences = {name: self.statistics[name].silent_s() for name in self.inputs}
+        silent = {name for name, seconds in silences.items() if seconds > timeout}
         # The seconds in its text change, how it begins does not.
         alarms = silent | ({self._watchdog.problem[:8]} if self._watchdog.problem else set())
         if alarms - self._alarms:
             self._publish_diagnostics()
         self._alarms = alarms
+        is_calm = not alarms and all(camera.frame_id for camera in self.inputs.values())
+        spare += [timeout - seconds for seconds in silences.values()]
+        period = max(min(spare) + 0.01, 0.05) if is_calm and self.inputs else _WATCH_S
+        if round(1e9 * period) != self._watch_timer.timer_period_ns:
+            self._watch_timer.timer_period_ns = round(1e9 * period)
+            self._watch_timer.reset()
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""
