@@ -9,15 +9,15 @@ profile=/opt/venv/share/m2a_ros/config/fastdds_profile.xml
 export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$profile}"
 export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$profile}"
 
-# Say why there is no engine, wait longer from time to time, and end: with 78 (EX_CONFIG) where a restart mends nothing
+# Say why there is no engine, wait longer from time to time, and end: with 78 (EX_CONFIG) where a restart fixes nothing
 # (3: no GPU can be used, 5: the engine's results are wrong), else with 75 (EX_TEMPFAIL).
 give_up() {
     failures=$(($(cat "$bundle/failures" 2> /dev/null || echo 0) + 1))
     echo "$failures" > "$bundle/failures"
     pause=$((${M2A_BACKOFF:-15} * 2 ** (failures < 7 ? failures - 1 : 6)))
     case "$1" in
-        3) why="no GPU can be used; a restart does not mend that" status=78 ;;
-        5) why="the engine's results are out of tolerance; another build of the same graph does not mend that" status=78 ;;
+        3) why="no GPU can be used; a restart does not fix that" status=78 ;;
+        5) why="the engine's results are out of tolerance; another build of the same graph does not fix that" status=78 ;;
         *) why="the engine cannot be built" status=75 ;;
     esac
     echo "m2a_start: $why (see the error above). Failure $failures in a row, ending in $pause s with code $status." >&2
@@ -42,7 +42,7 @@ if [ "$1" = m2a_node ]; then
     # Frames of another camera than the vehicle's will do: they compare the engine with the graph.
     build=(m2a build-engine "$bundle/m2a-edge.onnx" --precision "${M2A_PRECISION:-fp16}"
         --frames /opt/venv/share/m2a_ros/config/demo/frames)
-    # One that fits is kept; one that does not (another GPU, TensorRT, precision) is named, refused (4), and built anew.
+    # One that fits is kept; one that does not (another GPU, TensorRT, precision) is named, refused (4), and built again.
     code=0
     "${build[@]}" || code=$?
     if [ "$code" = 4 ]; then

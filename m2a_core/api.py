@@ -185,7 +185,7 @@ class Model:
             image: uint8 [H, W, 3], **RGB** (of an image that OpenCV read: ``image[..., ::-1]``), or a file's path.
 
         Raises:
-            DataError: it is no such array, or no image file.
+            DataError: it is neither such an array nor an image file.
             InferenceError: the network failed.
         """
         rgb = _rgb(image)
@@ -215,7 +215,7 @@ class Model:
             One result a frame. Ids of ``instances``, ``objects`` and maps are the same for one object over all frames.
 
         Raises:
-            DataError: the source cannot be opened or read, or ``calibration`` is no calibration.
+            DataError: the source cannot be opened or read, or ``calibration`` is not a calibration file.
             ConfigError: ``mounting`` is not understood.
             InferenceError: the network failed.
         """

@@ -34,7 +34,7 @@ def old_names(module: Mapping[str, Any], names: Mapping[str, str]) -> Callable[[
     def get(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module['__name__']!r} has no attribute {name!r}")
-        # FutureWarning, not DeprecationWarning: Python shows the latter to nobody who imports from a module.
+        # FutureWarning, not DeprecationWarning: Python does not show the latter to users of a module.
         warnings.warn(renamed("name", f"{module['__name__']}.{name}", names[name]), FutureWarning, stacklevel=2)
         return module[names[name]]
 

@@ -74,7 +74,7 @@ class ProgressBar(tqdm):
 
 @contextmanager
 def stages(what: str) -> Iterator[Callable[[str], None]]:
-    """Progress of work that nobody can count: shows its stage and the time it takes.
+    """Progress of work without countable steps: shows its stage and the time it takes.
 
     Args:
         what: the work.

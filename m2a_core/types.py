@@ -116,7 +116,7 @@ class FarEnd:
     Attributes:
         y: fraction of the image's height, from the top.
         x: fraction of its width, from the left.
-        stamp_ns: of the frame; 0 for a picture that is no part of a stream.
+        stamp_ns: of the frame; 0 for an image that is not part of a stream.
         size: H, W of the frame, in pixels.
     """
 

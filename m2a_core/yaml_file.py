@@ -25,7 +25,7 @@ def read_yaml(path: Path, aliases: bool = False) -> Any:
         Dictionaries, lists, text, numbers, dates, None.
 
     Raises:
-        OSError: it cannot be read, is too large, or is no regular file.
+        OSError: it cannot be read, is too large, or is not a regular file.
         yaml.YAMLError: not YAML of plain data; it has aliases where there must be none, or is nested too deeply.
     """
     return parse_yaml(read_regular(path, MAX_BYTES), aliases)

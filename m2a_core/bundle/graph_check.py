@@ -48,10 +48,10 @@ class _Message:
 _EXTERNAL = (
     "keeps tensors in other files, which the graph's hash does not cover; save it as one file, as `m2a export` does"
 )
-_CONTROL = "has subgraphs (If, Loop, Scan), which m2a's graphs do without; export it anew with `m2a export`"
+_CONTROL = "has subgraphs (If, Loop, Scan), which m2a's graphs do without; export it again with `m2a export`"
 _TENSOR_FIELDS = {13: _EXTERNAL, 14: _EXTERNAL}
 _MESSAGES = {
-    "Model": _Message({7: "Graph", 25: "Function"}, {20: "has training steps; export it anew with `m2a export`"}),
+    "Model": _Message({7: "Graph", 25: "Function"}, {20: "has training steps; export it again with `m2a export`"}),
     "Graph": _Message({1: "Node", 5: "Tensor", 15: "SparseTensor"}, {}),
     "Node": _Message({5: "Attribute"}, {}),
     "Attribute": _Message(
@@ -82,7 +82,7 @@ def require_whole(graph: bytes, path: Path) -> None:
             if complaint := _complaint(kind, number, value):
                 raise ModelError(f"{path}: {complaint}")
     except _Malformed as error:
-        raise ModelError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
+        raise ModelError(f"{path}: not a readable ONNX file ({error}); export it again with `m2a export`") from error
 
 
 def _complaint(kind: str, number: int, value: _Value) -> str | None:
@@ -97,7 +97,7 @@ def _complaint(kind: str, number: int, value: _Value) -> str | None:
 def _check_domain(kind: str, domain: str) -> str | None:
     if domain in _NODE_DOMAINS[kind]:
         return None
-    return f"has an operator of the domain {quoted(domain)}, expected ONNX's own and '{DOMAIN}'; export it anew"
+    return f"has an operator of the domain {quoted(domain)}, expected ONNX's own and '{DOMAIN}'; export it again"
 
 
 def _check_function(_: str, domain: str) -> str | None:
@@ -105,7 +105,7 @@ def _check_function(_: str, domain: str) -> str | None:
 
 
 def _check_operator(_: str, name: str) -> str | None:
-    return f"has the operator {name}, whose results do not repeat; export it anew" if name in _UNREPEATABLE else None
+    return f"has the operator {name}, whose results do not repeat; export it again" if name in _UNREPEATABLE else None
 
 
 _NAMES: dict[tuple[str, int], Callable[[str, str], str | None]] = {

@@ -46,13 +46,13 @@ class ModelBundle:
         except OSError as error:
             raise ModelError(
                 f"{self.onnx_path}: the manifest names this graph but there is no such file, or it cannot be read "
-                f"({error.strerror}); export it anew"
+                f"({error.strerror}); export it again"
             ) from error
         digest = hashlib.sha256(graph).hexdigest()
         if digest != self.manifest.onnx_sha256:
             raise ModelError(
                 f"{self.onnx_path}: SHA-256 is {digest}, the manifest says {self.manifest.onnx_sha256}; the file is "
-                "damaged or not the one that was exported: restore it or export the bundle anew"
+                "damaged or not the one that was exported: restore it or export the bundle again"
             )
         require_whole(graph, self.onnx_path)
         return graph

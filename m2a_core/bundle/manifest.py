@@ -86,7 +86,7 @@ class Manifest:
         license: terms of the weights.
         metrics: measured figures by name, for the reader.
         created_with: versions of what wrote the bundle, by package.
-        scores: what the network's answers look like on the calibration frames; None where nobody looked.
+        scores: what the network's answers look like on the calibration frames; None if that was not measured.
         camera: the image that the graph takes; None for one that is letterboxed to ``input_size``.
     """
 
@@ -154,21 +154,21 @@ class Manifest:
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"{source}: not JSON ({error}); export the bundle anew with `m2a export`") from error
+            raise ModelError(f"{source}: not JSON ({error}); export the bundle again with `m2a export`") from error
         if not isinstance(data, dict):
             raise ModelError(f"{source}: expected a JSON object, got {type(data).__name__}")
         version = data.get("format_version")
         if version != FORMAT_VERSION:
             raise ModelError(
                 f"{source}: format_version is {shown(version)}, this m2a reads {FORMAT_VERSION}; "
-                "export the bundle anew or use the m2a that wrote it"
+                "export the bundle again or use the m2a that wrote it"
             )
         try:
             manifest = _Reader(source).manifest({key: value for key, value in data.items() if key != KEY})
             require_sealed(data, source, _REMEDY)
             return manifest
         except RecursionError as error:
-            raise ModelError(f"{source}: nested too deeply; export the bundle anew with `m2a export`") from error
+            raise ModelError(f"{source}: nested too deeply; export the bundle again with `m2a export`") from error
 
     @classmethod
     def load(cls, path: Path, check: Callable[[bytes], object] = lambda content: None) -> Manifest:
@@ -279,7 +279,7 @@ class _Reader:
         if missing or unknown:
             raise ModelError(
                 f"{self.source}: keys of '{where or '/'}' do not fit; missing: {missing}, unknown: {unknown}; "
-                "export the bundle anew with `m2a export`"
+                "export the bundle again with `m2a export`"
             )
 
     def _object(self, data: dict[str, Any], key: str, expected: set[str]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def make_keys(private: Path) -> Path:
         The public key's file.
 
     Raises:
-        ConfigError: one of the files is there already.
+        ConfigError: one of the files exists already.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -87,7 +87,7 @@ def make_keys(private: Path) -> Path:
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(content)
         except FileExistsError as error:
-            raise ConfigError(f"{path}: is there already, and a lost key cannot be made again; name another") from error
+            raise ConfigError(f"{path}: already exists; a lost key cannot be restored, so choose another") from error
     return public
 
 
@@ -99,7 +99,7 @@ def sign(directory: Path, private: Path) -> dict[str, str]:
 
     Raises:
         ConfigError: the key cannot be read.
-        ModelError: a file cannot be read, or the folder is no bundle.
+        ModelError: a file cannot be read, or the folder is not a bundle.
     """
     key = _private_key(private)
     if not (directory / MANIFEST).is_file():
@@ -131,7 +131,7 @@ def verify(directory: Path, trusted: Sequence[Path]) -> dict[str, str]:
 
     Raises:
         ConfigError: a key cannot be read.
-        ModelError: there is no signature, it cannot be read, or it is by no trusted key.
+        ModelError: there is no signature, it cannot be read, or it is not by a trusted key.
     """
     try:
         from cryptography.exceptions import InvalidSignature
@@ -170,7 +170,7 @@ def require_signed(path: Path, digest: str, files: dict[str, str]) -> None:
     """
     if files.get(path.name) != digest:
         what = "is not the file that was signed" if path.name in files else "is not among the signed files"
-        raise ModelError(f"{path}: {what}; restore it, or sign the bundle anew with `m2a bundle sign`")
+        raise ModelError(f"{path}: {what}; restore it, or sign the bundle again with `m2a bundle sign`")
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
@@ -202,7 +202,7 @@ def _read(path: Path) -> tuple[dict[str, str], bytes]:
             f"{path}: cannot be read ({error.strerror}), and a signature is required; sign it with `m2a bundle sign`"
         ) from error
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-        raise ModelError(f"{path}: no signature of a bundle ({quoted(str(error))}); sign it anew") from error
+        raise ModelError(f"{path}: no signature of a bundle ({quoted(str(error))}); sign it again") from error
 
 
 def _is_entry(name: str, digest: object) -> bool:
@@ -213,7 +213,7 @@ def _hash(path: Path) -> str:
     try:
         return hashlib.sha256(read_regular(path, MAX_GRAPH_BYTES)).hexdigest()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); restore it, or sign the bundle anew") from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); restore it, or sign the bundle again") from error
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:
@@ -225,10 +225,10 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
         key = load_pem_private_key(read_regular(path, _MAX_KEY), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(
-            f"{path}: no private key in PEM without a password; make one with `m2a bundle keygen`"
+            f"{path}: not an unencrypted private key in PEM; make one with `m2a bundle keygen`"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path}: another kind of key, expected Ed25519; make one with `m2a bundle keygen`")
+        raise ConfigError(f"{path}: wrong kind of key, expected Ed25519; make one with `m2a bundle keygen`")
     return key
 
 
@@ -240,7 +240,7 @@ def _public_key(path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(read_regular(path, _MAX_KEY))
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{path}: no public key in PEM; `m2a bundle keygen` writes one (.pub)") from error
+        raise ConfigError(f"{path}: not a public key in PEM; `m2a bundle keygen` writes one (.pub)") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError(f"{path}: another kind of key, expected Ed25519; `m2a bundle keygen` writes one (.pub)")
+        raise ConfigError(f"{path}: wrong kind of key, expected Ed25519; `m2a bundle keygen` writes one (.pub)")
     return key

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="IMAGE",
         help=f"real images for the parity gate: files, directories or patterns; {_FRAMES} of them are used (default: "
-        "the demo's; better are some of the vehicle's own camera)",
+        "the demo's; preferably from the vehicle's own camera)",
     )
     parser.add_argument(
         "--precision",

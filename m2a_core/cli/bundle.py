@@ -23,12 +23,12 @@ from pathlib import Path
 
 from m2a_core.cli.actions import add_action
 
-_KEYGEN = """Make an Ed25519 key pair: FILE, which only you may read, and FILE.pub, which vehicles are given.
+_KEYGEN = """Make an Ed25519 key pair: FILE, which only you can read, and FILE.pub for the vehicles.
 
 For example:
   m2a bundle keygen ~/keys/m2a.pem
 """
-_SIGN = """Hash every file of a bundle and sign the list: DIR/signature.json. A later change makes it void; sign last.
+_SIGN = """Hash every file of a bundle and sign the list: DIR/signature.json. Any later change voids it: sign last.
 
 For example:
   m2a bundle sign engines/my-edge --key ~/keys/m2a.pem
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     keygen = add_action(actions, "keygen", "make a key pair", _KEYGEN)
-    keygen.add_argument("file", type=Path, metavar="FILE", help="of the private key; the public one is FILE.pub")
+    keygen.add_argument("file", type=Path, metavar="FILE", help="for the private key; the public one is FILE.pub")
     sign = add_action(actions, "sign", "sign a bundle", _SIGN)
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key of `m2a bundle keygen`")
     verify = add_action(actions, "verify", "check a bundle", _VERIFY)
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PEM",
         help="public key of a signer",
     )
-    seal = add_action(actions, "seal", "store the digest of a manifest as it is", _SEAL)
+    seal = add_action(actions, "seal", "store the digest of a manifest's present content", _SEAL)
     for action in (sign, verify, seal):
         action.add_argument("bundle", type=Path, metavar="DIR", help="folder of the bundle")
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         bundle = load_bundle(args.bundle, signing.Trust(True, tuple(args.trusted_key)))
         assert bundle.signed is not None
         signing.require_files(bundle.directory, bundle.signed)
-        print(f"{bundle.manifest.name}: signed by a trusted key, {len(bundle.signed)} files are as they were signed")
+        print(f"{bundle.manifest.name}: signed by a trusted key, {len(bundle.signed)} files unchanged since signing")
     else:
         _seal(args.bundle)
     return 0
@@ -104,6 +104,6 @@ def _seal(directory: Path) -> None:
         raise ModelError(f"{path}: cannot be read as JSON ({error}); name the folder of a bundle") from error
     manifest = Manifest.from_json(json.dumps(sealed(data) if isinstance(data, dict) else data), str(path))
     if remove_signature(directory):
-        print("the bundle's signature no longer holds and was removed; sign it anew with `m2a bundle sign`")
+        print("the bundle's signature no longer holds and was removed; sign it again with `m2a bundle sign`")
     write_text(path, manifest.to_json())
     print(f"stored the digest of {path}")

@@ -8,7 +8,7 @@ With normal frames: the lowest thresholds, of the mask and of the seeds, that ke
                             scores, if new frames are like the given ones. Take frames from many drives, not neighbours
                             of one video. RATE 0.01 needs at least 99 frames
   --alarms-per-minute RATE  the frames, in the order of their names at --fps a second, raise RATE alarms a minute at
-                            most. Frames in a row that raise one count as one alarm, but each second counts anew
+                            most. Frames in a row that raise one count as one alarm, but each second counts again
 An alarm is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model
 reports. Do not use frames that the model was trained on.
 
@@ -271,7 +271,7 @@ def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
             manifest = replace(manifest, name=out.resolve().name)
         partial_path.write_text(manifest.to_json(), encoding="utf-8")
         if signing.remove_signature(path.parent):
-            print("the bundle's signature no longer holds and was removed; sign it anew with `m2a bundle sign`")
+            print("the bundle's signature no longer holds and was removed; sign it again with `m2a bundle sign`")
         partial_path.replace(path)
     except OSError as error:
         raise ModelError(

@@ -70,7 +70,7 @@ def check_readable(frames: Sequence[CalibrationFrame], anomalies: bool) -> None:
     if bad:
         more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         raise DataError(
-            f"{len(bad)} of {len(frames)} frames cannot be used; mend or remove them: {'; '.join(bad[:_NAMED])}{more}"
+            f"{len(bad)} of {len(frames)} frames cannot be used; fix or remove them: {'; '.join(bad[:_NAMED])}{more}"
         )
     if anomalies:
         require_anomalies(int(pixels[ANOMALY]), int(pixels[VOID]))

@@ -6,7 +6,7 @@
                Mask2Former itself
   hf           transformers' Mask2FormerForUniversalSegmentation (directory, .safetensors or .bin), as mask2former
   backbone     an initialisation: torchvision or Barlow Twins ResNet, Swin Transformer; the decoders are initialised
-               anew
+               from scratch
 
 example:
   m2a convert --from official best_contrastive.pth r50.safetensors --model r50-cityscapes

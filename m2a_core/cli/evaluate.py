@@ -13,7 +13,7 @@ beside it is the report. All frames are pooled. Pixel figures are exact (scikit-
 SMIYC data sets, they are those of the SMIYC code, which bins scores. OUT.json always holds both.
 
 Run a stopped evaluation again and it continues: partial results are in OUT.work, which is removed at the end. A frame
-that cannot be scored is named and left out, and the exit code is 2; mend the file and run again. The exit code is also
+that cannot be scored is named and left out, and the exit code is 2; fix the file and run again. The exit code is also
 2 if the set is too poor for a figure: no anomalous pixel, no labelled pixel, or a class that occurs nowhere.
 
 examples:
@@ -308,7 +308,7 @@ def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evalua
     for name, reason in figures["failed"].items():
         print(f"m2a: error: frame '{name}' is left out: {reason}", file=sys.stderr)
     print(
-        f"m2a: error: {len(figures['failed'])} frames are in no figure; mend them and run again "
+        f"m2a: error: {len(figures['failed'])} frames are not in the figures; fix them and run again "
         f"(finished work is kept in {work})",
         file=sys.stderr,
     )

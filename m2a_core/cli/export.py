@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "thresholds and decision are taken",
     )
     parser.add_argument("--metrics", type=Path, metavar="JSON", help="measured figures by name, for the manifest")
-    parser.add_argument("--license", metavar="TEXT", help="terms of the weights, for the manifest")
+    parser.add_argument("--license", metavar="TEXT", help="licence terms of the weights, for the manifest")
     parser.add_argument(
         "--score-order",
         choices=("paper", "fast"),
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("fp32", "fp16", "mixed"),
         default="fp32",
-        help="precision of the graph's tensors; mixed: half precision but for norms, softmax and the open-set maps "
+        help="precision of the graph's tensors; mixed: half precision except for norms, softmax and the open-set maps "
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="the graph takes 1 to N images, each batch size proven on the frames (default: %(default)s)",
+        help="the graph takes 1 to N images, each batch size verified on the frames (default: %(default)s)",
     )
     parser.add_argument("--full-masks", action="store_true", help="also give every query's mask at the input's size")
     parser.add_argument(

@@ -45,7 +45,7 @@ Start with:
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-"""128 + SIGPIPE, as shells have it for programs that nobody reads any more."""
+"""128 + SIGPIPE, which shells report for a program whose reader has gone."""
 
 _EXTRAS = {
     "accelerate": "train",

@@ -83,13 +83,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of a bundle, its directory or its .onnx file (default: %(default)s)",
     )
     trust.add_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder; created if missing")
     parser.add_argument(
         "--format",
         type=parse_formats,
         action="extend",
         metavar="NAME[,NAME]",
-        help=f"some of {', '.join(FORMATS)}, by commas or by several --format; for images (default: npz)",
+        help=f"some of {', '.join(FORMATS)}, comma-separated, or repeat --format; for images (default: npz)",
     )
     parser.add_argument("--raw", action="store_true", help="also write class_logits and mask_logits")
     parser.add_argument(

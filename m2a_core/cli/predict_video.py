@@ -100,7 +100,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
             print(f"m2a: stopped after {count} frames", file=sys.stderr)
         finally:
             overlay.finish()
-        late = f", {source.dropped} dropped because newer ones came" if source.dropped else ""
+        late = f", {source.dropped} dropped because newer ones arrived" if source.dropped else ""
     print(f"{count} frames of {argument}{late}: {records}, {overlay.path}")
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="IMAGE",
-        help="real images to calibrate on, at least 8, better 50 of varied drives",
+        help="real images to calibrate on, at least 8, preferably 50 from different drives",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the quantised bundle")
 

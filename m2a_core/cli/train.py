@@ -131,7 +131,7 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
         print(f"{what}: " + "\n".join(report.lines(network.labels)))
         broken += len(report.broken)
     if broken:
-        raise DataError(f"{args.data_root}: {broken} frames are broken, see above; mend them or leave them out")
+        raise DataError(f"{args.data_root}: {broken} frames are broken, see above; fix them or leave them out")
     seen, unseen = open_outliers(config.data, args.data_root, args.config.parent)
     kinds = len({cutout.kind for cutout in seen})
     print(f"outliers: {len(seen)} of {kinds} kinds to train on, {len(unseen)} others to validate with")

@@ -52,7 +52,7 @@ def _scene(path: Path) -> dict[str, Any]:
     try:
         scene: dict[str, Any] = read_yaml(path)
     except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: no description of a scene ({error})") from error
+        raise DataError(f"{path}: not a description of a scene ({error})") from error
     return scene
 
 

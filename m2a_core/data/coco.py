@@ -92,7 +92,7 @@ def looked_up(table: Mapping[str, str], key: object, what: str) -> str:
 
 
 def panoptic_frames(root: Path, split: str) -> list[PanopticFrame]:
-    """List the frames of a split of COCO panoptic, by file name. A segment without ``iscrowd`` is no crowd.
+    """List the frames of a split of COCO panoptic, by file name. A segment without ``iscrowd`` is not a crowd.
 
     Args:
         root: the data set's folder.

@@ -28,7 +28,7 @@ class Finding:
         subject: what, in a few words, e.g. ``/dev/shm``.
         level: how bad it is.
         text: what was found.
-        remedy: the command or the step that mends it; empty where nothing is to be mended.
+        remedy: the command or the step that fixes it; empty where nothing is to be fixed.
     """
 
     subject: str
@@ -55,7 +55,7 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:
 
 
 def lines(findings: Iterable[Finding]) -> Iterator[str]:
-    """Findings for people, each remedy below what it mends."""
+    """Findings for people, each remedy below what it fixes."""
     for finding in findings:
         yield f"{_MARKS[finding.level]}  {finding.subject}: {finding.text}"
         if finding.remedy:

@@ -182,7 +182,7 @@ class MinuteRate:
 
     Attributes:
         threshold: a pixel counts when its score is at least this.
-        events: alarms at it: frames in a row that raise one are one, each second anew.
+        events: alarms at it: frames in a row that raise one are one, but each second counts again.
         minutes: how long the frames last.
     """
 

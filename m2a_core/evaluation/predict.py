@@ -1,6 +1,6 @@
 """Running a model over a data set: one file of outputs per frame, so that a killed run goes on where it stopped.
 
-A file's name says what it was made from (sizes and modification times), so a frame that changed is done anew.
+A file's name says what it was made from (sizes and modification times), so a frame that changed is done again.
 """
 
 from __future__ import annotations

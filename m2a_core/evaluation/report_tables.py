@@ -12,7 +12,7 @@ from m2a_core.reporting.page import DASH, percent
 
 _OWN_DATA = "this data"
 _MAX_MATRIX = 30
-"""Classes beyond this make a confusion matrix that nobody reads; the classes' table names what they are taken for."""
+"""Classes beyond this make an unreadable confusion matrix; the table of classes names the confusions."""
 
 
 def compared(scores: Mapping[str, Mapping[str, float | None]], known: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The unit of work, of parallelism and of resuming: a few frames, whose results are files that appear all at once.
 
 A shard's directory is named by what went into it (names, sizes and modification times of its files), so a result is
-found again after a kill, and only a shard whose files changed is done anew.
+found again after a kill, and only a shard whose files changed is done again.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class ScoredFrames:
             pixels: how many known pixels make a false alarm, and how many an object has at least.
 
         Raises:
-            DataError: the sizes differ, or a score is no number.
+            DataError: the sizes differ, or a score is NaN.
         """
         anomalous, known = split_scores(score, truth)
         self.anomalous.append(anomalous)

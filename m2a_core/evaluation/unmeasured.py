@@ -1,4 +1,4 @@
-"""What a data set was too poor to measure, in words: such a figure is undefined, and the run is no success."""
+"""What a data set was too poor to measure, in words: such figures are undefined, and the run has failed."""
 
 from __future__ import annotations
 

@@ -199,13 +199,13 @@ def _feed(graph: onnx.GraphProto, image: str) -> None:
             continue
         # A graph for batches asks for the image's shape.
         if node.op_type not in ("Transpose", "Cast", "Shape"):
-            raise ExportError(f"the graph's input '{INPUT.name}' goes into {node.op_type}; export it anew")
+            raise ExportError(f"the graph's input '{INPUT.name}' goes into {node.op_type}; export it again")
         seen += 1
         if node.op_type == "Transpose":
             carriers.add(node.output[0])
         node.input[:] = [image if name == INPUT.name else name for name in node.input]
     if not seen:
-        raise ExportError(f"the graph has no input '{INPUT.name}'; export it anew with `m2a export`")
+        raise ExportError(f"the graph has no input '{INPUT.name}'; export it again with `m2a export`")
     kept = [info for info in graph.value_info if info.name not in carriers]
     del graph.value_info[:]
     graph.value_info.extend(kept)

@@ -110,5 +110,5 @@ def _check_config(path: Path, found: dict[str, Any], config: ModelConfig) -> Non
         )
         raise CheckpointError(
             f"{path}: written for another network than '{config.name}' ({others}); name the model it was trained as, "
-            "or train it anew"
+            "or train it again"
         )

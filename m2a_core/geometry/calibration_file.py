@@ -34,7 +34,7 @@ def read_calibration(path: Path) -> Any:
         An object with the fields of ``sensor_msgs/CameraInfo``.
 
     Raises:
-        DataError: the file cannot be read, or is no calibration.
+        DataError: the file cannot be read, or is not a calibration.
     """
     try:
         data: Any = read_yaml(path)
@@ -68,7 +68,7 @@ def parse_mounting(text: str) -> Mounting:
     """Read ``height=METRES[,pitch=RADIANS,...]``.
 
     Raises:
-        ConfigError: the text is no mounting, or the height is not positive.
+        ConfigError: the text is not a mounting, or the height is not positive.
     """
     names = [field.name for field in fields(Mounting)]
     try:

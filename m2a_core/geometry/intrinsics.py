@@ -47,7 +47,7 @@ class Intrinsics:
                 camera itself.
 
         Raises:
-            DataError: uncalibrated (K is zero), not finite, with skew, R is no rotation, one side of the image is 0,
+            DataError: uncalibrated (K is zero), not finite, with skew, R is not a rotation, one side of the image is 0,
                 or a distortion model or number of coefficients unknown.
         """
         matrix = _matrix(info, rectified)

@@ -26,7 +26,7 @@ class NotRectifiable(DataError):
 
 
 class Rectifier:
-    """Undistorts the images of one camera; the tables are made anew when its ``camera_info`` changes."""
+    """Undistorts the images of one camera; the tables are made again when its ``camera_info`` changes."""
 
     def __init__(self) -> None:
         """Start without tables."""
@@ -48,7 +48,7 @@ class Rectifier:
             NotRectifiable: no ``camera_info``, or one that is uncalibrated, unknown or of another aspect.
         """
         if info is None:
-            raise NotRectifiable("no_camera_info", "images cannot be rectified: no camera_info came yet")
+            raise NotRectifiable("no_camera_info", "images cannot be rectified: no camera_info has arrived yet")
         size = (image.shape[1], image.shape[0])
         key = (
             size,
@@ -92,7 +92,7 @@ def _tables(info: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] |
     if seen is None or wanted is None:
         raise NotRectifiable(
             "camera_info_of_other_aspect",
-            f"images are {size[0]}x{size[1]}, camera_info is for {info.width}x{info.height}: another aspect; "
+            f"images are {size[0]}x{size[1]}, camera_info is for {info.width}x{info.height}: other aspect; "
             "calibrate the camera in the size that it sends",
         )
     if seen.is_fisheye:

@@ -132,7 +132,7 @@ def read_label_file(path: Path, name: str = "") -> LabelFile:
     try:
         content = read_yaml(path)
     except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: no readable YAML file ({error})") from error
+        raise ConfigError(f"{path}: not a readable YAML file ({error})") from error
     content = _mapping(content, _KEYS, {"classes"}, f"{path}")
     entries = content["classes"]
     if not isinstance(entries, list) or not entries:
@@ -172,7 +172,7 @@ def _require_unique(
                     f"{path}: two classes have the {what} {source}: '{owners[source]}' and '{name}'; each needs its own"
                 )
             if source in {_folded(value) for value in unlabelled}:
-                raise ConfigError(f"{path}: the {what} of class '{name}' is void, too; leave it out of one of them")
+                raise ConfigError(f"{path}: the {what} of class '{name}' is also void; leave it out of one of them")
             owners[source] = name
 
 

@@ -1,6 +1,6 @@
-"""AuPRC and FPR95 with intervals: frames are drawn anew with replacement (Efron, Annals of Statistics 7, 1979).
+"""AuPRC and FPR95 with intervals: frames are resampled with replacement (Efron, Annals of Statistics 7, 1979).
 
-Pixels of a frame are no independent draws, frames of a set nearly are: so frames are what is drawn. Scores are binned
+Pixels of a frame are not independent draws, frames of a set nearly are: so frames are what is drawn. Scores are binned
 by quantiles of a sample, which makes a thousand draws cheap; the exact figures are those of ``metrics.pixel``.
 """
 
@@ -70,7 +70,7 @@ class FrameHistograms:
         """``auprc`` and ``fpr95`` with intervals.
 
         Args:
-            draws: how often the frames are drawn anew; 0 = no interval, low and high are the value.
+            draws: how often the frames are resampled; 0 = no interval, low and high are the value.
             seed: of the draws.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Which compiled code may be loaded: what was built on this machine, where nobody else can write.
+"""Which compiled code may be loaded: what was built on this machine, where other users cannot write.
 
 Loading a library runs its code. A hash beside it tells a damaged file from a whole one, but not one that somebody else
 put there with a hash of his own; that the owner and the mode of the file and of every folder above it tell.

@@ -35,7 +35,7 @@ _PACKAGES = {CUDA: "onnxruntime-gpu", TENSORRT: "onnxruntime-gpu", OPENVINO: "on
 _CACHE = Path.home() / ".cache" / "m2a" / "onnxruntime"
 _COMPARED = 2
 _LOST = re.compile(r"CUDA failure (214|70[02]|71[0456789])\b")
-"""CUDA's errors after which a process must start anew, as ONNX Runtime words them; see ``m2a_core.trt.cuda``."""
+"""CUDA's errors after which a process must start again, as ONNX Runtime words them; see ``m2a_core.trt.cuda``."""
 _LOG = logging.getLogger("m2a.onnxruntime")
 
 
@@ -80,7 +80,7 @@ class OnnxProviderRuntime:
             if name not in used:
                 raise ModelError(
                     f"back end {backend}: {name} does not load, ONNX Runtime would use {', '.join(used)}; what it "
-                    f"printed names the missing library. On a GPU it takes CUDA and cuDNN of the versions that this "
+                    f"printed names the missing library. On a GPU it needs the versions of CUDA and cuDNN that this "
                     f"{_PACKAGES[backend]} was made for, TensorRT's libraries for its provider, and a driver that fits"
                 )
             _verify(self._runtime, OnnxRuntime(bundle, threads), f"{bundle.onnx_path}: on {name}")

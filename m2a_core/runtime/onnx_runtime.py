@@ -39,7 +39,7 @@ class OnnxRuntime:
     """Runs a bundle's ONNX graph; results repeat bit for bit for a given number of threads.
 
     Raises:
-        ModelError: the file is no valid graph, or its tensors are not those of ``io_spec`` and the manifest.
+        ModelError: the file is not a valid graph, or its tensors are not those of ``io_spec`` and the manifest.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class OnnxRuntime:
         except (RuntimeError, ValueError, NotImplementedError) + ort_errors() as error:
             raise ModelError(
                 f"{bundle.onnx_path}: ONNX Runtime {ort.__version__} cannot load the graph "
-                f"({_first_line(error)}); export it anew with `m2a export` or update onnxruntime"
+                f"({_first_line(error)}); export it again with `m2a export` or update onnxruntime"
             ) from error
         manifest = bundle.manifest
         height, width = manifest.input_size
@@ -110,7 +110,7 @@ class OnnxRuntime:
     def _run(self, images: np.ndarray, raw: bool) -> list[NetworkOutput]:
         if raw and not self._raw:
             raise ModelError(
-                f"{self._path}: the graph has no outputs {[s.name for s in RAW_OUTPUTS]}; export it anew to get them"
+                f"{self._path}: the graph has no outputs {[s.name for s in RAW_OUTPUTS]}; export it again to get them"
             )
         names = [spec.name for spec in self._outputs + (self._raw if raw else ())]
         try:
@@ -141,7 +141,7 @@ class OnnxRuntime:
             if arg.type != _ORT_DTYPES[spec.dtype] or found_shape != shape:
                 raise ModelError(
                     f"{self._path}: {kind} '{spec.name}' is {arg.type} {arg.shape}, the manifest and the contract "
-                    f"expect {_ORT_DTYPES[spec.dtype]} {shape}; the manifest belongs to another graph: export anew"
+                    f"expect {_ORT_DTYPES[spec.dtype]} {shape}; the manifest belongs to another graph: export it again"
                 )
 
 

@@ -68,7 +68,7 @@ class StreamResult:
         objects: the unknown objects whose tracks are confirmed.
         camera_info: the calibration that the maps follow, or None.
         pose: the camera's in the base frame; None where objects could not be localized.
-        unlocalized: why not; None where they could, or nobody asked for instances.
+        unlocalized: why not; None if they could, or if instances were not asked for.
         detections: boxes of the frame's own instances and candidates, before tracking, with their places.
         degraded: what is wrong with the camera's image or with the network's answer, by reason.
     """

@@ -4,7 +4,7 @@ Another country, a turned camera, rain are outside of what the thresholds were c
 
 Each answer becomes a few figures; their distance to the calibration's is Mahalanobis' with a shrunk correlation (Lee et
 al., "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018, do so with a network's
-features). A single unusual frame is no drift: most of the last frames must be unlike 95 % of the calibration's.
+features). A single unusual frame is not drift: most of the last frames must be unlike 95 % of the calibration's.
 docs/reliability.md has precision and recall.
 """
 

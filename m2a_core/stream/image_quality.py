@@ -1,6 +1,6 @@
 """Whether an image can be trusted: black, dark, saturated, covered, noisy, blurred or frozen pictures are told.
 
-A network answers on any picture. What it says of a black one is no map of the road, and nothing in the map shows that.
+A network answers on any image. Its answer on a black one is not a map of the road, and nothing in the map shows that.
 The checks look at a thumbnail and at a few patches of full resolution; they cost a fraction of a millisecond.
 """
 

@@ -19,7 +19,7 @@ _KEPT = 8
 
 
 class NoTransform(DataError):
-    """Nobody says where the camera is."""
+    """The camera's place is unknown."""
 
 
 class DepthBuffer:
@@ -49,7 +49,7 @@ class DepthBuffer:
         """The depth image that belongs to a stamp: float32 [h, w], metres, NaN where unknown; None where there is none.
 
         Raises:
-            DataError: it is no depth image, or is cut short.
+            DataError: it is not a depth image, or is cut short.
         """
         message = self.nearest(stamp_ns, tolerance_s)
         return None if message is None else depth_in_metres(message)

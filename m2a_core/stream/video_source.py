@@ -44,10 +44,10 @@ class VideoSource:
 
     Attributes:
         name: see ``source_name``.
-        is_live: whether it is no file.
+        is_live: whether it is a camera or stream, not a file.
         rate: frames per second that the source states; 25 where it states none.
         count: frames in a file as it states them; None for a live source.
-        dropped: frames of a live source that nobody asked for in time.
+        dropped: frames of a live source that came faster than they were read.
     """
 
     def __init__(self, argument: str) -> None:

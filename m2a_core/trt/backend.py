@@ -74,7 +74,7 @@ class Backend:
         if handle is None or self.creator() is None:
             raise ModelError(
                 f"{library}: {self.name} {self.version} does not load plugin {OP_TYPE} version {PLUGIN_VERSION} from "
-                f"it ({self.take_errors()}); build the plugin anew on this machine"
+                f"it ({self.take_errors()}); build the plugin again on this machine"
             )
 
     def compute_capabilities(self) -> dict[str, Any]:

@@ -217,8 +217,8 @@ def _existing(out: Path, key: EngineKey, say: Callable[[str], None]) -> EngineMa
     differences = manifest.key.differences(key)
     if differences:
         raise OtherEngineError(
-            f"{out}: an engine is there but not the one asked for: {'; '.join(differences)}. "
-            "Build it anew with --rebuild, or name another --out"
+            f"{out}: an engine exists but it is not the one asked for: {'; '.join(differences)}. "
+            "Build it again with --rebuild, or choose another --out"
         )
     say(f"{out}: up to date, {manifest.verification}")
     return manifest

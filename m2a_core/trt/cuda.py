@@ -30,7 +30,7 @@ _STICKY = {
     "cudaErrorNvlinkUncorrectable",
     "cudaErrorTensorMemoryLeak",
 }
-"""After these, says CUDA's manual, the process is in an inconsistent state: to go on, it must end and start anew."""
+"""After these, says CUDA's manual, the process is in an inconsistent state: to go on, it must end and start again."""
 
 
 def load_binding() -> Any:

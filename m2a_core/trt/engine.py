@@ -145,13 +145,13 @@ class TensorRtEngine:
         if self._engine is None:
             raise ModelError(
                 f"{self.path}: {key.backend} {key.version} does not load the engine ({self._backend.take_errors()}); "
-                "build it anew on this machine with `m2a build-engine --rebuild`"
+                "build it again on this machine with `m2a build-engine --rebuild`"
             )
         engine = self._engine
         found = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
         missing = {spec.name for spec in (INPUT, *OUTPUTS)} - found
         if missing:
-            raise ModelError(f"{self.path}: no tensors {sorted(missing)} in the engine; build it anew")
+            raise ModelError(f"{self.path}: no tensors {sorted(missing)} in the engine; build it again")
         for name in found:
             shape = (key.batches[-1], *tuple(engine.get_tensor_shape(name))[1:])
             self._buffers[name] = Buffer(shape, np.dtype(trt.nptype(engine.get_tensor_dtype(name))))

@@ -168,7 +168,7 @@ _NO_TEXT = {
     "verified_batches",
     "device_memory",
 }
-_REBUILD = "build the engine anew with `m2a build-engine --rebuild`"
+_REBUILD = "build the engine again with `m2a build-engine --rebuild`"
 
 
 def gpu_text(name: str, memory: int) -> str:

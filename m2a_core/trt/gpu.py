@@ -1,4 +1,4 @@
-"""Which GPU is here or, if none can be used, why not: the answers differ in what mends them."""
+"""Which GPU is here or, if none can be used, why not: the answers differ in what fixes them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _why_no_device(status: str) -> str:
         )
     if not nodes:
         return (
-            f"no GPU ({status}) and no device of NVIDIA's in /dev; in a container: it must be started with NVIDIA's "
+            f"no GPU ({status}) and no NVIDIA device in /dev; in a container: it must be started with NVIDIA's "
             "runtime (--runtime nvidia or --gpus all)"
         )
     return f"CUDA finds no GPU though its devices are in /dev: {status}"

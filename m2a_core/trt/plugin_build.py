@@ -108,7 +108,7 @@ def identity_of(library: Path) -> str:
     if found is None:
         raise ModelError(
             f"{library}: no plugin library of m2a, or one of an older version: it does not say what it was made of; "
-            "build it anew with m2a_core/trt/csrc/CMakeLists.txt, or leave it out to have it built"
+            "build it again with m2a_core/trt/csrc/CMakeLists.txt, or leave it out to have it built"
         )
     return found[1].decode()
 

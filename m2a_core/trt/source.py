@@ -90,7 +90,7 @@ def read_source(path: Path) -> SourceGraph:
         require_whole(graph, path)
         model = onnx.load_from_string(graph)
     except (DecodeError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: not a readable ONNX file ({error}); export it anew with `m2a export`") from error
+        raise ModelError(f"{path}: not a readable ONNX file ({error}); export it again with `m2a export`") from error
     stated = {entry.key: entry.value for entry in model.metadata_props}
     missing = sorted({INPUT.name} - {v.name for v in model.graph.input}) + sorted(
         {spec.name for spec in OUTPUTS} - {v.name for v in model.graph.output}
@@ -105,7 +105,7 @@ def read_source(path: Path) -> SourceGraph:
     if not nodes:
         raise ModelError(
             f"{path}: no node {DOMAIN}::{OP_TYPE} in it; deformable attention composed of GridSample is compiled "
-            "wrongly by some releases of TensorRT: export the graph anew with `m2a export`"
+            "wrongly by some releases of TensorRT: export the graph again with `m2a export`"
         )
     height, width = (int(n) for n in stated["m2a.input_size"].split("x"))
     digest = hashlib.sha256(graph).hexdigest()

@@ -48,7 +48,7 @@ def verify_loaded(engine: TensorRtEngine) -> EngineManifest:
         if violations:
             raise ToleranceError(
                 f"{engine.path}: its results on this device are out of tolerance for batches of {batch} "
-                f"({'; '.join(violations)}) on {len(images)} reference frames; it is not used. Build it anew, or with "
+                f"({'; '.join(violations)}) on {len(images)} reference frames; it is not used. Build it again, or with "
                 "--precision fp32"
             )
         parities.append(parity)

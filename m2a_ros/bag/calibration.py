@@ -113,7 +113,7 @@ def read_intrinsics(bag: Bag, topic: CameraTopic, size: tuple[int, int]) -> Intr
         if str(bag.path) in str(error):
             raise
         return str(error)
-    return intrinsics or f"{wanted} is for another aspect than the images' {size[0]}x{size[1]}"
+    return intrinsics or f"{wanted} has another aspect ratio than the images' {size[0]}x{size[1]}"
 
 
 def read_projector(
@@ -220,7 +220,7 @@ def parse_mountings(arguments: Sequence[str]) -> dict[str, Mounting]:
     """Read ``[CAMERA:]name=value,...`` arguments; the camera is an empty string where none is named.
 
     Raises:
-        ConfigError: an argument is no mounting, or the height is not positive.
+        ConfigError: an argument is not a mounting, or the height is not positive.
     """
     found: dict[str, Mounting] = {}
     for argument in arguments:

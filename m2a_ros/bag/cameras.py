@@ -72,7 +72,7 @@ def parse_topics(arguments: Sequence[str]) -> dict[str, str]:
     """Read ``TOPIC`` or ``TOPIC=CAMERA`` arguments: topic -> camera.
 
     Raises:
-        ConfigError: a name is no topic token, or two topics stand for one camera.
+        ConfigError: a name is not a topic token, or two topics stand for one camera.
     """
     wanted: dict[str, str] = {}
     for argument in arguments:

@@ -237,7 +237,7 @@ def _write(
         notes.append(f"{restamped} stamps were zero; the composed images have the time of recording")
     if images > len(stamps):
         notes.append(
-            f"{images - len(stamps)} stamps are there more than once: the folder of truth holds the last mask "
+            f"{images - len(stamps)} stamps occur more than once: the folder of truth holds the last mask "
             "of each, the topics all"
         )
     return images, skipped, notes

@@ -43,7 +43,7 @@ class Recorded:
         msgtype: its type.
         recorded_ns: when it was recorded, nanoseconds.
         data: the message, serialised.
-        camera_info: the ``camera_info`` that holds for it, serialised; empty where there is none or nobody asked.
+        camera_info: the ``camera_info`` that holds for it, serialised; empty if there is none or it was not asked for.
         restamped: whether its stamp was zero; it then is the time of recording.
     """
 
@@ -127,7 +127,7 @@ def load_frames(
         max_pixels: a compressed image that claims more is a ``Problem``, too.
 
     Raises:
-        DataError: the bag is damaged or cut short. A damaged image is no error but a ``Problem``.
+        DataError: the bag is damaged or cut short. A damaged image is a ``Problem``, not an error.
     """
     return (load_frame(message, max_pixels) for message in image_messages(bag, cameras, skip, calibrated))
 
@@ -138,7 +138,7 @@ def stamp_of(message: Any) -> int:
 
 
 def load_frame(recorded: Recorded, max_pixels: int = MAX_PIXELS) -> Loaded:
-    """Decode one image message; a damaged one is no error but a ``Problem``."""
+    """Decode one image message; a damaged one is a ``Problem``, not an error."""
     start = perf_counter()
     stamp: int | None = None
     oddity: str | None = None

@@ -56,7 +56,7 @@ def describe(path: Path) -> dict[str, Any]:
             if camera["camera_info"] and not camera["mounting"]:
                 missing.append(f"{topic}: /tf_static does not say where it sits; give --mounting height=METRES")
             if not camera["camera_info"]:
-                missing.append(f"{topic}: no {camera_info_topic(topic)}, so nothing can be placed on the ground")
+                missing.append(f"{topic}: no {camera_info_topic(topic)}, so objects cannot be placed on the ground")
             if camera["problem"]:
                 missing.append(f"{topic}: the first image cannot be used: {camera['problem']}")
         known = cameras.keys() | choice.skipped.keys() | positions.keys()

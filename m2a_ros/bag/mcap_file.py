@@ -19,7 +19,7 @@ _MAX_RECORDS, _MAX_BYTES = 10_000, 1 << 24
 
 
 def describe_mcap(file: Path) -> str | None:
-    """Why a file that begins as an MCAP file is no bag, and what to do; None if it looks like one."""
+    """Why a file that begins as an MCAP file is not a bag, and what to do; None if it looks like one."""
     with file.open("rb") as stream:
         stream.seek(0, 2)
         size = stream.tell()
@@ -36,7 +36,7 @@ def describe_mcap(file: Path) -> str | None:
         kinds = f"messages in {_names(messages)} with schemas in {_names(schemas)}" if messages else "no known messages"
         return (
             f"{file.name} is an MCAP file with profile {shown(profile)} by {shown(library)}, {kinds}; expected "
-            "profile 'ros2' with messages in cdr, as `ros2 bag record` writes it: convert it, or record it so"
+            "profile 'ros2' with messages in cdr, as `ros2 bag record` writes it: convert it, or record it that way"
         )
     if not closed:
         return (

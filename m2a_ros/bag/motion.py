@@ -84,7 +84,7 @@ def _window(images: list[np.ndarray], camera: GroundCamera, road: np.ndarray) ->
     """Poses relative to the window's first image, or None where the motion cannot be told."""
     if not road.any():
         return None
-    # The tracker must begin within 15 % of the speed, which nobody states: the first two images try them all.
+    # The tracker must begin within 15 % of the speed, which is not recorded: the first two images try them all.
     best: tuple[float, float] | None = None
     for guess in _GUESSES_M:
         try:

@@ -53,8 +53,8 @@ class Bag:
         """
         self.path = path
         self._guard(lambda: check_files(path), "cannot be read")
-        self._reader: BagReader = self._guard(lambda: BagReader(path), "is no readable bag")
-        self._guard(self._reader.open, "is no readable bag")
+        self._reader: BagReader = self._guard(lambda: BagReader(path), "is not a readable bag")
+        self._guard(self._reader.open, "is not a readable bag")
         try:
             check_folder(self._reader)
         except BaseException:
@@ -171,13 +171,13 @@ def decode(data: bytes, msgtype: str) -> Any:
     """Decode a serialised message.
 
     Raises:
-        UndecodableMessage: the bytes are no such message.
+        UndecodableMessage: the bytes are not such a message.
     """
     try:
         return TYPESTORE.deserialize_cdr(data, msgtype)
     except Exception as error:
         # The generated parser indexes into the bytes: any of several built-in errors.
-        raise UndecodableMessage(f"{len(data)} bytes are no {msgtype} ({type(error).__name__}: {error})") from error
+        raise UndecodableMessage(f"{len(data)} bytes are not a {msgtype} ({type(error).__name__}: {error})") from error
 
 
 def fingerprint(path: Path, stop: Event | None = None) -> str:

@@ -54,7 +54,7 @@ def check_files(path: Path) -> None:
             raise DataError(f"bag {path}: its metadata.yaml is damaged ({damage}); {_REINDEX.format(bag=path)}")
         if not (path / METADATA).is_file():
             inside = sorted(p.name for p in path.iterdir() if p.suffix in STORAGE_SUFFIXES)
-            advice = f"give its file instead ({', '.join(inside)}), or run" if inside else "give a bag; to mend one run"
+            advice = f"give its file instead ({', '.join(inside)}), or run" if inside else "give a bag; to fix one run"
             raise DataError(f"bag {path}: the folder has no metadata.yaml; {advice} `ros2 bag reindex`")
     elif path.suffix not in STORAGE_SUFFIXES:
         what = _foreign(path)
@@ -107,8 +107,8 @@ def explain(path: Path) -> str:
     if found is not None:
         return found
     tools = "`mcap recover` or `sqlite3 FILE .recover`"
-    mend = f"save what is there with {tools}, then `ros2 bag reindex`" if path.is_dir() else f"try {tools}"
-    return f"it was cut short, damaged or mixed up; if the recorder was killed, {mend}"
+    fix = f"save what is there with {tools}, then `ros2 bag reindex`" if path.is_dir() else f"try {tools}"
+    return f"it was cut short, damaged or mixed up; if the recorder was killed, {fix}"
 
 
 def _findings(path: Path) -> Iterator[str | None]:
@@ -163,16 +163,16 @@ def _file(file: Path) -> str | None:
     if not head.strip(b"\0"):
         return f"{file.name} begins with zeros; it was not written to disk before the machine stopped"
     if head.startswith(MCAP_MAGIC):
-        return f"{file.name} is of the format of .mcap: name it so" if file.suffix == ".db3" else describe_mcap(file)
+        return f"{file.name} is an MCAP file: rename it to .mcap" if file.suffix == ".db3" else describe_mcap(file)
     if head == _SQLITE_MAGIC:
         if file.suffix == ".mcap":
-            return f"{file.name} is an SQLite file: name it .db3"
+            return f"{file.name} is an SQLite file: rename it to .db3"
         return (
             f"{file.name} is a damaged SQLite file, or none of a bag: if it was cut short, save what is there with "
             f"`sqlite3 {file} .recover | sqlite3 recovered.db3`, then `ros2 bag reindex`"
         )
     kind = "MCAP" if file.suffix == ".mcap" else "SQLite"
-    return f"{file.name} is no {kind} file: it begins with {head[:8]!r}"
+    return f"{file.name} is not an {kind} file: it begins with {head[:8]!r}"
 
 
 def _foreign(file: Path) -> str | None:

@@ -31,7 +31,7 @@ _DEPTH = "depth images"
 def why_no_camera(bag: Bag, topic: str, connections: Sequence[Connection]) -> str | None:
     """Why an image topic holds no camera images, or None.
 
-    A first message that is damaged is no reason: the replay counts and reports it.
+    A damaged first message is not a reason: the replay counts and reports it.
 
     Args:
         bag: the bag.

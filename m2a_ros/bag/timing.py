@@ -18,7 +18,7 @@ _PAUSE, _PAUSE_NS = 10, 5_000_000_000
 _SHOWN = 4
 _WORDS = {
     "going_back": "stamps go back in time",
-    "repeated": "stamps are there more than once",
+    "repeated": "stamps occur more than once",
     "gaps": f"steps of more than {_GAP:g} times the usual one: images are missing",
     "jumps": f"jumps of more than {_JUMP_S:g} s between the stamps and the recorder's clock",
 }

@@ -40,7 +40,7 @@ class Extrinsics(Protocol):
             settings: the node's parameters.
 
         Raises:
-            NoTransform: nobody says.
+            NoTransform: it is not known.
         """
 
     def announce(self, frames: Mapping[str, str], settings: Settings) -> None:
@@ -97,7 +97,7 @@ class TfExtrinsics:
         self._listener = TransformListener(self._buffer, node)
         self._fixed: dict[str, bool] = {}
         self._hears_motion = True
-        # A bag that begins anew: to the buffer all that comes would be older than what it has, and be dropped.
+        # A bag that begins again: to the buffer all that comes would be older than what it has, and be dropped.
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jump = node.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._buffer.clear())
 

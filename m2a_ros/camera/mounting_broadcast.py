@@ -1,4 +1,4 @@
-"""``mounting.*`` on ``/tf_static``: viewers need a tree from ``base_frame`` to the cameras and nobody else has one."""
+"""``mounting.*`` on ``/tf_static``: viewers need a tree from ``base_frame`` to the cameras."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class MountingBroadcast:
         if frame == base_frame:
             problem = "it is base_frame itself: set the driver's frame_id to the camera's optical frame"
         elif frame in taken:
-            problem = "another camera has it, too: give each driver a frame_id of its own"
+            problem = "another camera uses it too: give each driver a frame_id of its own"
         elif frame in self._others:
-            problem = "somebody else does: set extrinsics to 'tf' to use that"
+            problem = "another node already does: set extrinsics to 'tf' to use that"
         else:
             return True
         if camera not in self._told:

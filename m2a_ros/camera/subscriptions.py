@@ -54,7 +54,7 @@ class CameraInput:
             transport: ``raw``, ``compressed`` or ``auto``.
             slots: where messages go.
             statistics: where arrivals are counted.
-            is_heard: whether anybody listens to an output of the camera's; where nobody does, images wake no thread.
+            is_heard: whether an output of the camera has a subscriber; if none has, images wake no thread.
 
         Raises:
             ConfigError: a QoS override is impossible.

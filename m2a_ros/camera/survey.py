@@ -102,7 +102,7 @@ class CameraSurvey:
                 yield calibration(topic, infos.get(info_topic(topic.name)))
             else:
                 why = cause_of_silence(self._node, subscriptions[topic.name], _TYPES[topic.type_name])
-                yield Finding(topic.name, Level.WARNING, f"nothing came in {seconds:g} s", why)
+                yield Finding(topic.name, Level.WARNING, f"nothing arrived within {seconds:g} s", why)
         for subscription in listening:
             self._node.destroy_subscription(subscription)
 
@@ -133,7 +133,7 @@ class CameraSurvey:
             return Finding(
                 topic.name,
                 Level.NOTE,
-                f"{text}; stamps are not of now: a bag, or another clock",
+                f"{text}; stamps are not current: a bag, or another clock",
                 "for a bag: play it with --clock and set use_sim_time; between machines: synchronise clocks (chrony)",
             )
         return Finding(topic.name, Level.OK, f"{text}, {age:.0f} ms old on arrival")
@@ -149,7 +149,7 @@ def calibration(image: HeardTopic, info: HeardTopic | None) -> Finding:
     """Judge the calibration of a camera; without one, markers have no place in metres."""
     subject, need = f"{image.name} calibration", "without it unknown objects get no position in metres"
     if info is None or info.latest is None:
-        found = "no camera_info beside it" if info is None else f"{info.name} has a publisher, nothing came"
+        found = "no camera_info beside it" if info is None else f"{info.name} has a publisher, nothing arrived"
         return Finding(
             subject, Level.NOTE, f"{found}; {need}", "publish camera_info, or see `calibration` in docs/node.md"
         )

@@ -76,7 +76,7 @@ def stream_encoding(form: CompressedFormat, pixels: np.ndarray) -> str:
         raise ImageError(
             "unconvertible",
             f"the compressed image is of encoding '{form.source}', which does not say which colours its channels are "
-            "(depth images look so); publish rgb8, bgr8 or mono8 instead",
+            "(depth images look like this); publish rgb8, bgr8 or mono8 instead",
         )
     named = stream or source
     if named is not None and named.color is not None:

@@ -4,7 +4,7 @@ For programs that use m2a beside code written for cv_bridge (docs/cv_bridge.md);
 and convert images with `conversions` and `encodings`.
 
 Messages are always read and written here. That part of cv_bridge is Python and has four defects that are errors, or
-read right, here: padding that is no multiple of the pixel, a step below a row, data that is too long, big-endian images
+read right, here: padding that is no multiple of a pixel, a step below a row, data that is too long, big-endian images
 under NumPy 2.
 
 Floats become integers rounded and saturated, NaN becomes 0, where cv_bridge is not installed; OpenCV, which cv_bridge

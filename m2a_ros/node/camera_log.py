@@ -1,6 +1,6 @@
 """One camera's warnings in the log, few enough to read.
 
-rclpy's own throttle goes by the line of code: cameras that share it would mute each other.
+rclpy's own throttle is per line of code: cameras that share it would mute each other.
 """
 
 from __future__ import annotations

@@ -30,13 +30,13 @@ _DEGRADED = {
     COVERED: "large parts show nothing: the lens is covered or misted, or there is fog",
     NOISY: "look at gain, cable and light",
     BLURRED: "the lens is dirty, wet or out of focus",
-    FROZEN: "the camera repeats its last picture: restart its driver",
+    FROZEN: "the camera repeats its last image: restart its driver",
 }
 _ANSWERS = {
-    NO_MASKS: "no query of the network claims a pixel: the weights are damaged, or the image is like none it knows",
-    FROZEN_NETWORK: "the network says the same of different images: load the model anew",
+    NO_MASKS: "no query of the network claims a pixel: the weights are damaged, or the image is unlike any it knows",
+    FROZEN_NETWORK: "the network gives the same answer for different images: reload the model",
     DRIFT: "the network's answers are unlike those on the calibration frames: light, weather, country or camera are "
-    "outside of what the thresholds were chosen on; look, and calibrate anew on such frames (m2a calibrate)",
+    "outside of what the thresholds were chosen on; look, and recalibrate on frames like these (m2a calibrate)",
 }
 
 
@@ -102,7 +102,7 @@ class CameraDiagnostics:
         if (stalled := self._stalled(current, now)) > max(frame_timeout, 0.0):
             level = DiagnosticStatus.ERROR
             message = (
-                f"frames come and none is answered for {stalled:.1f} s: one takes longer than that (a very large "
+                f"frames arrive but none was answered for {stalled:.1f} s: one takes longer than that (a very large "
                 "image, a slow model), or the accelerator hangs, which the watchdog ends (watchdog.timeout)"
             )
         values = {
@@ -164,8 +164,7 @@ class CameraDiagnostics:
             return DiagnosticStatus.WARN, f"{bad} bad frames: {view.snapshot.last_error}"
         if unreadable := _new(view.snapshot.unreadable, self._before.unreadable):
             return DiagnosticStatus.WARN, (
-                f"messages cannot be deserialised: {unreadable}; the publisher's type is another one, or its data are "
-                "damaged"
+                f"messages cannot be deserialised: {unreadable}; the publisher's type differs, or its data are damaged"
             )
         if silent and not view.publishers:
             return DiagnosticStatus.WARN, f"no publisher on {view.topic}: start the camera or remap the topic"
@@ -174,16 +173,16 @@ class CameraDiagnostics:
         if silent and unread:
             remedy = mismatch_remedy(view.topic, "subscription", unread[0].rpartition(" ")[2])
             return DiagnosticStatus.WARN, (
-                f"no frame came for {age:.1f} s: the quality of service of a publisher does not fit ({unread[0]}): "
+                f"no frame arrived for {age:.1f} s: a publisher's quality of service is incompatible ({unread[0]}): "
                 f"{remedy}"
             )
         if silent:
             return DiagnosticStatus.WARN, (
-                f"{view.topic} has a publisher but no frame came for {age:.1f} s: {view.cause_of_silence()}"
+                f"{view.topic} has a publisher but no frame arrived for {age:.1f} s: {view.cause_of_silence()}"
             )
         if unfit:
             return DiagnosticStatus.WARN, (
-                f"quality of service of a counterpart does not fit: {', '.join(sorted(unfit))}; the log says what "
+                f"incompatible quality of service: {', '.join(sorted(unfit))}; the log says what "
                 "to set (qos_overrides.*)"
             )
         if OUTSIDE_WINDOW in new:
@@ -197,7 +196,7 @@ class CameraDiagnostics:
             )
         if odd:
             return DiagnosticStatus.WARN, (
-                f"stamps are no use ({', '.join(odd)}): check the driver's stamps, the clocks and use_sim_time"
+                f"stamps cannot be used ({', '.join(odd)}): check the driver's stamps, the clocks and use_sim_time"
             )
         if new.keys() & set(_HARMLESS):
             return DiagnosticStatus.OK, "idle: nobody subscribes to an output"

@@ -1,4 +1,4 @@
-"""Check this machine, the installation and the cameras; name the command that mends each problem.
+"""Check this machine, the installation and the cameras; name the command that fixes each problem.
 
 It checks Python and its packages, GPU, CUDA and TensorRT, the model bundles' hashes, ROS, its middleware, discovery,
 shared memory and socket buffers, and every image topic: type, quality of service, size, rate, stamps, calibration.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from m2a_core.doctor.findings import Check, Finding
 
-HELP = "check machine, installation and cameras; name the command that mends a problem"
+HELP = "check machine, installation and cameras; name the command that fixes a problem"
 
 UNWELL = 1
 

@@ -135,7 +135,7 @@ class M2aNode(LifecycleNode):
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Undo everything and fall back to unconfigured, ready to be configured anew."""
+        """Undo everything and fall back to unconfigured, ready to be configured again."""
         self._release()
         return SUCCESS
 
@@ -216,7 +216,7 @@ class M2aNode(LifecycleNode):
             if hanging := self._stages.stop():
                 self._is_hanging = True
                 self.get_logger().error(
-                    f"stage {', '.join(hanging)} did not end: the back end hangs; what it was doing is given up, and "
+                    f"stage {', '.join(hanging)} did not end: the back end hangs; its work is abandoned, and "
                     "its memory is not freed before the process ends"
                 )
             self._stages = None

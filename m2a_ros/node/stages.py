@@ -204,7 +204,7 @@ class Stages(Generic[AnyJob]):
         return list(self._guard("infer", [job.image for job in jobs], partial(self._steps.infer, jobs)) or [])
 
     def _guarded_finish(self, job: AnyJob) -> None:
-        # A network that came back after the node was told to stop: its answer is nobody's any more.
+        # A network that came back after the node was told to stop: its answer is no longer wanted.
         if not self._closed:
             self._guard("finish", [job.image], partial(self._steps.finish, job))
 

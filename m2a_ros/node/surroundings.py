@@ -43,7 +43,7 @@ def written_to(environment: os._Environ[str] | dict[str, str]) -> list[tuple[Pat
     home = Path(environment.get("ROS_HOME") or Path.home() / ".ros")
     return [
         (Path(environment.get("ROS_LOG_DIR") or home / "log"), "logs are lost"),
-        (Path("/dev/shm"), "DDS's shared memory fails: images get lost, and nodes that start anew are not heard"),
+        (Path("/dev/shm"), "DDS's shared memory fails: images get lost, and new nodes are not discovered"),
     ]
 
 

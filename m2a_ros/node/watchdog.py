@@ -1,4 +1,4 @@
-"""What happens when a step hangs: it is reported, given up, and the model is loaded anew, with growing pauses."""
+"""What happens when a step hangs: it is reported, given up, and the model is loaded again, with growing pauses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Watchdog:
 
         Args:
             report: told of a step that is given up, and why loading failed.
-            resume: called with the model that was loaded anew.
+            resume: called with the model that was loaded again.
         """
         self.problem = ""
         self._report, self._resume = report, resume
@@ -41,7 +41,7 @@ class Watchdog:
         self._lost = ""
 
     def lose(self, reason: str) -> None:
-        """Told, by any thread, that the model is of no use any more: the next look has it loaded anew."""
+        """Told, by any thread, that the model is of no use any more: the next look has it loaded again."""
         self._lost = reason
 
     def check(
@@ -52,13 +52,13 @@ class Watchdog:
         load: Callable[[], LoadedModel],
         abandon: Callable[[], object] = lambda: None,
     ) -> None:
-        """Report a step that hangs, give it up, or go on with the model that was loaded anew.
+        """Report a step that hangs, give it up, or go on with the model that was loaded again.
 
         Args:
             stages: that work now.
             timeout_s: what a step may take.
             restart: whether a step is given up after ``RESTART_AFTER`` times as long.
-            load: gives the model anew.
+            load: gives the model again.
             abandon: frees what hangs, where that can be done.
         """
         if self._recovery is not None:
@@ -77,7 +77,7 @@ class Watchdog:
         if restart and seconds > RESTART_AFTER * timeout_s:
             lost = f"a step ran for {seconds:.1f} s and was given up"
         if lost:
-            self.problem = f"{lost}; the model is being loaded anew"
+            self.problem = f"{lost}; the model is being loaded again"
             self._report(self.problem)
             abandon()
             stages.stop(wait_s=0.0)
@@ -95,7 +95,7 @@ class Watchdog:
 
 
 class Recovery:
-    """Loads a model on a thread of its own until it succeeds; a load that hangs holds up nobody."""
+    """Loads a model on a thread of its own until it succeeds; a load that hangs blocks nothing else."""
 
     def __init__(self, load: Callable[[], LoadedModel], attempt: int, report: Callable[[str], object]) -> None:
         """Start.
@@ -119,7 +119,7 @@ class Recovery:
         return model
 
     def cancel(self) -> None:
-        """Nobody wants the model any more; one that was loaded is freed."""
+        """The model is no longer wanted; one that was loaded is freed."""
         self._cancelled.set()
         if (model := self.take()) is not None:
             model.close()

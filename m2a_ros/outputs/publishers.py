@@ -82,7 +82,7 @@ class CameraOutputs:
         self._label_info = self._create(info_type, f"{output}/label_info", latched=True)
 
     def update_threshold(self, threshold: float) -> None:
-        """Publish the class map anew with another anomaly threshold."""
+        """Publish the class map again with another anomaly threshold."""
         self._label_info.publish(label_info_message(self._labels, threshold))
 
     def wanted(self) -> frozenset[Output]:

@@ -174,7 +174,7 @@ NODE_PARAMETERS = (
     ParameterSpec(
         "watchdog.isolate", False,
         "Run the network in a process of its own: where it crashes, hangs or loses the GPU it is killed and started "
-        "anew, and the node goes on; false ends the node with code 6 where the GPU is lost.",
+        "again, and the node goes on; false ends the node with code 6 where the GPU is lost.",
     ),
     ParameterSpec(
         "degraded.policy", REPORT,

@@ -19,7 +19,7 @@ from m2a_ros.parameters.settings import Settings, check_cameras
 from m2a_ros.parameters.spec import ParameterSpec
 
 NODE = "/m2a"
-"""Full name of the node where nobody gives it a namespace."""
+"""Full name of the node without a namespace."""
 
 _LOG = logging.getLogger("m2a.parameters")
 _OF_A_CAMERA = ("camera", "mounting")
@@ -38,7 +38,7 @@ def read_parameters(path: str | Path, node: str = NODE) -> dict[str, Any]:
         Values by full name, such as ``camera.front.crop``; of two sections for the node the later one counts.
 
     Raises:
-        ConfigError: the file cannot be read or is no parameter file.
+        ConfigError: the file cannot be read or is not a parameter file.
     """
     try:
         data: Any = read_yaml(Path(path))

@@ -14,8 +14,8 @@ _KEPT = 1 << 30
 def keep_freed_memory() -> None:
     """Have the C library keep what is freed, up to 1 GiB, and take arrays up to 32 MiB from it.
 
-    For processes that work on one frame after the other. By default glibc maps every large array anew and gives it back
-    when freed: then each page of each array costs a page fault, half of the time that the open-set head takes for
+    For processes that work on one frame after the other. By default glibc maps each large array and unmaps it
+    when it is freed: then each page of each array costs a page fault, half of the time that the open-set head takes for
     1080p. One arena, since the others give back what they can whatever the threshold. Does nothing where the C library
     is another; see mallopt(3).
     """

@@ -1,4 +1,4 @@
-"""A ROS domain of one's own: processes in it hear nobody else on the machine."""
+"""A ROS domain of one's own: processes in it hear no others on this machine."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ def free_domain() -> int:
             except OSError:
                 continue
             return domain
-    raise ChildError("all ROS domains from 1 to 101 are in use on this machine; end some ROS processes and try again")
+    raise ChildError("all ROS domains from 1 to 101 are in use on this machine; stop some ROS processes and try again")

@@ -23,7 +23,7 @@ class MessageCache:
         """The message; its stamp may be that of an earlier one.
 
         Raises:
-            RuntimeError, UnicodeDecodeError: the bytes are no such message.
+            RuntimeError, UnicodeDecodeError: the bytes are not such a message.
         """
         unstamped = data[:_ENCAPSULATION] + data[_STAMP_END:]
         if self._message is None or unstamped != self._bytes:

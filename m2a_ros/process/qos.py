@@ -57,7 +57,7 @@ def create_sensor_subscription(
         kind: type of the messages.
         topic: its name.
         callback: called with each message.
-        on_unreadable: called for bytes that are no such message, which rclpy itself would drop without a word.
+        on_unreadable: called for bytes that are not such a message, which rclpy itself would drop silently.
         on_mismatch: called when a publisher's quality of service does not fit; None leaves it to rclpy, which logs it.
         view: a quicker way to read most messages.
         group: of the callback; None for the node's own.
@@ -119,7 +119,7 @@ def _reading(
             if message is None:
                 message = deserialize_message(data, kind)
         except (RuntimeError, UnicodeDecodeError) as error:  # RMWError, which differs between distributions
-            on_unreadable(f"{len(data)} bytes that are no {kind.__name__} ({str(error).splitlines()[0]})")
+            on_unreadable(f"{len(data)} bytes that are not a {kind.__name__} ({str(error).splitlines()[0]})")
             return
         callback(message)
 
@@ -198,10 +198,10 @@ def ignored_overrides(node: Node) -> list[str]:
     for name in unused:
         where, _, policy = name.removeprefix(_PREFIX).rpartition(".")
         if where in own:
-            raise ConfigError(f"parameter '{name}': '{policy}' is none of {', '.join(_POLICIES)}; correct it")
+            raise ConfigError(f"parameter '{name}': '{policy}' is not one of {', '.join(_POLICIES)}; correct it")
         close = difflib.get_close_matches(where, own, n=1)
         hint = f"did you mean '{_PREFIX}{close[0]}.{policy}'?" if close else "topics are named as after remapping"
-        lines.append(f"'{name}' is for no topic of this node; {hint}")
+        lines.append(f"'{name}' matches no topic of this node; {hint}")
     return lines
 
 

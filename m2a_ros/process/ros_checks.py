@@ -72,12 +72,12 @@ def check_middleware(environment: Mapping[str, str] = os.environ) -> Iterator[Fi
 
 def profile_finding(variable: str, path: Path) -> Finding:
     """Judge a Fast DDS profile by what large images need."""
-    mend = f"export {variable}={_profile()}"
+    fix = f"export {variable}={_profile()}"
     try:
         # The user's own file, named by the user's own variable; no larger than a few kilobytes.
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ElementTree.ParseError) as error:
-        return Finding("Fast DDS profile", Level.ERROR, f"{variable} is {path}: {error}", mend)
+        return Finding("Fast DDS profile", Level.ERROR, f"{variable} is {path}: {error}", fix)
     sizes = [int(e.text or 0) for e in root.iter() if e.tag.rpartition("}")[2] == "segment_size"]
     if not sizes or max(sizes) < 8 * 2**20:
         found = f"segments of {max(sizes) / 2**20:.1f} MiB" if sizes else "no segment_size"
@@ -85,7 +85,7 @@ def profile_finding(variable: str, path: Path) -> Finding:
             "Fast DDS profile",
             Level.WARNING,
             f"{path}: {found}; large images need segments of 8 MiB or more",
-            mend,
+            fix,
         )
     return Finding("Fast DDS profile", Level.OK, f"{path}, segments of {max(sizes) / 2**20:.0f} MiB")
 

@@ -24,4 +24,4 @@ def shared_file(relative: str) -> Path:
     for place in places:
         if (place / relative).is_file():
             return place / relative
-    raise ConfigError(f"{relative}: not found in {', '.join(map(str, places))}; install the package anew")
+    raise ConfigError(f"{relative}: not found in {', '.join(map(str, places))}; install the package again")

@@ -20,13 +20,13 @@ class Snapshot:
         published: frames whose outputs were published.
         dropped: frames for which nothing was published, by reason.
         without_markers: frames whose markers were not published although somebody listened, by reason.
-        odd_stamps: frames whose stamp is no use, by reason; they are processed all the same.
+        odd_stamps: frames whose stamp cannot be used, by reason; they are processed nevertheless.
         odd_images: images whose stream is not as it should be, by reason; they are processed all the same.
         degraded: images that show nothing or little of the scene, by reason; see ``m2a_core.stream.image_quality``.
         last_arrival: ``time.monotonic()`` of the last frame, or None.
         timings_ms: last value of each stage and latency, milliseconds.
         last_error: message of the last bad frame, or empty.
-        unreadable: messages that cannot be deserialised and are no images, by topic.
+        unreadable: messages that cannot be deserialised and are not images, by topic.
         qos_mismatches: how many counterparts had a quality of service that does not fit, by "topic POLICY".
     """
 
@@ -105,7 +105,7 @@ class CameraStatistics:
             self._without_markers[reason] += 1
 
     def odd_stamp(self, reason: str) -> None:
-        """Count a frame whose stamp is no use."""
+        """Count a frame whose stamp cannot be used."""
         with self._lock:
             self._odd_stamps[reason] += 1
 

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("bags", nargs="+", metavar="BAG", help="bag folder, .mcap or .db3 file; path, URL or pattern")
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder; created if missing")
     parser.add_argument(
         "--topic",
         action="append",
@@ -146,7 +146,7 @@ def _settings(args: argparse.Namespace) -> ModeSettings:
             raise ConfigError(f"{name} {value:g}: expected a number above 0")
     if args.mode == "peak" and (args.gt or args.gt_topic):
         raise ConfigError(
-            "--mode peak stamps images anew and keeps no maps: there is nothing to compare ground truth "
+            "--mode peak gives images new stamps and keeps no maps: there is nothing to compare ground truth "
             "with; leave out --gt, or replay in another mode too"
         )
     if args.trial_frames < _MIN_TRIAL:
@@ -160,7 +160,7 @@ def _workers(args: argparse.Namespace) -> int | None:
         raise ConfigError(f"--workers {args.workers}: expected at least 1")
     if args.mode != MODES[0] and (args.executor != EXECUTORS[0] or (args.workers or 1) > 1):
         raise ConfigError(
-            f"--mode {args.mode} evaluates one bag after another: nodes beside each other would disturb "
+            f"--mode {args.mode} evaluates one bag after another: nodes side by side would disturb "
             "what is measured; leave out --executor and --workers"
         )
     workers: int | None = args.workers

@@ -52,7 +52,7 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
         cameras: the topics that will be sent.
 
     Raises:
-        ReplayError: the node's process ended or refuses to be configured.
+        ReplayError: the node's process ended or cannot be configured.
     """
     work = setup.settings.work
     work.mkdir(parents=True, exist_ok=True)

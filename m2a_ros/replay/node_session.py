@@ -180,16 +180,16 @@ class NodeSession:
         in the order in which they were made.
 
         Raises:
-            ReplayError: that takes too long, or the node ended or refuses to be configured.
+            ReplayError: that takes too long, or the node ended or cannot be configured.
         """
         deadline = time.monotonic() + MATCH_TIMEOUT_S
         while self._unheard:
             self.spin()
             log = self._child.log_tail()
             if _REFUSAL in log:
-                raise ReplayError(f"the node refuses to be configured:\n{log}")
+                raise ReplayError(f"the node cannot be configured:\n{log}")
             if time.monotonic() > deadline:
-                raise ReplayError(f"the node did not show up within {MATCH_TIMEOUT_S:g} s:\n{log}")
+                raise ReplayError(f"the node did not appear within {MATCH_TIMEOUT_S:g} s:\n{log}")
 
     def counts(self, camera: str) -> Counts:
         """The camera's figures in the latest diagnostics."""

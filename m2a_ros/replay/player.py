@@ -8,7 +8,7 @@ Orders come on stdin, one JSON object a line, and each is answered by one on std
 
 A line of FILE is ``camera,stamp_ns,recorded_ns,due_ns,sent_ns,restamped,frame_id``. ``restamped`` is 1 where the stamp
 was zero and is the time of recording; ``due_ns`` (when it was to be sent) and ``sent_ns`` are ``time.monotonic_ns()``;
-``sent_ns`` is 0 for a message that cannot be decoded: nobody would send it. ``frame_id`` is JSON: it may hold
+``sent_ns`` is 0 for a message that cannot be decoded: such a message is not sent. ``frame_id`` is JSON: it may hold
 anything.
 """
 

@@ -136,7 +136,7 @@ class Listener:
             text = "no answer came; realtime.lost in result.json counts the reasons"
             self._problem(image, image.stamp_ns, Problem(NOT_ANSWERED, text), topics)
         for image in self._unsent:
-            self._problem(image, None, Problem(UNDECODABLE_MESSAGE, "the bytes are no image message"), topics)
+            self._problem(image, None, Problem(UNDECODABLE_MESSAGE, "the bytes are not an image message"), topics)
         answered, sent = self._answered, len(self._sent)
         lost = Counter({"on_the_way": sent - sum(c.received for c in counts.values())})
         for figures in counts.values():

@@ -72,7 +72,7 @@ def _camera(name: str, camera: Mapping[str, Any]) -> list[str]:
     lines = [f"{name}: {camera['frames']} frames, {found}"]
     if len(camera["sizes"]) > 1:
         lines.append(f"{name}: resolutions are mixed: {', '.join(f'{n} of {s}' for s, n in camera['sizes'].items())}")
-    for key, what in (("stamps_going_back", "go back in time"), ("stamps_repeated", "are there more than once")):
+    for key, what in (("stamps_going_back", "go back in time"), ("stamps_repeated", "occur more than once")):
         if camera[key]:
             lines.append(f"{name}: {camera[key]} stamps {what}")
     if camera["stamps_zero"]:
@@ -80,7 +80,7 @@ def _camera(name: str, camera: Mapping[str, Any]) -> list[str]:
     if len(camera["frame_ids"]) > 1:
         lines.append(f"{name}: images of several frames are on one topic: {', '.join(camera['frame_ids'])}")
     for oddity, count in camera["odd_images"].items():
-        lines.append(f"{name}: {count} images {_ODDITIES[oddity]}, and were decoded all the same")
+        lines.append(f"{name}: {count} images {_ODDITIES[oddity]} but were decoded anyway")
     lines += [f"{name}: {count} frames are degraded: {reason}" for reason, count in camera["degraded"].items()]
     return lines
 

@@ -279,5 +279,5 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
     if other:
         raise ConfigError(
             f"--out {out}: holds a replay that differs in {', '.join(other)} ({path}); give another --out, or delete "
-            "the folder to start anew"
+            "the folder to start again"
         )

@@ -56,7 +56,7 @@ def load_replay(folder: Path) -> Replayed:
     """Read what a replay with ground truth left.
 
     Raises:
-        DataError: it is no finished replay, or has no ground truth.
+        DataError: it is not a finished replay, or has no ground truth.
     """
     if not (folder / "summary.json").is_file():
         raise DataError(f"{folder}: no finished replay (no summary.json); run `m2a replay BAG --gt DIR --out {folder}`")

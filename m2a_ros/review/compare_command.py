@@ -22,7 +22,7 @@ HELP = "compare two finished replays with ground truth"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="A_DIR and B_DIR: what replay wrote")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; made if missing")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder; created if missing")
     parser.add_argument(
         "--segment", type=float, metavar="SECONDS", help="length of the blocks that are resampled (default: 10)"
     )

@@ -23,7 +23,7 @@ def run_compare(folders: Sequence[Path], out: Path, block_s: float | None) -> st
 
     Args:
         folders: of A and of B.
-        out: where to write; made if missing.
+        out: output folder; created if missing.
         block_s: length of the stretches that are resampled, seconds; None for the default.
 
     Returns:

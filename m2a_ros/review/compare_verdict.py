@@ -51,13 +51,13 @@ def decide(metrics: Differences, frames: int, blocks: int) -> tuple[str, str]:
         but = f" But {' and '.join(against)} changed the other way." if against else ""
         return _word(sign), f"{_claim(sign)}: {change('auprc', metrics)}, over {basis}.{but}"
     clear = "; ".join(f"{change(name, metrics)}" for name in others)
-    same = f"AuPRC does not tell ({change('auprc', metrics)})"
+    same = f"AuPRC is inconclusive ({change('auprc', metrics)})"
     directions = {signs[name] for name in others}
     if len(directions) == 1:
         sign = directions.pop()
         return _word(sign), f"{_claim(sign)}: {clear}, over {basis}. {same}."
     if directions:
-        return "unclear", f"A trade: {clear}, over {basis}. {same}; which weighs more is for you to say."
+        return "unclear", f"A trade: {clear}, over {basis}. {same}; which matters more is your decision."
     return (
         "unclear",
         f"Cannot tell whether B is better than A on these roads: {change('auprc', metrics)}, over {basis}.",

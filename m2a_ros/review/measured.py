@@ -45,7 +45,7 @@ def realtime_lines(figures: Mapping[str, Any]) -> list[str]:
         lines.append(f"{figures['recording_stalled_ms']} ms spent waiting for the disk: latencies may be too long")
     if strange := figures["outputs_of_no_image"]["count"]:
         first = "; ".join(figures["outputs_of_no_image"]["first"])
-        lines.append(f"WRONG: {count(strange, 'output')} of no image that was sent ({first})")
+        lines.append(f"WRONG: {count(strange, 'output')} of images that were never sent ({first})")
     return lines
 
 

@@ -52,7 +52,7 @@ class ReviewRequest:
         if self.instances and self.instance_topics:
             raise ConfigError("--gt-instances and --gt-instances-topic: give one of them")
         if (self.instances or self.instance_topics) and not self.has_truth:
-            raise ConfigError("instance ids alone are no ground truth; also give --gt DIR or --gt-topic TOPIC")
+            raise ConfigError("instance ids alone are not ground truth; also give --gt DIR or --gt-topic TOPIC")
         if self.segment_s is not None and self.segment_topic:
             raise ConfigError("--segment and --segment-topic: segments are of a length or marked; give one of them")
         if self.segment_s is not None and not self.segment_s >= _SHORTEST_S:

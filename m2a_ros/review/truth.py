@@ -73,7 +73,7 @@ def folder_masks(option: str, folder: Path, cameras: Sequence[str]) -> Masks:
         cameras: names of the cameras that are evaluated.
 
     Raises:
-        DataError: the folder does not exist or holds no mask, or a PNG's name is no stamp.
+        DataError: the folder does not exist or holds no mask, or a PNG's name is not a stamp.
         ConfigError: several cameras, but one folder for all.
     """
     if not folder.is_dir():
@@ -260,7 +260,7 @@ class GroundTruth:
 
 def _stamp(path: Path) -> int:
     if not path.stem.isdecimal():
-        raise DataError(f"{path}: the name is no stamp; expected nanoseconds, such as 1700000000040000000.png")
+        raise DataError(f"{path}: the name is not a stamp; expected nanoseconds, such as 1700000000040000000.png")
     return int(path.stem)
 
 

@@ -22,7 +22,7 @@ _WRITERS = {"rviz": rviz_config, "foxglove": foxglove_layout}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("program", choices=sorted(_WRITERS), help="what shows it")
-    parser.add_argument("--cameras", default="front", metavar="A,B", help="names, with commas (default: %(default)s)")
+    parser.add_argument("--cameras", default="front", metavar="A,B", help="with commas between (default: %(default)s)")
     parser.add_argument(
         "--node", default="m2a", metavar="NAME", help="the node, with its namespace (default: %(default)s)"
     )

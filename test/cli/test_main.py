@@ -80,10 +80,10 @@ def test_another_pipe_that_breaks_is_no_silent_end(monkeypatch, tmp_path):
 
 def test_own_error_becomes_one_line_and_code_2(monkeypatch, capsys):
     def run(args):
-        raise DataError("street.png: is no picture")
+        raise DataError("street.png: is not an image")
 
     assert main(["act"], command(monkeypatch, run)) == 2
-    assert capsys.readouterr().err == "m2a: error: street.png: is no picture\n"
+    assert capsys.readouterr().err == "m2a: error: street.png: is not an image\n"
 
 
 @pytest.mark.parametrize(("error", "code"), [(NoGpuError, 3), (OtherEngineError, 4), (ToleranceError, 5)])

@@ -94,7 +94,7 @@ def test_core_reads_the_environment_only_in_the_command_line():
 
 
 def test_nothing_unpickles_foreign_data():
-    """A subclass of Unpickler that admits named types only is no offence; the plain readers are."""
+    """A subclass of Unpickler that admits named types only is allowed; the plain readers are not."""
     forbidden = {
         f"{m}.{f}" for m in ("pickle", "dill", "cloudpickle", "joblib") for f in ("load", "loads", "Unpickler")
     }

@@ -22,8 +22,8 @@ def test_a_check_that_breaks_is_a_finding_and_costs_no_other():
 
 
 def test_remedies_stand_below_what_they_mend():
-    shown = list(lines([Finding("a", Level.ERROR, "is broken", "mend it"), Finding("b", Level.OK, "fine")]))
-    assert shown == ["FAIL  a: is broken", "      -> mend it", "ok    b: fine"]
+    shown = list(lines([Finding("a", Level.ERROR, "is broken", "fix it"), Finding("b", Level.OK, "fine")]))
+    assert shown == ["FAIL  a: is broken", "      -> fix it", "ok    b: fine"]
 
 
 def test_the_summary_counts_errors_and_warnings():

@@ -145,7 +145,7 @@ def test_nothing_is_written_when_the_graph_disagrees(exported, tmp_path, weights
 def test_what_is_not_given_is_kept_from_the_manifest_that_is_there(exported):
     previous = load_bundle(exported).manifest
     nothing_given = argparse.Namespace(thresholds=None, metrics=None, license=None, decision=None, refinement="paper")
-    # Figures are of other weights, or of the same in another graph: nobody measured them.
+    # Figures are of other weights, or of the same in another graph: they are not measured.
     assert manifest_notes(nothing_given, previous) == replace(NOTES, metrics={})
 
 

@@ -1,4 +1,4 @@
-"""m2a-base: nobody ships weights of it, but it must build and learn."""
+"""m2a-base: no weights ship, but it must build and learn."""
 
 from __future__ import annotations
 

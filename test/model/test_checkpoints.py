@@ -130,7 +130,7 @@ def without(name):
         (without(CLASS_HEAD), rf"missing \(1\):\n +{CLASS_HEAD} \[12, 64\]"),
         ({**STATE, "backbone.res6.weight": torch.zeros(3)}, r"unknown \(1\):\n +backbone.res6.weight \[3\]"),
         ({**STATE, CLASS_HEAD: torch.zeros(20, 64)}, rf"{CLASS_HEAD}: expected \[12, 64\], got \[20, 64\]"),
-        ({**STATE, CLASS_HEAD: STATE[CLASS_HEAD] * float("nan")}, r"train it anew(?s:.*)768 of 768 values are NaN"),
+        ({**STATE, CLASS_HEAD: STATE[CLASS_HEAD] * float("nan")}, r"train it again(?s:.*)768 of 768 values are NaN"),
         ({**STATE, CLASS_HEAD: STATE[CLASS_HEAD].to(torch.complex64)}, "expected plain numbers"),
         ({**STATE, CLASS_HEAD: "text"}, "expected tensors by name, got str"),
         ({}, "expected a state dict|expected an official"),
@@ -180,7 +180,9 @@ def test_mask2former_leaves_the_background_attention_as_initialised(model, tmp_p
     assert len(loaded.initialised) == 4 * 8
     assert all(".mask_attention.background." in name for name in loaded.initialised)
     assert all(torch.equal(before[name], model.state_dict()[name]) for name in loaded.initialised)
-    assert loaded.describe().endswith("anew (32 tensors): transformer_decoder.layers.*.mask_attention.background")
+    assert loaded.describe().endswith(
+        "initialised (32 tensors): transformer_decoder.layers.*.mask_attention.background"
+    )
     foreground = model.transformer_decoder.layers[1].mask_attention.foreground.out_proj.weight
     prefix = "sem_seg_head.predictor.transformer_cross_attention_layers.1.multihead_attn"
     assert torch.equal(foreground, state[f"{prefix}.out_proj.weight"])

@@ -1,4 +1,4 @@
-"""Libraries are loaded when they were built here and nobody else can write them."""
+"""Libraries are loaded when they were built here and only their owner can write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topics of one camera belong together, whatever their transport; depth and codecs that are not read are no cameras."""
+"""Topics of one camera belong together, whatever their transport; depth and unread codecs are not cameras."""
 
 from __future__ import annotations
 

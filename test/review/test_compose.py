@@ -157,7 +157,7 @@ def test_mixed_resolutions_are_an_error(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("stamps", "masks", "words"),
-    [([0] * 4, 4, "4 stamps were zero"), ([START, START, START + STEP, START], 2, "2 stamps are there more than once")],
+    [([0] * 4, 4, "4 stamps were zero"), ([START, START, START + STEP, START], 2, "2 stamps occur more than once")],
     ids=["zero", "repeated"],
 )
 def test_stamps_that_tell_no_images_apart_are_said(tmp_path, capsys, stamps, masks, words):

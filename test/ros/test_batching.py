@@ -25,7 +25,7 @@ class Batches:
 
     def __init__(self, wait: float = LONG, max_spread: float = 0.05) -> None:
         self.drops: Counter[tuple[str, str]] = Counter()
-        # The slots look at it anew for every batch.
+        # The slots look at it again for every batch.
         self.config: Any = SimpleNamespace(**asdict(BatchConfig("front", max_spread, wait)))
         self.slots = BatchSlots(("left", "front", "right"), self.config, lambda *drop: self.drops.update([drop]))
 

@@ -69,7 +69,7 @@ BAD_PARAMETERS = {
     "of no camera": ({"mounting__rear__x": 1.0}, ["mounting.rear.x", "cameras"]),
     "no topic name": ({"cameras": ["2nd"]}, ["cameras", "2nd"]),
     "camera twice": ({"cameras": ["a", "a"]}, ["cameras"]),
-    "anchor that is no camera": ({"batch__anchor": "rear"}, ["batch.anchor", "rear", "front"]),
+    "anchor that is not a camera": ({"batch__anchor": "rear"}, ["batch.anchor", "rear", "front"]),
     "rectified twice": (
         {"rectified_cameras": ["front"], "camera__front__rectify": True},
         ["rectified_cameras", "rectify"],

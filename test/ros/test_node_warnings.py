@@ -26,7 +26,7 @@ def test_a_publisher_of_other_quality_of_service_is_reported_with_the_remedy(nod
     name = "m2a: camera front"
     nodes.send(topic, image(scene(None), 1), BEST_EFFORT)
     nodes.until(lambda: "RELIABILITY" in nodes.status(name).get("message", ""))
-    nodes.until(lambda: "no frame came" in nodes.status(name)["message"])
+    nodes.until(lambda: "no frame arrived" in nodes.status(name)["message"])
     status = nodes.status(name)
     assert status["level"] == "1"
     assert "qos_overrides" in status["message"]

@@ -1,4 +1,4 @@
-"""The node with classes that nobody wired in, none of them a road: it works, and says what it does without."""
+"""The node with classes that were not wired in, none of them a road: it works, and says what it does without."""
 
 from __future__ import annotations
 

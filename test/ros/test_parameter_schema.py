@@ -20,7 +20,7 @@ UNSEEN = {
     "whole number for a real",
     "of no camera",
     "settings of no camera",
-    "anchor that is no camera",
+    "anchor that is not a camera",
     "rectified twice",
     "extent above the seed",
     "not a number",

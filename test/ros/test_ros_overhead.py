@@ -1,4 +1,4 @@
-"""The benchmark of the node's overhead still runs and adds up; its figures are no concern here."""
+"""The benchmark of the node's overhead still runs and adds up; its figures do not matter here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cameras of one node over DDS: none starves beside one that floods, and one that is dead or dies delays nobody."""
+"""Cameras of one node over DDS: none starves beside one that floods, and one that is dead or dies delays no other."""
 
 from __future__ import annotations
 

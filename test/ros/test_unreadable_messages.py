@@ -1,4 +1,4 @@
-"""Bytes that are no message: counted, named, and nothing else comes of them."""
+"""Bytes that are not a message: counted, named, and without other effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that hangs: reported, given up, loaded anew; the node's exits never wait for it."""
+"""A network that hangs: reported, given up, loaded again; the node's exits never wait for it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_exits_do_not_wait_for_a_network_that_hangs(nodes: Nodes, runtimes: Any,
     gate.set()
     for _ in range(20):
         nodes.executor.spin_once(timeout_sec=0.02)
-    assert len(nodes.received[MASK]) == before, "what came back late is nobody's any more"
+    assert len(nodes.received[MASK]) == before, "a late answer must not be published"
 
 
 def test_a_stall_is_an_error_in_the_diagnostics_and_ends_with_the_hanging(nodes: Nodes, runtimes: Any) -> None:

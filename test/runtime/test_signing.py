@@ -124,7 +124,7 @@ def test_a_signed_bundle_is_loaded_and_verified(directory, key, trust, capsys):
     assert main(["bundle", "sign", str(directory), "--key", str(key)]) == 0
     assert load_bundle(directory, trust).signed is not None
     assert main(["bundle", "verify", str(directory), "--trusted-key", str(trust.keys[0])]) == 0
-    assert "2 files are as they were signed" in capsys.readouterr().out
+    assert "2 files unchanged since signing" in capsys.readouterr().out
 
 
 def test_without_a_signature_only_those_that_ask_for_none_load(directory, trust):
@@ -209,7 +209,7 @@ def test_keys_of_another_kind_are_named(directory, tmp_path, key):
 def test_a_private_key_is_its_owners_alone_and_never_overwritten(key):
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     before = key.read_bytes()
-    with pytest.raises(ConfigError, match=r"key\.pem: is there already"):
+    with pytest.raises(ConfigError, match=r"key\.pem: already exists"):
         signing.make_keys(key)
     assert key.read_bytes() == before
 

@@ -63,7 +63,7 @@ class CheckReport:
 
     Attributes:
         splits: by name.
-        problems: what must be mended.
+        problems: what must be fixed.
         notes: what one may want to know.
     """
 
@@ -91,7 +91,7 @@ def check_own(dataset: OwnDataset) -> CheckReport:
             leaks.append(f"{frame.image} and {other.image}")
     if leaks:
         report.notes.append(
-            f"{len(leaks)} pictures are in two splits, such as {leaks[0]}: what is measured on them is no measurement"
+            f"{len(leaks)} pictures are in two splits, such as {leaks[0]}: figures measured on them mean nothing"
         )
     _judge(report, labels)
     return report
@@ -165,5 +165,5 @@ def _judge(report: CheckReport, labels: LabelSet) -> None:
     if labels.road is None:
         report.notes.append(
             "no class is the road ('road: NAME' in the classes' file says which): no second look at the far end of the "
-            "road, and nothing is said of what stands on it"
+            "road, and unknown instances are not marked as on the road"
         )

@@ -55,7 +55,7 @@ def _list(listing: Listing, folder: Path, path: Path, split: str, file: LabelFil
     try:
         tree = ET.fromstring(data)
     except ET.ParseError as error:
-        raise DataError(f"{path}: no XML ({error}); expected the export 'CVAT for images 1.1'") from error
+        raise DataError(f"{path}: not XML ({error}); expected the export 'CVAT for images 1.1'") from error
     if tree.find("track") is not None:
         raise DataError(f"{path}: holds tracks, the export 'CVAT for video'; export it as 'CVAT for images 1.1'")
     categories = Categories(file, path)

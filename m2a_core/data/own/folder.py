@@ -61,7 +61,7 @@ def _pair(listing: Listing, split: str, folders: tuple[Path, Path, Path], read_o
     strange = [path for path in found if not is_picture(path)]
     if strange:
         listing.notes.append(
-            f"{pictures}: {len(strange)} files are no pictures and are left out, such as {strange[0].name}"
+            f"{pictures}: {len(strange)} files are not images and are skipped, such as {strange[0].name}"
         )
     images = by_key((path for path in found if path not in set(strange)), pictures)
     labels = by_key(files_in(masks), masks)

@@ -17,7 +17,7 @@ from m2a_core.labels.label_file import LabelFile
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = "all"
-"""The split of frames that nobody has split yet."""
+"""The split of frames that are not split yet."""
 
 _MORE_SUFFIXES = (".jpe", ".jfif", ".jp2", ".j2k", ".pgm", ".pnm", ".dib")
 _SIDECARS = (".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".db", ".ini")
@@ -42,7 +42,7 @@ class OwnFrame:
 
     Attributes:
         name: unique in its split.
-        split: ``train``, ``val``, ``test``, or ``all`` where nobody has split the data.
+        split: ``train``, ``val``, ``test``, or ``all`` for data without splits.
         sequence: the drive it is from; frames of one sequence never go to two splits.
         image: the picture.
         truth: reads the labels for a picture of H, W pixels, or raises `DataError` naming the file.
@@ -83,7 +83,7 @@ class Listing:
     Attributes:
         frames: all that have a picture and labels, by split and name.
         problems: what is wrong with others, a sentence each that names the file.
-        notes: what one may want to know and needs no mending.
+        notes: what one may want to know and needs no fixing.
     """
 
     frames: list[OwnFrame] = field(default_factory=list)

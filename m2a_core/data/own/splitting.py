@@ -36,7 +36,7 @@ def sequences(frames: Sequence[OwnFrame], pattern: str = "") -> dict[str, list[O
     try:
         rule = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"--sequence '{pattern}': no regular expression ({error})") from error
+        raise ConfigError(f"--sequence '{pattern}': not a regular expression ({error})") from error
     found: dict[str, list[OwnFrame]] = defaultdict(list)
     for frame in frames:
         name = frame.sequence

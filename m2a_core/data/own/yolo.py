@@ -103,7 +103,7 @@ def _read(path: Path | None, classes: dict[int, int], file: LabelFile, size: tup
         except ValueError as error:
             raise DataError(f"{where}: expected CLASS X1 Y1 X2 Y2 X3 Y3 ... ({error})") from error
         if len(shares) == 4:
-            raise DataError(f"{where}: a box, no outline; export segmentation (polygons), not detection")
+            raise DataError(f"{where}: a box, not an outline; export segmentation (polygons), not detection")
         if len(shares) < 6 or len(shares) % 2 or not ((shares >= -0.01) & (shares <= 1.01)).all():
             raise DataError(f"{where}: expected at least three points of shares from 0 to 1, got {len(shares)} numbers")
         if class_id not in classes:

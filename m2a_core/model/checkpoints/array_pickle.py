@@ -27,7 +27,7 @@ class PickledDtype:
     def __init__(self, code: str, *_: object) -> None:
         """Take the code of a number, such as f4, and what NumPy says of alignment and copying, which means nothing."""
         if not isinstance(code, str) or code.lstrip("<>|=") not in _CODES:
-            raise pickle.UnpicklingError(f"the type {quoted(str(code)[:99])}, which is no number")
+            raise pickle.UnpicklingError(f"the type {quoted(str(code)[:99])}, which is not numeric")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -172,7 +172,7 @@ class _Arrays(pickle._Unpickler):
         arguments = self.stack.pop()
         made = self.stack[-1]
         if not isinstance(arguments, tuple) or not any(made is known for known in _GLOBALS.values()):
-            raise pickle.UnpicklingError("a call of something that is no function")
+            raise pickle.UnpicklingError("a call of something that is not a function")
         self.stack[-1] = made(*arguments)
 
     def load_build(self) -> None:
@@ -194,7 +194,7 @@ class _Arrays(pickle._Unpickler):
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not dict:
-            raise pickle.UnpicklingError("entries for something that is no dictionary")
+            raise pickle.UnpicklingError("entries for something that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             _require_key(key)
             target[key] = value

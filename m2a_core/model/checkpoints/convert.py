@@ -44,9 +44,9 @@ class Loaded:
 
     def describe(self) -> str:
         """Two or three lines for people."""
-        lines = [f"{self.source}: {self.filled} tensors loaded, {len(self.unused)} without a use here left out"]
+        lines = [f"{self.source}: {self.filled} tensors loaded, {len(self.unused)} unused here and skipped"]
         if self.initialised:
-            lines.append(f"initialised anew ({len(self.initialised)} tensors): {', '.join(_parents(self.initialised))}")
+            lines.append(f"initialised ({len(self.initialised)} tensors): {', '.join(_parents(self.initialised))}")
         return "\n".join(lines)
 
 
@@ -54,7 +54,7 @@ def recognise(state: Mapping[str, torch.Tensor], path: Path) -> SourceKind:
     """Tell whose names a whole network's state dict bears.
 
     Raises:
-        CheckpointError: nobody's that we know.
+        CheckpointError: of no known source.
     """
     if any(name.startswith("model.pixel_level_module.") for name in state):
         return "hf"

@@ -102,7 +102,7 @@ HUGGINGFACE = NameMap(
     (*SWIN, *RESNET, *PIXEL_DECODER, *DECODER),
     (r"criterion\.empty_weight", r".*\.relative_position_index", re.escape(_BACKBONE) + r"layernorm\.(weight|bias)"),
 )
-"""Unused: loss weights, indices computed anew, and Swin's last norm, whose output Mask2Former never sees."""
+"""Unused: loss weights, recomputed indices, and Swin's last norm, whose output Mask2Former never sees."""
 
 _RENAMED = (
     (_BACKBONE + "swin.", _BACKBONE),

@@ -160,5 +160,5 @@ def _refuse(path: str, source: str, *problems: list[str]) -> None:
     *shapes, bad = problems
     what, advice = f"does not fit as {source}", "use the model whose backbone and classes it was trained with"
     if bad and not any(shapes):
-        what, advice = "holds tensors that cannot be used", "fetch it again or train it anew"
+        what, advice = "holds tensors that cannot be used", "fetch it again or train it again"
     raise CheckpointError(f"{path}: {what}; {advice}\n" + "\n".join(lines))

@@ -89,7 +89,7 @@ UNUSED = (
     r".*\.relative_position_index",
     r"pixel_(mean|std)",
 )
-"""Loss weights, a convolution that the released forward never calls, indices computed anew, normalisation."""
+"""Loss weights, a convolution that the released forward never calls, recomputed indices, normalisation."""
 
 OFFICIAL = NameMap(
     "an official Mask2Anomaly checkpoint",

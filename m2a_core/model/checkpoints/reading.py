@@ -68,7 +68,9 @@ def read_state_dict(path: Path, prefixes: bool = False) -> dict[str, torch.Tenso
             return _renamed(load_file(path), prefixes)
         content = _read_pickle(path) if head[:1] == b"\x80" and not _is_legacy_torch(path) else _read_torch(path)
     except (OSError, SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError, IndexError) as error:
-        raise CheckpointError(f"{path}: truncated or no checkpoint ({_first_line(error)}); fetch it again") from error
+        raise CheckpointError(
+            f"{path}: truncated or not a checkpoint ({_first_line(error)}); fetch it again"
+        ) from error
     except (pickle.UnpicklingError, ValueError, TypeError, AttributeError, UnicodeDecodeError, ImportError) as error:
         raise CheckpointError(
             f"{path}: expected tensors alone, refused what else it holds ({_first_line(error)}); if you trust it, save "
@@ -193,8 +195,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= min(path.stat().st_size, 100_000_000):
-                raise CheckpointError(f"{path}: truncated or no safetensors file; fetch it again")
+                raise CheckpointError(f"{path}: truncated, or not a safetensors file; fetch it again")
             metadata = json.loads(file.read(length)).get("__metadata__", {})
     except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: truncated or no safetensors file ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: truncated, or not a safetensors file ({_first_line(error)})") from error
     return {str(k): str(v) for k, v in metadata.items()}

@@ -15,7 +15,7 @@ _ALIGNMENT = 8
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file.
 
-    The library sorts the tensors, but writes metadata in the order of a hash table that is seeded anew in every
+    The library sorts the tensors, but writes metadata in the order of a hash table that is seeded in every
     process (https://github.com/huggingface/safetensors, ``Metadata``); here they are sorted, too.
 
     Args:
