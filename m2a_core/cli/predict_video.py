@@ -17,7 +17,6 @@ from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.overlay import OVERLAY_WIDTH, draw_overlay, shrink
 from m2a_core.reporting.film import SUFFIX, Film
-from m2a_core.reporting.legend import with_legend
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import Sensors
@@ -84,7 +83,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
         records = args.out / f"{source.name}.jsonl"
         frames: Iterator[Frame] = islice(source.frames(), args.frames)
         total = args.frames if source.count is None else min(source.count, args.frames or source.count)
-        overlay = Film(args.out / f"{source.name}_overlay{SUFFIX}", source.rate, OVERLAY_WIDTH)
+        overlay = Film(args.out / f"{source.name}_overlay{SUFFIX}", source.rate, perception.labels, OVERLAY_WIDTH)
         count = 0
         try:
             with records.open("w", encoding="utf-8") as lines, ProgressBar(total=total, unit="frame") as bar:
@@ -105,9 +104,9 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
 
 
 def _draw(result: StreamResult, labels: LabelSet) -> np.ndarray:
-    """The overlay above its legend, uint8 [h, w, 3] BGR."""
+    """The overlay, uint8 [h, w, 3] BGR."""
     overlay = draw_overlay(*shrink(result.frame.image, result.result, OVERLAY_WIDTH), labels)
-    return np.ascontiguousarray(with_legend(overlay, labels)[..., ::-1])
+    return np.ascontiguousarray(overlay[..., ::-1])
 
 
 def _record(number: int, result: StreamResult) -> dict[str, Any]:

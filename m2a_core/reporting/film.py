@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.labels.label_set import LabelSet
+from m2a_core.reporting.legend import legend_strip
 
 WIDTH = 480
 """Pixels a film is wide at most: VP8 takes its time, about 30 ms for a picture of this size."""
@@ -32,18 +34,20 @@ def frame_rate(times: Sequence[float]) -> float:
 class Film:
     """A film being written; at ``path`` only once it is whole."""
 
-    def __init__(self, path: Path, rate: float, width: int = WIDTH) -> None:
+    def __init__(self, path: Path, rate: float, labels: LabelSet | None = None, width: int = WIDTH) -> None:
         """Set up; the first picture decides the size.
 
         Args:
             path: file to write, ending in ``SUFFIX``.
             rate: pictures per second.
+            labels: classes whose colours a legend below every picture names; None for no legend.
             width: wider pictures are scaled down to so many pixels.
         """
-        self._path, self._rate, self._width = path, rate, width
+        self._path, self._rate, self._labels, self._width = path, rate, labels, width
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._legend: np.ndarray | None = None
         self.count = 0
         """Pictures so far."""
 
@@ -56,7 +60,8 @@ class Film:
         """
         if self._writer is None:
             self._writer = self._open(picture)
-        self._writer.write(_fit(picture, self._size))
+        shown = _fit(picture, self._size)
+        self._writer.write(shown if self._legend is None else np.vstack([shown, self._legend]))
         self.count += 1
 
     @property
@@ -91,9 +96,13 @@ class Film:
         height, width = picture.shape[:2]
         scale = min(1.0, self._width / width)
         self._size = (max(2, round(width * scale) & ~1), max(2, round(height * scale) & ~1))
+        width, height = self._size
+        if self._labels is not None:
+            self._legend = legend_strip(self._labels, width)[..., ::-1]
+            height += len(self._legend)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with _quiet():
-            writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"VP80"), self._rate, self._size)
+            writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"VP80"), self._rate, (width, height))
         if not writer.isOpened():
             raise DataError(
                 f"{self._path}: OpenCV cannot write a VP8 film of {width}x{height} there; check the folder, and that "

@@ -63,7 +63,7 @@ class BagRecorder:
 
     def __enter__(self) -> BagRecorder:
         """Take up the videos where an earlier replay stopped."""
-        self._videos = {camera: OverlayVideo(film_path(self._folder, camera)) for camera in self._cameras}
+        self._videos = {camera: OverlayVideo(film_path(self._folder, camera), self._labels) for camera in self._cameras}
         for chunk in finished_chunks(self._chunks):
             self._show(chunk)
         return self

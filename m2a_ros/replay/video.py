@@ -7,21 +7,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from m2a_core.labels.label_set import LabelSet
 from m2a_core.reporting.film import Film, frame_rate
 
 _FRAMES_FOR_RATE = 32
 
 
 class OverlayVideo:
-    """Writes a film that browsers play; at ``path`` only once it is whole."""
+    """Writes a film with a legend that browsers play; at ``path`` only once it is whole."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, labels: LabelSet) -> None:
         """Set up; the first frame decides the size, the first stamps the rate.
 
         Args:
             path: file to write, ending in ``film.SUFFIX``.
+            labels: the classes, for the legend.
         """
-        self._path = path
+        self._path, self._labels = path, labels
         self._film: Film | None = None
         self._first: list[tuple[int, np.ndarray]] = []
 
@@ -59,7 +61,7 @@ class OverlayVideo:
             self._film.abandon()
 
     def _begin(self) -> None:
-        self._film = Film(self._path, frame_rate([stamp / 1e9 for stamp, _ in self._first]))
+        self._film = Film(self._path, frame_rate([stamp / 1e9 for stamp, _ in self._first]), self._labels)
         for _, jpeg in self._first:
             self._film.add(_decode(jpeg))
         self._first.clear()

@@ -105,7 +105,7 @@ def write_films(out: Path, source: Source, times: Times, labels: LabelSet) -> No
     """
     cameras = dict.fromkeys(camera for camera, _ in times.seconds)
     films = {
-        camera: Film(path, frame_rate(times.of(camera)))
+        camera: Film(path, frame_rate(times.of(camera)), labels)
         for camera in cameras
         if not (path := film_path(out / source.name, camera)).is_file()
     }

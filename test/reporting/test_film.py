@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.reporting.film import WIDTH, Film, frame_rate
+from m2a_core.reporting.legend import legend_strip
 from m2a_core.reporting.page import film as embedded
 
 
@@ -45,6 +47,16 @@ def test_wide_pictures_are_scaled_down_and_others_fitted_in(tmp_path: Path) -> N
     assert first.shape == second.shape == (WIDTH // 2, WIDTH, 3)
     assert second[:, : WIDTH // 12].mean() > 150
     assert second[:, WIDTH // 6 :].mean() < 10
+
+
+def test_a_legend_below_every_picture_names_the_classes(tmp_path: Path) -> None:
+    film = Film(tmp_path / "v.webm", 10.0, CAMVID11)
+    for _ in range(2):
+        film.add(np.zeros((96, 480, 3), np.uint8))
+    film.finish()
+    expected = legend_strip(CAMVID11, 480)[..., ::-1].astype(int)
+    for frame in read(film.path):
+        assert abs(frame[96:] - expected).mean() < 12
 
 
 def test_without_a_picture_there_is_no_film_and_an_abandoned_one_leaves_nothing(tmp_path: Path) -> None:
