@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Python compiles what is imported when it is imported, which is a tenth of what is installed.
 INSTALL := $(PIP) install -qq --no-compile
-# In the order of test/conftest.py: pytest-xdist's own leaves the longest tests for the end, where one process waits.
-PYTEST := $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
+# Tests over DDS wait more than they compute: one process more than there are cores. In the order of test/conftest.py:
+# pytest-xdist's own leaves the longest tests for the end, where the other processes wait.
+PYTEST = $(BIN)/python -m pytest -q -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
 METADATA := setup.cfg setup.py pyproject.toml
 JAZZY := .venv-jazzy
 N := 20
@@ -33,8 +34,8 @@ test: $(DEVELOPING) ## lint, type checks and every test, on all cores
 	@$(MAKE) --no-print-directory lint & $(PYTEST); tests=$$?; \
 	wait $$! || { echo "make lint failed, see above" >&2; exit 1; }; exit $$tests
 
-test-quick: $(DEVELOPING) ## tests that need neither DDS nor two seconds each; two minutes
-	$(PYTEST) -m 'not dds and not slow'
+test-quick: $(DEVELOPING) ## tests that need neither DDS nor half a second each, few examples of each property
+	$(PYTEST) -m 'not dds and not slow' --hypothesis-profile quick
 
 test-dds: $(DEVELOPING) ## the tests over DDS N times in a row (N=20), to find races
 	@for round in $$(seq $(N)); do \

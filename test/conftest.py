@@ -19,6 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # A busy machine stalls for longer than hypothesis' 0.2 s an example.
 settings.register_profile("m2a", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=15)
 settings.load_profile("m2a")
 
 SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare_python"}
@@ -27,7 +28,7 @@ SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what has a ROS domain or needs files that take long to make (other tests are marked where they are).
 
-    Files with slow tests come first: else one process waits at the end for the other.
+    Files with slow tests come first, then those over DDS: else one process waits at the end for the others.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
@@ -35,8 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("dds")
         if fixtures & SLOW_FIXTURES:
             item.add_marker("slow")
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    slow, dds = ({item.path for item in items if item.get_closest_marker(name)} for name in ("slow", "dds"))
+    items.sort(key=lambda item: (item.path not in slow, item.path not in dds))
 
 
 @pytest.fixture(scope="session")

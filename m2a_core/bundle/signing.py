@@ -63,7 +63,7 @@ ANYBODY = Trust()
 
 
 def make_keys(private: Path) -> Path:
-    """Write a new key pair.
+    """Write a new key pair; a missing folder is made for its owner alone.
 
     Args:
         private: file of the private key, readable for its owner alone; the public one gets the suffix ``.pub``.
@@ -77,6 +77,7 @@ def make_keys(private: Path) -> Path:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    private.parent.mkdir(0o700, parents=True, exist_ok=True)
     key = Ed25519PrivateKey.generate()
     public = private.with_name(private.name + ".pub")
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8

@@ -51,6 +51,7 @@ def test_counts_are_those_of_the_masks_and_eight_samples_are_drawn(root: Path, c
         assert (np.abs(legend - entry["color"]).max(1) < 24).any(), entry["name"]
 
 
+@pytest.mark.slow
 @given(
     count=st.integers(2, 40),
     first=st.sampled_from([0, 1, 256, 40000]),

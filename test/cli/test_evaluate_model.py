@@ -88,6 +88,7 @@ def test_other_scores_by_name(folder: Path, model: Path, score: str) -> None:
     assert figures["score"] == score
 
 
+@pytest.mark.slow
 def test_scores_are_compared_on_the_same_outputs(
     folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,6 +282,7 @@ def test_a_submission_of_another_network_or_score_is_not_mixed_with_this_one(
     assert "holds files of refined of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_frame_that_was_mended_after_a_failed_run_is_done_anew(folder: Path, model: Path) -> None:
     mask = folder / "data" / "masks" / "1.png"
     whole = mask.read_bytes()

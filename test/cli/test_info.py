@@ -42,6 +42,7 @@ def test_backbone_multiply_adds_are_those_counted_by_hand(capsys):
     assert cost["size"] == [64, 128]
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_the_official_file(capsys):
     shapes = official.official_shapes(official.Sizes())
     counted = {
@@ -55,6 +56,7 @@ def test_parameters_are_those_of_the_official_file(capsys):
     assert cost["trainable"] == sum(n for name, n in counted.items() if not name.startswith("backbone."))
 
 
+@pytest.mark.slow
 def test_activation_memory_grows_with_the_input_and_holds_at_least_the_largest_map(monkeypatch, capsys):
     monkeypatch.setitem(backbones.BACKBONES, "small_resnet", lambda: ResNet((2, 2, 2, 2), stem_channels=16))
     monkeypatch.setitem(MODELS, "small", small_config())
@@ -66,6 +68,7 @@ def test_activation_memory_grows_with_the_input_and_holds_at_least_the_largest_m
     assert 3 < peaks[1] / peaks[0] < 5
 
 
+@pytest.mark.slow
 def test_table_lists_every_model(monkeypatch, capsys):
     for name in list(MODELS):
         monkeypatch.delitem(MODELS, name)

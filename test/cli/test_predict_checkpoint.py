@@ -103,6 +103,7 @@ def test_native_size_gives_the_official_tensors_and_scores(tmp_path, picture, ch
     assert "official weights, size native, flip off, refine official" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_flip_averages_with_the_mirrored_image(tmp_path, picture, checkpoint):
     got = predict(tmp_path, picture, checkpoint, "--flip")
     plain, mirrored = (official_scores(checkpoint[1], image) for image in (picture[1], picture[1][:, ::-1]))
@@ -152,6 +153,7 @@ def test_fixed_size_gives_maps_of_the_image(tmp_path, picture, checkpoint):
     np.testing.assert_array_equal(got["open_set"][~unknown], got["semantic"][~unknown])
 
 
+@pytest.mark.slow
 def test_converted_weights_give_the_same_result(tmp_path, picture, checkpoint, capsys):
     converted = tmp_path / "w.safetensors"
     assert main(["convert", "--from", "official", str(checkpoint[0]), str(converted), "--model", "small"]) == 0

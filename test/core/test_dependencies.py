@@ -77,6 +77,7 @@ def test_contracts_need_only_numpy_and_yaml(module):
     assert top_level(imports_of(module)) - set(sys.stdlib_module_names) <= {"numpy", "yaml", "m2a_core"}
 
 
+@pytest.mark.slow
 def test_tensorrt_stays_behind_its_own_runtime():
     allowed = ("m2a_core.trt", "m2a_core.runtime.trt_runtime")
     assert [m for m in SOURCES if not m.startswith(allowed) and "tensorrt" in top_level(imports_of(m))] == []
@@ -114,6 +115,7 @@ def test_nothing_unpickles_foreign_data():
     assert offenders == []
 
 
+@pytest.mark.slow
 def test_predicting_leaves_torch_unimported(tmp_path):
     bundle = write_tiny_bundle(tmp_path / "tiny")
     program = (

@@ -22,30 +22,17 @@ from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.model import MODELS, ModelConfig, build_model
+from m2a_core.model import MODELS, build_model
 from m2a_core.ops.compile import find_nvcc
 from m2a_core.trt.plugin_build import ensure_plugin
 from test.made_once import made_once
+from test.tiny_network import TINY
 
 LABELS = LabelSet(
     "three", ("road", "sky", "car"), frozenset({2}), ((128, 64, 128), (70, 130, 180), (0, 0, 142)), road=0
 )
-SMALL = ModelConfig(
-    name="small",
-    labels=LABELS,
-    backbone="efficientnet_lite0",
-    hidden_dim=32,
-    num_heads=2,
-    num_queries=5,
-    encoder_levels=("res5", "res4"),
-    encoder_layers=1,
-    encoder_ffn=32,
-    encoder_points=4,
-    fpn_conv="separable",
-    decoder_layers=2,
-    decoder_levels=2,
-    decoder_ffn=32,
-    mask_dim=32,
+SMALL = dataclasses.replace(
+    TINY, name="small", labels=LABELS, num_heads=2, num_queries=5, encoder_points=4, decoder_levels=2, mask_dim=32
 )
 SIZE = (72, 104)
 NOTES = BundleNotes(Thresholds(anomaly=0.25, refined=0.2, overlap=0.7), "for tests", {"miou": 0.5})
@@ -110,9 +97,9 @@ def exported(tmp_path_factory, weights) -> Path:
 
 @pytest.fixture(scope="session")
 def papers_network() -> ExportedNetwork:
-    """ResNet-50 and the encoder as in the paper; of the decoder, whose layers are alike, one round over the levels."""
+    """ResNet-50 as in the paper; two layers of the encoder and three of the decoder, whose layers are alike."""
     torch.manual_seed(0)
-    config = dataclasses.replace(MODELS["r50-cityscapes"], decoder_layers=3)
+    config = dataclasses.replace(MODELS["r50-cityscapes"], encoder_layers=2, decoder_layers=3)
     return ExportedNetwork(build_model(config), (64, 128)).eval()
 
 

@@ -145,7 +145,7 @@ def test_the_papers_network_builds(papers_graph, request_for, tmp_path):
     # Single precision: half of it, the gate would compare noise with noise in an untrained network.
     request = request_for(onnx=papers_graph, out=tmp_path / "r50.engine", precision="fp32")
     manifest = build_engine(request, said.append)
-    assert len(manifest.plugin_layers) == 6
+    assert len(manifest.plugin_layers) == 2
     assert any(all(layer in line for layer in manifest.plugin_layers) for line in said)
 
 

@@ -107,7 +107,8 @@ def test_mixed_precision_normalises_the_image_without_rounding_in_between(bundle
     model = convert(onnx.load(bundle.onnx_path), "mixed")
     users = {name: node for node in model.graph.node for name in node.input}
     met, tensor = [], model.graph.input[0].name
-    while (node := users[tensor]).op_type != "Pad":
+    # The first convolution may have taken the padding into itself.
+    while (node := users[tensor]).op_type not in ("Pad", "Conv"):
         met.append(node)
         tensor = node.output[0]
     assert [node.op_type for node in met if node.op_type in ("Sub", "Mul")] == ["Sub", "Mul"]

@@ -53,7 +53,7 @@ def test_layers_with_weights_are_quantised_but_not_where_samples_are_placed_or_m
     quantised_layers = [
         n for n in layers if all(made_by.get(i) and made_by[i].op_type == "DequantizeLinear" for i in n.input[:2])
     ]
-    assert len(quantised_layers) > 20
+    assert len(quantised_layers) > 15
     assert all(n.name.startswith(CHOICES[0]) for n in quantised_layers)
     (attention,) = [n for n in model.graph.node if n.op_type == "MSDeformAttn"]
     bias = made_by[attention.input[1]]

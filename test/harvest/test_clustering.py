@@ -150,6 +150,7 @@ def fleet(seed: int, bags: int):
     return [sorted((r for r in records if r.bag == f"bag_{b}"), key=lambda r: r.id) for b in range(bags)]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 50), st.integers(1, 5), st.data())
 def test_joined_bags_are_the_same_whatever_their_order_and_number_of_files(seed, bags, data):

@@ -38,6 +38,7 @@ def whole(tmp_path_factory, replay_out):
     return Harvest.open(out)
 
 
+@pytest.mark.slow
 def test_every_object_is_a_record_with_its_pictures(whole):
     records = list(whole.records())
     assert len(records) == 18
@@ -155,6 +156,7 @@ def test_replay_that_names_results_elsewhere_is_refused(replay_out, tmp_path, ca
     assert "summary.json: '../replay/drive_0' is no path below its folder" in refused(capsys, tmp_path / "out", copy)
 
 
+@pytest.mark.slow
 def test_bag_that_is_gone_or_has_changed_is_reported_and_the_other_harvested(tiny, tmp_path, capsys):
     bags = [drive_past(tmp_path / f"own_{n}", ["wide red"] * 2) for n in range(3)]
     out = replayed(tmp_path / "replay", bags, tiny)

@@ -79,6 +79,7 @@ def nested(depth: int) -> bytes:
     return b"\x80\x02}" + b")" + b"\x85" * depth + b"K\x01s."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data",
     [

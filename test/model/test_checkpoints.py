@@ -325,6 +325,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
 def test_wrappers_around_a_checkpoint_change_nothing(model, tmp_path, wrap):
     torch.save(wrap(STATE), tmp_path / "a.pth")

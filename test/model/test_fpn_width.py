@@ -9,21 +9,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="networks need the 'train' extra")
 
 from m2a_core.errors import ConfigError  # noqa: E402
-from m2a_core.labels.builtin import CAMVID11  # noqa: E402
-from m2a_core.model import ModelConfig, build_model  # noqa: E402
+from m2a_core.model import build_model  # noqa: E402
+from test.tiny_network import TINY  # noqa: E402
 
-NARROW = ModelConfig(
+NARROW = replace(
+    TINY,
     name="narrow",
-    labels=CAMVID11,
-    backbone="efficientnet_lite0",
     hidden_dim=64,
     num_queries=7,
-    encoder_levels=("res5", "res4"),
-    encoder_layers=1,
     encoder_ffn=64,
-    fpn_conv="separable",
     fpn_dim=32,
-    decoder_layers=2,
     decoder_levels=2,
     decoder_ffn=64,
     mask_dim=32,

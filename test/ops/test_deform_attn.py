@@ -49,6 +49,7 @@ def test_half_precision_loses_only_the_rounding_of_its_result(dtype):
     assert np.abs(got.detach().double().numpy() - want).max() <= np.abs(want).max() * torch.finfo(dtype).eps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "requires_grad"), [(torch.float32, True), (torch.float16, False)])
 def test_operator_keeps_pytorchs_rules(dtype, requires_grad):
     """Schema, fake kernel, autograd registration, ahead-of-time tracing with dynamic shapes."""
@@ -64,6 +65,7 @@ def test_backward_operator_keeps_pytorchs_rules():
     torch.library.opcheck(operator, (grad, value, projection, [2, 3, 1, 2], POINTS))
 
 
+@pytest.mark.slow
 def test_gradient_is_the_slope():
     value, projection = inputs(((2, 3), (1, 2)), batch=1)
     assert torch.autograd.gradcheck(lambda v, p: ms_deform_attn(v, p, ((2, 3), (1, 2)), POINTS), (value, projection))

@@ -177,6 +177,7 @@ def test_output_folder_that_cannot_be_made_is_an_error(replay, tmp_path, capsys)
     assert "cannot write there" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_full_disk_is_an_error_and_the_replay_goes_on_when_there_is_room(replay, tiny, tmp_path):
     bag, out = drive(tmp_path / "a", 20), tmp_path / "out"
     program = (

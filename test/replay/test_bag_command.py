@@ -66,6 +66,7 @@ def test_info_of_a_bag_cut_short_is_an_error(tmp_path, capsys):
     assert str(bag) in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("storage", "transport"), [("mcap", "raw"), ("sqlite3", "compressed")])
 def test_made_bag_holds_the_clip_and_its_ground_truth(tmp_path, capsys, storage, transport):
     out = tmp_path / "made"

@@ -1,15 +1,18 @@
-"""m2a replay --mode realtime and --mode peak: every image is accounted for; the search finds what there is to find."""
+"""m2a replay --mode realtime and peak, with a parameter file: every image is accounted for, the rate is found."""
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from m2a_ros.process.memory import MemoryWatch
 from m2a_ros.replay.peak import MAX_LOSS, RESOLUTION, search
 from test.replay.bags import START, raw, scene, write_bag
+from test.replay.test_params_file import camera_info, params_file
 
 
 @pytest.mark.dds
@@ -19,16 +22,24 @@ def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay
     images += [replace(raw(scene(0), 12), data=raw(scene(0), 12).data.replace(b"rgb8", b"rgbx"))]
     images += [replace(raw(scene(0), 13), data=raw(scene(0), 13).data[:-100])]
     images += [raw(scene(0), 90_000, stamp=START)]
-    done = replay(write_bag(tmp_path / "drive", images), "--rate", "0.5", mode="realtime")
+    calibrations = [camera_info(i, (-0.2, 0.05, 0.0, 0.0, 0.0)) for i in (*range(14), 90_000)]
+    bag = write_bag(tmp_path / "drive", sorted([*calibrations, *images], key=lambda message: message.time))
+    file = params_file(tmp_path / "p.yaml", cameras=["left"], camera={"left": {"rectify": True}})
+    done = replay(bag, "--params-file", file, "--rate", "1.25", mode="realtime")
     assert done.code == 0
+    result = json.loads((done.out / "drive" / "result.json").read_text())
+    assert list(result["topics"].values()) == ["left"]
+    node = yaml.safe_load((done.out / "drive" / "node" / "node.param.yaml").read_text())
+    assert node["/**"]["ros__parameters"]["camera"]["left"]["rectify"] is True
     figures = done.summary["bags"][0]["realtime"]
     assert figures["sent"] == 14
     assert figures["answered"] + sum(figures["lost"].values()) == 14
     assert min(figures["lost"].values()) > 0
+    assert not any(reason.startswith("not_rectified") for reason in figures["lost"])
     assert figures["lost"].get("bad_image.unknown_encoding", 0) + figures["lost"].get("on_the_way", 0) >= 1
     assert figures["gaps_shortened"] == 1
-    # 0.04 s between images, at half the pace; the pause counts as 5 s.
-    assert figures["seconds"] > 2 * (11 * 0.04 + 5)
+    # 0.04 s between images, played faster; the pause counts as 5 s.
+    assert figures["seconds"] > (11 * 0.04 + 5) / 1.25
     assert figures["stamps_ambiguous"] == 2
     assert len(done.frames) == figures["answered"] > 0
     assert sorted(problem["reason"] for problem in done.problems) == (
@@ -37,17 +48,20 @@ def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay
     assert figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
     assert figures["age_ms"]["max"] > 0
     assert figures["memory"]["samples"] > 10
-    by_stamp = {frame["stamp_ns"]: frame for frame in replay(tmp_path / "drive", out="offline").frames}
+    by_stamp = {frame["stamp_ns"]: frame for frame in replay(bag, "--params-file", file, out="offline").frames}
     for frame in done.frames:
         assert frame["unknown_instances"] == by_stamp[frame["stamp_ns"]]["unknown_instances"]
-    assert "images answered at pace 0.5; lost:" in capsys.readouterr().out
+    assert "images answered at pace 1.25; lost:" in capsys.readouterr().out
 
 
 @pytest.mark.dds
 def test_peak_finds_a_rate_that_the_node_bears(replay, tmp_path):
     bag = write_bag(tmp_path / "drive", [raw(scene(4 * i), i) for i in range(4)])
-    done = replay(bag, "--trial-frames", "21", "--repeats", "1", mode="peak")
+    file = params_file(tmp_path / "p.yaml", cameras=["left"], camera={"left": {"crop": True}})
+    done = replay(bag, "--params-file", file, "--trial-frames", "21", "--repeats", "1", mode="peak")
     assert done.code == 0
+    node = yaml.safe_load((done.out / "drive" / "node" / "node.param.yaml").read_text())
+    assert node["/**"]["ros__parameters"]["camera"]["left"]["crop"] is True
     figures = done.summary["bags"][0]["peak"]
     assert 0 < figures["hz"]["min"] <= figures["hz"]["median"] <= figures["hz"]["max"]
     (repeat,) = figures["repeats"]

@@ -67,6 +67,7 @@ def test_every_frame_has_its_record_with_the_hash_of_what_the_model_says(replay,
     assert not (done.out / ".work").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", list(StoragePlugin))
 def test_two_runs_raw_and_compressed_and_both_storages_give_the_same_hashes(replay, tmp_path, results, storage):
     frames = [compressed(scene(4 * i), i) for i in range(5)]
@@ -118,6 +119,7 @@ def test_video_shows_every_frame_at_the_cameras_rate(replay, tmp_path):
     assert pictures[0][68, 16].argmax() == 2
 
 
+@pytest.mark.slow
 def test_several_cameras_and_several_bags(replay, tmp_path):
     both = [raw(scene(0), i, f"/cam/{name}/image_raw") for i in range(3) for name in ("left", "right")]
     done = replay(write_bag(tmp_path / "a", both), drive(tmp_path / "b", 2))
@@ -191,6 +193,7 @@ def test_folder_of_another_replay_is_refused(replay, tmp_path, capsys):
     assert "differs in bags" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_needs_no_ros_and_no_torch(tiny, tmp_path):
     bag = drive(tmp_path / "drive", 1)
     program = (

@@ -1,8 +1,7 @@
-"""m2a replay --params-file: what the node's parameter file says holds in every mode."""
+"""m2a replay --params-file: what the node's parameter file says holds in every mode (also: test_measured_modes)."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,7 @@ def test_crop_rectify_thresholds_mounting_and_cameras_give_the_same_in_offline_a
     assert offline.summary["thresholds"]["anomaly"] == 0.9
 
 
+@pytest.mark.slow
 def test_a_threshold_decides_what_is_unknown(replay, tmp_path):
     bag = calibrated_bag(tmp_path / "drive")
     masks = {}
@@ -86,21 +86,6 @@ def test_a_threshold_decides_what_is_unknown(replay, tmp_path):
         done = replay(bag, "--params-file", file, out=f"out{threshold}")
         masks[threshold] = published(done.out, "/m2a/output/cam_front/open_set_mask")
     assert (masks[0.5] != masks[1.0]).any()
-
-
-@pytest.mark.dds
-@pytest.mark.parametrize("mode", ["realtime", "peak"])
-def test_modes_that_measure_run_the_node_with_the_file(replay, tmp_path, mode):
-    bag = calibrated_bag(tmp_path / "drive", distortion=(-0.2, 0.05, 0.0, 0.0, 0.0))
-    file = params_file(tmp_path / "p.yaml", cameras=["left"], camera={"left": {"rectify": True}})
-    done = replay(bag, "--params-file", file, "--trial-frames", "21", "--repeats", "1", mode=mode)
-    assert done.code in (0, 1)
-    result = json.loads((done.out / "drive" / "result.json").read_text())
-    assert list(result["topics"].values()) == ["left"]
-    node = yaml.safe_load((done.out / "drive" / "node" / "node.param.yaml").read_text())
-    assert node["/**"]["ros__parameters"]["camera"]["left"]["rectify"] is True
-    if mode == "realtime":
-        assert not any(reason.startswith("not_rectified") for reason in result["realtime"]["lost"])
 
 
 def test_rectify_without_a_calibration_is_a_problem_of_each_image(replay, tmp_path):

@@ -69,6 +69,7 @@ def test_without_times_of_recording_the_stamps_give_the_rate(tmp_path: Path, cap
     assert info(bag, capsys)["cameras"][TOPIC]["rate_hz"] == pytest.approx(1e9 / STEP)
 
 
+@pytest.mark.slow
 def test_zero_stamps_are_replaced_by_the_time_of_recording_and_said(replay, tmp_path, capsys) -> None:
     bag = write_bag(tmp_path / "a", images(6, stamp=0))
     found = info(bag, capsys)

@@ -179,6 +179,7 @@ PICTURES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pixels", "encoding", "data", "text"), PICTURES.values(), ids=PICTURES.keys())
 def test_raw_and_compressed_give_one_result(replay, tmp_path, pixels, encoding, data, text) -> None:
     one = write_bag(tmp_path / "one", [image("/cam/image_raw", pixels, encoding)])

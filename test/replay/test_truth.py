@@ -24,6 +24,7 @@ def write_masks(folder: Path, frames: range, shift: int = 0) -> list[np.ndarray]
     return masks
 
 
+@pytest.mark.slow
 def test_pixel_metrics_are_those_of_scikit_learn_on_the_models_own_maps(replay, tmp_path, tiny):
     masks = write_masks(tmp_path / "gt", range(3), shift=5)
     done = replay(drive(tmp_path / "a", 5), "--gt", tmp_path / "gt")
@@ -59,6 +60,7 @@ def test_figures_without_a_scored_frame_are_null(replay, tmp_path):
     assert (done.code, done.summary["truth"]["pixel"]["auprc"]) == (1, None)
 
 
+@pytest.mark.slow
 def test_cameras_with_equal_stamps_have_masks_of_their_own(replay, tmp_path, capsys):
     both = [raw(scene(0), i, f"/cam/{name}/image_raw") for i in range(2) for name in ("left", "right")]
     bag = write_bag(tmp_path / "a", both)

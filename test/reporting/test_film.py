@@ -80,6 +80,7 @@ def test_the_rate_is_that_of_the_median_step_forward(times: list[float], rate: f
     assert frame_rate(times) == pytest.approx(rate)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the Debian package chromium")
 def test_a_browser_plays_it(tmp_path: Path) -> None:
     path = write(tmp_path / "v.webm", [np.full((96, 128, 3), shade, np.uint8) for shade in (40, 120, 200)])

@@ -125,6 +125,7 @@ def test_misses_at_an_equal_share_of_false_pixels_do_not_change_where_all_scores
     assert even["low"] <= even["difference"] <= even["high"]
 
 
+@pytest.mark.slow
 def test_too_few_stretches_are_no_answer(pair):
     found = compare(*pair(0.1), block_s=30)
     assert (found["verdict"], found["blocks"]) == ("unclear", 2)
@@ -152,6 +153,7 @@ def test_folder_that_is_no_replay_is_refused(tmp_path):
         load_replay(tmp_path)
 
 
+@pytest.mark.slow
 def test_command_writes_json_and_page_and_prints_the_answer(tmp_path, capsys):
     a, b = write_replay(tmp_path / "a", scores(1, 0)), write_replay(tmp_path / "b", scores(1, 0.1))
     assert main(["replay", "compare", str(a), str(b), "--out", str(tmp_path / "report"), "--segment", "5"]) == 0

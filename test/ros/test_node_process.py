@@ -11,6 +11,7 @@ import pytest
 from test.ros.harness import ROOT
 
 
+@pytest.mark.slow
 def test_node_never_imports_torch_or_training() -> None:
     code = "import sys, m2a_ros.node.process; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -19,6 +20,7 @@ def test_node_never_imports_torch_or_training() -> None:
     assert loaded & {"torch", "onnx", "scipy", "transformers", "matplotlib"} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [

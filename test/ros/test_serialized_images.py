@@ -57,6 +57,7 @@ def test_a_message_is_seen_as_it_was_written(message: Any) -> None:
     check(seen, message)
 
 
+@pytest.mark.slow
 @given(messages, st.data())
 @settings(deadline=None, max_examples=400)
 def test_of_damaged_bytes_nothing_is_seen_that_rclpy_does_not_read(message: Any, data: st.DataObject) -> None:

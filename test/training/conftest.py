@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from m2a_core.model import MODELS  # noqa: E402
 from m2a_core.training import build  # noqa: E402
-from test.training.synthetic import TINY, write_data_root  # noqa: E402
+from test.tiny_network import TINY  # noqa: E402
+from test.training.synthetic import write_data_root  # noqa: E402
 
 SIBLING_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

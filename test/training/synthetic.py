@@ -3,67 +3,27 @@
 from __future__ import annotations
 
 import csv
-import itertools
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import yaml
-from torch import nn
 
 from m2a_core.labels.builtin import CAMVID11
-from m2a_core.model import ModelConfig, build_model
-from m2a_core.model.backbones import BACKBONES
-from m2a_core.model.backbones.efficientnet_lite import SameConv
+from m2a_core.model import build_model
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import TrainConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.strict import from_dict
 from m2a_core.training.trainer import Trainer
+from test.tiny_network import TINY
 
 SIZE = (96, 128)
 SKY, BUILDING, ROAD, CAR = 0, 1, 3, 8
 VOID = 11
 
-
-class TinyBackbone(nn.Module):
-    """Five convolutions with batch norm; a folder of tests trains it in seconds."""
-
-    channels = {"res2": 8, "res3": 8, "res4": 16, "res5": 16}
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, 8, *self.channels.values())
-        self.stem = SameConv(widths[0], widths[1], 3, 2)
-        self.blocks = nn.ModuleList(SameConv(a, b, 3, 2) for a, b in itertools.pairwise(widths[1:]))
-
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        features = {}
-        x = self.stem(x)
-        for name, block in zip(self.channels, self.blocks, strict=True):
-            features[name] = x = block(x)
-        return features
-
-
-BACKBONES["tiny"] = TinyBackbone
-
-TINY = ModelConfig(
-    name="tiny",
-    labels=CAMVID11,
-    backbone="tiny",
-    hidden_dim=32,
-    num_heads=4,
-    num_queries=12,
-    encoder_levels=("res5", "res4"),
-    encoder_layers=1,
-    encoder_ffn=32,
-    fpn_conv="separable",
-    decoder_layers=2,
-    decoder_ffn=32,
-    mask_dim=16,
-)
 
 STAGES = [
     {

@@ -26,6 +26,7 @@ def randomised(name: str) -> nn.Module:
     return backbone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2", "resnet50"])
 def test_folded_features_equal_the_modules(name):
     backbone = randomised(name)

@@ -66,6 +66,7 @@ def test_the_shipped_kinds_to_hold_apart_exist_and_are_no_kinds_to_train_on(real
     assert all(c.rgba.shape[2] == 4 and (c.rgba[..., 3] > 0).any() for c in [*seen, *unseen])
 
 
+@pytest.mark.slow
 def test_a_shipped_batch_pastes_outliers_on_real_frames(real_data, some_camvid):
     config = load_config(CONFIG)
     train, held = load_camvid(some_camvid, {"train": 1}, 0.34)

@@ -57,12 +57,14 @@ def test_objects_have_the_size_of_their_distance(scene):
     assert (mask[1000:] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_large_object_fills_about_a_fifth(scene):
     objects = [cutout("ball", (250, 20, 200))]
     _, mask = with_large_object(scene, objects, np.random.default_rng(0))
     assert 0.1 < (mask == 1).mean() < 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HARD)
 def test_hard_negatives_are_known_pixels(scene, kind):
     image, drawn = HARD[kind](scene, np.random.default_rng(3))

@@ -84,6 +84,7 @@ def test_a_run_trains_validates_and_writes_its_weights(call, tmp_path, data_root
     assert all(torch.equal(again[k], v) for k, v in before[0].items())
 
 
+@pytest.mark.slow
 def test_resuming_without_a_checkpoint_starts(call, tmp_path, data_root):
     text = yaml.safe_load((data_root / "config" / "train.yaml").read_text())
     text["stages"] = [text["stages"][0] | {"iterations": 1}]

@@ -106,6 +106,7 @@ def entities(recording: Path) -> set[str]:
     return {entity for entity in known if f"/{entity}" in printed}
 
 
+@pytest.mark.slow
 def test_a_bag_s_outputs_are_recorded_and_other_topics_are_not(
     bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
