@@ -29,22 +29,16 @@ import argparse
 import hashlib
 import math
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2a_core.errors import ConfigError, DataError
-from m2a_core.files import json_text
 
 if TYPE_CHECKING:
     from m2a_core.bundle.manifest import Manifest
-    from m2a_core.evaluation.evaluator import Evaluation
 
 HELP = "score a model on a benchmark, or score maps against ground truth"
-
-_EXIT_FAILED = 2
-_COMPARED = ("auprc", "fpr95", "auroc", "f1_star", "siou", "ppv", "threshold")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_folder(args: argparse.Namespace) -> int:
+    from m2a_core.cli.evaluate_output import conclude, output_files, write_figures
     from m2a_core.data.files import pair_folders
     from m2a_core.evaluation import unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
@@ -148,19 +143,20 @@ def _run_folder(args: argparse.Namespace) -> int:
     from m2a_core.evaluation.report import write_report
     from m2a_core.metrics.component import Track
 
-    out, work = _output(args)
+    out, work = output_files(args)
     pairs, missing = pair_folders(args.pred, args.gt, args.key)
     track, by_benchmark = Track(args.track or "anomaly"), args.track is not None
     evaluation = evaluate_pairs(pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark)
     undefined = unmeasured.of_anomalies(evaluation, args.threshold is not None)
     figures = {**evaluation.to_json(), "undefined": undefined, "pred": str(args.pred), "gt": str(args.gt)}
-    _write_json(out, figures)
+    write_figures(out, figures)
     write_report(out.with_suffix(".html"), str(args.pred), evaluation, figures, folder_pictures(pairs, args.images))
-    return _conclude(out, work, figures, evaluation, finish)
+    return conclude(out, work, figures, evaluation, finish)
 
 
 def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
+    from m2a_core.cli.evaluate_output import COMPARED, conclude, output_files, write_figures
     from m2a_core.data.catalog import open_dataset
     from m2a_core.evaluation import classes, unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
@@ -170,7 +166,7 @@ def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.metrics.component import Track
     from m2a_core.perception import Perception
 
-    out, work = _output(args)
+    out, work = output_files(args)
     scores = _scores(args)
     own = {key: value for key, value in (("kind", args.format), ("classes", args.classes)) if value is not None}
     if own and args.dataset != "own":
@@ -206,7 +202,7 @@ def _run_model(args: argparse.Namespace) -> int:
         if len(scores) > 1:
             # A threshold belongs to one score's scale: the others take theirs by the rule.
             further = {s: score_all(outputs.pairs(dataset.samples, s), label=f"{s} ").to_json() for s in scores[1:]}
-            figures["scores"] = {s: {k: of[k] for k in _COMPARED} for s, of in {scores[0]: figures, **further}.items()}
+            figures["scores"] = {s: {k: of[k] for k in COMPARED} for s, of in {scores[0]: figures, **further}.items()}
     labels = bundle.manifest.labels
     class_pictures = None
     if dataset.view(labels) is not None:
@@ -223,12 +219,12 @@ def _run_model(args: argparse.Namespace) -> int:
     figures["failed"] = figures.get("failed", {}) | failed
     figures["undefined"] = undefined
     figures.setdefault("n_frames", len(dataset.samples) - len(failed))
-    _write_json(out, figures)
+    write_figures(out, figures)
     pictures = model_pictures(dataset, outputs, perception, scores[0])
     title = f"{bundle.manifest.name} on {dataset.name}"
     write_report(out.with_suffix(".html"), title, evaluation, figures, pictures, class_pictures)
     perception.close()
-    return _conclude(out, work, figures, evaluation, finish)
+    return conclude(out, work, figures, evaluation, finish)
 
 
 def _mask_threshold(manifest: Manifest, score: str) -> float | None:
@@ -264,52 +260,3 @@ def _run_submission(args: argparse.Namespace) -> int:
     perception.close()
     print(f"{len(dataset.samples)} files in {folder}")
     return 0
-
-
-def _output(args: argparse.Namespace) -> tuple[Path, Path]:
-    if args.json is None:
-        raise ConfigError("--json OUT.json is needed: where to write the figures")
-    out: Path = args.json
-    if out.is_dir() or out.suffix == ".html":
-        raise ConfigError(f"--json {out}: expected a file such as OUT.json; the report goes to OUT.html beside it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return out, out.with_suffix(".work")
-
-
-def _write_json(out: Path, figures: dict[str, Any]) -> None:
-    unfinished = out.with_suffix(".part")
-    unfinished.write_text(json_text(figures, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(out)
-
-
-def _fraction(value: float | None) -> str:
-    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
-
-
-def _conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evaluation | None, finish: Any) -> int:
-    from m2a_core.reporting.page import count
-
-    if evaluation is not None:
-        for key in _COMPARED[:-1]:
-            print(f"{key:8s} {_fraction(figures[key])}")
-    for name, values in figures.get("scores", {}).items():
-        print(f"{name:18s} " + "  ".join(f"{key} {_fraction(values[key])}" for key in _COMPARED[:-1]))
-    for key in ("miou", "open_iou"):
-        if key in figures:
-            print(f"{key:8s} {_fraction(figures[key])}")
-    for group, quality in figures.get("panoptic", {}).items():
-        print(f"PQ {group:8s} {_fraction(quality['pq'])}")
-    print(f"{count(figures['n_frames'], 'frame')}; figures in {out}, report in {out.with_suffix('.html')}")
-    for reason in figures["undefined"]:
-        print(f"m2a: error: {reason}", file=sys.stderr)
-    if not figures["failed"]:
-        finish(work)
-        return _EXIT_FAILED if figures["undefined"] else 0
-    for name, reason in figures["failed"].items():
-        print(f"m2a: error: frame '{name}' is left out: {reason}", file=sys.stderr)
-    print(
-        f"m2a: error: {len(figures['failed'])} frames are not in the figures; fix them and run again "
-        f"(finished work is kept in {work})",
-        file=sys.stderr,
-    )
-    return _EXIT_FAILED
