@@ -1,4 +1,4 @@
-"""Check your own labelled pictures before you train on them, and split them. Guide: docs/own_data.md.
+"""Check your own labelled images before you train on them, and split them. Guide: docs/own_data.md.
 
   m2a data check ROOT               reads every file: counts per class, eight drawn samples, every problem by name
   m2a data split ROOT --out DIR     splits frames into train and val by sequence, never by frame
@@ -34,7 +34,7 @@ _SPLIT = """\
 Split the frames of ROOT into train and val (and test) by sequence, never by frame: frames of one drive are alike, and a
 network measured on neighbours of what it was trained on is flattered. Splits that ROOT has are put together first.
 
-DIR becomes a root of the folder format, whatever ROOT's is: pictures are hard links where that can be, masks and
+DIR becomes a root of the folder format, whatever ROOT's is: images become hard links where possible, masks and
 instances PNG.
 
 examples:

@@ -22,7 +22,7 @@ class Sample:
 
     Attributes:
         name: unique in the data set.
-        image: the picture.
+        image: the image's file.
         labels: its ground truth; None where the benchmark keeps it.
         group: subset that is scored by itself (StreetHazards' towns), else "".
         overlay: .npz whose array ``rgb``, integer [H, W, 3], is added to the picture; None where it is whole.

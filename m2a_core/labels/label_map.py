@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +15,9 @@ from m2a_core.errors import DataError
 from m2a_core.files import read_array
 from m2a_core.image_header import MAX_PIXELS, is_cut_short, read_header
 from m2a_core.images import read_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 VOID = 255
 """Id of pixels that do not count."""
@@ -119,9 +124,15 @@ def read_stored_values(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return stored
 
 
-def _read_picture(path: Path, max_pixels: int) -> np.ndarray:
+@contextmanager
+def id_image(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, str]]:
+    """An image whose samples are ids, and its mode, as Pillow names it.
+
+    Raises:
+        DataError: the file cannot be read, is a JPEG, is cut short, or cannot be decoded.
+    """
     # The node, which must start quickly, knows label sets and reads no label maps.
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     data = read_bytes(path)
     header = read_header(data, str(path), max_pixels)
@@ -131,14 +142,21 @@ def _read_picture(path: Path, max_pixels: int) -> np.ndarray:
         raise DataError(f"{path}: the image is cut short ({len(data)} bytes, no end); fetch it again")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            raw = image.tile[0][3] if image.tile else None
-            step = _GREY_STEPS.get(raw if isinstance(raw, str) else raw[0] if raw else "", 1)
-            stored = np.asarray(ImageOps.exif_transpose(image))
+            yield image, header.mode
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: damaged; the image cannot be decoded ({error})") from error
+
+
+def _read_picture(path: Path, max_pixels: int) -> np.ndarray:
+    from PIL import ImageOps
+
+    with id_image(path, max_pixels) as (image, mode):
+        raw = image.tile[0][3] if image.tile else None
+        step = _GREY_STEPS.get(raw if isinstance(raw, str) else raw[0] if raw else "", 1)
+        stored = np.asarray(ImageOps.exif_transpose(image))
     if stored.dtype.kind == "f":
-        raise DataError(f"{path}: holds fractions ({header.mode}); expected integer ids")
-    return _one_channel(stored, header.mode, path) if stored.ndim == 3 else stored // stored.dtype.type(step)
+        raise DataError(f"{path}: holds fractions ({mode}); expected integer ids")
+    return _one_channel(stored, mode, path) if stored.ndim == 3 else stored // stored.dtype.type(step)
 
 
 def _one_channel(stored: np.ndarray, mode: str, path: Path) -> np.ndarray:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from m2a_core.errors import DataError
-from m2a_core.image_header import MAX_PIXELS, is_cut_short, read_header
-from m2a_core.images import read_bytes
-from m2a_core.labels.label_map import counted
+from m2a_core.image_header import MAX_PIXELS
+from m2a_core.labels.label_map import counted, id_image
 
 _GREY = ("1", "L", "I;16", "I")
 
@@ -31,18 +29,9 @@ def read_segment_ids(path: Path, annotated: Collection[int], max_pixels: int = M
     Raises:
         DataError: the file cannot be read or is cut short, or its ids are not those of the annotations.
     """
-    data = read_bytes(path)
-    header = read_header(data, str(path), max_pixels)
-    if header.format == "JPEG":
-        raise DataError(f"{path}: a JPEG, which changes segment ids; expected an RGB PNG")
-    if is_cut_short(data):
-        raise DataError(f"{path}: the image is cut short ({len(data)} bytes, no end); fetch it again")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            upright = ImageOps.exif_transpose(image)
-            samples = np.asarray(upright if header.mode in _GREY else upright.convert("RGB")).astype(np.int32)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: damaged; the image cannot be decoded ({error})") from error
+    with id_image(path, max_pixels) as (image, mode):
+        upright = ImageOps.exif_transpose(image)
+        samples = np.asarray(upright if mode in _GREY else upright.convert("RGB")).astype(np.int32)
     ids = samples @ np.array([1, 256, 65536], np.int32) if samples.ndim == 3 else samples
     found, pixels = np.unique(ids, return_counts=True)
     stray = [(int(i), int(n)) for i, n in zip(found, pixels, strict=True) if i and int(i) not in annotated]

@@ -99,15 +99,6 @@ class Child:
         except BrokenPipeError as error:
             raise ChildError(f"the {self.name} has ended:\n{self.log_tail()}") from error
 
-    def check_running(self) -> None:
-        """Raise if it has ended.
-
-        Raises:
-            ChildError: with the end of its log.
-        """
-        if self.exit_code is not None:
-            raise ChildError(f"the {self.name} ended with exit code {self.exit_code}:\n{self.log_tail()}")
-
     def finish(self) -> int:
         """Interrupt it, wait, and return its exit code; kill it when it does not end by itself."""
         for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):

@@ -150,14 +150,14 @@ def _damaged_picture(root: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_cut, r"train.drive_0000.png: the label is 128x95 pixels, its picture 128x96"),
+        (_cut, r"train.drive_0000.png: the label is 128x95 pixels, its image 128x96"),
         (lambda root: _first(root, "masks").unlink(), r"train.drive_0000.jpg: has no mask; expected .*drive_0000.png"),
-        (lambda root: _first(root, "images").unlink(), r"train.drive_0000.png: a mask without its picture"),
+        (lambda root: _first(root, "images").unlink(), r"train.drive_0000.png: a mask without its image"),
         (_jpeg_by_name, r"train.drive_0000.jpg: the mask is a JPEG, which changes ids; save the ids as PNG"),
         (_jpeg_by_content, r"train.drive_0000.png: a JPEG, which changes label values"),
         (_foreign_id, r"train.drive_0000.png: label values outside the map: 24 .*give each a class in classes.yaml"),
         (_two_masks, r"train.drive_0000.png and train.drive_0000.tif: two masks of train.drive_0000.jpg; keep one"),
-        (_two_pictures, r"drive_0000.bmp and train.drive_0000.jpg: two pictures of one name; keep one"),
+        (_two_pictures, r"drive_0000.bmp and train.drive_0000.jpg: two images of one name; keep one"),
         (_empty_class, r"class 'car' has no pixel in train: the network cannot learn it"),
         (_damaged_picture, r"train.drive_0000.jpg: the image is cut short"),
         (lambda root: shutil.rmtree(root / "images" / "train"), r"train: no frame that can be read"),

@@ -276,7 +276,7 @@ def _spoil_text(file: str, old: str, new: str) -> Callable[[Path], None]:
         ("coco instances", _spoil_json(lambda c: c["images"].append({"id": 9, "file_name": "b.png"})),
          "image 9 is b.png, and there is no"),
         ("coco instances", _spoil_json(lambda c: c["images"][0].update(height=40)),
-         "annotated at 64x40 pixels, its picture is 64x48"),
+         "annotated at 64x40 pixels, its image is 64x48"),
         ("coco instances", _spoil_json(lambda c: c["categories"].append({"id": 99, "name": "moose"})
                                        or c["annotations"][0].update(category_id=99)),
          "the category 'moose' is of no class in classes.yaml"),
@@ -305,7 +305,7 @@ def _spoil_text(file: str, old: str, new: str) -> Callable[[Path], None]:
         ("yolo", _spoil_text("train/labels/a_001.txt", "0 0.0", "0 1.5"), "line 1: expected at least three points"),
         ("yolo", lambda root: (root / "train/labels/a_001.txt").write_text("0 0.5 0.5 0.2 0.2\n"),
          "line 1: a box, no outline"),
-        ("yolo", lambda root: (root / "train/labels/b.txt").write_text(""), "b.txt: a text without its picture"),
+        ("yolo", lambda root: (root / "train/labels/b.txt").write_text(""), "b.txt: a label file without its image"),
         ("yolo", _spoil_text("data.yaml", "names", "nouns"), "expected 'names'"),
         ("cityscapes", lambda root: shutil.rmtree(root / "gtFine" / "train"), "1 of 1 images have no labels"),
         ("packed cityscapes", lambda root: write_mask(root / "ids/train/a.png", np.full(SIZE, 5000, np.uint16)),

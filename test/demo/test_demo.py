@@ -27,7 +27,7 @@ from m2a_core.compose.clip import load_clip
 from m2a_ros.bag.make import FRAME_ID
 from m2a_ros.demo import drive as drive_module
 from m2a_ros.main import main
-from m2a_ros.process.children import ChildError, Children, interrupts_deferred
+from m2a_ros.process.children import Children, interrupts_deferred
 from m2a_ros.process.domain import free_domain
 from m2a_ros.replay import node_runner
 from m2a_ros.replay.node_session import ReplayError
@@ -186,8 +186,7 @@ def test_a_child_that_fails_says_so_with_its_last_words(tmp_path: Path) -> None:
         child = children.start("thing", ["no_such_module"], os.environ, tmp_path / "log", reads_stdout=True)
         assert child.next_line(60) == ""
         assert child.wait(60) == 1
-        with pytest.raises(ChildError, match=r"(?s)thing ended with exit code 1.*no_such_module"):
-            child.check_running()
+        assert "no_such_module" in child.log_tail()
 
 
 @pytest.mark.parametrize("arguments", [["--rate", "0"], ["--rate", "nan"], ["--duration", "0"], ["--model", "nothing"]])

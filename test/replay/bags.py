@@ -39,12 +39,16 @@ def scene(shift: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
 
 
 def raw(rgb: np.ndarray, number: int, topic: str = TOPIC, stamp: int | None = None, encoding: str = "rgb8") -> Sent:
-    time = START + number * STEP
     pixels = {"rgb8": rgb, "bgr8": rgb[..., ::-1], "32FC1": rgb.astype(np.float32)[..., 0]}[encoding]
+    return image(pixels, number, topic, encoding, stamp)
+
+
+def image(pixels: np.ndarray, number: int, topic: str, encoding: str, stamp: int | None = None) -> Sent:
+    time = START + number * STEP
     message = STORE.types[IMAGE](
         header=message_header(time if stamp is None else stamp),
-        height=rgb.shape[0],
-        width=rgb.shape[1],
+        height=pixels.shape[0],
+        width=pixels.shape[1],
         encoding=encoding,
         is_bigendian=0,
         step=pixels[0].nbytes,

@@ -12,7 +12,8 @@ import yaml
 from m2a_ros.process.memory import MemoryWatch
 from m2a_ros.replay.peak import MAX_LOSS, RESOLUTION, search
 from test.replay.bags import START, raw, scene, write_bag
-from test.replay.test_params_file import camera_info, params_file
+from test.replay.test_params_file import params_file
+from test.review.bags_with_truth import camera_info
 
 
 @pytest.mark.dds
@@ -22,7 +23,7 @@ def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay
     images += [replace(raw(scene(0), 12), data=raw(scene(0), 12).data.replace(b"rgb8", b"rgbx"))]
     images += [replace(raw(scene(0), 13), data=raw(scene(0), 13).data[:-100])]
     images += [raw(scene(0), 90_000, stamp=START)]
-    calibrations = [camera_info(i, (-0.2, 0.05, 0.0, 0.0, 0.0)) for i in (*range(14), 90_000)]
+    calibrations = [camera_info(number=i, distortion=(-0.2, 0.05, 0.0, 0.0, 0.0)) for i in (*range(14), 90_000)]
     bag = write_bag(tmp_path / "drive", sorted([*calibrations, *images], key=lambda message: message.time))
     file = params_file(tmp_path / "p.yaml", cameras=["left"], camera={"left": {"rectify": True}})
     done = replay(bag, "--params-file", file, "--rate", "1.25", mode="realtime")

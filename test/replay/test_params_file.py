@@ -11,36 +11,12 @@ import yaml
 from rosbags.highlevel import AnyReader
 
 from m2a_ros.parameters.file import read_parameters
-from test.replay.bags import STORE, Sent, raw, scene, write_bag
-
-INFO = "sensor_msgs/msg/CameraInfo"
-WIDTH, HEIGHT, FOCAL = 128, 96, 100.0
-
-
-def camera_info(number: int, distortion: tuple[float, ...] = (0.0,) * 5) -> Sent:
-    image = raw(scene(0), number)
-    message: Any = STORE.deserialize_cdr(image.data, image.msgtype)
-    roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-    k = np.array([FOCAL, 0, WIDTH / 2, 0, FOCAL, HEIGHT / 2, 0, 0, 1.0])
-    p = np.array([FOCAL, 0, WIDTH / 2, 0, 0, FOCAL, HEIGHT / 2, 0, 0, 0, 1.0, 0])
-    info = STORE.types[INFO](
-        header=message.header,
-        height=HEIGHT,
-        width=WIDTH,
-        distortion_model="plumb_bob",
-        d=np.array(distortion),
-        k=k,
-        r=np.eye(3).ravel(),
-        p=p,
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
-    )
-    return Sent("/cam/front/camera_info", image.time - 1, INFO, bytes(STORE.serialize_cdr(info, INFO)))
+from test.replay.bags import raw, scene, write_bag
+from test.review.bags_with_truth import camera_info
 
 
 def calibrated_bag(path: Path, frames: int = 4, distortion: tuple[float, ...] = (0.0,) * 5) -> Path:
-    messages = [m for i in range(frames) for m in (camera_info(i, distortion), raw(scene(4 * i), i))]
+    messages = [m for i in range(frames) for m in (camera_info(number=i, distortion=distortion), raw(scene(4 * i), i))]
     return write_bag(path, messages)
 
 

@@ -18,7 +18,7 @@ from m2a_core.errors import DataError
 from m2a_ros.bag.cameras import Choice, NoCamera, camera_info_topic, camera_name, choose
 from m2a_ros.bag.reader import Bag
 from m2a_ros.main import main
-from test.replay.bags import COMPRESSED, IMAGE, START, STEP, STORE, Sent, message_header, raw, scene, write_bag
+from test.replay.bags import COMPRESSED, IMAGE, START, STEP, STORE, Sent, image, message_header, raw, scene, write_bag
 
 RGB = scene(0)
 GREY16 = (RGB[..., 0].astype(np.uint16) << 4) + 500
@@ -34,20 +34,6 @@ def packed(topic: str, data: bytes, text: str, number: int = 0) -> Sent:
     time = START + number * STEP
     message = STORE.types[COMPRESSED](header=message_header(time), format=text, data=np.frombuffer(data, np.uint8))
     return Sent(topic, time, COMPRESSED, bytes(STORE.serialize_cdr(message, COMPRESSED)))
-
-
-def image(topic: str, pixels: np.ndarray, encoding: str, number: int = 0) -> Sent:
-    time = START + number * STEP
-    message = STORE.types[IMAGE](
-        header=message_header(time),
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        encoding=encoding,
-        is_bigendian=0,
-        step=pixels[0].nbytes,
-        data=np.frombuffer(pixels.tobytes(), np.uint8),
-    )
-    return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
 
 
 def other(topic: str, kind: str) -> Sent:
@@ -71,7 +57,7 @@ ZSTD = bytes([96, 0, 0, 0, 128, 0, 0, 0]) + b"\x28\xb5\x2f\xfd" + bytes(50)
 def test_all_transports_of_a_camera_are_one_camera(tmp_path: Path) -> None:
     choice = chosen(
         tmp_path,
-        image("/cam/image_raw", RGB, "rgb8"),
+        image(RGB, 0, "/cam/image_raw", "rgb8"),
         packed("/cam/image_raw/compressed", JPEG, "rgb8; jpeg compressed bgr8"),
         packed("/cam/image_raw/zstd", ZSTD, "zstd"),
         packed("/cam/image_raw/compressedDepth", b"", ""),
@@ -97,7 +83,7 @@ def test_a_camera_of_unread_transports_alone_is_none(tmp_path: Path, names: tupl
 def test_the_first_transport_that_can_be_read_is_taken(tmp_path: Path) -> None:
     choice = chosen(
         tmp_path,
-        image("/cam/image_raw", RGB.astype(np.float32)[..., 0], "32FC1"),
+        image(RGB.astype(np.float32)[..., 0], 0, "/cam/image_raw", "32FC1"),
         packed("/cam/image_raw/compressed", JPEG, "jpeg"),
         packed("/cam/image_raw/jpeg_low", JPEG, "jpeg"),
     )
@@ -117,7 +103,7 @@ def test_the_first_transport_that_can_be_read_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_depth_is_no_camera(tmp_path: Path, topic: str, data: bytes, text: str) -> None:
-    choice = chosen(tmp_path, image("/camera/color/image_raw", RGB, "rgb8"), packed(topic, data, text))
+    choice = chosen(tmp_path, image(RGB, 0, "/camera/color/image_raw", "rgb8"), packed(topic, data, text))
     assert used(choice) == {"/camera/color/image_raw": "camera_color"}
     assert re.search("depth images|no camera image", choice.skipped[topic])
 
@@ -125,9 +111,9 @@ def test_depth_is_no_camera(tmp_path: Path, topic: str, data: bytes, text: str) 
 def test_grey_of_16_bits_is_a_camera_unless_its_topic_says_depth(tmp_path: Path) -> None:
     choice = chosen(
         tmp_path,
-        image("/thermal/image_raw", GREY16, "mono16"),
+        image(GREY16, 0, "/thermal/image_raw", "mono16"),
         packed("/infra/image_raw/compressed", stream(GREY16), "mono16; png compressed "),
-        image("/stereo/depth", GREY16, "mono16"),
+        image(GREY16, 0, "/stereo/depth", "mono16"),
     )
     assert used(choice) == {"/infra/image_raw/compressed": "infra", "/thermal/image_raw": "thermal"}
     assert choice.skipped == {"/stereo/depth": "depth images"}
@@ -182,7 +168,7 @@ PICTURES: dict[str, Any] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("pixels", "encoding", "data", "text"), PICTURES.values(), ids=PICTURES.keys())
 def test_raw_and_compressed_give_one_result(replay, tmp_path, pixels, encoding, data, text) -> None:
-    one = write_bag(tmp_path / "one", [image("/cam/image_raw", pixels, encoding)])
+    one = write_bag(tmp_path / "one", [image(pixels, 0, "/cam/image_raw", encoding)])
     two = write_bag(tmp_path / "two", [packed("/cam/image_raw/compressed", data, text)])
     first, second = replay(one, out="first"), replay(two, out="second")
     assert first.hashes == second.hashes
@@ -223,7 +209,7 @@ def mixed(path: Path) -> Path:
         kinds = {kind: writer.add_connection("/cam/image", kind, typestore=STORE) for kind in (IMAGE, COMPRESSED)}
         for i in range(5):
             message = (
-                image("/cam/image", RGB, "rgb8", i) if i < 2 else packed("/cam/image", stream(RGB[..., ::-1]), "png", i)
+                image(RGB, i, "/cam/image", "rgb8") if i < 2 else packed("/cam/image", stream(RGB[..., ::-1]), "png", i)
             )
             writer.write(kinds[message.msgtype], message.time, message.data)
     return path
@@ -267,7 +253,7 @@ def test_another_serialisation_of_one_topic_does_not_cost_the_others(tmp_path: P
     with Writer(tmp_path / "a", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for topic, form in (("/one/image", "cdr"), ("/two/image", "json")):
             connection = writer.add_connection(topic, IMAGE, typestore=STORE, serialization_format=form)
-            writer.write(connection, START, image(topic, RGB, "rgb8").data)
+            writer.write(connection, START, image(RGB, 0, topic, "rgb8").data)
     with Bag(tmp_path / "a" / "a.mcap") as bag:
         choice = choose(bag, {})
     assert used(choice) == {"/one/image": "one"}

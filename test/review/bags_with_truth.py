@@ -6,36 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from test.replay.bags import FRAME_ID, IMAGE, START, STEP, STORE, Sent, message_header, raw
+from test.replay.bags import FRAME_ID, START, STEP, STORE, Sent, image, message_header, raw
 
 LABELS, IDS = "/truth/labels", "/truth/ids"
 FOCAL, HEIGHT_M = 100.0, 1.5
 
 
 def label(values: np.ndarray, number: int, topic: str = LABELS, encoding: str = "mono8") -> Sent:
-    time = START + number * STEP
-    message = STORE.types[IMAGE](
-        header=message_header(time),
-        height=values.shape[0],
-        width=values.shape[1],
-        encoding=encoding,
-        is_bigendian=0,
-        step=values[0].nbytes,
-        data=np.frombuffer(values.tobytes(), np.uint8),
-    )
-    return Sent(topic, time, IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
+    return image(values, number, topic, encoding)
 
 
-def camera_info(size: tuple[int, int] = (96, 128), focal: float = FOCAL) -> Sent:
-    kind, (height, width) = "sensor_msgs/msg/CameraInfo", size
+def camera_info(
+    size: tuple[int, int] = (96, 128),
+    focal: float = FOCAL,
+    number: int = 0,
+    distortion: tuple[float, ...] = (0.0,) * 5,
+) -> Sent:
+    """The calibration as it is sent just before image ``number``."""
+    kind, (height, width), time = "sensor_msgs/msg/CameraInfo", size, START + number * STEP
     k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1], float)
     roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     message = STORE.types[kind](
-        header=message_header(START),
+        header=message_header(time),
         height=height,
         width=width,
         distortion_model="plumb_bob",
-        d=np.zeros(5),
+        d=np.array(distortion),
         k=k,
         r=np.eye(3).ravel(),
         p=np.hstack([k.reshape(3, 3), np.zeros((3, 1))]).ravel(),
@@ -43,7 +39,7 @@ def camera_info(size: tuple[int, int] = (96, 128), focal: float = FOCAL) -> Sent
         binning_y=0,
         roi=roi,
     )
-    return Sent("/cam/front/camera_info", START, kind, bytes(STORE.serialize_cdr(message, kind)))
+    return Sent("/cam/front/camera_info", time - 1, kind, bytes(STORE.serialize_cdr(message, kind)))
 
 
 def static_transform(height: float = HEIGHT_M) -> Sent:

@@ -91,7 +91,7 @@ def check_own(dataset: OwnDataset) -> CheckReport:
             leaks.append(f"{frame.image} and {other.image}")
     if leaks:
         report.notes.append(
-            f"{len(leaks)} pictures are in two splits, such as {leaks[0]}: figures measured on them mean nothing"
+            f"{len(leaks)} images are in two splits, such as {leaks[0]}: figures measured on them mean nothing"
         )
     _judge(report, labels)
     return report

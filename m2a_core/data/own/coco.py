@@ -71,7 +71,7 @@ def _split_of(path: Path) -> str:
 
 
 def _image_of(root: Path, split: str, path: Path, name: str) -> Path:
-    """The picture that a JSON names, wherever tools put it."""
+    """The image that a JSON names, wherever tools put it."""
     places = [
         root / "images" / split,
         root / split,
@@ -87,7 +87,7 @@ def _image_of(root: Path, split: str, path: Path, name: str) -> Path:
 def _frames(
     listing: Listing, root: Path, split: str, path: Path, content: Any
 ) -> dict[str, tuple[str, Path, tuple[int, int] | None]]:
-    """Image id -> name, picture and stated size of those that are there."""
+    """Image id -> name, image and stated size of those that are there."""
     sizes = {str(entry.get("id")): entry for entry in content["images"]}
     frames: dict[str, tuple[str, Path, tuple[int, int] | None]] = {}
     owners: dict[str, str] = {}
@@ -133,10 +133,10 @@ def draw(
     """Draw annotations, later ones over earlier ones.
 
     Raises:
-        DataError: the picture has another size than the annotations say, or one cannot be drawn.
+        DataError: the image has another size than the annotations say, or one cannot be drawn.
     """
     if stated is not None and tuple(stated) != tuple(size):
-        raise DataError(f"{where}: annotated at {stated[1]}x{stated[0]} pixels, its picture is {size[1]}x{size[0]}")
+        raise DataError(f"{where}: annotated at {stated[1]}x{stated[0]} pixels, its image is {size[1]}x{size[0]}")
     names = [name.casefold() for name in file.labels.names]
     label = np.full(size, names.index("background") if "background" in names else VOID, np.uint8)
     instances = np.zeros(size, np.int32)
@@ -176,7 +176,7 @@ def _panoptic(listing: Listing, root: Path, split: str, path: Path, file: LabelF
 def _read_panoptic(path: Path, segments: Mapping[int, int], file: LabelFile, size: tuple[int, int]) -> Truth:
     stored = read_segment_ids(path, segments.keys())
     if stored.shape != tuple(size):
-        raise DataError(f"{path}: is {stored.shape[1]}x{stored.shape[0]} pixels, its picture {size[1]}x{size[0]}")
+        raise DataError(f"{path}: is {stored.shape[1]}x{stored.shape[0]} pixels, its image {size[1]}x{size[0]}")
     found, inverse = np.unique(stored, return_inverse=True)
     classes = np.array([segments.get(int(value), VOID) for value in found], np.uint8)
     numbers = np.where(np.isin(classes, sorted(file.labels.things)), np.arange(1, len(found) + 1), 0).astype(np.int32)

@@ -93,7 +93,7 @@ def _draw(
     shapes: list[tuple[ET.Element, int]], file: LabelFile, stated: tuple[int, int], where: str, size: tuple[int, int]
 ) -> Truth:
     if stated != (0, 0) and stated != tuple(size):
-        raise DataError(f"{where}: annotated at {stated[1]}x{stated[0]} pixels, its picture is {size[1]}x{size[0]}")
+        raise DataError(f"{where}: annotated at {stated[1]}x{stated[0]} pixels, its image is {size[1]}x{size[0]}")
     names = [name.casefold() for name in file.labels.names]
     label = np.full(size, names.index("background") if "background" in names else VOID, np.uint8)
     instances = np.zeros(size, np.int32)
@@ -133,6 +133,6 @@ def _mask(shape: ET.Element, size: tuple[int, int]) -> np.ndarray:
                 raise DataError("its run lengths do not fill its box")
             inside = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8).reshape(height, width)
             if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
-                raise DataError("it reaches beyond the picture")
+                raise DataError("it reaches beyond the image")
             mask[top : top + height, left : left + width] = inside
     return mask > 0

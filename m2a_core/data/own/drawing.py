@@ -59,7 +59,7 @@ def write_samples(frames: Sequence[OwnFrame], labels: LabelSet, path: Path) -> N
 
 
 def draw_labels(image: np.ndarray, truth: Truth, labels: LabelSet) -> np.ndarray:
-    """Labels over a picture uint8 [H, W, 3], things outlined, void left dark."""
+    """Labels over an image uint8 [H, W, 3], things outlined, void left dark."""
     colors = np.zeros((256, 3), np.float32)
     colors[: labels.num_classes] = labels.colors
     drawn = np.where((truth.label == VOID)[..., None], 0.35 * image, 0.4 * image + 0.6 * colors[truth.label])

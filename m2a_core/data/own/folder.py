@@ -25,7 +25,7 @@ from m2a_core.labels.label_map import SUFFIXES, LabelValues, read_stored_values
 
 LAYOUT = """\
 ROOT/classes.yaml
-ROOT/images/{train,val}/NAME.jpg          (any picture; folders below are sequences)
+ROOT/images/{train,val}/NAME.jpg          (any image; folders below are sequences)
 ROOT/masks/{train,val}/NAME.png           (the ids of classes.yaml, 8 or 16 bits, or a palette's indices)
 ROOT/instances/{train,val}/NAME.png       (optional: numbers of things, 0 = none)"""
 
@@ -69,7 +69,7 @@ def _pair(listing: Listing, split: str, folders: tuple[Path, Path, Path], read_o
         name = key.replace("/", "_")
         mask = _one_mask(listing, paths[0], labels.get(key, []), masks / f"{key}.png")
         if len(paths) > 1:
-            listing.problems.append(f"{paths[0]} and {paths[1].name}: two pictures of one name; keep one")
+            listing.problems.append(f"{paths[0]} and {paths[1].name}: two images of one name; keep one")
         elif mask is not None:
             own = numbers / f"{key}.png"
             read = functools.partial(read_one, mask, own if own.is_file() else None)
@@ -77,11 +77,11 @@ def _pair(listing: Listing, split: str, folders: tuple[Path, Path, Path], read_o
             sequence = sequence_of(Path(key).name, "" if folder == "." else folder)
             listing.frames.append(OwnFrame(name, split, sequence, paths[0], read, labels=mask))
     for key in sorted(labels.keys() - images.keys()):
-        listing.problems.append(f"{labels[key][0]}: a mask without its picture {pictures / key}.*")
+        listing.problems.append(f"{labels[key][0]}: a mask without its image {pictures / key}.*")
 
 
 def _one_mask(listing: Listing, image: Path, paths: list[Path], expected: Path) -> Path | None:
-    """The mask of a picture, or None and a problem."""
+    """The mask of an image, or None and a problem."""
     usable = [path for path in paths if path.suffix.lower() in SUFFIXES]
     lossy = [path for path in paths if path.suffix.lower() in (".jpg", ".jpeg")]
     if len(usable) > 1:
@@ -99,7 +99,7 @@ def read_truth(mask: Path, numbers: Path | None, size: tuple[int, int], values: 
     """Read a mask, and the numbers of its things where there are any.
 
     Raises:
-        DataError: a file cannot be read, is a JPEG, has another size than its picture, or holds an id that
+        DataError: a file cannot be read, is a JPEG, has another size than its image, or holds an id that
             is in no class.
     """
     label = decoded(read_stored_values(mask), mask, values, file, size)
@@ -115,7 +115,7 @@ def decoded(stored: np.ndarray, path: Path, values: LabelValues, file: LabelFile
     """Stored values as class ids uint8 [H, W]; errors as `read_truth`."""
     if stored.shape != tuple(size):
         raise DataError(
-            f"{path}: the label is {stored.shape[1]}x{stored.shape[0]} pixels, its picture {size[1]}x{size[0]}"
+            f"{path}: the label is {stored.shape[1]}x{stored.shape[0]} pixels, its image {size[1]}x{size[0]}"
         )
     try:
         return values.decode(stored, str(path))

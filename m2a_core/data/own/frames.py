@@ -44,9 +44,9 @@ class OwnFrame:
         name: unique in its split.
         split: ``train``, ``val``, ``test``, or ``all`` for data without splits.
         sequence: the drive it is from; frames of one sequence never go to two splits.
-        image: the picture.
-        truth: reads the labels for a picture of H, W pixels, or raises `DataError` naming the file.
-        aspect: width over height, where pictures are stored stretched; None = as they are.
+        image: the image's file.
+        truth: reads the labels for an image of H, W pixels, or raises `DataError` naming the file.
+        aspect: width over height, where images are stored stretched; None = as they are.
         labels: the file of its labels, where it has one of its own.
     """
 
@@ -59,7 +59,7 @@ class OwnFrame:
     labels: Path | None = None
 
     def read(self) -> tuple[np.ndarray, Truth]:
-        """The picture uint8 [H, W, 3], RGB, and its labels.
+        """The image uint8 [H, W, 3], RGB, and its labels.
 
         Raises:
             DataError: a file is missing or malformed, or the labels are of another size.
@@ -81,7 +81,7 @@ class Listing:
     """The frames of a root, before any of them is read.
 
     Attributes:
-        frames: all that have a picture and labels, by split and name.
+        frames: all that have an image and labels, by split and name.
         problems: what is wrong with others, a sentence each that names the file.
         notes: what one may want to know and needs no fixing.
     """
@@ -125,7 +125,7 @@ def sequence_of(name: str, folder: str = "") -> str:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is to be read as a picture, whatever its ending."""
+    """Whether a file is to be read as an image, whatever its ending."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES or suffix in _MORE_SUFFIXES:
         return True
@@ -141,7 +141,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def key_of(path: Path, folder: Path) -> str:
-    """A file's name below a folder without its ending; what pictures and labels share."""
+    """A file's name below a folder without its ending; what images and labels share."""
     return path.relative_to(folder).with_suffix("").as_posix()
 
 

@@ -37,7 +37,7 @@ def measured_set(own: OwnDataset) -> Dataset:
         if frame.aspect is not None:
             height = read_image(frame.image).shape[0]
             size = (height, round(frame.aspect * height))
-        # In some formats the truth has no file of its own: a frame's picture says which one is meant.
+        # In some formats the truth has no file of its own: a frame's image says which one is meant.
         samples.append(Sample(frame.name, frame.image, frame.image, size=size))
     return Dataset(
         own.root.resolve().name, tuple(samples), classes=dict(enumerate(own.file.labels.names)), stored=stored

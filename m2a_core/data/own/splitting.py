@@ -93,7 +93,7 @@ def assign(groups: Mapping[str, Sequence[OwnFrame]], shares: Mapping[str, float]
 def write_split(
     dataset: OwnDataset, groups: Mapping[str, Sequence[OwnFrame]], splits: Mapping[str, str], out: Path
 ) -> None:
-    """Write a root of the folder format: pictures as hard links where that can be, masks and instances as PNG.
+    """Write a root of the folder format: images as hard links where possible, masks and instances as PNG.
 
     Args:
         dataset: where the frames are from.

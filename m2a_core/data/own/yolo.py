@@ -1,4 +1,4 @@
-"""YOLO segmentation text: one object a line, its class and a polygon in shares of the picture's size."""
+"""YOLO segmentation text: one object a line, its class and a polygon in shares of the image's size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LISTS = ("data.yaml", "dataset.yaml", "data.yml")
 
 
 def list_yolo(root: Path, file: LabelFile) -> Listing:
-    """List the frames; a picture without a text file has no object.
+    """List the frames; an image without a label file has no objects.
 
     What no object covers is void, unless the classes have one called ``background``. Without a list of names, the
     numbers are the ids of the classes' file.
@@ -74,7 +74,7 @@ def _pair(listing: Listing, split: str, pictures: Path, texts: Path, classes: di
     empty = 0
     for key, paths in sorted(images.items()):
         if len(paths) > 1:
-            listing.problems.append(f"{paths[0]} and {paths[1].name}: two pictures of one name; keep one")
+            listing.problems.append(f"{paths[0]} and {paths[1].name}: two images of one name; keep one")
             continue
         text = labels.get(key, [None])[0]
         empty += text is None
@@ -82,9 +82,9 @@ def _pair(listing: Listing, split: str, pictures: Path, texts: Path, classes: di
         read = functools.partial(_read, text, classes, file)
         listing.frames.append(OwnFrame(name, split, sequence_of(name), paths[0], read, labels=text))
     if empty:
-        listing.notes.append(f"{texts}: {empty} pictures have no text file, so no object")
+        listing.notes.append(f"{texts}: {empty} images have no label file, so no objects")
     for key in sorted(labels.keys() - images.keys()):
-        listing.problems.append(f"{labels[key][0]}: a text without its picture {pictures / key}.*")
+        listing.problems.append(f"{labels[key][0]}: a label file without its image {pictures / key}.*")
 
 
 def _read(path: Path | None, classes: dict[int, int], file: LabelFile, size: tuple[int, int]) -> Truth:
