@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 
@@ -23,6 +24,12 @@ settings.register_profile("quick", deadline=None, max_examples=15)
 settings.load_profile("m2a")
 
 SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare_python"}
+
+
+def pytest_collection_finish() -> None:
+    """Keep modules and tests out of later garbage collections: a tenth of the time of small tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

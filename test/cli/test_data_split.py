@@ -71,7 +71,7 @@ def test_a_pattern_says_what_a_sequence_is(tmp_path: Path, capsys: pytest.Captur
     assert main([*call, str(tmp_path / "b"), "--sequence", "^x"]) == 2
     assert "--sequence '^x': does not match the frame 'd1_a_000'" in capsys.readouterr().err
     assert main([*call, str(tmp_path / "b"), "--sequence", "("]) == 2
-    assert "no regular expression" in capsys.readouterr().err
+    assert "not a regular expression" in capsys.readouterr().err
     assert main([*call, str(tmp_path / "b"), "--sequence", "^d"]) == 2
     assert "all 6 frames are of one sequence, 'd'" in capsys.readouterr().err
     assert main([*call, str(tmp_path / "a"), "--sequence", r"^(d\d)_"]) == 2

@@ -72,7 +72,7 @@ def changed(entry: int | None = None, **changes: Any) -> dict[str, Any]:
     [
         (changed(1, name="road"), "two classes have the name road"),
         (changed(1, id=7), "two classes have the id 7"),
-        (changed(1, id=255), "the id of class 'car' is void, too"),
+        (changed(1, id=255), "the id of class 'car' is also void"),
         (changed(1, id="26"), "id of class 'car' is '26'; expected an integer"),
         (changed(1, id=True), "id of class 'car' is True"),
         (changed(1, name=True), "class 2: name is True; expected text"),
@@ -101,9 +101,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path, content: Any, said: str) -> 
 @pytest.mark.parametrize("text", ["a: [", "\x00"])
 def test_what_is_no_yaml_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "own.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"own\.yaml: no readable YAML file"):
+    with pytest.raises(ConfigError, match=r"own\.yaml: not a readable YAML file"):
         read_label_file(tmp_path / "own.yaml")
-    with pytest.raises(ConfigError, match=r"none\.yaml: no readable YAML file"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: not a readable YAML file"):
         read_label_file(tmp_path / "none.yaml")
 
 
@@ -134,7 +134,7 @@ def test_a_class_of_several_takes_them_by_id_or_by_name(tmp_path: Path) -> None:
         found.values_of({"car": 26, "truck": 27})
     with pytest.raises(ConfigError, match="classes 'vehicle' and 'sky' both take the value 27"):
         found.values_of({**vocabulary, "sky": 27})
-    with pytest.raises(ConfigError, match="255, a value of class 'sky', is void, too"):
+    with pytest.raises(ConfigError, match="255, a value of class 'sky', is also void"):
         found.values_of({**vocabulary, "sky": 255})
 
 

@@ -54,8 +54,8 @@ def test_folder_without_metadata_names_the_file_that_can_be_read(replay, tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "word"),
     [
-        ("a.mcap", b"", "no readable bag"),
-        ("a.db3", b"not a data base, but long enough to look like one " * 99, "no readable bag"),
+        ("a.mcap", b"", "not a readable bag"),
+        ("a.db3", b"not a data base, but long enough to look like one " * 99, "not a readable bag"),
         ("a.bag", b"#ROSBAG V2.0\n", "ROS 1"),
         ("a.txt", b"hello", "expected a bag folder"),
         (None, b"", "no such file"),

@@ -249,13 +249,13 @@ FOREIGN = {
     "empty": ("a.mcap", b"", "a.mcap is empty"),
     "empty database": ("a.db3", b"", "a.db3 is empty"),
     "zeros": ("a.mcap", bytes(4096), "begins with zeros"),
-    "text": ("a.mcap", b"hello world, no bag", "no MCAP file"),
-    "text as a database": ("a.db3", b"not a data base, but long " * 99, "no SQLite file"),
+    "text": ("a.mcap", b"hello world, no bag", "not an MCAP file"),
+    "text as a database": ("a.db3", b"not a data base, but long " * 99, "not an SQLite file"),
     "Git LFS": ("a.mcap", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     "gzip": ("a.mcap", b"\x1f\x8b\x08" + bytes(99), "gzip"),
     "file of a compressed bag": ("a.db3.zstd", b"\x28\xb5\x2f\xfd" + bytes(99), "zstd.*give the bag's folder"),
-    "MCAP named .db3": ("a.db3", b"\x89MCAP0\r\n" + bytes(99), "name it so"),
-    "database named .mcap": ("a.mcap", b"SQLite format 3\0" + bytes(99), "name it .db3"),
+    "MCAP named .db3": ("a.db3", b"\x89MCAP0\r\n" + bytes(99), "rename it to .mcap"),
+    "database named .mcap": ("a.mcap", b"SQLite format 3\0" + bytes(99), "rename it to .db3"),
     "MCAP of eight bytes": ("a.mcap", b"\x89MCAP0\r\n", "ends in its first record"),
 }
 

@@ -72,7 +72,7 @@ def test_cameras_with_equal_stamps_have_masks_of_their_own(replay, tmp_path, cap
     assert (done.summary["truth"]["frames_scored"], done.summary["truth"]["frames_without_truth"]) == (1, 3)
 
 
-@pytest.mark.parametrize(("name", "word"), [(None, "no such folder"), ("a.txt", "no .png"), ("a.png", "no stamp")])
+@pytest.mark.parametrize(("name", "word"), [(None, "no such folder"), ("a.txt", "no .png"), ("a.png", "not a stamp")])
 def test_folder_that_is_no_ground_truth_is_an_error(replay, tmp_path, capsys, name, word):
     if name:
         (tmp_path / "gt").mkdir()

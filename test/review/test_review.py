@@ -100,7 +100,7 @@ def test_labels_that_match_no_frame_or_cannot_be_used_are_counted(replay, tmp_pa
     [
         (["--gt-topic", "/nowhere"], "no bag has images there"),
         (["--gt-topic", LABELS, "--gt", "."], "give one of them"),
-        (["--gt-instances-topic", IDS], "no ground truth"),
+        (["--gt-instances-topic", IDS], "not ground truth"),
         (["--gt-topic", LABELS + "=rear"], "cameras are cam_front"),
         (["--gt-topic", LABELS, "--segment", "0"], "--segment 0"),
         (["--gt-topic", LABELS, "--mounting", "height=-1"], "--mounting"),

@@ -310,7 +310,7 @@ def test_an_override_of_an_unknown_policy_is_refused_with_the_known_ones(make_no
     node = make_node(**{"qos_overrides./m2a/input/front/image.subscription.reliabilty": "reliable"})
     node.start()
     assert node.state == "unconfigured"
-    assert "'reliabilty' is none of history, depth, reliability, durability" in node.problem
+    assert "'reliabilty' is not one of history, depth, reliability, durability" in node.problem
 
 
 def test_defaults_of_a_camera_that_is_not_listed_change_nothing(make_node: MakeNode) -> None:

@@ -134,7 +134,7 @@ def test_a_worker_that_hangs_is_an_error_while_frames_only_replace_each_other(mo
     assert more_frames(0) == (OK, "running")
     level, message = more_frames(3)
     assert level == ERROR
-    assert "none is answered for 3.0 s" in message
+    assert "none was answered for 3.0 s" in message
     statistics.published({})
     assert more_frames(3.5)[0] == WARN  # Overload: most frames are still replaced.
 
@@ -180,7 +180,7 @@ def test_frames_that_the_rate_limit_leaves_out_are_no_overload(monkeypatch):
 @pytest.mark.parametrize(
     ("reasons", "level", "word"),
     [
-        (["frozen_network"], ERROR, "the same of different images"),
+        (["frozen_network"], ERROR, "the same answer for different images"),
         (["no_masks"], WARN, "no query"),
         (["no_masks", "no_masks", "black"], ERROR, "the images are black"),
     ],

@@ -57,7 +57,7 @@ def test_a_frame_that_somebody_else_places_is_left_to_them(nodes: Nodes) -> None
     nodes.start(**MOUNTED)
     nodes.until(lambda: placed(nodes).get(FRAME_ID))
     nodes.until(
-        lambda: any("somebody else does" in line.msg for line in log),
+        lambda: any("another node already does" in line.msg for line in log),
         lambda: nodes.send("/m2a/input/front/image", image(scene(None), 1)),
     )
     assert placed(nodes)[FRAME_ID].header.frame_id == "chassis"

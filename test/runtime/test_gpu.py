@@ -49,7 +49,7 @@ def with_a_broken_device(cuda: FakeCuda) -> None:
     [
         (without_driver, 0, "no NVIDIA driver; in a container: .*--runtime nvidia"),
         (jetpack_6, 0, r"driver is for CUDA 12\.6, .* for CUDA 13: pip install 'cuda-python==12\.\*'.*580"),
-        (without_device, 0, "no GPU .cudaErrorNoDevice. and no device of NVIDIA's in /dev"),
+        (without_device, 0, "no GPU .cudaErrorNoDevice. and no NVIDIA device in /dev"),
         (with_a_broken_device, 0, "device 0 does not answer: cudaErrorDevicesUnavailable"),
         (lambda _: None, 1, "device 1: expected a GPU's index, 0 to 0"),
         (lambda _: None, -1, "device -1: expected a GPU's index"),

@@ -198,11 +198,11 @@ def test_keys_of_another_kind_are_named(directory, tmp_path, key):
     pem = serialization.Encoding.PEM
     pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (tmp_path / "ec.pem").write_bytes(other.private_bytes(pem, pkcs8, plain))
-    with pytest.raises(ConfigError, match=r"ec\.pem: another kind of key, expected Ed25519"):
+    with pytest.raises(ConfigError, match=r"ec\.pem: wrong kind of key, expected Ed25519"):
         signing.sign(directory, tmp_path / "ec.pem")
-    with pytest.raises(ConfigError, match=r"key\.pem: no public key"):
+    with pytest.raises(ConfigError, match=r"key\.pem: not a public key"):
         load_bundle(directory, Trust(True, (key,)))
-    with pytest.raises(ConfigError, match=r"none\.pem: no public key"):
+    with pytest.raises(ConfigError, match=r"none\.pem: not a public key"):
         load_bundle(directory, Trust(True, (tmp_path / "none.pem",)))
 
 
