@@ -84,7 +84,7 @@ class LabelFile:
         both = sorted(void & ids.keys())
         if both:
             raise ConfigError(
-                f"{self.path}: {both[0]}, a value of class '{self.labels.names[ids[both[0]]]}', is void, too; leave it "
+                f"{self.path}: {both[0]}, a value of class '{self.labels.names[ids[both[0]]]}', is also void; leave it "
                 "out of one of them"
             )
         return LabelValues(ids, void)
