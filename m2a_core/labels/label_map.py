@@ -17,7 +17,7 @@ from m2a_core.image_header import MAX_PIXELS, is_cut_short, read_header
 from m2a_core.images import read_bytes
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 VOID = 255
 """Id of pixels that do not count."""
@@ -125,7 +125,7 @@ def read_stored_values(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 @contextmanager
-def id_image(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, str]]:
+def id_image(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile, str]]:
     """An image whose samples are ids, and its mode, as Pillow names it.
 
     Raises:
