@@ -252,7 +252,7 @@ def _check_place(args: argparse.Namespace, bundle: ModelBundle) -> None:
     if args.out.is_dir() and any(args.out.iterdir()):
         own = args.out / FILE_NAME
         if not own.is_file() or Manifest.load(own).onnx_sha256 != bundle.manifest.onnx_sha256:
-            raise ConfigError(f"--out {args.out}: holds something else; give a new or an empty folder")
+            raise ConfigError(f"--out {args.out}: holds other files; give a new or an empty folder")
 
 
 def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:

@@ -89,7 +89,7 @@ def compose_bag(
         raise ConfigError(f"--every {every:g}: expected metres above 0")
     for name in ("bag", "truth"):
         if (out / name).exists():
-            raise ConfigError(f"--out {out}: there is a {name} already; give another --out or delete it")
+            raise ConfigError(f"--out {out}: {name} exists already; give another --out or delete it")
     with Bag(path) as bag:
         used = choose(bag, parse_topics([topic] if topic else [])).used
         if len(used) > 1:

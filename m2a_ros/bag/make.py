@@ -97,7 +97,7 @@ def _whole(out: Path, *names: str) -> Iterator[Path]:
     """A folder for what appears in ``out`` under these names when the block ends well."""
     for name in names:
         if (out / name).exists():
-            raise ConfigError(f"--out {out}: there is a {name} already; give another --out or delete it")
+            raise ConfigError(f"--out {out}: {name} exists already; give another --out or delete it")
     unfinished = out / ".partial"
     shutil.rmtree(unfinished, ignore_errors=True)
     for name in names[:-1]:

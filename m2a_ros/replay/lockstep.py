@@ -104,7 +104,7 @@ class Lockstep:
         camera, stamp = recorded.camera, stamp_of(header)
         self._key = (camera, stamp, header.header.frame_id)
         if self._key in self._lost:
-            text = "an image of this stamp got no answer in time; a late answer to that could be taken for this one's"
+            text = "an image of this stamp got no answer in time; a late answer could be mistaken for this one's"
             return stamp, Problem(STAMP_OF_LOST_FRAME, text)
         self._calibrate(camera, recorded.camera_info)
         self._outputs = Outputs()

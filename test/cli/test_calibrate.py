@@ -247,7 +247,7 @@ def test_out_that_holds_something_else_is_refused(
     (tmp_path / "notes" / "mine.txt").write_text("keep me")
     options = labelled(tmp_path)
     assert main(["calibrate", "--model", str(bundle), *options, "--out", str(tmp_path / "notes")]) == 2
-    assert "holds something else" in capsys.readouterr().err
+    assert "holds other files" in capsys.readouterr().err
     assert main(["calibrate", "--model", str(bundle), *options, "--out", str(bundle)]) == 2
     assert "is the bundle itself" in capsys.readouterr().err
 

@@ -183,7 +183,7 @@ def _matches(pattern: str, line: str) -> bool:
         ({"classes": [*ENTRIES, {"name": "other", "id": 7}]}, "two classes have the id 7: 'road' and 'other'"),
         ({"classes": [*ENTRIES, {"name": "car", "id": 8}]}, "two classes have the name car"),
         ({"classes": [*ENTRIES, {"name": "void", "id": 8}]}, "a class is called 'void'; list its id under void"),
-        ({"classes": [*ENTRIES, {"name": "Unknown", "id": 8}]}, "a class is called 'Unknown'; which is what m2a calls"),
+        ({"classes": [*ENTRIES, {"name": "Unknown", "id": 8}]}, "a class is called 'Unknown'; m2a uses this name"),
         ({"classes": classes(200)}, "200 classes; expected at most 199"),
     ],
 )

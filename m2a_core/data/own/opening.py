@@ -20,7 +20,7 @@ MOST_CLASSES = 199
 
 _RESERVED = {
     "void": "list its id under void",
-    "unknown": "which is what m2a calls objects of no class: name it otherwise",
+    "unknown": "m2a uses this name for objects of no class: choose another",
 }
 
 FORMATS: Mapping[str, Callable[[Path, LabelFile], Listing]] = {
