@@ -50,7 +50,7 @@ def participants_come_and_go(folder: Path, domain: int, model: Path, rng: random
             text=True,
             check=False,
         )
-    assert run.returncode == 0, f"code {run.returncode}: {run.stderr[-900:]}"
+    assert run.returncode == 0, f"code {run.returncode}: {run.stderr.strip()[-300:]}"
     return f"{PARTICIPANTS} in {HOSTS} namespaces"
 
 

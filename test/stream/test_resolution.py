@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from m2a_core.geometry.scaled_info import scaled_info
+from m2a_core.openset.enlargement import Enlargement
 from m2a_core.overlay import shrink
 from m2a_core.perception import Perception
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import Sensors
-from m2a_core.types import ALL_OUTPUTS, Frame
+from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output
 from test.stream.calibrations import calibration
 from test.tiny_bundle import write_tiny_bundle
 
@@ -141,6 +142,46 @@ def test_depth_is_read_alike_from_small_maps_and_from_large_ones(perception: Per
     np.testing.assert_array_equal(positions("image", enlarge=False), offline)
     # Smaller than what the window at the road's far end adds to.
     np.testing.assert_allclose(positions("network", enlarge=True), offline, atol=0.2)
+
+
+def test_no_depth_is_read_beside_a_rectified_image(perception: Perception) -> None:
+    depth = np.full((HEIGHT, WIDTH), 7.0, np.float32)
+    message = SimpleNamespace(
+        height=HEIGHT, width=WIDTH, encoding="32FC1", step=4 * WIDTH, is_bigendian=0, data=depth.tobytes()
+    )
+
+    def distances(rectify: bool, depths: bool) -> list[float]:
+        stream, sensors = CameraStream(), Sensors(camera_info())
+        for number in range(2):
+            stamp = 10**18 + number * 10**8
+            if depths:
+                sensors.depth.put(stamp, message)
+            frame, config = Frame(scene(), stamp, "optical", "front"), StreamConfig(rectify=rectify)
+            result = stream.process(frame, sensors, ALL_OUTPUTS, perception, config)
+        return [item.location.distance for item in result.objects if item.location]
+
+    assert distances(rectify=False, depths=True) != distances(rectify=False, depths=False)
+    assert distances(rectify=True, depths=True) == distances(rectify=True, depths=False)
+    assert len(distances(rectify=True, depths=True)) == 2
+
+
+@pytest.mark.parametrize("wanted", [frozenset({Output.OPEN_SET}), ALL_OUTPUTS])
+def test_maps_that_are_not_enlarged_hold_all_that_enlarging_takes(
+    perception: Perception, wanted: frozenset[Output]
+) -> None:
+    def result(enlarge: bool) -> OpenSetResult:
+        stream, frame = CameraStream(), Frame(scene(), 10**18, "optical", "front")
+        prepared = stream.prepare(frame, Sensors(camera_info()), perception.manifest.input_size, StreamConfig())
+        task = stream.begin(prepared, wanted, perception, enlarge)
+        perception.run([task])
+        return stream.finish(prepared, task, perception)
+
+    small, large, manifest = result(enlarge=False), result(enlarge=True), perception.manifest
+    enlargement = Enlargement((HEIGHT, WIDTH), manifest.thresholds.anomaly, manifest.labels.unknown_id)
+    assert small.score is not None
+    np.testing.assert_array_equal(enlargement.open_set(small, enlargement.scores(small.score)), large.open_set)
+    for output in wanted - {Output.OPEN_SET}:
+        assert getattr(small, output.value) is not None, output
 
 
 @pytest.mark.parametrize("size", [(72, 128), (144, 256), (288, 512), (576, 1024)])
