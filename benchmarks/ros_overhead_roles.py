@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -108,8 +108,9 @@ class ConstantModel:
         """A frame that nothing needs to look at."""
         return PerceptionTask(self._steps())
 
-    def run(self, frames: Any) -> None:
+    def run(self, frames: Any, raw: bool = False, meanwhile: Callable[[], object] = lambda: None) -> None:
         """No network."""
+        meanwhile()
 
     def finish(self, frame: PerceptionTask) -> OpenSetResult:
         """The constant result."""

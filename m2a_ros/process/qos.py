@@ -119,7 +119,8 @@ def _reading(
             if message is None:
                 message = deserialize_message(data, kind)
         except (RuntimeError, UnicodeDecodeError) as error:  # RMWError, which differs between distributions
-            on_unreadable(f"{len(data)} bytes that are not a {kind.__name__} ({str(error).splitlines()[0]})")
+            reason = str(error).splitlines()[0]
+            on_unreadable(f"{len(data)} bytes that are not a valid {kind.__name__} message ({reason})")
             return
         callback(message)
 

@@ -29,7 +29,7 @@ def test_bytes_that_are_no_message_are_counted_by_topic(nodes) -> None:
 
     keys = ("dropped.bad_image.unreadable", "unreadable.camera_info", "unreadable.depth")
     status = nodes.until(lambda: all(key in (s := nodes.status(CAMERA)) for key in keys) and s, send)
-    assert f"{len(cut_off)} bytes that are no Image" in status["last_error"]
+    assert f"{len(cut_off)} bytes that are not a valid Image message" in status["last_error"]
     assert status["level"] == "1"
     later = image(scene(None), 6)
     nodes.answer(MASK, later, f"{IN}/image")
