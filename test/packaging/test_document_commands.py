@@ -110,7 +110,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_tiny_bundle(tmp_path / name, name=Path(name).name)
     (tmp_path / "config").symlink_to(ROOT / "config")
     demo = ROOT / "config" / "demo"
-    for target, source in (("labelled", "frames"), ("labels", "truth")):
+    for target, source in (("labelled", "frames"), ("labels", "truth"), ("normal_frames", "frames")):
         (tmp_path / target).mkdir()
         for file in sorted((demo / source).glob("00[0-1].*")):
             shutil.copy(file, tmp_path / target)
