@@ -23,7 +23,7 @@ settings.register_profile("m2a", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=15)
 settings.load_profile("m2a")
 
-SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare_python"}
+SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare_python", "whole"}
 
 
 def pytest_collection_finish() -> None:

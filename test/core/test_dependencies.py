@@ -94,6 +94,7 @@ def test_core_reads_the_environment_only_in_the_command_line():
     assert offenders == []
 
 
+@pytest.mark.slow
 def test_nothing_unpickles_foreign_data():
     """A subclass of Unpickler that admits named types only is allowed; the plain readers are not."""
     forbidden = {

@@ -13,6 +13,7 @@ from test.faults.parts import PARTS
 from test.faults.processes import FULL_DISK
 
 
+@pytest.mark.slow
 def test_faults_crashes_and_hangs_are_found_and_the_rest_goes_on() -> None:
     (tally,) = run([Part("broken", "broken", 8, limit_s=2.0, chunk=8)], seed=1, jobs=1, say=lambda line: None)
     assert tally.tried == 8

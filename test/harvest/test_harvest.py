@@ -95,6 +95,7 @@ def test_bags_and_workers_in_any_order_give_the_same(whole, drives, tiny, tmp_pa
     assert Harvest.open(out).hash == whole.hash
 
 
+@pytest.mark.slow
 def test_ray_gives_what_one_process_gives(whole, replay_out, tmp_path, monkeypatch):
     pytest.importorskip("ray")
     # A busy machine takes longer than Ray thinks.

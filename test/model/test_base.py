@@ -19,6 +19,7 @@ from m2a_core.training.targets import make_target  # noqa: E402
 RECIPE = Path(__file__).parents[2] / "config" / "training" / "m2a-base.yaml"
 
 
+@pytest.mark.slow
 def test_every_parameter_of_m2a_base_gets_a_gradient_in_each_stage_of_its_recipe():
     config = load_config(RECIPE)
     network = network_of(config)

@@ -58,6 +58,7 @@ def test_operator_keeps_pytorchs_rules(dtype, requires_grad):
     torch.library.opcheck(OPERATOR, (*arguments, [2, 3, 1, 2], POINTS))
 
 
+@pytest.mark.slow
 def test_backward_operator_keeps_pytorchs_rules():
     value, projection = (x.detach() for x in inputs(((2, 3), (1, 2))))
     grad = torch.ones(2, 8, HEADS * DIM, dtype=torch.float64)

@@ -50,6 +50,7 @@ def test_the_list_names_every_example():
     assert listed == {path.name for path in EXAMPLES.glob("*.py")}
 
 
+@pytest.mark.slow
 def test_python_api(tmp_path):
     done = run(tmp_path, "python_api.py", FRAMES / "004.jpg")
     assert done.returncode == 0, done.stderr
@@ -57,6 +58,7 @@ def test_python_api(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["maps.npz", "overlay.jpg"]
 
 
+@pytest.mark.slow
 def test_custom_score(tmp_path):
     done = run(tmp_path, "custom_score.py", FRAMES / "004.jpg")
     assert (done.returncode, done.stderr) == (0, "")
@@ -64,12 +66,14 @@ def test_custom_score(tmp_path):
     assert cv2.imread(str(tmp_path / "my_score.png")).shape == cv2.imread(str(FRAMES / "004.jpg")).shape
 
 
+@pytest.mark.slow
 def test_video_file(tmp_path, video):
     done = run(tmp_path, "video_file.py", video)
     assert done.returncode == 0, done.stderr
     assert re.search(r"object \d+ was seen in [1-4] frames", done.stdout)
 
 
+@pytest.mark.slow
 def test_webcam_with_a_file_in_the_camera_s_place(tmp_path, video):
     done = run(tmp_path, "webcam.py", video, 2)
     assert done.returncode == 0, done.stderr
@@ -77,6 +81,7 @@ def test_webcam_with_a_file_in_the_camera_s_place(tmp_path, video):
     assert (tmp_path / "webcam.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_custom_dataset(tmp_path):
     truth = tmp_path / "truth"
     truth.mkdir()
@@ -87,6 +92,7 @@ def test_custom_dataset(tmp_path):
     assert re.fullmatch(r"2 frames: AuPRC [\d.]+ %, FPR95 [\d.]+ %\n", done.stdout)
 
 
+@pytest.mark.slow
 def test_readme_s_lines_of_python(tmp_path):
     (lines,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
     (tmp_path / "lines.py").write_text(lines, encoding="utf-8")

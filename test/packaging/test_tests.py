@@ -37,6 +37,7 @@ def test_private_names_are_found(source: str) -> None:
     assert len(list(private_names(ast.parse(source)))) == 1
 
 
+@pytest.mark.slow
 def test_no_test_imports_or_replaces_a_private_name() -> None:
     files: list[Path] = sorted((ROOT / "test").rglob("*.py"))
     assert len(files) > 200

@@ -112,6 +112,7 @@ def test_image_type_of_another_definition_is_refused(replay, tmp_path, capsys):
     assert "another definition of sensor_msgs/msg/Image" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_evaluated_are_counted_with_their_reasons(replay, tmp_path, capsys):
     good = [raw(scene(0), i) for i in range(4)]
     cut = replace(good[1], data=good[1].data[:-100])

@@ -97,6 +97,7 @@ def test_only_the_node_s_own_parameters_are_read(replay, tmp_path):
     assert {frame["camera"] for frame in done.frames} == {"left"}
 
 
+@pytest.mark.slow
 def test_a_killed_replay_goes_on_only_with_the_same_parameters(replay, tmp_path, capsys):
     bag = calibrated_bag(tmp_path / "drive", frames=1)
     replay(bag, "--params-file", params_file(tmp_path / "p.yaml", ground_z=0.0))

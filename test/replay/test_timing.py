@@ -84,6 +84,7 @@ def test_zero_stamps_are_replaced_by_the_time_of_recording_and_said(replay, tmp_
     assert replay(stamped_bag, out="b").hashes == done.hashes
 
 
+@pytest.mark.slow
 def test_zero_stamps_of_images_and_labels_meet_at_the_time_of_recording(replay, tmp_path) -> None:
     masks = [label(np.zeros((96, 128), np.uint8), i, "/labels") for i in range(4)]
     unstamped = [replace(m, data=stamped(m.data, 0)) for m in [*images(4), *masks]]

@@ -112,6 +112,7 @@ def test_compressed_camera_without_calibration_or_motion_says_what_is_assumed(tm
     assert {message.format for _, _, message in after[TOPIC + "/compressed"]} == {"png"}
 
 
+@pytest.mark.slow
 def test_motion_is_found_in_the_texture_of_the_road():
     camera = GroundCamera(640, 360, 500.0, (319.5, 179.5), 1.5, 0.05)
     rng = np.random.default_rng(2)
@@ -155,6 +156,7 @@ def test_mixed_resolutions_are_an_error(tmp_path, capsys):
     assert "128x96 and 64x48" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stamps", "masks", "words"),
     [([0] * 4, 4, "4 stamps were zero"), ([START, START, START + STEP, START], 2, "2 stamps occur more than once")],

@@ -18,7 +18,7 @@ class LosingSteps:
     """Steps over a network that fails, and what they report."""
 
     def __init__(self, error: InferenceError) -> None:
-        def run(_: Any) -> None:
+        def run(_: Any, meanwhile: Any) -> None:
             self.runs += 1
             raise error
 
