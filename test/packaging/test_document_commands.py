@@ -110,10 +110,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_tiny_bundle(tmp_path / name, name=Path(name).name)
     (tmp_path / "config").symlink_to(ROOT / "config")
     demo = ROOT / "config" / "demo"
-    for target, source in (("labelled", "frames"), ("labels", "truth"), ("normal_frames", "frames")):
+    for target, source in (("labelled", "frames"), ("labels", "truth")):
         (tmp_path / target).mkdir()
         for file in sorted((demo / source).glob("00[0-1].*")):
             shutil.copy(file, tmp_path / target)
+    (tmp_path / "normal_frames").mkdir()
+    for i in range(50):
+        cv2.imwrite(f"normal_frames/{i:02}.png", scene(i)[..., ::-1])
     cv2.imwrite("photo.jpg", scene(0)[..., ::-1])
     film = cv2.VideoWriter("drive.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (128, 96))
     for i in range(3):
