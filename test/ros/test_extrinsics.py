@@ -132,6 +132,7 @@ def test_a_mounting_s_quaternion_is_its_rotation(roll: float, pitch: float, yaw:
     rotation = Mounting(roll=roll, pitch=pitch, yaw=yaw).pose().rotation
     found = quaternion(rotation)
     assert np.linalg.norm(found) == pytest.approx(1.0)
+    assert found[3] >= 0
     np.testing.assert_allclose(rotation_matrix(*found), rotation, atol=1e-9)
 
 

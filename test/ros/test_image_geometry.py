@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo
@@ -155,9 +157,13 @@ def test_a_crop_s_result_comes_back_to_its_place(tiny: object) -> None:
     region = crop_to_aspect((160, 128), (96, 128), 1.0)
     assert region == Region(0, 64, 128, 96)
     inner = perception.infer(frame(region.cut(rgb)))
+    assert inner.open_set is not None
+    inner = replace(inner, candidate_map=np.ones(inner.open_set.shape, np.int32))
     whole = place_back(inner, region, (160, 128))
     assert whole.open_set is not None
-    assert inner.open_set is not None
+    assert whole.candidate_map is not None
+    assert whole.candidate_map[64:].all()
+    assert not whole.candidate_map[:64].any()
     np.testing.assert_array_equal(whole.open_set[64:], inner.open_set)
     assert (whole.open_set[:64] == UNLABELLED).all()
     assert whole.panoptic is not None
