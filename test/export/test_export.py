@@ -66,8 +66,10 @@ def test_manifest_describes_the_bundle(exported):
 
 def test_bundle_holds_graph_weights_and_what_was_there(exported, weights):
     names = {"MODEL_CARD.md", "manifest.json", "small-bundle.onnx"}
-    names |= {"small-bundle.safetensors", "small-bundle.safetensors.sha256", "small-bundle.130x60.onnx"}
+    names |= {"small-bundle.safetensors", "small-bundle.safetensors.sha256"}
     assert {p.name for p in exported.iterdir()} == names
+    of_camera = exported.with_name("small-bundle.130x60")
+    assert {p.name for p in of_camera.iterdir()} == {"manifest.json", "small-bundle.130x60.onnx"}
     assert [p.name for p in exported.parent.iterdir()] == ["small-bundle"]
     assert (exported / "small-bundle.safetensors").read_bytes() == weights.read_bytes()
 
