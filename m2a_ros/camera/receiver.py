@@ -114,6 +114,9 @@ class Receiver:
             except ExternalShutdownException:
                 return
             except Exception:  # noqa: BLE001 - reported in full; the next message may be fine
+                if not self._executor.context.ok():
+                    # ROS was shut down after the look above: rclpy then finds no context to wait in.
+                    return
                 with suppress(MemoryError):
                     self._node.get_logger().error(f"a sensor's message failed\n{traceback.format_exc()}")
                 time.sleep(_PAUSE_S)

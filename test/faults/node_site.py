@@ -42,6 +42,13 @@ def shows(mask: Image) -> bool:
     return len(columns) > 0 and abs(float(columns.min() + columns.max()) / 2 - middle) < _STEP / 2
 
 
+def _last_trace(log: str) -> str:
+    """The end of a log's last traceback, which names the error."""
+    lines = log[log.rindex("Traceback") :].splitlines()
+    end = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
+    return "\n".join(lines[:end])[-500:]
+
+
 class Site:
     """A node process, a camera process, and a listener.
 
@@ -142,7 +149,7 @@ class Site:
         if sys.exc_info()[0] is not None:
             return
         assert code in (0, -signal.SIGKILL), f"ended with {code}: {self.node.log[-600:]}"
-        assert "Traceback" not in self.node.log, self.node.log[-1500:]
+        assert "Traceback" not in self.node.log, _last_trace(self.node.log)
         strange = {mask.header.stamp.sec for mask in masks} - self.sent - self.unread
         assert not strange, f"wrong stamp: answers to frames that nobody sent: {strange}"
         wrong = [m.header.stamp.sec for m in masks if m.header.stamp.sec not in self.unread and not shows(m)]

@@ -6,12 +6,16 @@ import threading
 import time
 
 import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import String
 
 from m2a_ros.camera.receiver import Receiver
 from m2a_ros.node.node import M2aNode
+from m2a_ros.process.executor import SurvivingExecutor
 from m2a_ros.process.message_cache import MessageCache
 from test.ros.in_process import RED_BOX, Nodes
 from test.ros.messages import camera_info, image, scene
@@ -68,6 +72,25 @@ def test_a_message_that_finds_no_memory_costs_only_itself(nodes: Nodes, monkeypa
     nodes.until(lambda: heard, lambda: publisher.publish(message))
     receiver.stop()
     assert lost[0].startswith("a message could not be taken (")
+
+
+def test_ros_that_is_shut_down_between_two_messages_ends_the_thread_without_an_error(
+    domain: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+
+    def fail(self: SurvivingExecutor, *_: object) -> None:
+        context.shutdown()
+        raise RuntimeError("no context")
+
+    monkeypatch.setattr(SurvivingExecutor, "spin_once", fail)
+    receiver = Receiver(Node("short", context=context))
+    thread = receiver.group.thread
+    assert thread is not None
+    thread.join(10.0)
+    assert not thread.is_alive()
+    assert "failed" not in capfd.readouterr().err
 
 
 def test_a_calibration_that_is_sent_again_is_read_once() -> None:
