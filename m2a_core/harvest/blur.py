@@ -1,7 +1,7 @@
 """People and vehicles made unrecognisable in pictures that are shown or handed on, by the model's own classes.
 
 There is no detector of number plates in m2a: ``plates`` stands for whole vehicles. What the model does not see as a
-person or a vehicle is not masked; nobody should rely on it where law asks for more.
+person or a vehicle is not masked; do not rely on it where the law requires more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def blurred_classes(words: Sequence[str], known: Sequence[str]) -> frozenset[int
         names = [name for name in known if name in GROUPS.get(word, (word,))]
         if not names:
             raise ConfigError(
-                f"--blur {word}: the model knows no such class; expected {' or '.join(GROUPS)}, or of its classes "
+                f"--blur {word}: the model has no such class; expected {' or '.join(GROUPS)}, or of its classes "
                 f"{', '.join(known)}"
             )
         found.update(known.index(name) for name in names)

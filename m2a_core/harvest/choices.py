@@ -53,7 +53,7 @@ class Choices:
     objects: Mapping[str, Choice]
 
     def of(self, record: ObjectRecord) -> Choice | None:
-        """What a record was named; None where nobody did, or it was taken out of its cluster."""
+        """What a record was named; None if it was not named, or was taken out of its cluster."""
         choice = self.objects.get(record.id) or self.objects.get(record.original) or self.clusters.get(record.cluster)
         return None if choice is None or choice.kind == SKIP else choice
 

@@ -104,7 +104,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Worth:
-    """What a cluster's rank goes by.
+    """What decides the rank of a cluster.
 
     Attributes:
         objects: how many there are, duplicates not counted.

@@ -135,8 +135,8 @@ def create_encoder(bundle: ModelBundle, external: Path | None = None, threads: i
         return ExternalEncoder(external, threads)
     if bundle.manifest.camera is not None:
         raise ModelError(
-            f"{bundle.manifest.name}: its graph takes a camera's own image, and crops are no such; harvest with the "
-            "bundle that it was made of"
+            f"{bundle.manifest.name}: its graph takes whole images of one camera, not crops; harvest with the "
+            "bundle it was made from"
         )
     session = feature_session(bundle, threads)
     if session is None:

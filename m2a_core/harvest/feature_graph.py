@@ -69,7 +69,7 @@ def feature_session(bundle: ModelBundle, threads: int | None) -> ort.InferenceSe
     # Errors of protobuf, ONNX and ONNX Runtime share no base class narrower than these.
     except (ValueError, RuntimeError, NotImplementedError) + ort_errors() as error:
         reason = str(error).strip()[:200]
-        raise ModelError(f"{bundle.onnx_path}: cannot be cut at its features ({reason}); export it anew") from error
+        raise ModelError(f"{bundle.onnx_path}: cannot be cut at its features ({reason}); export it again") from error
 
 
 def _backbone_maps(model: onnx.ModelProto, masks: str) -> list[str]:

@@ -92,8 +92,8 @@ class ObjectRecord:
         mask: PNG as large as the crop, 255 where the object is, else 0.
         crops: ``crop`` and the next best ones of other frames.
         masks: of ``crops``.
-        classes: PNGs of the open-set masks in ``crops``, 8-bit ids of the model's classes: what masking of people in
-            pictures goes by. Empty where none were kept.
+        classes: PNGs of the open-set masks in ``crops``, 8-bit ids of the model's classes: from which
+            people are masked in pictures. Empty where none were kept.
         full_mask: COCO's compressed run lengths of the object in the whole best frame.
         image_height: of the best frame, pixels.
         image_width: of the best frame, pixels.

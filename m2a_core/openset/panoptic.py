@@ -42,7 +42,7 @@ def merge_segments(
         65535 void.
     """
     inside = np.take_along_axis(query_masks, np.maximum(owner, 0)[None], axis=0)[0]
-    # One place more, in front, for pixels that nobody owns.
+    # One place more, in front, for pixels without an owner.
     places = owner + 1
     owned, drawn = (np.bincount(p.ravel(), minlength=len(query_masks) + 1) for p in (places, places[inside]))
     ids = np.full(len(query_masks) + 1, PANOPTIC_VOID, np.int32)

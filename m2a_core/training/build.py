@@ -220,4 +220,4 @@ def build_trainer(
 def _started_from(weights: Path, matched: Sequence[str], labels: LabelSet) -> str:
     anew = [name for name in labels.names if name not in matched]
     known = f"; classes known there: {', '.join(matched)}" if matched else ""
-    return f"starts from {weights}{known}" + (f"; anew: {', '.join(anew)}" if anew else "")
+    return f"starts from {weights}{known}" + (f"; from scratch: {', '.join(anew)}" if anew else "")

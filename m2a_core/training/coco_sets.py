@@ -57,7 +57,7 @@ def coco_panoptic_sources(root: Path, split: str, labels: LabelSet) -> list[Fram
 
 
 def _panoptic(frame: PanopticFrame, ids: Mapping[str, int], labels: LabelSet) -> LabelledImage:
-    # A crowd is a region of several things that nobody told apart: no instance can be learnt from it.
+    # A crowd is a region of several things that were not told apart: no instance can be learnt from it.
     classes_of = {s.id: IGNORE if s.crowd else ids.get(s.class_name, IGNORE) for s in frame.segments}
     image, stored = read_image(frame.image), read_segment_ids(frame.mask, classes_of.keys())
     if stored.shape != image.shape[:2]:
@@ -102,8 +102,8 @@ def load_coco_cutouts(
     wanted = count + max(1, count // 10)
     if len(objects) < wanted:
         raise DataError(
-            f"{annotations}: {len(objects)} images hold an object of at least {MIN_OBJECT} pixels that is no known "
-            f"class, {wanted} are wanted; lower data.outliers.count or give more images"
+            f"{annotations}: {len(objects)} images hold an object of at least {MIN_OBJECT} pixels outside the known "
+            f"classes, {wanted} are needed; lower data.outliers.count or give more images"
         )
     rng = np.random.default_rng([seed, 0xC0C0])
     # By number where ids are numbers, so that the same seed takes the same objects however they are written.

@@ -203,8 +203,8 @@ class TrainConfig:
         model: name in ``m2a_core.model.zoo.MODELS``.
         stages: stages in order.
         initial_weights: safetensors file of a related network, relative to the configuration file, or the name of a
-            model bundle: what has the same name and shape starts from it, the rest anew; of own data, a class also
-            starts from one of the same name; "" = ImageNet's backbone alone.
+            model bundle: what has the same name and shape starts from it, the rest from scratch; of own data, a class
+            also starts from one of the same name; "" = ImageNet's backbone alone.
         seed: of everything random.
         threads: CPU threads of torch and OpenCV; 0 = leave as they are.
         workers: processes that prepare batches ahead (worth it beside a GPU); 0 = none.

@@ -61,7 +61,7 @@ class FrameSource:
 
 
 class FramesOnDisk(Sequence[LabelledImage]):
-    """Frames read anew each time they are asked for: data sets that no memory holds."""
+    """Frames that are read each time they are asked for: for data sets larger than the memory."""
 
     def __init__(self, sources: Sequence[FrameSource]) -> None:
         """Take the sources."""

@@ -20,7 +20,7 @@ def mark_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator, ro
     """Draw one to three flat things on the road: lids, mended asphalt, puddles, light between leaves.
 
     Args:
-        image: uint8 [H, W, 3], RGB; left as it is.
+        image: uint8 [H, W, 3], RGB; not changed.
         label: uint8 [H, W], class id or 255.
         rng: source of randomness.
         road: class id of the road.

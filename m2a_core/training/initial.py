@@ -43,7 +43,7 @@ def load_related_weights(model: nn.Module, path: Path) -> list[str]:
         The parameters and buffers that keep the values they had.
 
     Raises:
-        CheckpointError: the file is missing, is no safetensors file, or has nothing in common with the network.
+        CheckpointError: the file is missing, is not a safetensors file, or has nothing in common with the network.
     """
     return _load_fitting(model, _read(path), path)
 

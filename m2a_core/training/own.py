@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WITHOUT_OUTLIERS = (
     "no outliers: the network learns your classes and never sees an unknown object. What is unknown then shows only as "
     "what no class claims: more unknown objects are missed, more known ones are marked, and nothing of it is measured "
-    "during training. Cut-outs with alpha in ROOT/outliers mend that (docs/own_data.md)"
+    "during training. Cut-outs with alpha in ROOT/outliers fix that (docs/own_data.md)"
 )
 
 
@@ -28,7 +28,7 @@ def open_own_data(config: TrainConfig, data_root: Path, config_dir: Path) -> Own
 
     Raises:
         ConfigError: the classes cannot be read or do not fit.
-        DataError: there are no frames to train on, or some are not as they should be.
+        DataError: there are no frames to train on, or some are malformed.
     """
     data = config.data
     if data.dataset != "own":

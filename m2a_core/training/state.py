@@ -20,7 +20,7 @@ from m2a_core.training.config import STEPS_AT, StageConfig
 from m2a_core.training.targets import Target
 
 CHECKPOINT_FORMAT = 1
-_INSTEAD = "bring a whole one back, or start anew in another folder"
+_INSTEAD = "restore an intact copy, or start again in another folder"
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:

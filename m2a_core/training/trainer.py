@@ -150,7 +150,7 @@ class Trainer:
         if self.kept is None:
             raise CheckpointError(
                 f"checkpoint {self.checkpoint}: lacks the result of stage '{wanted.with_}', which 'average' asks "
-                "for: train anew in another folder"
+                "for: train again in another folder"
             )
         for name, x in result.items():
             if x.is_floating_point():

@@ -125,7 +125,7 @@ def paint_road(image: np.ndarray, label: np.ndarray, rng: np.random.Generator, r
     CamVid's markings are white, thin and British; those of other countries must not look like lost objects.
 
     Args:
-        image: uint8 [H, W, 3], RGB; left as it is.
+        image: uint8 [H, W, 3], RGB; not changed.
         label: uint8 [H, W], class id or 255.
         rng: source of randomness.
         road: class id of the road.

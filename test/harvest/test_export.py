@@ -212,7 +212,7 @@ def test_masked_classes_are_not_to_be_seen_in_what_goes_out_for_labelling(tmp_pa
     assert shown.shape == noise.shape
     assert (np.abs(shown - noise)[person].max(axis=2) > 0).mean() > 0.9
     np.testing.assert_array_equal(shown[16:, :10], noise[16:, :10])
-    with pytest.raises(ConfigError, match="--blur horses: the model knows no such class"):
+    with pytest.raises(ConfigError, match="--blur horses: the model has no such class"):
         export_harvest(harvest, Choices({0: SCOOTER}, {}), tmp_path / "out", ("horses",), progress=False)
 
 

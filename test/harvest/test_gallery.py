@@ -118,7 +118,7 @@ def test_groups_are_the_models_own_classes():
     assert blurred_classes(["plates"], CAMVID11.names) == {CAR}
     assert blurred_classes(["road", "plates"], CAMVID11.names) == {CAR, ROAD}
     assert blurred_classes([], CAMVID11.names) == frozenset()
-    with pytest.raises(ConfigError, match="--blur faces: the model knows no such class"):
+    with pytest.raises(ConfigError, match="--blur faces: the model has no such class"):
         blurred_classes(["faces"], CAMVID11.names)
 
 

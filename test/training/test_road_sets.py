@@ -162,7 +162,7 @@ def test_the_seed_chooses_the_images(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"count": 99}, "16 images hold an object of at least 1024 pixels that is no known class, 108 are wanted"),
+        ({"count": 99}, "16 images hold an object of at least 1024 pixels outside the known classes, 108 are needed"),
         ({"exclude": ["unicorn"]}, "no category 'unicorn' to exclude"),
     ],
 )
