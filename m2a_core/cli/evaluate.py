@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import write_json
 
 if TYPE_CHECKING:
     from m2a_core.bundle.manifest import Manifest
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_folder(args: argparse.Namespace) -> int:
-    from m2a_core.cli.evaluate_output import conclude, output_files, write_figures
+    from m2a_core.cli.evaluate_output import conclude, output_files
     from m2a_core.data.files import pair_folders
     from m2a_core.evaluation import unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
@@ -149,14 +150,14 @@ def _run_folder(args: argparse.Namespace) -> int:
     evaluation = evaluate_pairs(pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark)
     undefined = unmeasured.of_anomalies(evaluation, args.threshold is not None)
     figures = {**evaluation.to_json(), "undefined": undefined, "pred": str(args.pred), "gt": str(args.gt)}
-    write_figures(out, figures)
+    write_json(out, figures)
     write_report(out.with_suffix(".html"), str(args.pred), evaluation, figures, folder_pictures(pairs, args.images))
     return conclude(out, work, figures, evaluation, finish)
 
 
 def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
-    from m2a_core.cli.evaluate_output import COMPARED, conclude, output_files, write_figures
+    from m2a_core.cli.evaluate_output import COMPARED, conclude, output_files
     from m2a_core.data.catalog import open_dataset
     from m2a_core.evaluation import classes, unmeasured
     from m2a_core.evaluation.evaluator import evaluate_pairs, finish
@@ -219,7 +220,7 @@ def _run_model(args: argparse.Namespace) -> int:
     figures["failed"] = figures.get("failed", {}) | failed
     figures["undefined"] = undefined
     figures.setdefault("n_frames", len(dataset.samples) - len(failed))
-    write_figures(out, figures)
+    write_json(out, figures)
     pictures = model_pictures(dataset, outputs, perception, scores[0])
     title = f"{bundle.manifest.name} on {dataset.name}"
     write_report(out.with_suffix(".html"), title, evaluation, figures, pictures, class_pictures)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2a_core.errors import ConfigError
-from m2a_core.files import json_text
 from m2a_core.reporting.page import count
 
 if TYPE_CHECKING:
@@ -33,13 +32,6 @@ def output_files(args: argparse.Namespace) -> tuple[Path, Path]:
         raise ConfigError(f"--json {out}: expected a file such as OUT.json; the report goes to OUT.html beside it")
     out.parent.mkdir(parents=True, exist_ok=True)
     return out, out.with_suffix(".work")
-
-
-def write_figures(out: Path, figures: dict[str, Any]) -> None:
-    """Write the figures whole or not at all."""
-    unfinished = out.with_suffix(".part")
-    unfinished.write_text(json_text(figures, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(out)
 
 
 def _fraction(value: float | None) -> str:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import IO
+from typing import IO, Any
 
 from test.faults.measured import PROMISES
 
@@ -146,7 +146,7 @@ def _work(tally: Tally, seed: int, first: int, last: int, lock: threading.Lock, 
                     with lock:
                         tally.measured[promise].append(float(seconds))
         finally:
-            _kill(process)
+            end(process)
         if process.returncode != 0 or running is not None:
             errors.seek(0)
             tail = errors.read().decode(errors="replace").strip().splitlines()[-12:]
@@ -161,8 +161,8 @@ def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:
     lines.put(None)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End a worker; one that has said all it had to gets a moment to end by itself."""
+def end(process: subprocess.Popen[Any]) -> None:
+    """Wait for a process that is about to end; one that hangs is killed."""
     try:
         process.wait(20.0)
     except subprocess.TimeoutExpired:

@@ -101,7 +101,7 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path, path, field):
 
 
 @pytest.mark.parametrize("field", ["id", "duplicate_of"])
-@pytest.mark.parametrize("value", ["/tmp/x", "../../x", "a/b"])
+@pytest.mark.parametrize("value", ["/x", "../../x", "a/b"])
 def test_ids_that_would_become_files_elsewhere_are_refused(tmp_path, field, value):
     write_records(tmp_path / "objects.parquet", [record(0, **{field: value})])
     with pytest.raises(DataError, match="no path below its folder|no name of one file"):

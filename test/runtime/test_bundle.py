@@ -221,7 +221,7 @@ def test_thresholds_outside_their_range_are_refused():
         Thresholds(anomaly=0.5, refined=0.5, keep_score=-0.1)
 
 
-@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", ".."])
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", ".."])
 def test_a_name_that_leaves_its_folder_is_refused(directory, name):
     change(directory, "name", to=name)
     with pytest.raises(ModelError, match="expected one without folders"):
