@@ -12,6 +12,7 @@ from hypothesis import settings
 from m2a_core.errors import ModelError
 from m2a_core.trt.headers import download_headers
 from m2a_core.trt.plugin_build import find_headers
+from m2a_ros.process.shared_memory import remove_left_segments
 from test.tiny_bundle import write_tiny_bundle
 
 # A shell starts background jobs with SIGINT ignored, and their children inherit that: interrupts could not be tested.
@@ -24,6 +25,16 @@ settings.register_profile("quick", deadline=None, max_examples=15)
 settings.load_profile("m2a")
 
 SLOW_FIXTURES = {"exported", "papers_graph", "batched", "plugin", "wheel", "bare_python", "whole"}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Free what killed nodes of earlier runs left: it is memory, and some tests need a lot."""
+    remove_left_segments()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """As at the start."""
+    remove_left_segments()
 
 
 def pytest_collection_finish() -> None:

@@ -17,6 +17,7 @@ from m2a_ros.node.surroundings import written_to
 from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.process.dds import profile_environment
 from m2a_ros.process.executor import SurvivingExecutor
+from m2a_ros.process.shared_memory import remove_left_segments
 from m2a_ros.process.signals import raise_if_interrupted
 
 _PAUSE_S = 0.05
@@ -47,6 +48,9 @@ def run(argv: list[str]) -> int:
     """
     keep_freed_memory()
     os.environ.update(profile_environment(os.environ))
+    # A supervisor restarts a node that was killed: its segments would fill the memory, one restart after the other.
+    if freed := remove_left_segments():
+        print(f"m2a_node: {freed / 2**20:.0f} MiB of shared memory freed, left by killed processes", file=sys.stderr)
     rclpy.init(args=[*argv, *_without_log_file()])
     try:
         raise_if_interrupted()

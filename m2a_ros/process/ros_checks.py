@@ -13,7 +13,7 @@ from m2a_core.doctor.findings import Finding, Level
 from m2a_core.errors import M2aError
 from m2a_ros.process.dds import DISCOVERY_SERVER, PROFILE_VARIABLES
 from m2a_ros.process.shared_files import shared_file
-from m2a_ros.process.shared_memory import SHARED_MEMORY, shared_memory_problem
+from m2a_ros.process.shared_memory import SHARED_MEMORY, left_segments, shared_memory_problem
 
 FAST_DDS = "rmw_fastrtps_cpp"
 LEAST_RECEIVE_BUFFER = 2 * 2**20
@@ -132,6 +132,12 @@ def check_shared_memory(folder: Path = SHARED_MEMORY, user: int | None = None) -
         yield Finding(str(folder), Level.WARNING, f"cannot be used ({error.strerror}): every image goes through UDP")
         return
     yield Finding(str(folder), Level.OK, f"{system.f_bavail * system.f_frsize / 2**20:.0f} MiB free")
+    if left := left_segments(folder):
+        yield Finding(
+            str(folder),
+            Level.NOTE,
+            f"{sum(left.values()) / 2**20:.0f} MiB left by killed processes; m2a_node frees them when it starts",
+        )
 
 
 def check_receive_buffer(limit: Path = _RECEIVE_LIMIT) -> Iterator[Finding]:
