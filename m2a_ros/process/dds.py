@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 
 from m2a_ros.process.shared_files import shared_file
 
-# Kilted and later read the first, Humble and Jazzy the second.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""Humble and Jazzy read only the second; Kilted and later read the first, and warn where both are set."""
+_KILTED = 9
 
 DISCOVERY_SERVER = "ROS_DISCOVERY_SERVER"
 _REACHING_OUT = (DISCOVERY_SERVER, "ROS_SUPER_CLIENT", "ROS_STATIC_PEERS")
+
+
+def profile_variables() -> tuple[str, ...]:
+    """Those of `PROFILE_VARIABLES` to set for the installed ROS; both where it cannot be told."""
+    try:
+        major = int(version("rclpy").split(".")[0])
+    except (PackageNotFoundError, ValueError):
+        return PROFILE_VARIABLES
+    return PROFILE_VARIABLES[:1] if major >= _KILTED else PROFILE_VARIABLES
 
 
 def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -25,7 +36,7 @@ def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
     if any(environment.get(name) for name in PROFILE_VARIABLES):
         return {}
     profile = str(shared_file("config/fastdds_profile.xml"))
-    return dict.fromkeys(PROFILE_VARIABLES, profile)
+    return dict.fromkeys(profile_variables(), profile)
 
 
 def local_environment(environment: Mapping[str, str]) -> dict[str, str]:

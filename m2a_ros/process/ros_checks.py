@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from m2a_core.doctor.findings import Finding, Level
 from m2a_core.errors import M2aError
-from m2a_ros.process.dds import DISCOVERY_SERVER, PROFILE_VARIABLES
+from m2a_ros.process.dds import DISCOVERY_SERVER, PROFILE_VARIABLES, profile_variables
 from m2a_ros.process.shared_files import shared_file
 from m2a_ros.process.shared_memory import SHARED_MEMORY, left_segments, shared_memory_problem
 
@@ -64,7 +64,7 @@ def check_middleware(environment: Mapping[str, str] = os.environ) -> Iterator[Fi
             "Fast DDS profile",
             Level.NOTE,
             "not set in this shell; m2a sets it for itself, but camera drivers need it too",
-            f"export {' '.join(f'{name}={_profile()}' for name in PROFILE_VARIABLES)}",
+            f"export {' '.join(f'{name}={_profile()}' for name in profile_variables())}",
         )
     for name, value in named.items():
         yield profile_finding(name, Path(value))

@@ -27,7 +27,7 @@ from m2a_core.errors import ConfigError
 from m2a_ros.parameters.declarations import all_parameters
 from m2a_ros.parameters.file import read_parameters
 from m2a_ros.parameters.launch_support import cameras_from_arguments, cameras_from_file, cameras_of_parameters
-from m2a_ros.process.dds import PROFILE_VARIABLES
+from m2a_ros.process.dds import PROFILE_VARIABLES, profile_variables
 from m2a_ros.process.shared_files import shared_file
 from test.ros.harness import PATIENCE_S, ROOT, Listener, environment
 
@@ -277,7 +277,7 @@ def test_without_rviz_nothing_is_started(node_file: Described, monkeypatch: pyte
 
 def test_fast_dds_profile_is_set_for_everything_launched(node_file: Described) -> None:
     variables = dict(call.args for call in node_file.of_kind("SetEnvironmentVariable"))
-    assert set(variables) == set(PROFILE_VARIABLES)
+    assert set(variables) == set(profile_variables())
     assert all(Path(path).is_file() for path in variables.values())
 
 

@@ -15,9 +15,21 @@ DDS = "{http://www.eprosima.com}"
 DEFAULTS = {spec.name: spec.default for spec in NODE_PARAMETERS}
 
 
-def test_profile_is_set_for_old_and_new_fast_dds() -> None:
+@pytest.mark.parametrize(
+    ("rclpy", "names"),
+    [
+        ("9.1.2", {"FASTDDS_DEFAULT_PROFILES_FILE"}),
+        ("10.0.0", {"FASTDDS_DEFAULT_PROFILES_FILE"}),
+        ("7.1.4", {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"}),
+        ("unknown", {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"}),
+    ],
+)
+def test_profile_is_set_by_the_names_that_the_installed_ros_reads(
+    rclpy: str, names: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("m2a_ros.process.dds.version", lambda package: rclpy)
     variables = profile_environment({})
-    assert set(variables) == {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"}
+    assert set(variables) == names
     assert set(variables.values()) == {str(shared_file("config/fastdds_profile.xml"))}
 
 
