@@ -81,7 +81,7 @@ def poster(path: Path) -> str:
 
 
 def overlay_legend(labels: LabelSet, truth: bool = False) -> list[tuple[str, str, str]]:
-    """What an overlay's colours mean: kind of swatch (``fill`` or ``line``), CSS colour, text.
+    """What an overlay's colours mean: kind of swatch (``fill``, ``line`` or ``corners``), CSS colour, text.
 
     Args:
         labels: the classes.
@@ -90,8 +90,8 @@ def overlay_legend(labels: LabelSet, truth: bool = False) -> list[tuple[str, str
     entries = [
         ("fill", f"rgb{UNKNOWN_COLOR}", "unknown area"),
         ("line", "#fff", "outline and box: an unknown instance"),
+        ("corners", "#fff", "corners: the horizon window, seen at twice the detail"),
     ]
-    entries.append(("line", "#fff", "corners: the horizon window, seen at twice the detail"))
     if truth:
         entries.append(("line", "rgb(0, 230, 255)", "outline: a true anomaly"))
     return entries + [
