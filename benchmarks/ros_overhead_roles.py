@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -265,14 +264,13 @@ def main() -> None:
             vars(m2a_ros.node.node)["LoadedModel"] = ConstantModel
         run([sys.argv[0], *ros, "-p", f"model:={model}", "-p", f"overlay.max_width:={overlay}"])
         return
+    # rclpy's own handler of SIGINT wakes a node that waits for messages; one of Python's would not be called.
     rclpy.init(args=[])
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    if role == "usual":
-        rclpy.spin(UsualNode(height, width))
-    elif role == "bare":
-        rclpy.spin(BareNode(height, width, int(overlay)))
-    else:
-        obey(Listener(sys.argv[6:]) if role == "listener" else Camera(height, width))
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        if role in ("usual", "bare"):
+            rclpy.spin(UsualNode(height, width) if role == "usual" else BareNode(height, width, int(overlay)))
+        else:
+            obey(Listener(sys.argv[6:]) if role == "listener" else Camera(height, width))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from m2a_core.files import read_regular
 MAX_BYTES = 1 << 22
 MAX_DEPTH = 32
 _LONGEST_ERROR = 400
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: Path, aliases: bool = False) -> Any:
@@ -44,7 +45,7 @@ def parse_yaml(content: bytes, aliases: bool = False) -> Any:
     try:
         text = content.decode()
         _check(text, aliases)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         raise yaml.YAMLError(_cut(str(error))) from error
     # Numbers of thousands of digits, days that no calendar has, keys that are lists.
@@ -56,7 +57,7 @@ def _check(text: str, aliases: bool) -> None:
     """Weigh the document as if its aliases were written out: characters and depth."""
     anchored: dict[str, tuple[int, int]] = {}
     open_ones: list[tuple[str | None, int, int]] = [(None, 0, 0)]
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    for event in yaml.parse(text, Loader=_LOADER):
         where = f"line {event.start_mark.line + 1}" if event.start_mark else "somewhere"
         if isinstance(event, yaml.CollectionStartEvent):
             open_ones.append((event.anchor, 0, 0))

@@ -28,11 +28,13 @@ from m2a_ros.process.children import Child
 MATCH_TIMEOUT_S = 120.0
 """Discovery, loading the model and a busy machine."""
 
+MISSING_S = 4.0
+"""How long images that were sent and did not arrive are waited for on a busy machine."""
+
 MAP_NAMES = tuple(spec.topic for spec in MAPS)
 OVERLAY = "overlay"
 _SPIN_S = 0.05
 _QUIET_S = 1.0
-_MISSING_S = 4.0
 _QUIET_REPORTS = 3
 _REFUSAL = "cannot configure"
 _DROPPED = "dropped."
@@ -211,7 +213,7 @@ class NodeSession:
             cameras: names of the cameras.
             seconds: how long to wait at most.
             expected: images that should have reached the node, all cameras together; while some have not, they are
-                given more time.
+                given more time. 0 where nobody knows.
         """
         before: list[Counts] = []
         since, reports = time.monotonic(), self._reports
@@ -222,8 +224,10 @@ class NodeSession:
             if now != before or not all(counts.settled for counts in now):
                 before, since, reports = now, time.monotonic(), self._reports
                 return False
-            # On a busy machine, reports and images wait in queues: one report that looks final need not be.
-            quiet = _QUIET_S if sum(counts.received for counts in now) >= expected else _MISSING_S
+            # On a busy machine, reports and images wait in queues: one report that looks final need not be, unless
+            # everything that was sent has come.
+            received = sum(counts.received for counts in now)
+            quiet = _QUIET_S if not expected else MISSING_S if received < expected else 0.0
             return self._reports - reports >= _QUIET_REPORTS and time.monotonic() - since > quiet
 
         self.wait(settled, seconds)

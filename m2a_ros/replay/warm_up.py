@@ -17,7 +17,7 @@ from m2a_ros.replay.node_session import MATCH_TIMEOUT_S, Counts, Key, Outputs, R
 
 WARM_UP_STAMP_NS = 1
 _FRAME_ID = "m2a_replay_warm_up"
-_AGAIN_S = 1.0
+_AGAIN_S = 0.3
 _SETTLE_S = 30.0
 BLANK_SIZE = (64, 96)
 """H, W of black images of a camera whose calibration is not used."""

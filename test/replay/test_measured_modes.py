@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from m2a_ros.process.memory import MemoryWatch
+from m2a_ros.replay import node_session
 from m2a_ros.replay.peak import MAX_LOSS, RESOLUTION, search
 from test.replay.bags import START, raw, scene, write_bag
 from test.replay.test_params_file import params_file
@@ -26,7 +27,7 @@ def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay
     calibrations = [camera_info(number=i, distortion=(-0.2, 0.05, 0.0, 0.0, 0.0)) for i in (*range(14), 90_000)]
     bag = write_bag(tmp_path / "drive", sorted([*calibrations, *images], key=lambda message: message.time))
     file = params_file(tmp_path / "p.yaml", cameras=["left"], camera={"left": {"rectify": True}})
-    done = replay(bag, "--params-file", file, "--rate", "1.25", mode="realtime")
+    done = replay(bag, "--params-file", file, "--rate", "2.5", mode="realtime")
     assert done.code == 0
     result = json.loads((done.out / "drive" / "result.json").read_text())
     assert list(result["topics"].values()) == ["left"]
@@ -40,7 +41,7 @@ def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay
     assert figures["lost"].get("bad_image.unknown_encoding", 0) + figures["lost"].get("on_the_way", 0) >= 1
     assert figures["gaps_shortened"] == 1
     # 0.04 s between images, played faster; the pause counts as 5 s.
-    assert figures["seconds"] > (11 * 0.04 + 5) / 1.25
+    assert figures["seconds"] > (11 * 0.04 + 5) / 2.5
     assert figures["stamps_ambiguous"] == 2
     assert len(done.frames) == figures["answered"] > 0
     assert sorted(problem["reason"] for problem in done.problems) == (
@@ -48,15 +49,16 @@ def test_realtime_accounts_for_every_image_and_its_answers_are_the_models(replay
     )
     assert figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
     assert figures["age_ms"]["max"] > 0
-    assert figures["memory"]["samples"] > 10
+    assert figures["memory"]["samples"] > 5
     by_stamp = {frame["stamp_ns"]: frame for frame in replay(bag, "--params-file", file, out="offline").frames}
     for frame in done.frames:
         assert frame["unknown_instances"] == by_stamp[frame["stamp_ns"]]["unknown_instances"]
-    assert "images answered at pace 1.25; lost:" in capsys.readouterr().out
+    assert "images answered at pace 2.5; lost:" in capsys.readouterr().out
 
 
 @pytest.mark.dds
-def test_peak_finds_a_rate_that_the_node_bears(replay, tmp_path):
+def test_peak_finds_a_rate_that_the_node_bears(replay, tmp_path, monkeypatch):
+    monkeypatch.setattr(node_session, "MISSING_S", 0.5)
     bag = write_bag(tmp_path / "drive", [raw(scene(4 * i), i) for i in range(4)])
     file = params_file(tmp_path / "p.yaml", cameras=["left"], camera={"left": {"crop": True}})
     done = replay(bag, "--params-file", file, "--trial-frames", "21", "--repeats", "1", mode="peak")

@@ -95,17 +95,17 @@ def test_zero_stamps_of_images_and_labels_meet_at_the_time_of_recording(replay, 
 @pytest.mark.dds
 def test_zero_stamps_and_loops_have_latencies_of_their_own(replay, tmp_path, capsys) -> None:
     """Two rounds of a looped recording, and a driver that stamps nothing."""
-    rounds = [raw(scene(0), i, stamp=START + (i % 8) * STEP) for i in range(16)]
-    zero = [raw(scene(0), i, "/zero/image_raw", stamp=0) for i in range(16)]
+    rounds = [raw(scene(0), i, stamp=START + (i % 5) * STEP) for i in range(10)]
+    zero = [raw(scene(0), i, "/zero/image_raw", stamp=0) for i in range(10)]
     bag = write_bag(tmp_path / "a", sorted([*rounds, *zero], key=lambda m: m.time))
     done = replay(bag, "--rate", "0.1", mode="realtime")
     figures = done.summary["bags"][0]["realtime"]
-    assert figures["answered"] >= 16
-    assert (figures["stamps_ambiguous"], figures["answers_ambiguous"]) == (16, 0)
-    # Eight images of one camera are 3.2 s apart: a wrong partner would show.
-    assert 0 < figures["latency_ms"]["max"] < 3_000
+    assert figures["answered"] >= 10
+    assert (figures["stamps_ambiguous"], figures["answers_ambiguous"]) == (10, 0)
+    # Five images of one camera are 2 s apart: a wrong partner would show.
+    assert 0 < figures["latency_ms"]["max"] < 1_900
     assert all("latency" in frame["latencies_ms"] for frame in done.frames)
-    assert {f["stamp_ns"] for f in done.frames if f["camera"] == "zero"} <= {START + i * STEP for i in range(16)}
+    assert {f["stamp_ns"] for f in done.frames if f["camera"] == "zero"} <= {START + i * STEP for i in range(10)}
     assert "left out of the latencies" not in capsys.readouterr().out
 
 

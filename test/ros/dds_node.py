@@ -30,7 +30,7 @@ class DdsNode:
             {
                 "model": str(model),
                 "threads": 1,
-                "diagnostics": {"period": 0.2},
+                "diagnostics": {"period": 0.1},
                 "extrinsics": "parameters",
                 "mounting": {"front": {"height": 1.5, "pitch": 0.1}},
                 "base_frame": "ground",

@@ -23,7 +23,7 @@ def compressed_camera(
 ) -> Iterator[tuple[NodeProcess, Player, Listener]]:
     """A second node, of a camera that only sends compressed images."""
     folder = tmp_path_factory.mktemp("compressed")
-    node = NodeProcess(domain, folder, {"model": str(tiny), "cameras": ["rear"], "diagnostics": {"period": 0.2}})
+    node = NodeProcess(domain, folder, {"model": str(tiny), "cameras": ["rear"], "diagnostics": {"period": 0.1}})
     player, listener = Player(domain, folder), Listener(domain)
     listener.listen(REAR_MASK, Image)
     listener.wait_for_outputs(REAR_MASK)

@@ -38,7 +38,7 @@ class TwoCameras:
             "model": str(model),
             "threads": 1,
             "cameras": ["front", "rear"],
-            "diagnostics": {"period": 0.2},
+            "diagnostics": {"period": 0.1},
             "markers": {"lifetime": 0.0},
             "tracking": {"min_hits": 1},
             "extrinsics": "parameters",

@@ -24,7 +24,7 @@ OUTPUTS = {
 
 
 def run(domain: int, *arguments: str) -> list[str]:
-    command = [sys.executable, "benchmarks/ros_overhead.py", "--height=96", "--width=128", "--rate=5", "--frames=10"]
+    command = [sys.executable, "benchmarks/ros_overhead.py", "--height=96", "--width=128", "--rate=20", "--frames=10"]
     done = subprocess.run(
         [*command, f"--domain={domain}", *arguments],
         cwd=ROOT,

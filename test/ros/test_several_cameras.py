@@ -29,7 +29,7 @@ class Cameras:
                 "model": str(model),
                 "threads": 1,
                 "cameras": ["flood", "calm", "dead"],
-                "diagnostics": {"period": 0.2, "frame_timeout": 1.0},
+                "diagnostics": {"period": 0.1, "frame_timeout": 1.0},
             },
         )
         self._players = {}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from m2a_ros.main import main
-from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, shown_topic
+from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, ShownTopic, shown_topic
 
 rr = pytest.importorskip("rerun", reason="needs the extra 'view'")
 STORE = get_typestore(Stores.ROS2_KILTED)
@@ -156,7 +156,7 @@ def test_a_running_node_s_topics_are_recorded(tmp_path: Path, monkeypatch: pytes
 
     from m2a_ros.view.live import show_node
     from m2a_ros.view.rerun_sink import RerunSink
-    from test.ros.harness import own_domain
+    from test.ros.harness import PATIENCE_S, own_domain
 
     with own_domain() as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
@@ -177,9 +177,19 @@ def test_a_running_node_s_topics_are_recorded(tmp_path: Path, monkeypatch: pytes
         executor.add_node(node)
         thread = Thread(target=executor.spin, daemon=True)
         thread.start()
-        sink = RerunSink(tmp_path / "live.rrd")
+
+        class UntilAllCame(RerunSink):
+            came: ClassVar[set[str]] = set()
+
+            def show(self, topic: ShownTopic, message: Any) -> None:
+                if len(self.came) == 2:
+                    raise KeyboardInterrupt
+                super().show(topic, message)
+                self.came.add(topic.what)
+
+        sink = UntilAllCame(tmp_path / "live.rrd")
         try:
-            count = show_node("m2a", (), sink, 8.0)
+            count = show_node("m2a", (), sink, PATIENCE_S)
         finally:
             executor.shutdown()
             thread.join(10)
