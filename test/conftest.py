@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from m2a_core.errors import ModelError
+from m2a_core.ops.compile import find_nvcc
 from m2a_core.trt.headers import download_headers
-from m2a_core.trt.plugin_build import find_headers
+from m2a_core.trt.plugin_build import ensure_plugin, find_headers
 from m2a_ros.process.shared_memory import remove_left_segments
 from test.tiny_bundle import write_tiny_bundle
 
@@ -76,3 +81,14 @@ def tensorrt_headers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except ModelError as error:
         pytest.skip(f"no headers of TensorRT here, and {error}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def plugin(tensorrt_headers: Path) -> Path:
+    """The TensorRT plugin's library, for one architecture."""
+    if find_nvcc() is None or shutil.which("cmake") is None:
+        pytest.skip("no nvcc or no cmake: the plugin cannot be built")
+    # Kept between runs: compiling takes longer than all tests here, and the folder's entries are named by contents.
+    cache = Path(tempfile.gettempdir(), f"m2a-test-plugin-{os.getuid()}")
+    with FileLock(cache.with_suffix(".lock")):
+        return ensure_plugin(cache, tensorrt_headers, architectures=(89,))

@@ -6,6 +6,7 @@ chunk, and results of any number of workers are those of one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -66,6 +67,8 @@ def run(tasks: Sequence[AnyTask], executor: str, workers: int | None, done: Done
 
         run_local(tasks, workers or 1, done)
         return
+    # Ray tries a bag again without end whose worker it has killed because memory ran short.
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))
     try:
         import ray  # noqa: F401
     except ModuleNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -15,21 +16,30 @@ from m2a_ros.replay.fleet import RETRIES, AnyTask, Done, Task, died
 def run_ray(tasks: Sequence[AnyTask], workers: int | None, done: Done[AnyTask]) -> None:
     """See ``fleet.run``. A cluster that this process is connected to is used and left running."""
     ours = not ray.is_initialized()
+    cpus = max((task.cpus for task in tasks), default=1)
     if ours:
-        _connect(workers)
+        _connect(cpus * workers if workers else None)
     try:
+        # Ray would wait for ever for a machine that is large enough.
+        largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+        if largest < cpus:
+            raise ConfigError(
+                f"--executor ray: a bag takes {cpus} CPUs (parameter threads), and no machine of the cluster has more "
+                f"than {largest}; lower threads"
+            )
         _run(tasks, workers or max(1, int(ray.cluster_resources().get("CPU", 1))), done)
     finally:
         if ours:
             ray.shutdown()
 
 
-def _connect(workers: int | None) -> None:
+def _connect(cpus: int | None) -> None:
     # RAY_ADDRESS, or a cluster that was started on this machine.
-    with suppress(ConnectionError):
-        ray.init(address="auto", log_to_driver=False)
-        return
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    if os.environ.get("RAY_ADDRESS") != "local":
+        with suppress(ConnectionError):
+            ray.init(address="auto", log_to_driver=False)
+            return
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
 
 
 def _run(tasks: Sequence[AnyTask], workers: int, done: Done[AnyTask]) -> None:

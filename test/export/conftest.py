@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -23,8 +19,6 @@ from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import MODELS, build_model
-from m2a_core.ops.compile import find_nvcc
-from m2a_core.trt.plugin_build import ensure_plugin
 from test.made_once import made_once
 from test.tiny_network import TINY
 
@@ -112,15 +106,3 @@ def papers_graph(tmp_path_factory, papers_network) -> Path:
         onnx.save(build_onnx(papers_network, metadata), folder / "r50.onnx")
 
     return made_once(tmp_path_factory, "papers_graph", make) / "r50.onnx"
-
-
-@pytest.fixture(scope="session")
-def plugin(tensorrt_headers: Path) -> Path:
-    """The plugin's library, for one architecture."""
-    if importlib.util.find_spec("tensorrt_rtx") is None:
-        pytest.skip("no TensorRT for RTX: needs m2a's extra [trt]")
-    if find_nvcc() is None or shutil.which("cmake") is None:
-        pytest.skip("no nvcc or no cmake: the plugin cannot be built")
-    # Kept between runs: compiling takes longer than all tests here, and the folder's entries are named by contents.
-    cache = Path(tempfile.gettempdir(), f"m2a-test-plugin-{os.getuid()}")
-    return ensure_plugin(cache, tensorrt_headers, architectures=(89,))

@@ -37,6 +37,7 @@ def has_gpu(architecture: str | None = None) -> bool:
 @pytest.fixture(scope="module")
 def request_for(exported, plugin, tmp_path_factory):
     """Makes a request; what is not said is what the built engine was made with."""
+    pytest.importorskip("tensorrt_rtx", reason="needs m2a's extra [trt]")
     out = tmp_path_factory.mktemp("engine") / "small.engine"
     standard = BuildRequest(
         onnx=exported / "small-bundle.onnx",

@@ -126,6 +126,7 @@ def _work(tally: Tally, seed: int, first: int, last: int, lock: threading.Lock, 
                 try:
                     line = lines.get(timeout=limit)
                 except queue.Empty:
+                    process.kill()
                     find(ended, f"hangs: no answer for {limit:.0f} s")
                     return last if running is None else ended + 1
                 if line is None:

@@ -350,7 +350,7 @@ def test_equal_tensors_and_notes_give_equal_bytes_in_every_process(tmp_path):
         "write_tensors({'b': torch.arange(5.), 'a': torch.ones(2, dtype=torch.int64)}, Path(sys.argv[1]), notes)\n"
     )
     contents = set()
-    for seed in "012":
+    for seed in "01":
         path = tmp_path / f"{seed}.safetensors"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", program, str(path)], check=True, env=environment, cwd=ROOT)

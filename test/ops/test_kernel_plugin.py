@@ -25,20 +25,13 @@ TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
 
 
 @pytest.fixture(scope="module")
-def library(tensorrt_headers, tmp_path_factory):
-    if find_nvcc() is None or shutil.which("cmake") is None:
-        pytest.skip("no nvcc or no cmake: the plugin cannot be built")
-    return ensure_plugin(tmp_path_factory.mktemp("plugin"), tensorrt_headers, architectures=(89,))
-
-
-@pytest.fixture(scope="module")
-def backend(library):
+def backend(plugin):
     if importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("no TensorRT for RTX: pip install tensorrt-rtx-cu13")
     from m2a_core.trt.backend import TENSORRT_RTX, load_backend
 
     loaded = load_backend(TENSORRT_RTX)
-    loaded.load_plugin(library)
+    loaded.load_plugin(plugin)
     return loaded
 
 
@@ -171,13 +164,13 @@ def test_what_does_not_fit_is_refused_by_name(backend, changes, message, capfd):
     assert re.search(message, errors + capfd.readouterr().err), errors
 
 
-def test_second_call_builds_nothing(tensorrt_headers, library):
-    stamp = library.stat().st_mtime_ns
-    again = ensure_plugin(library.parents[1], tensorrt_headers, architectures=(89,))
-    assert (again, again.stat().st_mtime_ns, again.name) == (library, stamp, LIBRARY)
+def test_second_call_builds_nothing(tensorrt_headers, plugin):
+    stamp = plugin.stat().st_mtime_ns
+    again = ensure_plugin(plugin.parents[1], tensorrt_headers, architectures=(89,))
+    assert (again, again.stat().st_mtime_ns, again.name) == (plugin, stamp, LIBRARY)
 
 
-def test_library_is_the_same_byte_by_byte_wherever_its_sources_lie(tensorrt_headers, library, tmp_path):
+def test_library_is_the_same_byte_by_byte_wherever_its_sources_lie(tensorrt_headers, plugin, tmp_path):
     for folder in (SOURCE, CSRC):
         shutil.copytree(folder, tmp_path / folder.relative_to(ROOT))
     copy, build = tmp_path / SOURCE.relative_to(ROOT), tmp_path / "build"
@@ -187,11 +180,11 @@ def test_library_is_the_same_byte_by_byte_wherever_its_sources_lie(tensorrt_head
         ["cmake", "--build", build],
     ):
         subprocess.run(command, check=True, capture_output=True)
-    assert (build / LIBRARY).read_bytes() == library.read_bytes()
+    assert (build / LIBRARY).read_bytes() == plugin.read_bytes()
     with (copy / "plugin.h").open("a") as header:
         header.write("// another source\n")
     subprocess.run(["cmake", "--build", build], check=True, capture_output=True)
-    assert identity_of(build / LIBRARY) != identity_of(library)
+    assert identity_of(build / LIBRARY) != identity_of(plugin)
 
 
 def test_default_build_has_code_for_every_gpu_that_the_documents_name(tensorrt_headers, tmp_path):

@@ -37,14 +37,17 @@ class Replay:
         return [json.loads(line) for line in (self.out / name).read_text().splitlines()]
 
 
+def run_replay(model: Path, out: Path, *arguments: object, mode: str = "offline") -> Replay:
+    call = ["replay", "--mode", mode, "--model", str(model), "--out", str(out), "--threads", "1"]
+    return Replay(main([*call, *map(str, arguments)]), out)
+
+
 @pytest.fixture
 def replay(tiny: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Replay]:
     """Run ``m2a replay``: ``replay(bag, ..., "--option", out="folder")``."""
 
     def run(*arguments: object, out: str = "out", mode: str = "offline") -> Replay:
-        folder = tmp_path / out
-        call = ["replay", "--mode", mode, "--model", str(tiny), "--out", str(folder), "--threads", "1"]
-        done = Replay(main([*call, *map(str, arguments)]), folder)
+        done = run_replay(tiny, tmp_path / out, *arguments, mode=mode)
         marked = request.node.get_closest_marker("dds") is not None
         assert marked or mode == "offline" or done.code == 2, "it ran a node: mark the test with dds"
         return done

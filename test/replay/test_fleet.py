@@ -13,6 +13,7 @@ import pytest
 
 from m2a_ros.replay.recorder import CHUNK_MESSAGES
 from test.replay.bags import drive, raw, scene, write_bag
+from test.replay.conftest import run_replay
 
 pytestmark = pytest.mark.slow
 
@@ -39,27 +40,54 @@ def comparable(out: Path) -> tuple[list[dict[str, object]], dict[str, object]]:
     )
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
-def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tmp_path, monkeypatch, executor):
-    if executor == "ray":
-        pytest.importorskip("ray")
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory) -> list[Path]:
+    """Long enough after the first part that the assassin finds its victim at work."""
+    folder = tmp_path_factory.mktemp("bags")
+    return [drive(folder / f"drive_{i}", CHUNK_MESSAGES + 60 + i) for i in range(2)]
+
+
+@pytest.fixture(scope="module")
+def alone(bags, tiny, tmp_path_factory):
+    """What one process gives."""
+    return comparable(run_replay(tiny, tmp_path_factory.mktemp("alone"), *bags).out)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    ray = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
         # A busy machine takes longer than Ray thinks.
-        monkeypatch.setenv("RAY_raylet_start_wait_time_s", "200")
-    # Long enough after the first part that the assassin finds its victim at work.
-    bags = [drive(tmp_path / f"drive_{i}", CHUNK_MESSAGES + 60 + i) for i in range(2)]
-    alone = replay(*bags, out="alone")
-    out, killed, over = tmp_path / "fleet", [], threading.Event()
-    assassin = threading.Thread(target=kill_one_worker, args=(out, [bag.name for bag in bags], killed, over))
+        patch.setenv("RAY_raylet_start_wait_time_s", "200")
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_fleet_gives_what_one_process_gives_though_a_worker_is_killed(replay, tmp_path, bags, alone, executor, request):
+    if executor == "ray":
+        request.getfixturevalue("ray_cluster")
+    killed, over = [], threading.Event()
+    names = [bag.name for bag in bags]
+    assassin = threading.Thread(target=kill_one_worker, args=(tmp_path / "out", names, killed, over), daemon=True)
     assassin.start()
-    done = replay(*bags, "--executor", executor, "--workers", "2", out="fleet")
-    over.set()
-    assassin.join()
+    try:
+        done = replay(*bags, "--executor", executor, "--workers", "2")
+    finally:
+        over.set()
+        assassin.join()
     assert len(killed) == 1
     assert killed[0] != os.getpid()
     assert done.code == 0
-    assert comparable(done.out) == comparable(alone.out)
+    assert comparable(done.out) == alone
     assert (done.out / "drive_1" / "overlay_cam_front.webm").is_file()
     assert not (done.out / ".work").exists()
+
+
+def test_a_bag_that_no_machine_of_the_cluster_has_the_cpus_for_is_an_error(replay, tmp_path, capsys, ray_cluster):
+    assert replay(drive(tmp_path / "a", 1), "--executor", "ray", "--threads", "256").code == 2
+    assert "a bag takes 256 CPUs" in capsys.readouterr().err
 
 
 def test_bag_that_cannot_be_evaluated_is_reported_and_only_it_is_done_again(replay, tmp_path, capsys):
