@@ -143,7 +143,7 @@ def read_json(path: Path) -> Any:
         DataError: it cannot be read or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); give another --out or delete the folder") from error
 

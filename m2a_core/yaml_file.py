@@ -57,9 +57,13 @@ def _check(text: str, aliases: bool) -> None:
     """Weigh the document as if its aliases were written out: characters and depth."""
     anchored: dict[str, tuple[int, int]] = {}
     open_ones: list[tuple[str | None, int, int]] = [(None, 0, 0)]
+    keys: list[_Keys] = []
     for event in yaml.parse(text, Loader=_LOADER):
         where = f"line {event.start_mark.line + 1}" if event.start_mark else "somewhere"
+        if keys:
+            keys[-1].next(event, where)
         if isinstance(event, yaml.CollectionStartEvent):
+            keys.append(_Keys(isinstance(event, yaml.MappingStartEvent)))
             open_ones.append((event.anchor, 0, 0))
             weight, height = 0, 0
         elif isinstance(event, yaml.AliasEvent):
@@ -70,6 +74,7 @@ def _check(text: str, aliases: bool) -> None:
             weight, height = len(event.value) + 1, 0
             anchored |= {event.anchor: (weight, 0)} if event.anchor else {}
         elif isinstance(event, yaml.CollectionEndEvent):
+            keys.pop()
             anchor, weight, height = open_ones.pop()
             weight, height = weight + 1, height + 1
             anchored |= {anchor: (weight, height)} if anchor else {}
@@ -81,6 +86,23 @@ def _check(text: str, aliases: bool) -> None:
         if weight_around + weight > MAX_BYTES:
             raise yaml.YAMLError(f"{where}: its aliases stand for more than {MAX_BYTES} characters")
         open_ones[-1] = (anchor, weight_around + weight, max(height_around, height))
+
+
+class _Keys:
+    """The keys of an open mapping: PyYAML keeps the last of two that are equal and says nothing."""
+
+    def __init__(self, mapping: bool) -> None:
+        self.mapping, self.at_key, self.seen = mapping, True, set[str]()
+
+    def next(self, event: yaml.Event, where: str) -> None:
+        """Take a node of the collection, or its end."""
+        if isinstance(event, yaml.CollectionEndEvent):
+            return
+        if self.mapping and self.at_key and isinstance(event, yaml.ScalarEvent):
+            if event.value in self.seen:
+                raise yaml.YAMLError(f"{where}: the key '{event.value}' stands twice; keep one")
+            self.seen.add(event.value)
+        self.at_key = not self.at_key
 
 
 def _cut(text: str) -> str:

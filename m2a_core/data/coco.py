@@ -34,7 +34,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
         DataError: it cannot be read, is no JSON, or lacks images, annotations or categories.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
@@ -120,23 +120,36 @@ def panoptic_frames(root: Path, split: str) -> list[PanopticFrame]:
         if image in images:
             raise DataError(f"{where}: its image {image} has two annotations; keep one")
         images.add(image)
-        segments = tuple(_segment(part, names, where) for part in field(entry, "segments_info", where))
-        if len({segment.id for segment in segments}) < len(segments):
-            raise DataError(f"{where}: two segments have one id")
+        segments = tuple(segment for segment, _ in segments_of(entry, names, where))
         frames[file] = PanopticFrame(root / split / image, masks / file, segments)
     if not frames:
         raise DataError(f"{path}: no annotations")
     return [frames[file] for file in sorted(frames)]
 
 
-def _segment(part: Any, names: Mapping[str, str], where: str) -> Segment:
-    number = _integer(field(part, "id", f"{where}: segments_info"), f"{where}: a segment's id")
-    name = looked_up(names, field(part, "category_id", where), f"{where}: segment {number} is of category")
-    return Segment(number, name, bool(part.get("iscrowd", 0)))
+def segments_of(entry: Any, names: Mapping[str, str], where: str) -> list[tuple[Segment, Any]]:
+    """The segments of a panoptic annotation, each with the id of its category.
+
+    Raises:
+        DataError: the annotation lists none, a field is missing or odd, or two segments have one id.
+    """
+    parts = field(entry, "segments_info", where)
+    if not isinstance(parts, list):
+        raise DataError(f"{where}: segments_info is {shown(parts)}; expected a list")
+    found: dict[int, tuple[Segment, Any]] = {}
+    for part in parts:
+        number = integer(field(part, "id", f"{where}: segments_info"), f"{where}: a segment's id")
+        category = field(part, "category_id", where)
+        name = looked_up(names, category, f"{where}: segment {number} is of category")
+        if number in found:
+            raise DataError(f"{where}: two segments have the id {number}")
+        found[number] = Segment(number, name, bool(part.get("iscrowd", 0))), category
+    return list(found.values())
 
 
-def _integer(value: Any, what: str) -> int:
+def integer(value: Any, what: str) -> int:
+    """A whole number, also as text; raises `DataError`, which names ``what``."""
     try:
         return int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{what} is {shown(value)}; expected an integer") from error

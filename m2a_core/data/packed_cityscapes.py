@@ -47,7 +47,7 @@ def packed_frames(root: Path, split: str) -> list[tuple[str, str]]:
     """
     path = root / "frames.csv"
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
         frames = [(relative_path(row["name"], path), row["city"]) for row in rows]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:

@@ -40,12 +40,13 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
             mask.merge(mask.frPyObjects([p.tolist() for p in polygons], height, width))
         )
         return polygon_mask
-    counts = segmentation.get("counts") if isinstance(segmentation, Mapping) else None
+    fields = segmentation if isinstance(segmentation, Mapping) else {}
+    stated, counts = fields.get("size"), fields.get("counts")
     compressed = isinstance(counts, str | bytes)
     runs = _decompressed(counts) if isinstance(counts, str | bytes) else counts
     # pycocotools trusts the sum and reads beyond its memory where it is another.
     fits = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
-    if not fits or list(segmentation.get("size", [])) != [height, width] or sum(runs or ()) != height * width:
+    if not fits or stated not in ([height, width], (height, width)) or sum(runs or ()) != height * width:
         kind = "compressed run lengths" if compressed else "polygons or run lengths"
         raise DataError(f"{source}: expected {kind} of an image of {list(size)}")
     run_mask: np.ndarray = mask.decode(mask.frPyObjects({"size": [height, width], "counts": runs}, height, width))

@@ -160,9 +160,13 @@ def read_label_file(path: Path, name: str = "") -> LabelFile:
 def _require_unique(
     path: Path, names: list[str], sources: list[tuple[Source, ...]], unlabelled: frozenset[Source]
 ) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    # Annotations and weights are matched to classes in any case.
+    folded = [_folded(name) for name in names]
+    twice = [name for name, key in zip(names, folded, strict=True) if folded.count(key) > 1]
     if twice:
-        raise ConfigError(f"{path}: two classes have the name {twice[0]}; each needs its own")
+        raise ConfigError(
+            f"{path}: two classes have the name {' and '.join(dict.fromkeys(twice))}; each needs its own, in any case"
+        )
     owners: dict[Source, str] = {}
     for name, own in zip(names, sources, strict=True):
         for source in map(_folded, own):

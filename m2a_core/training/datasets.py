@@ -103,7 +103,7 @@ class Cutout:
 
 def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; give the folder that holds 'camvid' and 'outliers'") from error

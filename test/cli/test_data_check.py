@@ -86,6 +86,7 @@ def test_what_is_no_mistake_is_noted(root: Path, capsys: pytest.CaptureFixture) 
     mask = next((root / "masks" / "train").iterdir())
     cv2.imwrite(str(mask), np.full_like(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED), 255))
     (root / "images" / "train" / "Thumbs.db").write_bytes(b"no picture")
+    (root / "masks" / "train" / "desktop.ini").write_text("no mask")
     content = yaml.safe_load((root / "classes.yaml").read_text())
     content["road"] = None
     (root / "classes.yaml").write_text(yaml.safe_dump(content))
@@ -95,6 +96,7 @@ def test_what_is_no_mistake_is_noted(root: Path, capsys: pytest.CaptureFixture) 
         "val is empty",
         f"1 frames have no label at all, such as {mask.stem}",
         "Thumbs.db",
+        "desktop.ini",
         "no class is the road",
     ):
         assert said in text, said

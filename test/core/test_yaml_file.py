@@ -31,6 +31,7 @@ HOSTILE = {
     "long": '"' + "x" * 100_000,
     "key": "? [a, b]\n: c\n? {a: b}\n: c",
     "tab": "a:\n\t- b",
+    "a key twice": "a: {b: [1], c: {d: 2}, b: 3}",
 }
 READERS = {
     "training": load_config,
@@ -96,3 +97,9 @@ class NoAliases(yaml.SafeDumper):
 
     def ignore_aliases(self, data: object) -> bool:
         return True
+
+
+def test_keys_are_told_apart_from_values_and_from_those_of_other_mappings(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: b\nb: a\nc: {a: [a, a, {a: a}, {a: a}], b: c}\n? d\n: d\n")
+    inner = {"a": ["a", "a", {"a": "a"}, {"a": "a"}], "b": "c"}
+    assert read_yaml(tmp_path / "a.yaml") == {"a": "b", "b": "a", "c": inner, "d": "d"}

@@ -144,7 +144,7 @@ SEGMENT = ("annotations", 0, "segments_info", 0)
         (put("annotations", 0, "image_id", value=7), r"0\.png: is of image 7, which the file does not list"),
         (put("annotations", 1, "file_name", value="0.png"), r"0\.png: annotated twice"),
         (put("annotations", 1, "image_id", value=0), r"1\.png: its image 0\.jpg has two annotations"),
-        (put(*SEGMENT, "id", value=2), r"0\.png: two segments have one id"),
+        (put(*SEGMENT, "id", value=2), r"0\.png: two segments have the id"),
         (put(*SEGMENT, "id", value="x"), r"0\.png: a segment's id is 'x'; expected an integer"),
         (put(*SEGMENT, "category_id"), r"0\.png: an entry without 'category_id': \{\"id\": 1"),
         (put("images", 0, "file_name"), r"images: an entry without 'file_name': \{\"id\": 0\}"),

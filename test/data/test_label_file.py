@@ -71,6 +71,7 @@ def changed(entry: int | None = None, **changes: Any) -> dict[str, Any]:
     ("content", "said"),
     [
         (changed(1, name="road"), "two classes have the name road"),
+        (changed(1, name="Road "), "two classes have the name road and Road"),
         (changed(1, id=7), "two classes have the id 7"),
         (changed(1, id=255), "the id of class 'car' is also void"),
         (changed(1, id="26"), "id of class 'car' is '26'; expected an integer"),

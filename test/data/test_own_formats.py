@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +303,15 @@ def _spoil_text(file: str, old: str, new: str) -> Callable[[Path], None]:
         ("cvat", _spoil_text("annotations.xml", "<image", "<!ENTITY a 'b'><image"), "declares entities"),
         ("cvat", _spoil_text("annotations.xml", "</image>", ""), "not XML"),
         ("yolo", _spoil_text("train/labels/a_001.txt", "0 ", "9 "), "line 1: class 9 is none of 0, 1, 2, 3, 4"),
-        ("yolo", _spoil_text("train/labels/a_001.txt", "0 0.0", "0 1.5"), "line 1: expected at least three points"),
+        ("yolo", _spoil_text("train/labels/a_001.txt", "0 0.0", "0 1.5"), "line 1: expected shares of the image"),
+        ("yolo", lambda root: (root / "train/labels/a_001.txt").write_text("0 0.5 0.5 0.2 0.2 0.3 0.3 0.9\n"),
+         "line 1: expected at least three points, X and Y each, got 7 numbers"),
+        ("yolo", _spoil_text("data.yaml", ": sky", ": Road"), "the categories 0 and 1 are both called 'Road'"),
+        ("yolo", lambda root: (root / "data.yaml").write_text("names: road"), "expected 'names', a list"),
+        ("yolo", lambda root: (root / "data.yaml").write_text("names: {0: road, 0: sky}"), "the key '0' stands twice"),
+        ("coco panoptic", _spoil_json(lambda c: c["annotations"][0]["segments_info"].append(
+            c["annotations"][0]["segments_info"][0])), "two segments have the id"),
+        ("cvat", _spoil_text("annotations.xml", 'xbr="', 'xbr="-'), "its corners are not top left and bottom right"),
         ("yolo", lambda root: (root / "train/labels/a_001.txt").write_text("0 0.5 0.5 0.2 0.2\n"),
          "line 1: a box, not an outline"),
         ("yolo", lambda root: (root / "train/labels/b.txt").write_text(""), "b.txt: a label file without its image"),
@@ -336,3 +345,89 @@ def test_cityscapes_names_that_are_none_are_named(tmp_path: Path) -> None:
         open_own(tmp_path / "root", "cityscapes")
     with pytest.raises(DataError, match="no frame of the format 'cvat'"):
         open_own(tmp_path / "root", "cvat")
+
+
+@pytest.mark.parametrize("angle", [0, 30, 90, 215])
+@pytest.mark.parametrize("tag", ["box", "ellipse"])
+def test_turned_shapes_of_cvat_are_drawn_turned(tmp_path: Path, tag: str, angle: int) -> None:
+    kind = write(tmp_path / "root", "cvat")
+    box = 'xtl="20" ytl="18" xbr="44" ybr="28"' if tag == "box" else 'cx="32" cy="23" rx="12" ry="5"'
+    image = f'<image name="train/a_001.png" subset="Train"><{tag} label="car" {box} rotation="{angle}"/></image>'
+    (tmp_path / "root" / "annotations.xml").write_text(f"<annotations>{image}</annotations>")
+    (frame,) = opened(tmp_path / "root", kind).split("train")
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    radians = np.deg2rad(angle)
+    along = (x - 32) * np.cos(radians) + (y - 23) * np.sin(radians)
+    across = (y - 23) * np.cos(radians) - (x - 32) * np.sin(radians)
+    inside = (abs(along) < 12) & (abs(across) < 5) if tag == "box" else (along / 12) ** 2 + (across / 5) ** 2 < 1
+    drawn = frame.read()[1].label == 1
+    assert (drawn != inside).sum() < 30
+    assert abs(int(drawn.sum()) - int(inside.sum())) < 15
+
+
+@pytest.mark.parametrize("name", ["coco instances", "coco panoptic"])
+def test_no_value_of_a_json_is_more_than_named(tmp_path: Path, name: str) -> None:
+    kind = write(tmp_path / "root", name)
+    path = next((tmp_path / "root" / "annotations").glob("*_train*.json"))
+    whole = json.loads(path.read_text())
+    seen = set()
+    for place in _places(whole):
+        general = tuple("*" if isinstance(key, int) else key for key in place)
+        if general in seen:
+            continue
+        seen.add(general)
+        for value in (None, "x", -1, 1.5, float("nan"), [], {}, [None], True):
+            content = json.loads(json.dumps(whole))
+            at = content
+            for key in place[:-1]:
+                at = at[key]
+            at[place[-1]] = value
+            path.write_text(json.dumps(content))
+            assert str(tmp_path) in _complaint(tmp_path / "root", kind), (place, value)
+
+
+def _complaint(root: Path, kind: str) -> str:
+    """What is said of data that cannot be read; where they can, their root."""
+    try:
+        for frame in open_own(root, kind).listing.frames:
+            frame.read()
+    except DataError as error:
+        return str(error)
+    return str(root)
+
+
+def _places(content: Any) -> Iterator[tuple[Any, ...]]:
+    """Keys on the way to each value of a JSON document."""
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in pairs:
+        yield (key,)
+        yield from ((key, *place) for place in _places(value))
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "nan", "inf", "1e99", ",", "1,2;3"])
+def test_no_attribute_of_cvat_is_more_than_named(tmp_path: Path, value: str) -> None:
+    kind = write(tmp_path / "root", "cvat")
+    path = tmp_path / "root" / "annotations.xml"
+    whole = path.read_text()
+    for key in sorted(set(re.findall(r' (\w+)="', whole))):
+        path.write_text(re.sub(rf' {key}="[^"]*"', f' {key}="{value}"', whole))
+        assert str(tmp_path) in _complaint(tmp_path / "root", kind), key
+
+
+@pytest.mark.parametrize("name", ["coco instances", "coco panoptic", "cvat", "yolo", "folder"])
+def test_marks_and_line_ends_of_windows_change_nothing(tmp_path: Path, name: str) -> None:
+    kind = write(tmp_path / "root", name)
+    for path in [p for p in (tmp_path / "root").rglob("*") if p.suffix in (".json", ".txt", ".yaml", ".xml")]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    for frame in opened(tmp_path / "root", kind).listing.frames:
+        np.testing.assert_array_equal(frame.read()[1].label, EXPECTED)
+
+
+def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:
+    root = tmp_path / "latest"
+    kind = write(root, "coco instances")
+    next((root / "annotations").glob("*_train*.json")).rename(root / "labels.json")
+    shutil.rmtree(root / "annotations")
+    (root / "train2017" / "a_001.png").rename(root / "a_001.png")
+    (frame,) = open_own(root, kind).listing.frames
+    assert frame.split == "all"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.data.coco import field, files_by_id, looked_up, names_by_id, read_annotations
-from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of
+from m2a_core.data.coco import field, files_by_id, looked_up, names_by_id, read_annotations, segments_of
+from m2a_core.data.own.frames import UNSPLIT, Listing, OwnFrame, Truth, sequence_of, split_named
 from m2a_core.data.own.naming import Categories
 from m2a_core.errors import DataError
 from m2a_core.files import relative_path
@@ -55,7 +56,7 @@ def list_coco(root: Path, file: LabelFile) -> Listing:
     for path in sorted(
         [*root.glob("*.json"), *root.glob("annotations/*.json"), *root.glob("*/_annotations.coco.json")]
     ):
-        found[_split_of(path)].append(path)
+        found[_split_of(path.relative_to(root))].append(path)
     for split, paths in found.items():
         panoptic = [path for path in paths if "panoptic" in path.stem]
         chosen = panoptic or paths
@@ -66,8 +67,8 @@ def list_coco(root: Path, file: LabelFile) -> Listing:
 
 
 def _split_of(path: Path) -> str:
-    words = f"{path.parent.name} {path.stem}".lower()
-    return next((split for split in (*SPLITS, "valid") if split in words), UNSPLIT).replace("valid", "val")
+    words = re.findall("[a-z]+", path.as_posix().lower())
+    return next((split for split in map(split_named, words) if split), UNSPLIT)
 
 
 def _image_of(root: Path, split: str, path: Path, name: str) -> Path:
@@ -88,17 +89,15 @@ def _frames(
     listing: Listing, root: Path, split: str, path: Path, content: Any
 ) -> dict[str, tuple[str, Path, tuple[int, int] | None]]:
     """Image id -> name, image and stated size of those that are there."""
-    sizes = {str(entry.get("id")): entry for entry in content["images"]}
     frames: dict[str, tuple[str, Path, tuple[int, int] | None]] = {}
     owners: dict[str, str] = {}
-    for image_id, name in files_by_id(content, path).items():
+    for entry, (image_id, name) in zip(content["images"], files_by_id(content, path).items(), strict=True):
         image = _image_of(root, split, path, name)
         if name in owners:
             listing.problems.append(f"{path}: images {owners[name]} and {image_id} are both {name}; keep one")
         elif not image.is_file():
             listing.problems.append(f"{path}: image {image_id} is {name}, and there is no {image}")
         else:
-            entry = sizes[image_id]
             stated = (entry.get("height"), entry.get("width"))
             size = stated if all(isinstance(n, int) for n in stated) else None
             frames[image_id] = Path(name).with_suffix("").as_posix().replace("/", "_"), image, size
@@ -160,11 +159,10 @@ def _panoptic(listing: Listing, root: Path, split: str, path: Path, file: LabelF
         elif image_id in frames:
             name, image, _ = frames[image_id]
             where = f"{path}: image {image_id}"
-            segments = {}
-            for segment in field(entry, "segments_info", where):
-                category = field(segment, "category_id", where)
-                class_id = categories.of(looked_up(names, category, f"{where}: a segment is of category"), category)
-                segments[int(field(segment, "id", where))] = VOID if segment.get("iscrowd") else class_id
+            segments = {
+                segment.id: VOID if segment.crowd else categories.of(segment.class_name, category)
+                for segment, category in segments_of(entry, names, where)
+            }
             png = path.with_suffix("") / relative_path(field(entry, "file_name", where), where)
             read = functools.partial(_read_panoptic, png, segments, file)
             listing.frames.append(OwnFrame(name, split, sequence_of(name), image, read, labels=png))

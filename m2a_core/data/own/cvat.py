@@ -6,10 +6,10 @@ import functools
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of
+from m2a_core.data.coco import integer
+from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of, split_named
 from m2a_core.data.own.naming import Categories
 from m2a_core.errors import DataError, shown
 from m2a_core.files import plain_name, relative_path
@@ -66,9 +66,8 @@ def _list(listing: Listing, folder: Path, path: Path, split: str, file: LabelFil
         if subset_name:
             plain_name(subset_name, path)
         image = next((p for p in (pictures / name, pictures / subset_name / name, folder / name) if p.is_file()), None)
-        subset = split or (
-            entry.get("subset", "").lower() or next((s for s in SPLITS if f"{s}/" in f"{name.lower()}/"), UNSPLIT)
-        )
+        words = (split, subset_name, *name.split("/")[:-1])
+        subset = next((found for found in map(split_named, words) if found), UNSPLIT)
         if name in seen:
             listing.problems.append(f"{path}: two annotations of {name}; keep one")
         elif image is None:
@@ -76,9 +75,10 @@ def _list(listing: Listing, folder: Path, path: Path, split: str, file: LabelFil
         else:
             shapes = [shape for shape in entry if shape.tag in _SHAPES]
             other += sum(shape.tag not in (*_SHAPES, "tag") for shape in entry)
-            shapes.sort(key=lambda shape: int(shape.get("z_order", "0")))
+            shapes.sort(key=lambda shape: integer(shape.get("z_order", "0"), f"{path}: {name}: z_order"))
             drawn = [(shape, categories.of(shape.get("label", ""))) for shape in shapes]
-            stated = (int(entry.get("height", "0")), int(entry.get("width", "0")))
+            height, width = (integer(entry.get(key, "0"), f"{path}: {name}: {key}") for key in ("height", "width"))
+            stated = (height, width)
             read = functools.partial(_draw, drawn, file, stated, f"{path}: {name}")
             plain = Path(name).with_suffix("").as_posix()
             folder_name = "" if plain.split("/")[0] in SPLITS and plain.count("/") < 2 else str(Path(plain).parent)
@@ -101,7 +101,7 @@ def _draw(
     for number, (shape, class_id) in enumerate(shapes, start=1):
         try:
             mask = _mask(shape, size)
-        except (KeyError, ValueError, DataError) as error:
+        except (KeyError, ValueError, OverflowError, DataError) as error:
             reason = error if isinstance(error, DataError) else shown(error)
             raise DataError(f"{where}: a {shape.tag} of '{shape.get('label')}' cannot be drawn ({reason})") from error
         # Shapes of one group are the parts of one object.
@@ -113,26 +113,41 @@ def _draw(
 
 
 def _mask(shape: ET.Element, size: tuple[int, int]) -> np.ndarray:
-    mask = np.zeros(size, np.uint8)
     get = shape.attrib.__getitem__
     match shape.tag:
         case "polygon":
             points = [float(value) for point in get("points").split(";") for value in point.split(",")]
             return segmentation_mask([points], size, "its points") > 0
         case "box":
-            x0, y0, x1, y1 = (round(float(get(key))) for key in ("xtl", "ytl", "xbr", "ybr"))
-            mask[max(0, y0) : y1, max(0, x0) : x1] = 1
+            x0, y0, x1, y1 = (float(get(key)) for key in ("xtl", "ytl", "xbr", "ybr"))
+            if x0 >= x1 or y0 >= y1:
+                raise DataError("its corners are not top left and bottom right")
+            corners = _turned(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), shape)
+            return segmentation_mask([corners.ravel().tolist()], size, "its corners") > 0
         case "ellipse":
-            center = (round(float(get("cx"))), round(float(get("cy"))))
-            axes = (round(float(get("rx"))), round(float(get("ry"))))
-            cv2.ellipse(mask, center, axes, 0, 0, 360, 1, -1)
+            center, axes = (float(get("cx")), float(get("cy"))), (float(get("rx")), float(get("ry")))
+            angles = np.linspace(0, 2 * np.pi, 73)[:-1]
+            outline = np.array(center) + np.array(axes) * np.stack([np.cos(angles), np.sin(angles)], 1)
+            return segmentation_mask([_turned(outline, shape).ravel().tolist()], size, "its outline") > 0
         case _:
             left, top, width, height = (int(float(get(key))) for key in ("left", "top", "width", "height"))
             runs = [int(run) for run in get("rle").split(",")]
-            if min(runs, default=-1) < 0 or sum(runs) != width * height or width < 1:
-                raise DataError("its run lengths do not fill its box")
-            inside = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8).reshape(height, width)
             if left < 0 or top < 0 or top + height > size[0] or left + width > size[1]:
                 raise DataError("it reaches beyond the image")
+            if min(runs, default=-1) < 0 or sum(runs) != width * height or width < 1:
+                raise DataError("its run lengths do not fill its box")
+            mask = np.zeros(size, bool)
+            inside = np.repeat(np.arange(len(runs)) % 2 > 0, runs).reshape(height, width)
             mask[top : top + height, left : left + width] = inside
-    return mask > 0
+            return mask
+
+
+def _turned(points: np.ndarray, shape: ET.Element) -> np.ndarray:
+    """Points [N, 2] turned by the shape's ``rotation``, in degrees clockwise, about their middle."""
+    if not np.isfinite(points).all():
+        raise ValueError("its place is no number")
+    angle = np.deg2rad(float(shape.get("rotation", "0")))
+    middle = (points.min(0) + points.max(0)) / 2
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    turned: np.ndarray = (points - middle) @ turn + middle
+    return turned

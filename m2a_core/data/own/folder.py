@@ -57,14 +57,7 @@ def list_folder(root: Path, file: LabelFile, read: Reader | None = None) -> List
 
 def _pair(listing: Listing, split: str, folders: tuple[Path, Path, Path], read_one: Callable[..., Truth]) -> None:
     pictures, masks, numbers = folders
-    found = files_in(pictures)
-    strange = [path for path in found if not is_picture(path)]
-    if strange:
-        listing.notes.append(
-            f"{pictures}: {len(strange)} files are not images and are skipped, such as {strange[0].name}"
-        )
-    images = by_key((path for path in found if path not in set(strange)), pictures)
-    labels = by_key(files_in(masks), masks)
+    images, labels = (by_key(_images_in(listing, folder), folder) for folder in (pictures, masks))
     for key, paths in sorted(images.items()):
         name = key.replace("/", "_")
         mask = _one_mask(listing, paths[0], labels.get(key, []), masks / f"{key}.png")
@@ -78,6 +71,18 @@ def _pair(listing: Listing, split: str, folders: tuple[Path, Path, Path], read_o
             listing.frames.append(OwnFrame(name, split, sequence, paths[0], read, labels=mask))
     for key in sorted(labels.keys() - images.keys()):
         listing.problems.append(f"{labels[key][0]}: a mask without its image {pictures / key}.*")
+
+
+def _images_in(listing: Listing, folder: Path) -> list[Path]:
+    """The images below a folder; other files are noted."""
+    found = files_in(folder)
+    images = [path for path in found if is_picture(path)]
+    strange = sorted({*found} - {*images})
+    if strange:
+        listing.notes.append(
+            f"{folder}: {len(strange)} files are not images and are skipped, such as {strange[0].name}"
+        )
+    return images
 
 
 def _one_mask(listing: Listing, image: Path, paths: list[Path], expected: Path) -> Path | None:

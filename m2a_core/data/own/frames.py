@@ -119,6 +119,12 @@ class OwnDataset:
             raise DataError(f"{problems[0]}{more}; `m2a data check {self.root}` names them all")
 
 
+def split_named(word: str) -> str:
+    """The split that a word stands for, such as ``Validation``; ``""`` where it stands for none."""
+    match = re.fullmatch("(train|val|test)(ing|id|idation|set|data)?", word.lower())
+    return match[1] if match else ""
+
+
 def sequence_of(name: str, folder: str = "") -> str:
     """The drive that a frame is from: its folder, else its name without the number at the end."""
     return folder or re.sub(r"[-_. ]*\d+$", "", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from m2a_core.errors import DataError
@@ -31,3 +32,12 @@ class Categories:
             f"{self.annotations}: the category '{name}' is of no class in {self.file.path.name}; give it one (its "
             "name, or in 'from'), or list it there under void"
         )
+
+
+def require_different_names(names: Mapping[int, str], path: Path) -> None:
+    """Raise `DataError` where two categories of a file have one name, in any case: one of them is mistaken."""
+    owners: dict[str, int] = {}
+    for number, name in names.items():
+        other = owners.setdefault(name.strip().casefold(), number)
+        if other != number:
+            raise DataError(f"{path}: the categories {other} and {number} are both called '{name}'; each needs its own")

@@ -11,7 +11,7 @@ import yaml
 
 from m2a_core.data.own.coco import Region, draw
 from m2a_core.data.own.frames import SPLITS, Listing, OwnFrame, Truth, by_key, files_in, is_picture, sequence_of
-from m2a_core.data.own.naming import Categories
+from m2a_core.data.own.naming import Categories, require_different_names
 from m2a_core.errors import DataError, shown
 from m2a_core.labels.label_file import LabelFile
 from m2a_core.yaml_file import read_yaml
@@ -21,6 +21,8 @@ ROOT/data.yaml                       (names: [...] or {0: ..., 1: ...})
 ROOT/images/{train,val}/NAME.*       or ROOT/{train,valid}/images/NAME.*
 ROOT/labels/{train,val}/NAME.txt     or ROOT/{train,valid}/labels/NAME.txt   (CLASS X1 Y1 X2 Y2 X3 Y3 ..., 0 to 1)"""
 
+_NAMES = "classes.txt"
+"""Tools leave it among the label files."""
 _LISTS = ("data.yaml", "dataset.yaml", "data.yml")
 
 
@@ -57,18 +59,22 @@ def _classes(root: Path, file: LabelFile) -> dict[int, int]:
         return {**dict.fromkeys(values.void, 255), **values.ids}
     try:
         names: Any = read_yaml(path)["names"]
+        if isinstance(names, str):
+            raise TypeError(f"the text {names}")
         numbered = {int(n): str(name) for n, name in (names.items() if isinstance(names, dict) else enumerate(names))}
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: expected 'names', a list or a mapping of numbers to names ({shown(error)})"
         ) from error
+    require_different_names(numbered, path)
     categories = Categories(file, path)
     return {number: categories.of(name, number) for number, name in numbered.items()}
 
 
 def _pair(listing: Listing, split: str, pictures: Path, texts: Path, classes: dict[int, int], file: LabelFile) -> None:
     images = by_key((path for path in files_in(pictures) if is_picture(path)), pictures)
-    labels = by_key((path for path in files_in(texts) if path.suffix.lower() == ".txt"), texts)
+    found = (path for path in files_in(texts) if path.suffix.lower() == ".txt" and path.name != _NAMES)
+    labels = by_key(found, texts)
     if not images and not labels:
         return
     empty = 0
@@ -90,7 +96,7 @@ def _pair(listing: Listing, split: str, pictures: Path, texts: Path, classes: di
 def _read(path: Path | None, classes: dict[int, int], file: LabelFile, size: tuple[int, int]) -> Truth:
     regions = []
     try:
-        lines = [] if path is None else path.read_text(encoding="utf-8").splitlines()
+        lines = [] if path is None else path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     for number, line in enumerate(lines, start=1):
@@ -104,8 +110,11 @@ def _read(path: Path | None, classes: dict[int, int], file: LabelFile, size: tup
             raise DataError(f"{where}: expected CLASS X1 Y1 X2 Y2 X3 Y3 ... ({error})") from error
         if len(shares) == 4:
             raise DataError(f"{where}: a box, not an outline; export segmentation (polygons), not detection")
-        if len(shares) < 6 or len(shares) % 2 or not ((shares >= -0.01) & (shares <= 1.01)).all():
-            raise DataError(f"{where}: expected at least three points of shares from 0 to 1, got {len(shares)} numbers")
+        if len(shares) < 6 or len(shares) % 2:
+            raise DataError(f"{where}: expected at least three points, X and Y each, got {len(shares)} numbers")
+        outside = shares[~((shares >= -0.01) & (shares <= 1.01))]
+        if len(outside):
+            raise DataError(f"{where}: expected shares of the image's size from 0 to 1, got {outside[0]:g}")
         if class_id not in classes:
             raise DataError(f"{where}: class {class_id} is none of {', '.join(map(str, sorted(classes)))}")
         points = shares.reshape(-1, 2).clip(0, 1) * size[::-1]
