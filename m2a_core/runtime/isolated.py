@@ -117,6 +117,10 @@ class IsolatedRuntime:
         outputs: list[NetworkOutput] = self._receive()
         return outputs
 
+    def ended(self) -> str:
+        """How the child ended; "" while it lives."""
+        return "" if self._process.poll() is None else self._end()
+
     def close(self) -> None:
         """Kill the child, whatever it does; a call that waits for it ends with an error. May be called again."""
         self._process.kill()

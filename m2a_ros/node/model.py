@@ -26,6 +26,7 @@ class LoadedModel:
         backend: what runs it, which is not that of the settings after a fall-back.
         is_isolated: whether it runs in a process of its own, which may be killed at any time.
         pid: of the process that it runs in.
+        ended: how that process ended, if it is another one; "" while it lives.
     """
 
     def __init__(self, settings: Settings, warn: Callable[[str], object]) -> None:
@@ -38,6 +39,7 @@ class LoadedModel:
         bundle = load_bundle(settings.model, settings.trust)
         self.is_isolated = settings.isolate
         self.pid = os.getpid()
+        self.ended: Callable[[], str] = lambda: ""
         _check_classes(settings, bundle.manifest.labels)
         self.manifest = bundle.manifest
         settings.apply_thresholds(self.manifest.thresholds)
@@ -58,6 +60,7 @@ class LoadedModel:
             for note in isolated.notes:
                 warn(note)
             self._runtime, self.backend, self.pid = isolated, isolated.backend, isolated.pid
+            self.ended = isolated.ended
             return
         self._runtime, self.backend = create_runtime_or_fall_back(
             bundle, settings.backend, settings.fallback_backend, warn, settings.threads, settings.device

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from m2a_core import __version__
@@ -78,7 +80,8 @@ class M2aNode(LifecycleNode):
         self._extrinsics: Extrinsics | None = None
         self.config: ProcessingConfig | None = None
         self._stages: Stages[FrameJob] | None = None
-        self._watchdog = Watchdog(self.get_logger().error, self._resume)
+        self._wake_up = self.create_guard_condition(self._watch)
+        self._watchdog = Watchdog(self.get_logger().error, self._resume, self._look_now)
         self._is_hanging = False
         self._batches: BatchSlots | None = None
         self._receiver: Receiver | None = None
@@ -201,7 +204,9 @@ class M2aNode(LifecycleNode):
         for note in self._notes:
             self.get_logger().warning(note)
         perception = self.config.perception
-        steps = FrameSteps(self.pipelines, self.inputs, self._present_config, self._report_crash, self._give_up)
+        assert self.model is not None
+        give_up = partial(self._give_up, self.model)
+        steps = FrameSteps(self.pipelines, self.inputs, self._present_config, self._report_crash, give_up)
         if perception.is_accelerated:
             # The stages keep the cores busy; OpenCV's own threads would only spin for each other beside them.
             cv2.setNumThreads(1)
@@ -263,13 +268,15 @@ class M2aNode(LifecycleNode):
         if self.model is not None and self.model.is_isolated:
             self.model.close()
 
-    def _give_up(self, error: RestartNeededError) -> None:
+    def _give_up(self, model: LoadedModel, error: RestartNeededError) -> None:
         """End the process: whoever supervises it starts a new one, which this one cannot become.
 
         Where the network has a process of its own, only that one ends.
         """
-        if self.model is not None and self.model.is_isolated:
-            self._watchdog.lose(str(error))
+        if model.is_isolated:
+            # A step of the model before may end late.
+            if model is self.model:
+                self._watchdog.lose(str(error))
             return
         if self.exit_code == 0:
             self.get_logger().fatal(f"ending with code {error.exit_code}: {error}")
@@ -297,11 +304,11 @@ class M2aNode(LifecycleNode):
         """
         self._look_around()
         value, spare = self._parameter_server.value, [_CALM_WATCH_S]
-        if self._stages is not None and self.config is not None:
+        if self._stages is not None and self.config is not None and self.model is not None:
             load = partial(LoadedModel, self.config.settings, self.get_logger().error)
             timeout, restart = value("watchdog.timeout"), value("watchdog.restart")
             spare.append(timeout - self._stages.stalled_s())
-            self._watchdog.check(self._stages, timeout, restart, load, self._abandon)
+            self._watchdog.check(self._stages, timeout, restart, load, self._abandon, self.model.ended())
         timeout = value("diagnostics.frame_timeout")
         silences = {name: self.statistics[name].silent_s() for name in self.inputs}
         silent = {name for name, seconds in silences.items() if seconds > timeout}
@@ -316,6 +323,11 @@ class M2aNode(LifecycleNode):
         if round(1e9 * period) != self._watch_timer.timer_period_ns:
             self._watch_timer.timer_period_ns = round(1e9 * period)
             self._watch_timer.reset()
+
+    def _look_now(self) -> None:
+        """Let the executor's thread watch at once; may be called by any thread, and too late."""
+        with suppress(InvalidHandle):
+            self._wake_up.trigger()
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""

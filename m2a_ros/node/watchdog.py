@@ -1,10 +1,10 @@
-"""What happens when a step hangs: it is reported, given up, and the model is loaded again, with growing pauses."""
+"""What happens when a step hangs: it is reported, given up, and the model loaded again; the next time after a pause."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from m2a_core.errors import M2aError
@@ -16,7 +16,7 @@ RESTART_AFTER = 5.0
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _CALM_S = 300.0
-"""After so long without a recovery, pauses are short again."""
+"""After so long without a recovery, the next one is without a pause again."""
 
 
 class Watchdog:
@@ -26,23 +26,27 @@ class Watchdog:
         problem: what to say of a step that takes too long or was given up; empty where all is well.
     """
 
-    def __init__(self, report: Callable[[str], object], resume: Callable[[LoadedModel], object]) -> None:
+    def __init__(
+        self, report: Callable[[str], object], resume: Callable[[LoadedModel], object], wake: Callable[[], object]
+    ) -> None:
         """Set up.
 
         Args:
             report: told of a step that is given up, and why loading failed.
             resume: called with the model that was loaded again.
+            wake: has the executor's thread look at once; called by any thread.
         """
         self.problem = ""
-        self._report, self._resume = report, resume
+        self._report, self._resume, self._wake = report, resume, wake
         self._recovery: Recovery | None = None
         self._recoveries = 0
         self._resumed_at = 0.0
         self._lost = ""
 
     def lose(self, reason: str) -> None:
-        """Told, by any thread, that the model is of no use any more: the next look has it loaded again."""
+        """Told, by any thread, that the model is of no use any more: it is loaded again."""
         self._lost = reason
+        self._wake()
 
     def check(
         self,
@@ -51,6 +55,7 @@ class Watchdog:
         restart: bool,
         load: Callable[[], LoadedModel],
         abandon: Callable[[], object] = lambda: None,
+        ended: str = "",
     ) -> None:
         """Report a step that hangs, give it up, or go on with the model that was loaded again.
 
@@ -60,12 +65,15 @@ class Watchdog:
             restart: whether a step is given up after ``RESTART_AFTER`` times as long.
             load: gives the model again.
             abandon: frees what hangs, where that can be done.
+            ended: how the network's own process ended, if it did.
         """
         if self._recovery is not None:
             if (model := self._recovery.take()) is not None:
-                self._recovery, self.problem, self._lost = None, "", ""
+                self._recovery, self.problem = None, ""
                 self._resumed_at = time.monotonic()
                 self._resume(model)
+                # Steps of the model before may have reported its loss until now.
+                self._lost = ""
             return
         seconds = stages.stalled_s()
         self.problem = ""
@@ -73,7 +81,7 @@ class Watchdog:
             self.problem = (
                 f"stalled: one step has been running for {seconds:.1f} s (watchdog.timeout); nothing is published"
             )
-        lost, self._lost = self._lost, ""
+        lost, self._lost = self._lost or ended, ""
         if restart and seconds > RESTART_AFTER * timeout_s:
             lost = f"a step ran for {seconds:.1f} s and was given up"
         if lost:
@@ -83,7 +91,7 @@ class Watchdog:
             stages.stop(wait_s=0.0)
             if time.monotonic() - self._resumed_at > _CALM_S:
                 self._recoveries = 0
-            self._recovery = Recovery(load, self._recoveries, self._report)
+            self._recovery = Recovery(load, self._recoveries, self._report, self._wake)
             self._recoveries += 1
 
     def cancel(self) -> None:
@@ -94,19 +102,40 @@ class Watchdog:
             self._recovery = None
 
 
+def pauses(attempt: int) -> Iterator[float]:
+    """Seconds to wait before each try to load; the first recovery begins at once.
+
+    Args:
+        attempt: how many recoveries there were before.
+    """
+    if attempt == 0:
+        yield 0.0
+    pause = _FIRST_PAUSE_S * 2.0 ** max(attempt - 1, 0)
+    while True:
+        yield min(pause, _LONGEST_PAUSE_S)
+        pause *= 2
+
+
 class Recovery:
     """Loads a model on a thread of its own until it succeeds; a load that hangs blocks nothing else."""
 
-    def __init__(self, load: Callable[[], LoadedModel], attempt: int, report: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], LoadedModel],
+        attempt: int,
+        report: Callable[[str], object],
+        loaded: Callable[[], object],
+    ) -> None:
         """Start.
 
         Args:
             load: gives the model; may raise ``M2aError``.
-            attempt: how many recoveries there were before; the pause before this one grows with it.
+            attempt: how many recoveries there were before.
             report: told why loading failed.
+            loaded: called once there is a model to take.
         """
-        self._load, self._report = load, report
-        self._pause_s = min(_FIRST_PAUSE_S * 2.0**attempt, _LONGEST_PAUSE_S)
+        self._load, self._report, self._loaded = load, report, loaded
+        self._pauses = pauses(attempt)
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None
@@ -125,8 +154,9 @@ class Recovery:
             model.close()
 
     def _run(self) -> None:
-        while not self._cancelled.wait(self._pause_s):
-            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        for pause in self._pauses:
+            if self._cancelled.wait(pause):
+                return
             try:
                 model = self._load()
             except M2aError as error:
@@ -136,4 +166,6 @@ class Recovery:
                 self._model = model
             if self._cancelled.is_set():
                 self.cancel()
+            else:
+                self._loaded()
             return

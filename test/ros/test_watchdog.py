@@ -1,10 +1,13 @@
 """A network that hangs: reported, given up, loaded again; the node's exits never wait for it."""
 
+# ruff: noqa: SLF001 - a step of the model before is called from outside
+
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,9 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 
 from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.errors import RestartNeededError
 from m2a_core.runtime.factory import create_runtime
-from m2a_ros.node import model
+from m2a_ros.node import model, watchdog
 from test.ros.in_process import Nodes
 from test.ros.messages import header
 
@@ -113,7 +117,10 @@ def test_a_step_that_hangs_is_given_up_and_the_model_loaded_anew(nodes: Nodes, r
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hangs"])
-def test_a_network_s_own_process_is_started_anew(nodes: Nodes, how: signal.Signals) -> None:
+def test_a_network_s_own_process_is_started_anew_without_a_pause(
+    nodes: Nodes, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "_FIRST_PAUSE_S", 3600.0)
     nodes.start(**{"watchdog.isolate": True, "watchdog.timeout": 0.3})
     nodes.listen(MASK, Image)
     nodes.answer(MASK, frame(1), IMAGE)
@@ -123,6 +130,33 @@ def test_a_network_s_own_process_is_started_anew(nodes: Nodes, how: signal.Signa
     os.kill(pid, how)
     assert nodes.answer(MASK, frame(2), IMAGE).header.stamp.sec == 2
     nodes.until(lambda: int(nodes.status("m2a: node")["network_pid"]) != pid)
+
+
+def pid_in_diagnostics(nodes: Nodes) -> str:
+    return nodes.status("m2a: node").get("network_pid", "")
+
+
+def test_a_process_that_dies_while_no_frames_come_is_started_anew_and_once(nodes: Nodes) -> None:
+    node = nodes.start(**{"watchdog.isolate": True})
+    nodes.until(lambda: pid_in_diagnostics(nodes))
+    steps, first = node._stages._steps, pid_in_diagnostics(nodes)
+    os.kill(int(first), signal.SIGKILL)
+    nodes.until(lambda: pid_in_diagnostics(nodes) != first)
+    second = pid_in_diagnostics(nodes)
+    # A step that was at work with the first one may end only now.
+    steps._on_lost(RestartNeededError("the network's process ended by signal 9"))
+    nodes.listen(MASK, Image)
+    assert nodes.answer(MASK, frame(1), IMAGE)
+    nodes.received["/diagnostics"].clear()
+    nodes.until(lambda: pid_in_diagnostics(nodes))
+    assert (pid_in_diagnostics(nodes), node._watchdog.problem) == (second, "")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "expected"), [(0, [0.0, 1.0, 2.0, 4.0]), (1, [1.0, 2.0, 4.0, 8.0]), (9, [60.0] * 4)]
+)
+def test_pauses_grow(attempt: int, expected: list[float]) -> None:
+    assert list(islice(watchdog.pauses(attempt), 4)) == expected
 
 
 @pytest.mark.parametrize("transition", ["deactivate", "shutdown"])
