@@ -15,7 +15,7 @@ sys.excepthook = _end_quietly
 
 from m2a_core.errors import ConfigError  # noqa: E402
 from m2a_ros.process.address_space import require_address_space  # noqa: E402
-from m2a_ros.process.signals import end_at_once, interrupt_once  # noqa: E402
+from m2a_ros.process.signals import end_at_once, end_in_time, interrupt_once, leave  # noqa: E402
 
 USAGE = """usage: m2a_node [--ros-args ...]
 
@@ -32,11 +32,12 @@ def main(args: list[str] | None = None) -> int:
         args: command line without the program's name; None for the process's own.
 
     Returns:
-        Exit code: 0 after a requested end, 2 for a wrong command line, a missing ROS or too little memory, 6 where only
-            a new process can go on.
+        Exit code: 2 for a wrong command line, a missing ROS or too little memory. A node that ran ends the process with
+            0 after a requested end, 1 if that took longer than ``END_S``, 6 where only a new process can go on.
     """
     # An exception in the middle of an import ends in that library's words, or in its crash.
     end_at_once()
+    end_in_time()
     try:
         return _main(sys.argv[1:] if args is None else args)
     except KeyboardInterrupt:
@@ -77,7 +78,7 @@ def _main(args: list[str]) -> int:
     if rest:
         print(f"m2a_node: unknown argument {rest[0]}\n\n{USAGE}", file=sys.stderr)
         return 2
-    return run(argv)
+    leave(run(argv))
 
 
 if __name__ == "__main__":

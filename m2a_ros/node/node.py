@@ -204,8 +204,7 @@ class M2aNode(LifecycleNode):
         for note in self._notes:
             self.get_logger().warning(note)
         perception = self.config.perception
-        assert self.model is not None
-        give_up = partial(self._give_up, self.model)
+        give_up = partial(self._give_up, model=self.model)
         steps = FrameSteps(self.pipelines, self.inputs, self._present_config, self._report_crash, give_up)
         if perception.is_accelerated:
             # The stages keep the cores busy; OpenCV's own threads would only spin for each other beside them.
@@ -268,12 +267,12 @@ class M2aNode(LifecycleNode):
         if self.model is not None and self.model.is_isolated:
             self.model.close()
 
-    def _give_up(self, model: LoadedModel, error: RestartNeededError) -> None:
+    def _give_up(self, error: RestartNeededError, model: LoadedModel | None) -> None:
         """End the process: whoever supervises it starts a new one, which this one cannot become.
 
         Where the network has a process of its own, only that one ends.
         """
-        if model.is_isolated:
+        if model is not None and model.is_isolated:
             # A step of the model before may end late.
             if model is self.model:
                 self._watchdog.lose(str(error))

@@ -18,7 +18,7 @@ from m2a_ros.process.allocation import keep_freed_memory
 from m2a_ros.process.dds import profile_environment
 from m2a_ros.process.executor import SurvivingExecutor
 from m2a_ros.process.shared_memory import remove_left_segments
-from m2a_ros.process.signals import raise_if_interrupted
+from m2a_ros.process.signals import interrupted, raise_if_interrupted
 
 _PAUSE_S = 0.05
 """After a failure that may come again at once."""
@@ -51,6 +51,7 @@ def run(argv: list[str]) -> int:
     # A supervisor restarts a node that was killed: its segments would fill the memory, one restart after the other.
     if freed := remove_left_segments():
         print(f"m2a_node: {freed / 2**20:.0f} MiB of shared memory freed, left by killed processes", file=sys.stderr)
+    context = rclpy.get_default_context()
     rclpy.init(args=[*argv, *_without_log_file()])
     try:
         raise_if_interrupted()
@@ -62,7 +63,14 @@ def run(argv: list[str]) -> int:
         if rclpy.ok():
             raise
     finally:
-        rclpy.try_shutdown()
+        try:
+            rclpy.try_shutdown()
+        except Exception:
+            # The signal came while the node was half made: it cannot be taken apart in order.
+            if not interrupted():
+                raise
+        # Where a signal had shut ROS down already, rclpy leaves the log's last lines to the end of Python.
+        context._logging_fini()
     return 0
 
 

@@ -1,13 +1,21 @@
-"""Signals that end a process: the first one does, in order, and those that follow do not disturb it."""
+"""Signals that end a process: the first one does, in order and in time, and those that follow do not disturb it."""
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
+import sys
 import threading
+import time
+from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
+END_S = 2.5
+"""From the signal to the forced end."""
+_SPARE_S = 0.3
 
 
 def end_at_once() -> None:
@@ -20,6 +28,46 @@ def end_at_once() -> None:
             signal.signal(each, lambda number, frame: os._exit(0))
 
 
+def end_in_time(seconds: float = END_S) -> None:
+    """Let a process that SIGINT or SIGTERM did not end in time end all the same, with code 1.
+
+    Whatever hangs, the main thread in a library included; except for a library that never gives Python's lock back and
+    had it before the signal came. Where each thread was goes to standard error. Call it in the main thread.
+
+    Args:
+        seconds: from the signal to the end.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while not set(ENDING) & set(os.read(reader, 64)):
+            pass
+        # Where this thread gets no turn any more, the kernel's alarm ends the process.
+        signal.setitimer(signal.ITIMER_REAL, seconds + _SPARE_S)
+        time.sleep(seconds)
+        print(f"m2a_node: not ended {seconds:g} s after the signal, ending now; what ran:", file=sys.stderr, flush=True)
+        faulthandler.dump_traceback()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="m2a_end", daemon=True).start()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without the clean-up of Python and of libraries, once everything of this project has ended.
+
+    A thread that is still in ROS or in a back end would abort the process meanwhile, or hold it up.
+
+    Args:
+        code: of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 _came: list[int] = []
 
 
@@ -28,8 +76,13 @@ def raise_if_interrupted() -> None:
 
     Python drops exceptions of destructors and of callbacks from C, and with them the interrupt.
     """
-    if _came:
+    if interrupted():
         raise KeyboardInterrupt
+
+
+def interrupted() -> bool:
+    """Whether a signal came that ``interrupt_once`` has raised for."""
+    return bool(_came)
 
 
 def interrupt_once() -> None:

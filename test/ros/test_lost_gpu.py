@@ -9,7 +9,7 @@ from typing import Any
 
 from m2a_core.errors import InferenceError, RestartNeededError
 from m2a_ros.node.frame_steps import FrameSteps
-from test.ros.harness import ROOT, environment
+from test.ros.harness import PATIENCE_S, ROOT, environment
 
 LOST = RestartNeededError("cudaStreamSynchronize failed: cudaErrorIllegalAddress; restart needed")
 
@@ -53,11 +53,16 @@ import sys, threading
 from m2a_core.errors import RestartNeededError
 from m2a_ros.node import process
 lost = RestartNeededError({str(LOST)!r})
-process.M2aNode.start = lambda node: threading.Thread(target=node._give_up, args=(lost,)).start()
+process.M2aNode.start = lambda node: threading.Thread(target=node._give_up, args=(lost, None)).start()
 sys.exit(process.run(["m2a_node"]))
 """
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(domain), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(domain),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert run.returncode == RestartNeededError.exit_code, run.stderr
     assert "ending with code 6: cudaStreamSynchronize failed: cudaErrorIllegalAddress" in run.stderr + run.stdout
