@@ -255,6 +255,22 @@ def _check_place(args: argparse.Namespace, bundle: ModelBundle) -> None:
             raise ConfigError(f"--out {args.out}: holds other files; give a new or an empty folder")
 
 
+def _copied(bundle: ModelBundle, file: Path) -> bool:
+    """Whether a file goes into a copy: a link in a foreign bundle must not bring this machine's files into it.
+
+    What is named by its hash is what was meant, wherever it lies.
+    """
+    from m2a_core.bundle import signing
+    from m2a_core.bundle.manifest import FILE_NAME
+
+    if not file.is_file() or file.name in (FILE_NAME, signing.FILE_NAME):
+        return False
+    inside = file == bundle.onnx_path or file.resolve().is_relative_to(bundle.directory.resolve())
+    if not inside:
+        print(f"{file}: is a link out of the bundle, not copied")
+    return inside
+
+
 def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
     """Write the manifest, into a copy of the bundle where one is wanted; returns the manifest's path."""
     from m2a_core.bundle import signing
@@ -266,7 +282,7 @@ def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             for file in bundle.directory.iterdir():
-                if file.is_file() and file.name not in (FILE_NAME, signing.FILE_NAME):
+                if _copied(bundle, file):
                     shutil.copyfile(file, out / file.name)
             manifest = replace(manifest, name=out.resolve().name)
         partial_path.write_text(manifest.to_json(), encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from m2a_core.errors import InferenceError, RestartNeededError
 from m2a_ros.camera.frame_slot import ReceivedImage
 from m2a_ros.camera.subscriptions import CameraInput
-from m2a_ros.node.pipeline import INFERENCE_ERROR, CameraPipeline, FrameJob, ProcessingConfig
+from m2a_ros.node.pipeline import CameraPipeline, FrameJob, ProcessingConfig
 
 
 class FrameSteps:
@@ -50,13 +50,13 @@ class FrameSteps:
             jobs[0].config.perception.run([job.task for job in jobs], meanwhile=look)
         except RestartNeededError as error:
             for job in jobs:
-                self._pipelines[job.image.camera].drop(INFERENCE_ERROR, error)
+                self._pipelines[job.image.camera].fail(job, error)
             self._on_lost(error)
             return []
         except InferenceError as error:
             if len(jobs) > 1:
                 return [answered for job in jobs for answered in self.infer([job])]
-            self._pipelines[jobs[0].image.camera].drop(INFERENCE_ERROR, error)
+            self._pipelines[jobs[0].image.camera].fail(jobs[0], error)
             return []
         return jobs
 

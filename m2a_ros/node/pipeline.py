@@ -144,10 +144,9 @@ class CameraPipeline:
         try:
             inferred = self._stream.finish(job.prepared, job.task, perception)
         except InferenceError as error:
-            self.drop(INFERENCE_ERROR, error)
+            self.fail(job, error)
             return
-        if not settings.suppress_degraded:
-            self._drops(job.prepared.degraded, settings)
+        self._count_degraded(job)
         if self._drops(self._stream.answer_fault, settings):
             return
         timings = {"decode": job.decode_ms, **inferred.timings_ms}
@@ -165,6 +164,16 @@ class CameraPipeline:
         self.outputs.publish(header, result, settings, seen, enlargement)
         timings["publish"] = 1e3 * (time.perf_counter() - answered)
         self._finish(header, timings, job.start)
+
+    def fail(self, job: FrameJob, error: InferenceError) -> None:
+        """Count and report a frame that the network failed on, and what is wrong with its image."""
+        self._count_degraded(job)
+        self.drop(INFERENCE_ERROR, error)
+
+    def _count_degraded(self, job: FrameJob) -> None:
+        # Else it was counted before it went to the network.
+        if not job.config.settings.suppress_degraded:
+            self._drops(job.prepared.degraded, job.config.settings)
 
     def _drops(self, fault: str, settings: Settings) -> bool:
         """Count what is wrong with an image or an answer; whether nothing is to be published for it."""

@@ -226,6 +226,23 @@ def test_out_is_a_calibrated_copy_and_the_bundle_stays(tmp_path: Path, bundle: P
     assert load_bundle(out).manifest.thresholds.anomaly >= copy.thresholds.anomaly
 
 
+def test_a_copy_takes_no_files_from_outside_of_the_bundle_but_the_graph_that_its_hash_names(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("a key")
+    graph = load_bundle(bundle).onnx_path
+    stored = graph.rename(tmp_path / "stored.onnx")
+    for name, target in ((graph.name, stored), ("README.md", tmp_path / "secret"), ("NOTES.md", bundle / "LICENSE")):
+        (bundle / name).unlink(missing_ok=True)
+        (bundle / name).symlink_to(target)
+    (bundle / "LICENSE").write_text("MIT")
+    out = tmp_path / "mine"
+    assert main(["calibrate", "--model", str(bundle), *labelled(tmp_path), "--out", str(out)]) == 0
+    assert "README.md: is a link out of the bundle, not copied" in capsys.readouterr().out
+    assert {file.name for file in out.iterdir()} == {graph.name, "LICENSE", "NOTES.md", "manifest.json"}
+    load_bundle(out)
+
+
 def test_a_bundle_that_ships_is_changed_only_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

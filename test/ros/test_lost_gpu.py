@@ -23,10 +23,10 @@ class LosingSteps:
             raise error
 
         self.runs = 0
-        self.dropped: list[str] = []
+        self.failed: list[str] = []
         self.lost: list[RestartNeededError] = []
         cameras = ("left", "right")
-        pipelines: Any = {c: SimpleNamespace(drop=lambda reason, _: self.dropped.append(reason)) for c in cameras}
+        pipelines: Any = {c: SimpleNamespace(fail=lambda job, _: self.failed.append(job.image.camera)) for c in cameras}
         config: Any = SimpleNamespace(perception=SimpleNamespace(run=run))
         self.jobs: Any = [SimpleNamespace(image=SimpleNamespace(camera=c), config=config, task=None) for c in cameras]
         self.steps = FrameSteps(pipelines, {}, lambda: config, lambda *_: None, self.lost.append)
@@ -36,7 +36,7 @@ def test_lost_gpu_is_reported_once_for_a_batch_whose_frames_are_counted() -> Non
     losing = LosingSteps(LOST)
     assert list(losing.steps.infer(losing.jobs)) == []
     assert losing.lost == [LOST]
-    assert losing.dropped == ["inference_error"] * 2
+    assert losing.failed == ["left", "right"]
     assert losing.runs == 1
 
 
@@ -44,7 +44,7 @@ def test_failed_frame_ends_nothing() -> None:
     losing = LosingSteps(InferenceError("TensorRT failed on a frame"))
     assert list(losing.steps.infer(losing.jobs)) == []
     assert losing.lost == []
-    assert losing.dropped == ["inference_error"] * 2
+    assert losing.failed == ["left", "right"]
 
 
 def test_process_ends_with_the_errors_code(domain: int) -> None:

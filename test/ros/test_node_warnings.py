@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
+from m2a_core.errors import InferenceError
+from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_ros.process.dds import local_environment
 from m2a_ros.process.shared_memory import shared_memory_problem
 from test.ros.in_process import Nodes
@@ -119,4 +122,18 @@ def test_a_black_image_is_counted_and_published_by_the_policy(nodes: Nodes, poli
     nodes.until(
         lambda: all(nodes.status("m2a: camera front").get(key) for key in wanted) and bool(masks) is is_published,
         lambda: nodes.send(topic, black),
+    )
+
+
+def test_a_black_image_is_counted_where_the_network_fails_on_it(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise InferenceError("the accelerator failed")
+
+    monkeypatch.setattr(OnnxRuntime, "submit", fail)
+    nodes.start()
+    nodes.listen("/m2a/output/front/open_set_mask", Image)
+    black, keys = image(np.zeros((96, 128, 3), np.uint8), 1), ("degraded.black", "dropped.inference_error")
+    nodes.until(
+        lambda: all(nodes.status("m2a: camera front").get(key) for key in keys),
+        lambda: nodes.send("/m2a/input/front/image", black),
     )

@@ -104,7 +104,7 @@ def test_a_signal_while_the_node_is_made_ends_without_a_traceback(domain) -> Non
 # What the main thread does when the signal comes, and what it does then.
 HANGS = {
     "at the end": ("time.sleep(60)", "threading.Event().wait()"),
-    "in a library since before the signal": ("lock(mutex), lock(mutex)", "pass"),
+    "in a library since before the signal": ("lock(mutex), lock(mutex)", "lock(mutex), lock(mutex)"),
     "in a library that holds Python's lock": ("time.sleep(60)", "time.sleep(0.2); ctypes.PyDLL(None).sleep(60)"),
 }
 
@@ -119,8 +119,7 @@ def test_an_end_that_hangs_is_forced(where: str, how: signal.Signals) -> None:
         "end_in_time(0.5)\n"
         "interrupt_once()\n"
         "lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)\n"
-        "print('ready', flush=True)\n"
-        f"try:\n    {first}\n"
+        f"try:\n    print('ready', flush=True); {first}\n"
         f"except KeyboardInterrupt:\n    {then}\n"
     )
     process = subprocess.Popen(
