@@ -10,12 +10,12 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import McapReader
-from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
 from m2a_core.errors import DataError
+from m2a_ros.bag.limits import LimitedSqlite3Reader
 from m2a_ros.bag.storage import storage_files
 
-_BY_ENDING = {".mcap": McapReader, ".db3": Sqlite3Reader}
+_BY_ENDING = {".mcap": McapReader, ".db3": LimitedSqlite3Reader}
 
 
 def _by_ending(file: Path) -> Any:
@@ -24,7 +24,7 @@ def _by_ending(file: Path) -> Any:
 
 
 class _FolderReader(DirectoryReader):
-    STORAGE_PLUGINS: Any = {**DirectoryReader.STORAGE_PLUGINS, "": _by_ending}
+    STORAGE_PLUGINS: Any = {**DirectoryReader.STORAGE_PLUGINS, "sqlite3": LimitedSqlite3Reader, "": _by_ending}
 
     def open(self) -> None:
         """Open; a topic whose quality of service folder and files write differently is the same topic all the same."""
@@ -42,7 +42,7 @@ class _FolderReader(DirectoryReader):
 class BagReader(Reader):
     """Reads bag folders and storage files."""
 
-    STORAGE_PLUGINS: Any = {**Reader.STORAGE_PLUGINS, "dir": _FolderReader}
+    STORAGE_PLUGINS: Any = {**Reader.STORAGE_PLUGINS, "dir": _FolderReader, ".db3": LimitedSqlite3Reader}
 
     def open(self) -> None:
         """Open; an MCAP file whose chunks have no index of messages is read from its beginning to its end."""

@@ -44,10 +44,14 @@ def check_files(path: Path) -> None:
         path: bag folder with its ``metadata.yaml``, or a storage file.
 
     Raises:
-        DataError: no such bag, no bag at all, no ``metadata.yaml``, or SQLite's log or journal beside a file.
+        DataError: no such bag, no bag at all, no ``metadata.yaml``, a pipe or a device, or SQLite's log or journal
+            beside a file.
     """
     if not path.exists():
         raise DataError(f"bag {path}: no such file or folder")
+    for entry in [*path.iterdir()] if path.is_dir() else [path]:
+        if entry.exists() and not entry.is_file() and not entry.is_dir():
+            raise DataError(f"bag {path}: {entry.name} is a pipe or a device; give a bag of regular files")
     _check_closed(path)
     if path.is_dir():
         if (path / METADATA).is_file() and (damage := _unreadable(path)):
