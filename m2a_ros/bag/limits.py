@@ -17,9 +17,9 @@ from rosbags.rosbag2 import reader, storage_mcap
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 MAX_BYTES = 1 << 29
 """Of one message, or one chunk of an MCAP file."""

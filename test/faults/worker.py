@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -15,6 +16,9 @@ from test.faults.measured import take
 
 def main() -> int:
     part, seed, first, last, folder = sys.argv[1:]
+    # A shell that runs the campaign in the background has SIGINT ignored, and so would a node be started: the signal
+    # would be lost until the node sets a handler of its own.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # What the code under test prints must not be taken for a report.
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import decompress
@@ -51,7 +52,7 @@ def test_packed_bags_are_read_and_refused_where_they_unpack_to_too_much(
     bag = packed(tmp_path, mode, storage)
     assert read(bag) == [bytes(LARGE)]
     monkeypatch.setattr(limits, "MAX_BYTES", SMALL)
-    monkeypatch.setattr(limits.shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * SMALL))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * SMALL))
     with pytest.raises(DataError, match=rf"packed.*unpacks to more than {SMALL} bytes"):
         read(bag)
 

@@ -139,7 +139,9 @@ def pid_in_diagnostics(nodes: Nodes) -> str:
 def test_a_process_that_dies_while_no_frames_come_is_started_anew_and_once(nodes: Nodes) -> None:
     node = nodes.start(**{"watchdog.isolate": True})
     nodes.until(lambda: pid_in_diagnostics(nodes))
-    steps, first = node._stages._steps, pid_in_diagnostics(nodes)
+    assert node._stages is not None
+    steps: Any = node._stages._steps
+    first = pid_in_diagnostics(nodes)
     os.kill(int(first), signal.SIGKILL)
     nodes.until(lambda: pid_in_diagnostics(nodes) != first)
     second = pid_in_diagnostics(nodes)
