@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +14,7 @@ from m2a_core.harvest.folder import GALLERY, Harvest
 
 HOST = "127.0.0.1"
 _MAX_BYTES = 1 << 26
+_IDLE_S = 30.0
 _PAGES = {"/": (GALLERY, "text/html; charset=utf-8"), f"/{CHOICES}": (CHOICES, "application/json")}
 
 
@@ -32,7 +34,7 @@ def gallery_server(folder: Path, port: int) -> ThreadingHTTPServer:
     class Handler(_Handler):
         pass
 
-    Handler.harvest = harvest
+    Handler.harvest, Handler.saving = harvest, threading.Lock()
     try:
         return ThreadingHTTPServer((HOST, port), Handler)
     except (OSError, OverflowError) as error:
@@ -43,6 +45,8 @@ class _Handler(BaseHTTPRequestHandler):
     """Gives the two files of ``_PAGES`` and takes one; no path of a request ever becomes a path on the disk."""
 
     harvest: Harvest
+    saving: threading.Lock
+    timeout = _IDLE_S
 
     def do_GET(self) -> None:
         """Send the page or the choices."""
@@ -61,10 +65,12 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_ours() or self.path != f"/{CHOICES}" or not json:
             self._answer(HTTPStatus.FORBIDDEN, b"only the gallery may save choices here", "text/plain")
             return
-        if not length.isdigit() or int(length) > _MAX_BYTES:
+        # Other characters are digits to Python, too, but not to ``int``.
+        size = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else _MAX_BYTES + 1
+        if size > _MAX_BYTES:
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"too large", "text/plain")
             return
-        error = self._keep(self.rfile.read(int(length)))
+        error = self._keep(self.rfile.read(size))
         if error:
             self._answer(HTTPStatus.BAD_REQUEST, error.encode(), "text/plain; charset=utf-8")
         else:
@@ -73,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _keep(self, content: bytes) -> str:
         """Write choices; what is wrong with them, or an empty string."""
         try:
-            with replaced(self.harvest.folder / CHOICES) as offered:
+            with self.saving, replaced(self.harvest.folder / CHOICES) as offered:
                 offered.write_bytes(content)
                 read_choices(offered, self.harvest)
         except (DataError, OSError, ValueError) as error:
@@ -97,5 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
+        # A page elsewhere may else show the gallery in a frame, and have somebody click in it.
+        self.send_header("Content-Security-Policy", "frame-ancestors 'none'")
         self.end_headers()
         self.wfile.write(content)

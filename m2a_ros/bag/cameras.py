@@ -15,6 +15,7 @@ from m2a_ros.bag.transports import UNREAD_TYPES, base_topic, preference
 
 _IMAGE_NAMES = ("image", "image_raw", "image_color", "image_mono", "image_rect", "image_rect_color")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_NAME = 64
 
 
 class NoCamera(DataError):
@@ -87,11 +88,14 @@ def parse_topics(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def camera_name(topic: str) -> str:
-    """Name of a camera after its topic: ``/car/front/image_raw/compressed`` gives ``car_front``."""
+    """Name of a camera after its topic: ``/car/front/image_raw/compressed`` gives ``car_front``.
+
+    At most ``_MAX_NAME`` characters, the last ones of the topic: files are named after cameras.
+    """
     parts = [part for part in base_topic(topic).split("/") if part]
     if len(parts) > 1 and parts[-1] in _IMAGE_NAMES:
         parts.pop()
-    name = re.sub(r"[^A-Za-z0-9_]", "_", "_".join(parts))
+    name = re.sub(r"[^A-Za-z0-9_]", "_", "_".join(parts))[-_MAX_NAME:]
     return name if _NAME.fullmatch(name) else f"camera_{name}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from m2a_core.errors import DataError
+from m2a_core.errors import DataError, shown
 from m2a_core.yaml_file import MAX_BYTES, parse_yaml
 from m2a_ros.bag.mcap_file import MCAP_MAGIC, describe_mcap
 
@@ -79,9 +79,25 @@ def _read_metadata(path: Path) -> Any:
 
 def _unreadable(path: Path) -> str | None:
     try:
-        _read_metadata(path)
+        found = _read_metadata(path)
     except yaml.YAMLError as error:
         return " ".join(str(error).split())[:200]
+    return _wrong_number(found.get(_INFORMATION) if isinstance(found, dict) else None)
+
+
+def _wrong_number(information: Any) -> str | None:
+    """Which count or time is no whole number: the parser would take it as it is."""
+    information = information if isinstance(information, dict) else {}
+    topics = information.get("topics_with_message_count")
+    places = [
+        (information, "message_count"),
+        (information.get("duration"), "nanoseconds"),
+        (information.get("starting_time"), "nanoseconds_since_epoch"),
+        *((topic, "message_count") for topic in (topics if isinstance(topics, list) else [])),
+    ]
+    for place, key in places:
+        if isinstance(place, dict) and key in place and type(place[key]) is not int:
+            return f"{key} is {shown(place[key])}, expected a whole number"
     return None
 
 

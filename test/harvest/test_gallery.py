@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import cv2
@@ -198,6 +199,10 @@ def test_server_shows_the_gallery_and_keeps_its_choices(served):
         ("/choices.json", "{}", {"Host": "elsewhere.example"}, 403),
         ("/../choices.json", "{}", {}, 403),
         ("/objects.parquet", "{}", {}, 403),
+        ("/choices.json", None, {"Content-Length": "-1"}, 413),
+        ("/choices.json", None, {"Content-Length": "\u00b2"}, 413),
+        ("/choices.json", None, {"Content-Length": "9" * 5000}, 413),
+        ("/choices.json", None, {"Content-Length": str((1 << 26) + 1)}, 413),
     ],
 )
 def test_server_takes_nothing_else(served, path, body, headers, status):
@@ -205,6 +210,26 @@ def test_server_takes_nothing_else(served, path, body, headers, status):
     before = sorted(p.name for p in harvest.folder.iterdir())
     assert ask(port, "PUT", path, body, **{"Content-Type": "application/json", **headers})[0] == status
     assert sorted(p.name for p in harvest.folder.iterdir()) == before
+
+
+def test_choices_that_are_saved_at_once_are_each_checked(served):
+    harvest, port = served
+    good = json.dumps({"format": 1, "harvest": harvest.hash, "clusters": {}, "objects": {}})
+    bodies = [good, "{" * 10_000] * 20
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(
+                lambda body: ask(port, "PUT", "/choices.json", body, **{"Content-Type": "application/json"})[0], bodies
+            )
+        )
+    assert answers == [204, 400] * 20
+    assert (harvest.folder / "choices.json").read_text() == good
+
+
+def test_server_is_shown_in_no_frame_of_another_page(served):
+    connection = http.client.HTTPConnection("127.0.0.1", served[1], timeout=20)
+    connection.request("GET", "/")
+    assert connection.getresponse().getheader("Content-Security-Policy") == "frame-ancestors 'none'"
 
 
 @pytest.mark.parametrize("path", ["/objects.parquet", "/../../etc/passwd", "/%2e%2e/x", "/crops"])

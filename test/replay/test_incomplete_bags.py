@@ -299,3 +299,12 @@ def test_the_command_ends_with_the_sentence_and_no_traceback(
     error = capsys.readouterr().err
     assert "protobuf" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "'2'", "2.0", "true", "[2]"])
+@pytest.mark.parametrize("key", ["message_count", "nanoseconds", "nanoseconds_since_epoch"])
+def test_counts_and_times_that_are_no_whole_numbers_are_refused_by_name(key: str, value: str, tmp_path: Path) -> None:
+    bag = drive(tmp_path / "drive", 2)
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(re.sub(rf"\b{key}: \d+", f"{key}: {value}", metadata.read_text()))
+    assert f"{key} is {yaml.safe_load(value)!r}, expected a whole number" in refusal(bag)

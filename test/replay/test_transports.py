@@ -151,6 +151,10 @@ def test_name_and_calibration_are_those_of_the_camera(end: str) -> None:
     assert camera_info_topic(f"/car/front/image_raw{end}") == "/car/front/camera_info"
 
 
+def test_camera_name_of_a_long_topic_can_name_files() -> None:
+    assert camera_name("/" + "x" * 300 + "/left/image_raw") == "x" * 59 + "_left"
+
+
 def mosaic(rgb: np.ndarray) -> np.ndarray:
     made = rgb[..., 1].copy()
     made[0::2, 0::2], made[1::2, 1::2] = rgb[0::2, 0::2, 0], rgb[1::2, 1::2, 2]
