@@ -26,8 +26,6 @@ import argparse
 import json
 import os
 import platform
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,54 +36,27 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
 
+from benchmarks.answering import AnsweringProcess
 from benchmarks.ros_overhead import cpu_seconds, resident_mib
 from benchmarks.stand_in import BusyTime
-from m2a_ros.process.dds import local_environment
 
-ROOT = Path(__file__).resolve().parents[1]
 MAPS = ("anomaly_map", "open_set_mask", "panoptic", "unknown_instances")
 OUTPUTS = (*MAPS, "unknown_markers", "overlay", "overlay_compressed")
 _READY_S = 90.0
 _WARM_UP_S = 2.0
 
 
-class Role:
-    """A process of the benchmark that answers lines of JSON; see benchmarks/real_time_roles.py."""
+class Role(AnsweringProcess):
+    """A process of the benchmark that is given orders; see benchmarks/real_time_roles.py."""
 
     def __init__(self, name: str, settings: dict[str, Any], folder: Path) -> None:
         """Start it, its messages going to a log."""
-        self.log = folder / f"{name}.log"
-        environment = {**os.environ, **local_environment({}), "ROS_DOMAIN_ID": str(settings["domain"])}
-        with self.log.open("w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.real_time_roles", name, json.dumps(settings)],
-                cwd=ROOT,
-                env=environment,
-                text=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
+        arguments = (name, json.dumps(settings))
+        super().__init__("benchmarks.real_time_roles", arguments, settings["domain"], folder / f"{name}.log")
 
-    def ask(self, **order: Any) -> dict[str, Any]:
+    def order(self, **order: Any) -> dict[str, Any]:
         """Send an order and wait for its answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a process of the benchmark ended:\n{self.log.read_text()[-3000:]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        return self.ask(json.dumps(order))
 
 
 def measure(side: str, settings: dict[str, Any], seconds: float, folder: Path) -> dict[str, Any]:
@@ -102,20 +73,20 @@ def measure(side: str, settings: dict[str, Any], seconds: float, folder: Path) -
         roles.append(camera)
         deadline = time.monotonic() + _READY_S
         while True:
-            camera.ask(seconds=1.0)
-            if listener.ask(report=True)["answered"]:
+            camera.order(seconds=1.0)
+            if listener.order(report=True)["answered"]:
                 break
             if time.monotonic() > deadline:
                 raise SystemExit(f"no answer; the node says:\n{node.log.read_text()[-3000:]}")
-        camera.ask(seconds=_WARM_UP_S)
-        listener.ask(settle=1.0)
+        camera.order(seconds=_WARM_UP_S)
+        listener.order(settle=1.0)
         busy = BusyTime(busy_file, create=False)
-        listener.ask(reset=True)
+        listener.order(reset=True)
         before = [cpu_seconds(role.process.pid) for role in roles]
         memory, work, start = resident_mib(node.process.pid), busy.read(), time.monotonic()
-        sent = camera.ask(seconds=seconds)
+        sent = camera.order(seconds=seconds)
         elapsed, after = time.monotonic() - start, busy.read()
-        found = listener.ask(settle=1.5)
+        found = listener.order(settle=1.5)
         used = [cpu_seconds(role.process.pid) - then for role, then in zip(roles, before, strict=True)]
         costs = [round(1e3 * seconds / max(1, found["answered"]), 2) for seconds in used]
         latencies = np.array(found["latencies_ms"] or [np.nan])
@@ -149,18 +120,18 @@ def measure_idle(settings: dict[str, Any], seconds: float, folder: Path) -> dict
         for name in ("node", "bare", "listener", "camera"):
             roles[name] = Role(name, settings, folder)
         deadline = time.monotonic() + _READY_S
-        while not roles["listener"].ask(report=True)["received"]:
-            roles["camera"].ask(seconds=1.0)
+        while not roles["listener"].order(report=True)["received"]:
+            roles["camera"].order(seconds=1.0)
             if time.monotonic() > deadline:
                 raise SystemExit(f"the node gets no images; it says:\n{roles['node'].log.read_text()[-3000:]}")
-        roles["camera"].ask(seconds=_WARM_UP_S)
-        roles["listener"].ask(settle=1.0, reset=True)
+        roles["camera"].order(seconds=_WARM_UP_S)
+        roles["listener"].order(settle=1.0, reset=True)
         processes = {name: roles[name].process.pid for name in ("node", "bare")}
         before, start = {name: cpu_seconds(pid) for name, pid in processes.items()}, time.monotonic()
-        sent = roles["camera"].ask(seconds=seconds)
+        sent = roles["camera"].order(seconds=seconds)
         elapsed = time.monotonic() - start
         shares = {name: (cpu_seconds(pid) - before[name]) / elapsed for name, pid in processes.items()}
-        found = roles["listener"].ask(settle=1.5)
+        found = roles["listener"].order(settle=1.5)
         return {
             "side": "nobody listens",
             "sent": sent["sent"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import struct
 import sys
 import tempfile
@@ -269,18 +268,18 @@ def main() -> None:
     if role == "node":
         run_node(settings)
         return
+    # rclpy's own handler of SIGINT wakes a node that waits for messages; one of Python's would not be called.
     rclpy.init(args=[])
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    if role == "usual":
-        rclpy.spin(UsualNode(settings))
-        return
-    if role == "bare":
-        keep_freed_memory()
-        rclpy.spin(BareNode(settings))
-        return
-    worker = Listener(settings) if role == "listener" else Cameras(settings)
-    for line in sys.stdin:
-        print(json.dumps(worker.answer(json.loads(line))), flush=True)
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        if role == "usual":
+            rclpy.spin(UsualNode(settings))
+        elif role == "bare":
+            keep_freed_memory()
+            rclpy.spin(BareNode(settings))
+        else:
+            worker = Listener(settings) if role == "listener" else Cameras(settings)
+            for line in sys.stdin:
+                print(json.dumps(worker.answer(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

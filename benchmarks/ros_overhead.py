@@ -29,61 +29,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # A script's own folder is on the path, not its parent.
 
+from benchmarks.answering import AnsweringProcess
 from benchmarks.ros_overhead_roles import OUTPUTS
-from m2a_ros.process.dds import local_environment
 
-ROOT = Path(__file__).resolve().parents[1]
 SIDES = ("constant", "bare", "usual", "model")
 PLAIN = ("bare", "usual")
 """Sides without diagnostics, which count the frames received."""
 WARM_UP_ROUNDS = 60
-
-
-class Child:
-    """A process of the benchmark that answers lines of text, as ``benchmarks/ros_overhead_roles.py`` does."""
-
-    def __init__(self, role: str, args: argparse.Namespace, log: Path) -> None:
-        """Start ``role``, its messages going to ``log``."""
-        command = [sys.executable, "-m", "benchmarks.ros_overhead_roles", role, str(args.height), str(args.width)]
-        environment = {**os.environ, **local_environment({}), "ROS_DOMAIN_ID": str(args.domain)}
-        with log.open("w") as errors:
-            self.process = subprocess.Popen(
-                [*command, args.model, str(args.overlay_width), *args.outputs],
-                cwd=ROOT,
-                env=environment,
-                text=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
-
-    def ask(self, line: str) -> dict[str, float]:
-        """Send a line and wait for the answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"a process of the benchmark ended with code {self.process.wait()}")
-        found: dict[str, float] = json.loads(answer)
-        return found
-
-    def stop(self) -> None:
-        """End the process."""
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -100,17 +58,20 @@ def resident_mib(pid: int) -> float:
 
 def measure(side: str, args: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Run one side."""
-    children: list[Child] = []
+    children: list[AnsweringProcess] = []
     try:
         for role in (side, "listener", "camera"):
-            children.append(Child(role, args, folder / f"{side}.{role}.log"))
+            size = (str(args.height), str(args.width), args.model, str(args.overlay_width))
+            log = folder / f"{side}.{role}.log"
+            module = "benchmarks.ros_overhead_roles"
+            children.append(AnsweringProcess(module, (role, *size, *args.outputs), args.domain, log))
         node, listener, camera = children
         for _ in range(WARM_UP_ROUNDS):
             camera.ask(f"{args.rate} {max(1, round(args.rate))}")
             if listener.ask("report")[args.outputs[0]]:
                 break
         else:
-            raise SystemExit(f"no answer; node log:\n{(folder / f'{side}.{side}.log').read_text()}")
+            raise SystemExit(f"no answer; node log:\n{node.log.read_text()}")
         listener.ask("settle")
         before, cpu, memory = listener.ask("reset"), cpu_seconds(node.process.pid), resident_mib(node.process.pid)
         sent = camera.ask(f"{args.rate} {args.frames}")

@@ -120,6 +120,10 @@ class ConstantModel:
         yield []
         return self._result
 
+    def ended(self) -> str:
+        """It has no process of its own that could end."""
+        return ""
+
     def close(self) -> None:
         """Nothing to free."""
 

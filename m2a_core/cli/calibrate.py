@@ -32,7 +32,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,6 +42,7 @@ import numpy as np
 
 from m2a_core.cli.calibration_frames import CalibrationFrame, check_readable, sources
 from m2a_core.errors import ConfigError, DataError, ModelError
+from m2a_core.files import replaced
 
 if TYPE_CHECKING:
     from m2a_core.bundle.loading import ModelBundle
@@ -277,7 +277,6 @@ def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
     from m2a_core.bundle.manifest import FILE_NAME
 
     path = (out or bundle.directory) / FILE_NAME
-    partial_path = path.with_name(f".manifest.{os.getpid()}.part")
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
@@ -285,10 +284,10 @@ def _store(bundle: ModelBundle, manifest: Manifest, out: Path | None) -> Path:
                 if _copied(bundle, file):
                     shutil.copyfile(file, out / file.name)
             manifest = replace(manifest, name=out.resolve().name)
-        partial_path.write_text(manifest.to_json(), encoding="utf-8")
-        if signing.remove_signature(path.parent):
-            print("the bundle's signature no longer holds and was removed; sign it again with `m2a bundle sign`")
-        partial_path.replace(path)
+        with replaced(path) as partial:
+            partial.write_text(manifest.to_json(), encoding="utf-8")
+            if signing.remove_signature(path.parent):
+                print("the bundle's signature no longer holds and was removed; sign it again with `m2a bundle sign`")
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be written ({error.strerror}); give --out DIR for a calibrated copy elsewhere"

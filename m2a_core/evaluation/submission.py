@@ -9,6 +9,7 @@ import numpy as np
 from m2a_core.data.base import Dataset
 from m2a_core.errors import DataError
 from m2a_core.evaluation.predict import Scorer
+from m2a_core.files import replaced
 from m2a_core.progress import ProgressBar
 
 _SOURCE = ".made_from"
@@ -36,10 +37,8 @@ def write_submission(dataset: Dataset, scorer: Scorer, out: Path) -> Path:
         if path.exists():
             continue
         score = scorer.compute(sample.picture())["anomaly"].astype(np.float16)
-        partial = path.with_suffix(".part")
-        with h5py.File(partial, "w") as file:
+        with replaced(path) as partial, h5py.File(partial, "w") as file:
             file.create_dataset("value", data=score, compression=9)
-        partial.replace(path)
     return folder
 
 
