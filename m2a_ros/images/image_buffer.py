@@ -1,26 +1,31 @@
-"""Image messages that are filled in place, frame after frame.
+"""Image messages that are filled in place, frame after frame, as they go to the middleware.
 
-A fresh 8 MB message costs as much in page faults as in copying. rclpy copies a message's data while it publishes, so
-the same message can be filled again once ``publish`` has returned.
+A fresh 8 MB message costs as much in page faults as in copying, and serialising it costs a copy more. The middleware
+copies a message's data while it is published, so the same memory can be filled again once that has returned.
 """
 
 from __future__ import annotations
 
 import sys
-from array import array
 
 import numpy as np
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from m2a_ros.images.encodings import pixel_format
 
+_LENGTH = 4
+"""Bytes in front of the pixels that say how many they take; the message's last field."""
+_ALIGNMENT = 64
+"""Bytes: of the pixels in memory, for the widest vector instructions."""
+
 
 class ImageBuffer:
-    """One output's message; belongs to one thread.
+    """One output's serialised ``sensor_msgs/Image``; belongs to one thread.
 
     Attributes:
-        message: the ``sensor_msgs/Image``.
+        serialized: uint8 [N], the whole message.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -33,7 +38,8 @@ class ImageBuffer:
             ImageError: the encoding is unknown.
         """
         self._layout = pixel_format(encoding)
-        self.message = Image(encoding=encoding, is_bigendian=int(sys.byteorder == "big"))
+        self._without_data = Image(encoding=encoding, is_bigendian=int(sys.byteorder == "big"))
+        self.serialized = np.empty(0, np.uint8)
         self._pixels = np.empty((0, 0))
 
     def begin(self, header: Header, size: tuple[int, int]) -> np.ndarray:
@@ -46,13 +52,17 @@ class ImageBuffer:
         Returns:
             [H, W] or [H, W, C] in the encoding's dtype: the message's own pixels, to be written before it is published.
         """
-        self.message.header = header
-        if self._pixels.shape[:2] != size:
-            height, width = size
-            step = width * self._layout.pixel_bytes
-            self.message.height, self.message.width, self.message.step = height, width, step
-            self.message.data = array("B", bytes(1)) * (height * step)
+        height, width = size
+        message = self._without_data
+        message.header, message.height, message.width = header, height, width
+        message.step = width * self._layout.pixel_bytes
+        head = serialize_message(message)[:-_LENGTH]
+        start, length = len(head) + _LENGTH, height * message.step
+        if len(self.serialized) != start + length or self._pixels.shape[:2] != size:
+            memory = np.empty(_ALIGNMENT + start + length, np.uint8)
+            shift = -(memory.ctypes.data + start) % _ALIGNMENT
+            self.serialized = memory[shift : shift + start + length]
             channels = () if self._layout.channels == 1 else (self._layout.channels,)
-            # Some releases keep the array they are given, others a copy of it.
-            self._pixels = np.frombuffer(self.message.data, self._layout.dtype).reshape(*size, *channels)
+            self._pixels = self.serialized[start:].view(self._layout.dtype).reshape(*size, *channels)
+        self.serialized[:start] = np.frombuffer(head + length.to_bytes(_LENGTH, sys.byteorder), np.uint8)
         return self._pixels

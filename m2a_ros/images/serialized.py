@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 _PLAIN_CDR = {b"\0\0": ">", b"\0\1": "<"}
 _ENCAPSULATION = 4
+Serialized = bytes | memoryview
 _PADDINGS = tuple(bytes((0, count)) for count in range(4))
 """Bytes that some writers append to fill up a word."""
 
@@ -40,7 +41,7 @@ class CompressedImageView:
     data: memoryview
 
 
-def view_image(data: bytes) -> ImageView | None:
+def view_image(data: Serialized) -> ImageView | None:
     """See a serialised ``sensor_msgs/Image``; None where it takes rclpy to read it."""
     try:
         reader = _Reader(data)
@@ -51,7 +52,7 @@ def view_image(data: bytes) -> ImageView | None:
         return None
 
 
-def view_compressed_image(data: bytes) -> CompressedImageView | None:
+def view_compressed_image(data: Serialized) -> CompressedImageView | None:
     """See a serialised ``sensor_msgs/CompressedImage``; None where it takes rclpy to read it."""
     try:
         reader = _Reader(data)
@@ -67,8 +68,9 @@ class _NotPlain(ValueError):
 class _Reader:
     """Takes one field after the other."""
 
-    def __init__(self, data: bytes) -> None:
-        order, options = _PLAIN_CDR.get(data[:2]), data[2:_ENCAPSULATION]
+    def __init__(self, data: Serialized) -> None:
+        head = bytes(data[:_ENCAPSULATION])
+        order, options = _PLAIN_CDR.get(head[:2]), head[2:]
         if order is None or options not in _PADDINGS:
             raise _NotPlain
         self._order, self._at = order, 0

@@ -18,7 +18,7 @@ from m2a_core.openset.enlargement import Enlargement
 from m2a_core.overlay import draw_overlay, draw_scores, overlay_size, shrink, shrink_scores
 from m2a_core.stream.camera_stream import StreamResult
 from m2a_core.types import OpenSetResult, Output
-from m2a_ros.images.conversions import fill_image, fill_jpeg
+from m2a_ros.images.conversions import fill_jpeg
 from m2a_ros.images.image_buffer import ImageBuffer
 from m2a_ros.outputs.detections import Detection2DArray, detections_message
 from m2a_ros.outputs.label_info import label_info_message
@@ -26,6 +26,7 @@ from m2a_ros.outputs.markers import MarkerBuilder, locations_in
 from m2a_ros.outputs.output_spec import MAPS, MASK, SCORE_MAP
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.process.qos import OnMismatch, create_output_publisher
+from m2a_ros.process.raw_messages import publish_raw
 
 STAGES = ("decode", "preprocess", "network", "heads", "publish")
 """What a frame goes through, in order; each has a topic with its time."""
@@ -71,6 +72,7 @@ class CameraOutputs:
         output, debug = f"~/output/{camera}", f"~/debug/{camera}"
         self._maps = [(spec, self._create(Image, f"{output}/{spec.topic}")) for spec in MAPS]
         self._buffers = {spec.topic: ImageBuffer(spec.encoding) for spec in MAPS}
+        self._picture = ImageBuffer("rgb8")
         self._info = self._create(CameraInfo, f"{output}/camera_info")
         self._markers = self._create(MarkerArray, f"{output}/unknown_markers")
         # The type exists only where vision_msgs is installed.
@@ -147,7 +149,7 @@ class CameraOutputs:
             if computed is not None and _is_heard(publisher):
                 buffer = self._buffers[spec.topic]
                 spec.write(computed, buffer.begin(header, computed.shape))
-                publisher.publish(buffer.message)
+                publish_raw(publisher, buffer.serialized)
 
     def _publish_enlarged(self, header: Header, result: OpenSetResult, enlargement: Enlargement) -> np.ndarray | None:
         """Publish the maps at the image's size; gives the open-set mask where it or an overlay was heard."""
@@ -167,7 +169,7 @@ class CameraOutputs:
                 enlargement.ids(small, pixels[spec.topic])
             elif spec.topic == SCORE_MAP and (small.min() < 0 or small.max() > 1):
                 spec.write(scores, scores)
-            publisher.publish(self._buffers[spec.topic].message)
+            publish_raw(publisher, self._buffers[spec.topic].serialized)
         return mask
 
     def _publish_info(self, header: Header, result: StreamResult, enlargement: Enlargement | None) -> None:
@@ -204,9 +206,7 @@ class CameraOutputs:
         shown = shrink(image, result, settings.overlay_width, small)
         overlay = draw_overlay(*shown, self._labels)
         if raw:
-            message = Image(header=header)
-            fill_image(message, overlay, "rgb8")
-            self._overlay.publish(message)
+            self._publish_picture(self._overlay, header, overlay)
         if jpeg:
             compressed = CompressedImage(header=header)
             fill_jpeg(compressed, overlay, settings.overlay_quality)
@@ -222,9 +222,11 @@ class CameraOutputs:
         else:
             size = overlay_size(*enlargement.size, settings.overlay_width)
             scores = enlargement.to(size).scores(result.score)
-        message = Image(header=header)
-        fill_image(message, draw_scores(scores), "rgb8")
-        self._anomaly_color.publish(message)
+        self._publish_picture(self._anomaly_color, header, draw_scores(scores))
+
+    def _publish_picture(self, publisher: Publisher[Any], header: Header, rgb: np.ndarray) -> None:
+        np.copyto(self._picture.begin(header, rgb.shape[:2]), rgb)
+        publish_raw(publisher, self._picture.serialized)
 
     def publish_timings(self, values: dict[str, float]) -> None:
         """Publish milliseconds by name (``TIMING_TOPICS``)."""

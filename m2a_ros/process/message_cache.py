@@ -19,12 +19,13 @@ class MessageCache:
         self._bytes = b""
         self._message: Any = None
 
-    def __call__(self, data: bytes) -> Any:
+    def __call__(self, data: bytes | memoryview) -> Any:
         """The message; its stamp may be that of an earlier one.
 
         Raises:
             RuntimeError, UnicodeDecodeError: the bytes are not such a message.
         """
+        data = bytes(data)
         unstamped = data[:_ENCAPSULATION] + data[_STAMP_END:]
         if self._message is None or unstamped != self._bytes:
             self._message, self._bytes = deserialize_message(data, self._kind), unstamped

@@ -30,7 +30,7 @@ except ModuleNotFoundError:  # Humble.
 OnMismatch = Callable[[str, str], None]
 """Called with the topic and the name of the policy that a counterpart asks for or offers differently."""
 
-View = Callable[[bytes], Any]
+View = Callable[[Any], Any]
 """Gives what has the fields of a serialised message, or None where it takes rclpy to read it."""
 
 _KINDS = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
@@ -110,14 +110,14 @@ def create_latched_subscription(
 
 def _reading(
     kind: type, callback: Callable[[Any], None], on_unreadable: Callable[[str], None], view: View | None = None
-) -> Callable[[bytes], None]:
+) -> Callable[[memoryview], None]:
     """A callback for serialised messages."""
 
-    def read(data: bytes) -> None:
+    def read(data: memoryview) -> None:
         try:
             message = None if view is None else view(data)
             if message is None:
-                message = deserialize_message(data, kind)
+                message = deserialize_message(bytes(data), kind)
         except (RuntimeError, UnicodeDecodeError) as error:  # RMWError, which differs between distributions
             reason = str(error).splitlines()[0]
             on_unreadable(f"{len(data)} bytes that are not a valid {kind.__name__} message ({reason})")

@@ -24,18 +24,19 @@ def test_what_is_written_is_what_is_sent_frame_after_frame(
         out = buffer.begin(header(stamp), size)
         assert out.dtype == dtype
         np.copyto(out, pixels)
-        sent = deserialize_message(serialize_message(buffer.message), Image)
+        sent = deserialize_message(buffer.serialized.tobytes(), Image)
         assert (sent.height, sent.width) == size
         assert (sent.encoding, sent.header) == (encoding, header(stamp))
         assert sent.step * sent.height == len(sent.data) == pixels.nbytes
         assert bytes(sent.data) == pixels.tobytes()
+        assert len(buffer.serialized) == len(serialize_message(sent))
 
 
 def test_memory_is_kept_while_the_size_stays() -> None:
     buffer = ImageBuffer("mono8")
     first = buffer.begin(header(1), (4, 6))
     assert buffer.begin(header(2), (4, 6)) is first
-    assert np.shares_memory(first, np.frombuffer(buffer.message.data, np.uint8))
+    assert np.shares_memory(first, buffer.serialized)
 
 
 def result_of(ids: np.ndarray) -> OpenSetResult:

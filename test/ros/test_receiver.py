@@ -15,8 +15,8 @@ from std_msgs.msg import String
 
 from m2a_ros.camera.receiver import Receiver
 from m2a_ros.node.node import M2aNode
-from m2a_ros.process.executor import SurvivingExecutor
 from m2a_ros.process.message_cache import MessageCache
+from m2a_ros.process.raw_messages import take_raw
 from test.ros.in_process import RED_BOX, Nodes
 from test.ros.messages import camera_info, image, scene
 
@@ -55,19 +55,19 @@ def test_a_node_that_is_deactivated_takes_nothing_and_ends_the_thread(nodes: Nod
 
 
 def test_a_message_that_finds_no_memory_costs_only_itself(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    receiver, heard, lost = Receiver(nodes.peer), list[str](), list[str]()
+    receiver, heard, lost = Receiver(nodes.peer), list[bytes](), list[str]()
     subscription = nodes.peer.create_subscription(
-        String, "words", lambda message: heard.append(message.data), 1, callback_group=receiver.group
+        String, "words", lambda data: heard.append(bytes(data)), 1, raw=True, callback_group=receiver.group
     )
     receiver.add(subscription, lost.append)
     publisher, message = nodes.peer.create_publisher(String, "words", 1), String(data="word")
 
-    def fail(self: String, **_: object) -> None:
+    def fail(subscription: object) -> None:
+        take_raw(subscription)
         raise MemoryError("none left")
 
     with monkeypatch.context() as patch:
-        # What rclpy makes of the bytes it has taken.
-        patch.setattr(String, "__init__", fail)
+        patch.setattr("m2a_ros.camera.receiver.take_raw", fail)
         nodes.until(lambda: lost, lambda: publisher.publish(message))
     nodes.until(lambda: heard, lambda: publisher.publish(message))
     receiver.stop()
@@ -80,16 +80,16 @@ def test_ros_that_is_shut_down_between_two_messages_ends_the_thread_without_an_e
     context = Context()
     rclpy.init(context=context, domain_id=domain)
 
-    def fail(self: SurvivingExecutor, *_: object) -> None:
+    def fail(self: Receiver) -> None:
         context.shutdown()
         raise RuntimeError("no context")
 
-    monkeypatch.setattr(SurvivingExecutor, "spin_once", fail)
-    receiver = Receiver(Node("short", context=context))
-    thread = receiver.group.thread
-    assert thread is not None
-    thread.join(10.0)
-    assert not thread.is_alive()
+    monkeypatch.setattr(Receiver, "_wait", fail)
+    before = set(threading.enumerate())
+    Receiver(Node("short", context=context))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10.0)
+        assert not thread.is_alive()
     assert "failed" not in capfd.readouterr().err
 
 
