@@ -17,6 +17,7 @@ from m2a_core.errors import ConfigError, ModelError, quoted
 from m2a_core.files import read_regular
 
 DEFAULT_MODEL = "m2a-edge"
+_LONGEST_NAME = 400
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,11 @@ def load_bundle(name_or_path: str | Path = DEFAULT_MODEL, trust: Trust = ANYBODY
         ModelError: nothing is there, the manifest does not fit, the graph is missing or has another hash, or the
             bundle is not signed as it must be.
     """
-    directory, asked_file = _locate(name_or_path)
+    named = quoted(str(name_or_path), _LONGEST_NAME)
+    try:
+        directory, asked_file = _locate(Path(name_or_path), named)
+    except OSError as error:
+        raise ModelError(f"model {named}: cannot be looked up ({error.strerror}); name a bundle's directory") from error
     manifest_path, signed = directory / FILE_NAME, trust.signed_files(directory)
 
     def check(content: bytes) -> None:
@@ -134,12 +139,11 @@ def hash_file(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:
+def _locate(path: Path, named: str) -> tuple[Path, str | None]:
     """Directory of the bundle and, where a file was named, its file name."""
-    path = Path(name_or_path)
     if path.suffix == ".onnx":
         if not path.is_file():
-            raise ModelError(f"{path}: no such ONNX file")
+            raise ModelError(f"{named}: no such ONNX file")
         return path.parent, path.name
     if path.is_dir() and (path / FILE_NAME).is_file():
         return path, None
@@ -152,6 +156,6 @@ def _locate(name_or_path: str | Path) -> tuple[Path, str | None]:
     known = sorted({entry.parent.name for place in places for entry in place.glob(f"*/{FILE_NAME}")})
     where = ", ".join(str(place) for place in places if place.is_dir()) or "no engine directory on this machine"
     raise ModelError(
-        f"model '{name_or_path}': neither a directory with {FILE_NAME} nor a bundle in {where}; "
+        f"model {named}: neither a directory with {FILE_NAME} nor a bundle in {where}; "
         f"known bundles: {', '.join(known) or 'none'}"
     )

@@ -76,6 +76,16 @@ def test_unknown_name_lists_what_there_is(directory, monkeypatch):
         load_bundle("nope")
 
 
+@pytest.mark.parametrize(
+    "name", ["x" * 5_000, "a\nb", "a\0b", f"{'x' * 5_000}.onnx", "", "/dev/zero", "/dev/zero/x.onnx"]
+)
+def test_names_of_any_kind_are_refused_in_one_short_line(name: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load_bundle(name)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2_000
+
+
 @pytest.mark.parametrize("change_bytes", [lambda b: b[:-1], lambda b: b[: len(b) // 2], lambda b: b + b"\0"])
 def test_graph_with_another_hash_is_refused(directory, change_bytes):
     path = directory / "tiny.onnx"
