@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from m2a_core.data.own.frames import OwnDataset
-from m2a_core.errors import CheckpointError, ConfigError
+from m2a_core.errors import CheckpointError, ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import MODELS, build_model
 from m2a_core.model.backbones.efficientnet_lite import EfficientNetLite, convert_imagenet_weights
@@ -185,6 +185,14 @@ def build_trainer(
     run = prepare(config, config_dir, data_root)
     config, network, sources, notes = run.config, run.network, run.sources, list(run.notes)
     seen, unseen = open_outliers(config.data, data_root, config_dir)
+    both = sorted({cutout.kind for cutout in seen} & {*network.labels.names})
+    if both:
+        raise DataError(
+            f"{data_root / config.data.outliers.root}: cut-outs of '{both[0]}', which is a class of "
+            f"{network.labels.name}: it would be taught as known and as unknown; take out the cut-outs, or the class"
+        )
+    if seen and not unseen:
+        notes.append("no kind of outlier is left to measure with: the ranking of unknown objects is not measured")
     hard = open_hard_negatives(config.data.hard_negatives, data_root, network.labels, ground_ids(network.labels))
     batches = build_batches(config, network, sources, seen, data_root, hard)
     if not batches.mix.known and any(stage.known_paste_prob for stage in config.stages):

@@ -182,7 +182,7 @@ def load_cutouts(
     Args:
         root: folder with ``train.csv`` and ``train/*.png``.
         validation_kinds: the kinds to hold apart, or YAML with a list ``kinds`` of them, or None for every fifth kind
-            of ``root`` that no other folder has; renders are named ``emoji3d/STEM``.
+            of ``root`` that no other folder has (none of a single kind); renders are named ``emoji3d/STEM``.
         more: further folders of the same layout.
 
     Returns:
@@ -196,14 +196,15 @@ def load_cutouts(
         apart, where = _kinds(validation_kinds), str(validation_kinds)
     elif validation_kinds is None:
         first = {c.kind for c in cutouts if c.folder == root} - {c.kind for c in cutouts if c.folder != root}
-        apart, where = set(sorted(first)[::5]), "every fifth one"
+        # A single kind is trained on: there is no other to measure with.
+        apart, where = set(sorted(first)[::5] if len({c.kind for c in cutouts}) > 1 else ()), "every fifth one"
     else:
         apart, where = set(validation_kinds), "outliers.held"
     unknown = sorted(apart - {c.kind for c in cutouts})
     if unknown:
         raise DataError(f"{where}: no cut-out is of kind '{unknown[0]}'")
     seen, unseen = [c for c in cutouts if c.kind not in apart], [c for c in cutouts if c.kind in apart]
-    if not seen or not unseen:
+    if not seen or not (unseen or validation_kinds is None):
         raise DataError(
             f"{root / 'train.csv'}: {len(seen)} outlier cut-outs to train on and {len(unseen)} to validate with are "
             f"left after holding the kinds of {where} apart; both need at least one"

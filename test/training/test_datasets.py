@@ -132,6 +132,15 @@ def test_cutouts_are_split_by_kind(outliers):
     assert unseen[0].rgba[20, 20].tolist() == [0, 250, 0, 255]
 
 
+def test_a_single_kind_is_trained_on_and_several_leave_one_to_measure_with(outliers):
+    seen, unseen = load_cutouts(outliers, None)
+    assert ([c.kind for c in seen], [c.kind for c in unseen]) == (["box", "fish"], ["ball"])
+    row = {"file": "fish__fish.png", "kind": "fish", "type": "photo"}
+    write_rows(outliers / "train.csv", [row])
+    seen, unseen = load_cutouts(outliers, None)
+    assert ([c.kind for c in seen], unseen) == (["fish"], [])
+
+
 def test_renders_are_a_kind_each(outliers):
     shutil.copy(outliers / "train" / "box__box.png", outliers / "train" / "fluent3d__chair.png")
     row = {"file": "fluent3d__chair.png", "kind": "emoji3d", "type": "render"}

@@ -140,6 +140,18 @@ def test_broken_data_are_refused_before_the_first_step(tmp_path: Path, capsys: p
     assert "classes.yaml: no such file" in capsys.readouterr().err
 
 
+def test_a_kind_of_outlier_is_no_class_and_a_single_one_is_not_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root = write_own(tmp_path / "root", classes(2))
+    write_outliers(root / "outliers", {"class 1": (250, 20, 200)})
+    assert train(tmp_path, root, "--steps", "1") == 2
+    assert "cut-outs of 'class 1', which is a class of root" in capsys.readouterr().err
+    write_outliers(root / "outliers", {"ball": (250, 20, 200)})
+    assert train(tmp_path, root, "--steps", "1") == 0
+    assert "the ranking of unknown objects is not measured" in capsys.readouterr().out
+
+
 def test_steps_shorten_every_stage_and_must_be_some(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = load_config(OWN_YAML)
     assert [stage.iterations for stage in shortened(config, 30).stages] == [30, 30]
