@@ -21,6 +21,8 @@ from m2a_core.errors import DataError, shown
 
 MAX_UNPACKED = 1 << 30
 """Bytes of all arrays of an .npz."""
+MAX_TEXT = 1 << 31
+"""Bytes; COCO's own annotations have half a gigabyte."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -136,6 +138,16 @@ def read_regular(path: Path, limit: int) -> bytes:
     return content
 
 
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file, with or without a byte order mark.
+
+    Raises:
+        OSError: see ``read_regular``; at most ``MAX_TEXT`` bytes.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    return read_regular(path, MAX_TEXT).decode("utf-8-sig")
+
+
 def read_json(path: Path) -> Any:
     """Read JSON.
 
@@ -143,7 +155,7 @@ def read_json(path: Path) -> Any:
         DataError: it cannot be read or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); give another --out or delete the folder") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from m2a_core.data.base import Segment
 from m2a_core.errors import DataError, shown
-from m2a_core.files import relative_path
+from m2a_core.files import read_text, relative_path
 
 PANOPTIC_LAYOUT = """\
 ROOT/{train,val}2017/NAME.jpg
@@ -34,7 +34,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
         DataError: it cannot be read, is no JSON, or lacks images, annotations or categories.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

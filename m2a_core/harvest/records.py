@@ -18,6 +18,7 @@ from m2a_core.files import plain_name, relative_path, replaced
 OBJECTS = "objects.parquet"
 ROW_GROUP, READ_AT_ONCE = 1024, 128
 """Rows that are written at a time, and that are in memory when they are read."""
+_MAX_ROW = 1 << 20
 
 NO_CLUSTER = -1
 
@@ -181,14 +182,23 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[list[dict[str, An
         DataError: the file is missing, damaged or lacks a column.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with _opened(path) as file:
             _require_columns(file.schema_arrow, names, path)
             for batch in file.iter_batches(READ_AT_ONCE, columns=list(names)):
                 batch.validate(full=True)
+                if batch.nbytes > READ_AT_ONCE * _MAX_ROW:
+                    raise DataError(f"{path}: rows of more than {_MAX_ROW} bytes, not records of a harvest")
                 yield _rows(batch)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0][:300]
         raise DataError(f"{path}: cannot be read as records of a harvest ({reason}); harvest again") from error
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    # Opening a pipe would wait for somebody who writes.
+    if path.exists() and not path.is_file():
+        raise OSError("not a regular file")
+    return pq.ParquetFile(path)
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -216,7 +226,7 @@ def count_records(path: Path) -> int:
         DataError: it is missing or damaged.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with _opened(path) as file:
             return int(file.metadata.num_rows)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0][:300]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2a_core import files
+from m2a_core.data.coco import read_annotations
 from m2a_core.errors import DataError
 from m2a_core.files import json_text, plain_name, read_array, read_json, relative_path, write_json
 
@@ -35,6 +36,13 @@ def test_numbers_that_json_lacks_become_null(value):
 def test_numpy_values_and_tuples_are_written(tmp_path):
     write_json(tmp_path / "a.json", {"a": np.float32(0.5), "b": (np.int64(3), np.nan), "c": np.array([[1.0, np.inf]])})
     assert read_json(tmp_path / "a.json") == {"a": 0.5, "b": [3, None], "c": [[1.0, None]]}
+
+
+@pytest.mark.parametrize("read", [read_json, read_annotations], ids=lambda read: read.__name__)
+def test_a_pipe_in_place_of_a_document_is_refused(read, tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(DataError, match="not a regular file"):
+        read(tmp_path / "a.json")
 
 
 PARTS = st.sampled_from(["a", "..", ".", "", "/", "\\", "\0", "b.png", "~", "..."])

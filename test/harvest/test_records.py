@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +107,21 @@ def test_ids_that_would_become_files_elsewhere_are_refused(tmp_path, field, valu
     write_records(tmp_path / "objects.parquet", [record(0, **{field: value})])
     with pytest.raises(DataError, match="no path below its folder|no name of one file"):
         list(read_records(tmp_path / "objects.parquet"))
+
+
+def test_a_pipe_in_place_of_records_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "objects.parquet")
+    for read in (count_records, lambda path: list(read_records(path))):
+        with pytest.raises(DataError, match="not a regular file"):
+            read(tmp_path / "objects.parquet")
+
+
+def test_text_that_is_small_in_the_file_and_large_in_memory_is_refused(tmp_path):
+    path = tmp_path / "objects.parquet"
+    write_records(path, (dataclasses.replace(record(i), camera="c" * 2**21) for i in range(100)))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(DataError, match="rows of more than 1048576 bytes"):
+        list(read_records(path))
 
 
 def test_value_that_must_be_there_is_missed(tmp_path):

@@ -13,6 +13,7 @@ from m2a_core.data.own.coco import Region, draw
 from m2a_core.data.own.frames import SPLITS, Listing, OwnFrame, Truth, by_key, files_in, is_picture, sequence_of
 from m2a_core.data.own.naming import Categories, require_different_names
 from m2a_core.errors import DataError, shown
+from m2a_core.files import read_text
 from m2a_core.labels.label_file import LabelFile
 from m2a_core.yaml_file import read_yaml
 
@@ -96,7 +97,7 @@ def _pair(listing: Listing, split: str, pictures: Path, texts: Path, classes: di
 def _read(path: Path | None, classes: dict[int, int], file: LabelFile, size: tuple[int, int]) -> Truth:
     regions = []
     try:
-        lines = [] if path is None else path.read_text(encoding="utf-8-sig").splitlines()
+        lines = [] if path is None else read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     for number, line in enumerate(lines, start=1):
