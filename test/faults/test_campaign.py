@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from importlib import import_module
 
 import pytest
 
-from test.faults.campaign import Part, run, table
+from test.faults import processes
+from test.faults.campaign import Part, Tally, promises, run, table
+from test.faults.measured import PROMISES
 from test.faults.mutation import mutated
 from test.faults.parts import PARTS
 from test.faults.processes import FULL_DISK
@@ -24,6 +27,16 @@ def test_faults_crashes_and_hangs_are_found_and_the_rest_goes_on() -> None:
     assert "broken 3 (seed 1): the process ended with code -6" in crash
     assert "broken 5 (seed 1): hangs" in hang
     assert "| broken | 8 | 5 | 3 | well 5 |" in table([tally])
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_median_beyond_its_promise_fails_the_campaign_and_a_scenario_measures_it(promise: str) -> None:
+    tally = Tally(PARTS[0])
+    tally.measured[promise] += [0.0, PROMISES[promise] + 0.1, PROMISES[promise] + 9.0]
+    assert promises([tally])[1] == [
+        f"{promise}: {PROMISES[promise] + 0.1:.2f} s in the median, promised are {PROMISES[promise]:g} s"
+    ]
+    assert f'measure("{promise}", ' in inspect.getsource(processes)
 
 
 def test_a_seed_gives_the_same_damage() -> None:
