@@ -49,6 +49,7 @@ STAGES = {
     "overlay": "m2a_ros.outputs.publishers:CameraOutputs._publish_overlay",
     "all of it: prepare": "m2a_ros.node.pipeline:CameraPipeline.prepare",
     "all of it: finish": "m2a_ros.node.pipeline:CameraPipeline.finish",
+    "all of it: publish": "m2a_ros.node.pipeline:CameraPipeline.publish",
 }
 """Functions by what they do."""
 
@@ -129,7 +130,7 @@ def main() -> None:
         image.header.stamp = node.get_clock().now().to_msg()
         job = node.pipelines["front"].prepare(ReceivedImage("front", image), node.config, node.inputs["front"])
         node.config.perception.run([job.task])
-        node.pipelines["front"].finish(job)
+        node.pipelines["front"].publish(node.pipelines["front"].finish(job))
         time.sleep(0.01)
     print(json.dumps({name: round(median(times), 2) for name, times in laps.items() if times}))
     node.destroy_node()

@@ -60,9 +60,13 @@ class FrameSteps:
             return []
         return jobs
 
-    def finish(self, job: FrameJob) -> None:
+    def finish(self, job: FrameJob) -> FrameJob | None:
         """See ``Steps.finish``."""
-        self._pipelines[job.image.camera].finish(job)
+        return self._pipelines[job.image.camera].finish(job)
+
+    def publish(self, job: FrameJob) -> None:
+        """See ``Steps.publish``."""
+        self._pipelines[job.image.camera].publish(job)
 
     def crashed(self, image: ReceivedImage, trace: str) -> None:
         """See ``Steps.crashed``."""

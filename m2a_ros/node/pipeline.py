@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -62,7 +62,8 @@ class FrameJob:
         prepared: the image and what is known beside it.
         task: what the network is to see, and has answered.
         start: ``time.perf_counter()`` when work on it began.
-        decode_ms: milliseconds that decoding, rectifying and cropping took.
+        timings_ms: milliseconds that each step took so far.
+        result: what is known of it, once it is finished.
     """
 
     image: ReceivedImage
@@ -70,7 +71,8 @@ class FrameJob:
     prepared: PreparedFrame
     task: PerceptionTask
     start: float
-    decode_ms: float
+    timings_ms: dict[str, float]
+    result: StreamResult | None = None
 
     @property
     def image_count(self) -> int:
@@ -136,23 +138,29 @@ class CameraPipeline:
         except DataError as error:
             self.drop(OTHER_SIZE, error)
             return None
-        return FrameJob(image, config, prepared, task, start, decode_ms)
+        return FrameJob(image, config, prepared, task, start, {"decode": decode_ms})
 
-    def finish(self, job: FrameJob) -> None:
-        """Make the result of the network's answer, and publish it; a frame that fails is counted and reported."""
+    def finish(self, job: FrameJob) -> FrameJob | None:
+        """Make the result of the network's answer; None for a frame that fails, which is counted and reported."""
         perception, settings = job.config.perception, job.config.settings
         try:
             inferred = self._stream.finish(job.prepared, job.task, perception)
         except InferenceError as error:
             self.fail(job, error)
-            return
+            return None
         self._count_degraded(job)
         if self._drops(self._stream.answer_fault, settings):
-            return
-        timings = {"decode": job.decode_ms, **inferred.timings_ms}
-        answered = time.perf_counter()
+            return None
+        start = time.perf_counter()
         result = self._stream.track(job.prepared, inferred, perception)
         self._count_unlocalized(result)
+        timings = {**job.timings_ms, **inferred.timings_ms, "publish": 1e3 * (time.perf_counter() - start)}
+        return replace(job, timings_ms=timings, result=result)
+
+    def publish(self, job: FrameJob) -> None:
+        """Publish what ``finish`` has made of a frame."""
+        start, result, perception = time.perf_counter(), job.result, job.config.perception
+        assert result is not None
         header = job.image.message.header
         enlargement = None
         if job.prepared.config.resolution == IMAGE and result.result.image_size is not None:
@@ -161,9 +169,9 @@ class CameraPipeline:
             thresholds, unknown = manifest.thresholds, manifest.labels.unknown_id
             enlargement = Enlargement(result.result.image_size, thresholds.anomaly, unknown, mask)
         seen = self._stream.seen(job.prepared, job.task, perception)
-        self.outputs.publish(header, result, settings, seen, enlargement)
-        timings["publish"] = 1e3 * (time.perf_counter() - answered)
-        self._finish(header, timings, job.start)
+        self.outputs.publish(header, result, job.config.settings, seen, enlargement)
+        publish_ms = job.timings_ms["publish"] + 1e3 * (time.perf_counter() - start)
+        self._finish(header, {**job.timings_ms, "publish": publish_ms}, job.start)
 
     def fail(self, job: FrameJob, error: InferenceError) -> None:
         """Count and report a frame that the network failed on, and what is wrong with its image."""

@@ -1,7 +1,8 @@
 """The threads that do the work, so that the executor stays free for messages, services and timers.
 
-With an accelerator, three stages overlap: while it works on frame n, the processor prepares n+1 and answers n-1. On a
-processor that also runs the network, overlapping stages would only take cores from each other: one thread does all.
+With an accelerator, four stages overlap: while it works on frame n, the processor prepares n+1, answers n-1 and
+publishes n-2, for publishing large maps takes longer than answering. On a processor that also runs the network,
+overlapping stages would only take cores from each other: one thread does all.
 
 Every hand-over is bounded: a camera has at most one frame in it, so that frames are never queued. Frames of one camera
 leave in the order in which they came.
@@ -54,8 +55,12 @@ class Steps(Protocol[AnyJob]):
         """Run the network on frames of different cameras; returns those that have an answer."""
         ...
 
-    def finish(self, job: AnyJob) -> None:
-        """Make the answer of it and publish."""
+    def finish(self, job: AnyJob) -> AnyJob | None:
+        """Make the answer of it; None where nothing is to be published."""
+        ...
+
+    def publish(self, job: AnyJob) -> None:
+        """Publish the answer."""
         ...
 
     def crashed(self, image: ReceivedImage, trace: str) -> None:
@@ -128,11 +133,17 @@ class Stages(Generic[AnyJob]):
         self._max_batch = max_batch
         self._prepared = HandOver[AnyJob](slots.wake)
         self._inferred = HandOver[AnyJob]()
+        self._finished = HandOver[AnyJob]()
         self._closed = False
         self._busy: dict[str, float] = {}
-        runs = (
-            {"prepare": self._prepare, "infer": self._infer, "finish": self._finish} if overlap else {"all": self._all}
-        )
+        runs = {"all": self._all}
+        if overlap:
+            runs = {
+                "prepare": self._prepare,
+                "infer": self._infer,
+                "finish": self._finish,
+                "publish": self._publish,
+            }
         self._threads = {
             name: threading.Thread(target=self._keep_running, args=(run,), name=f"m2a_{name}", daemon=True)
             for name, run in runs.items()
@@ -148,8 +159,8 @@ class Stages(Generic[AnyJob]):
         """
         self._closed = True
         self._slots.close()
-        self._prepared.close()
-        self._inferred.close()
+        for hand_over in (self._prepared, self._inferred, self._finished):
+            hand_over.close()
         deadline = time.monotonic() + wait_s
         for thread in self._threads.values():
             if thread is not threading.current_thread():
@@ -173,7 +184,8 @@ class Stages(Generic[AnyJob]):
         while images := self._slots.take():
             for image in images:
                 for job in self._guarded_infer(self._guarded_prepare([image])):
-                    self._guarded_finish(job)
+                    if (answer := self._guarded_finish(job)) is not None:
+                        self._guarded_publish(answer)
 
     def _prepare(self) -> None:
         while images := self._slots.take(self._prepared.holds):
@@ -188,7 +200,12 @@ class Stages(Generic[AnyJob]):
     def _finish(self) -> None:
         while jobs := self._inferred.take(1):
             for job in jobs:
-                self._guarded_finish(job)
+                if (answer := self._guarded_finish(job)) is not None:
+                    self._finished.put([answer])
+
+    def _publish(self) -> None:
+        while jobs := self._finished.take(1):
+            self._guarded_publish(jobs[0])
 
     def _guarded_prepare(self, images: Sequence[ReceivedImage]) -> list[AnyJob]:
         jobs = []
@@ -203,10 +220,13 @@ class Stages(Generic[AnyJob]):
             return []
         return list(self._guard("infer", [job.image for job in jobs], partial(self._steps.infer, jobs)) or [])
 
-    def _guarded_finish(self, job: AnyJob) -> None:
+    def _guarded_finish(self, job: AnyJob) -> AnyJob | None:
         # A network that came back after the node was told to stop: its answer is no longer wanted.
+        return None if self._closed else self._guard("finish", [job.image], partial(self._steps.finish, job))
+
+    def _guarded_publish(self, job: AnyJob) -> None:
         if not self._closed:
-            self._guard("finish", [job.image], partial(self._steps.finish, job))
+            self._guard("publish", [job.image], partial(self._steps.publish, job))
 
     def _guard(self, stage: str, images: Sequence[ReceivedImage], step: Callable[[], _Value]) -> _Value | None:
         """Run a step; a defect costs its frames, and is reported in full: a silent end of the thread would hide it."""

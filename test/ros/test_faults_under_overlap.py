@@ -215,8 +215,10 @@ def test_parameters_and_the_life_cycle_change_under_load(cameras: Cameras, round
                 cameras.nodes.executor.spin_once(timeout_sec=0.005)
             assert getattr(node, f"trigger_{transition}")() == TransitionCallbackReturn.SUCCESS, node.problem
             made += 1
-        threads = [thread.name for thread in threading.enumerate() if thread.name in ("m2a_infer", "m2a_finish")]
-        assert len(threads) == 2, "each transition ends the threads of the one before"
+        threads = [
+            thread.name for thread in threading.enumerate() if thread.name in ("m2a_infer", "m2a_finish", "m2a_publish")
+        ]
+        assert len(threads) == 3, "each transition ends the threads of the one before"
     assert made >= 2 * rounds
     cameras.until_both_answer()
     cameras.check()
