@@ -6,6 +6,7 @@ copies a message's data while it is published, so the same memory can be filled 
 
 from __future__ import annotations
 
+import struct
 import sys
 
 import numpy as np
@@ -17,6 +18,8 @@ from m2a_ros.images.encodings import pixel_format
 
 _LENGTH = 4
 """Bytes in front of the pixels that say how many they take; the message's last field."""
+_STAMP, _STAMP_AT = struct.Struct("=iI"), 4
+"""Seconds and nanoseconds, behind the encapsulation: the message's first field."""
 _ALIGNMENT = 64
 """Bytes: of the pixels in memory, for the widest vector instructions."""
 
@@ -52,17 +55,20 @@ class ImageBuffer:
         Returns:
             [H, W] or [H, W, C] in the encoding's dtype: the message's own pixels, to be written before it is published.
         """
-        height, width = size
-        message = self._without_data
-        message.header, message.height, message.width = header, height, width
-        message.step = width * self._layout.pixel_bytes
-        head = serialize_message(message)[:-_LENGTH]
-        start, length = len(head) + _LENGTH, height * message.step
-        if len(self.serialized) != start + length or self._pixels.shape[:2] != size:
-            memory = np.empty(_ALIGNMENT + start + length, np.uint8)
-            shift = -(memory.ctypes.data + start) % _ALIGNMENT
-            self.serialized = memory[shift : shift + start + length]
-            channels = () if self._layout.channels == 1 else (self._layout.channels,)
-            self._pixels = self.serialized[start:].view(self._layout.dtype).reshape(*size, *channels)
-        self.serialized[:start] = np.frombuffer(head + length.to_bytes(_LENGTH, sys.byteorder), np.uint8)
+        if self._pixels.shape[:2] != size or self._without_data.header.frame_id != header.frame_id:
+            self._allocate(header.frame_id, size)
+        _STAMP.pack_into(self.serialized, _STAMP_AT, header.stamp.sec, header.stamp.nanosec)
         return self._pixels
+
+    def _allocate(self, frame_id: str, size: tuple[int, int]) -> None:
+        message, (height, width) = self._without_data, size
+        message.header.frame_id, message.height, message.width = frame_id, height, width
+        message.step = width * self._layout.pixel_bytes
+        length = height * message.step
+        head = serialize_message(message)[:-_LENGTH] + length.to_bytes(_LENGTH, sys.byteorder)
+        memory = np.empty(_ALIGNMENT + len(head) + length, np.uint8)
+        shift = -(memory.ctypes.data + len(head)) % _ALIGNMENT
+        self.serialized = memory[shift : shift + len(head) + length]
+        self.serialized[: len(head)] = np.frombuffer(head, np.uint8)
+        channels = () if self._layout.channels == 1 else (self._layout.channels,)
+        self._pixels = self.serialized[len(head) :].view(self._layout.dtype).reshape(*size, *channels)

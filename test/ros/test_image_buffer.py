@@ -19,14 +19,17 @@ def test_what_is_written_is_what_is_sent_frame_after_frame(
     encoding: str, dtype: type, channels: tuple[int, ...]
 ) -> None:
     buffer = ImageBuffer(encoding)
-    for stamp, size in enumerate([(4, 6), (4, 6), (5, 3), (4, 6)]):
+    sizes, frame_ids = [(4, 6), (4, 6), (5, 3), (4, 6), (4, 6)], ["camera", "camera", "camera", "camera", "b"]
+    for stamp, (size, frame_id) in enumerate(zip(sizes, frame_ids, strict=True)):
+        head = header(stamp)
+        head.frame_id = frame_id
         pixels = np.random.default_rng(stamp).integers(0, 200, (*size, *channels)).astype(dtype)
-        out = buffer.begin(header(stamp), size)
+        out = buffer.begin(head, size)
         assert out.dtype == dtype
         np.copyto(out, pixels)
         sent = deserialize_message(buffer.serialized.tobytes(), Image)
         assert (sent.height, sent.width) == size
-        assert (sent.encoding, sent.header) == (encoding, header(stamp))
+        assert (sent.encoding, sent.header) == (encoding, head)
         assert sent.step * sent.height == len(sent.data) == pixels.nbytes
         assert bytes(sent.data) == pixels.tobytes()
         assert len(buffer.serialized) == len(serialize_message(sent))

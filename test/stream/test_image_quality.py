@@ -21,6 +21,7 @@ from m2a_core.stream.image_quality import (
     ImageQuality,
     degradation,
     noise_sigma,
+    percentiles,
 )
 
 FRAMES = [read_image(path) for path in sorted(shipped_frames().glob("*.jpg"))[::12]]
@@ -88,6 +89,12 @@ def test_the_noise_of_a_flat_patch_is_measured(sigma):
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 255))
 def test_a_picture_of_any_size_is_judged(height, width, grey):
     assert degradation(np.full((height, width, 3), grey, np.uint8)) in (BLACK, DARK, SATURATED, COVERED)
+
+
+@given(st.lists(st.integers(0, 255), min_size=2, max_size=50), st.integers(0, 99))
+def test_percentiles_are_those_of_numpy(values, percent):
+    grey = np.array([values], np.uint8)
+    assert percentiles(grey, percent) == pytest.approx([np.percentile(grey, percent)])
 
 
 def test_equal_pictures_are_frozen_after_three_seconds_of_their_stamps():
