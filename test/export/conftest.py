@@ -18,7 +18,7 @@ from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.model import MODELS, build_model
+from m2a_core.model import MODELS, ModelConfig, build_model
 from test.made_once import made_once
 from test.tiny_network import TINY
 
@@ -32,15 +32,15 @@ SIZE = (72, 104)
 NOTES = BundleNotes(Thresholds(anomaly=0.25, refined=0.2, overlap=0.7), "for tests", {"miou": 0.5})
 
 
-def small_network(seed: int = 0) -> ExportedNetwork:
+def small_network(seed: int = 0, config: ModelConfig = SMALL, full_masks: bool = False) -> ExportedNetwork:
     """A network with random weights; 72 x 104 needs padding to 96 x 128."""
     torch.manual_seed(seed)
-    model = build_model(SMALL)
+    model = build_model(config)
     for name, tensor in model.named_parameters():
         # Sampling offsets and classes that depend on the image, as after training.
         if "sampling_offsets.weight" in name or "class_embed" in name:
             torch.nn.init.normal_(tensor, std=0.5)
-    return ExportedNetwork(model, SIZE).eval()
+    return ExportedNetwork(model, SIZE, full_masks=full_masks).eval()
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
