@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Python compiles what is imported when it is imported, which is a tenth of what is installed.
 INSTALL := $(PIP) install -qq --no-compile
-# Tests over DDS wait more than they compute: one process more than there are cores. In the order of test/conftest.py:
-# pytest-xdist's own leaves the longest tests for the end, where the other processes wait.
-PYTEST = $(BIN)/python -m pytest -q -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder
+# Tests over DDS wait more than they compute: more processes than cores. In the order of test/conftest.py: pytest-xdist's
+# own leaves the longest tests for the end, where the other processes wait.
+PYTEST = $(BIN)/python -m pytest -q --dist loadfile --no-loadscope-reorder -n $$(($$(nproc) + $(MORE)))
+MORE := 1
 METADATA := setup.cfg setup.py pyproject.toml
 JAZZY := .venv-jazzy
 N := 20
@@ -34,9 +35,11 @@ test: $(DEVELOPING) ## lint, type checks and every test, on all cores
 	@$(MAKE) --no-print-directory lint & $(PYTEST); tests=$$?; \
 	wait $$! || { echo "make lint failed, see above" >&2; exit 1; }; exit $$tests
 
+test-quick: MORE := 0
 test-quick: $(DEVELOPING) ## tests that need neither DDS nor half a second each, few examples of each property
 	$(PYTEST) -m 'not dds and not slow' --hypothesis-profile quick
 
+test-dds: MORE := 2
 test-dds: $(DEVELOPING) ## the tests over DDS N times in a row (N=20), to find races
 	@for round in $$(seq $(N)); do \
 	  echo "round $$round of $(N)"; $(PYTEST) -m dds || exit 1; done

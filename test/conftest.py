@@ -51,7 +51,8 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what has a ROS domain or needs files that take long to make (other tests are marked where they are).
 
-    Files with slow tests come first, then those over DDS: else one process waits at the end for the others.
+    Files with tests over DDS and other slow ones come first, taking turns: the former wait for what the latter need,
+    processor time. Short ones come last: else one process would wait at the end for the others.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
@@ -59,8 +60,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("dds")
         if fixtures & SLOW_FIXTURES:
             item.add_marker("slow")
-    slow, dds = ({item.path for item in items if item.get_closest_marker(name)} for name in ("slow", "dds"))
-    items.sort(key=lambda item: (item.path not in slow, item.path not in dds))
+    dds = dict.fromkeys(item.path for item in items if item.get_closest_marker("dds"))
+    slow = dict.fromkeys(item.path for item in items if item.get_closest_marker("slow") and item.path not in dds)
+    turn = {path: number for paths in (dds, slow) for number, path in enumerate(paths)}
+    items.sort(key=lambda item: turn.get(item.path, len(items)))
 
 
 @pytest.fixture(scope="session")
