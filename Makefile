@@ -19,8 +19,9 @@ CREATED := $(VENV)/.created
 RUNNING := $(VENV)/.running
 DEVELOPING := $(VENV)/.developing
 
-# A virtual environment or a sourced ROS installation around make must not leak into ours.
-unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH
+# A virtual environment or a sourced ROS installation around make must not leak into ours. What is installed without
+# bytecode would be compiled by every process anew.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help faults audit sbom constraints coverage mutation demo test test-quick test-dds test-jazzy soak site setup lint clean
