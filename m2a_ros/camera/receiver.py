@@ -90,7 +90,7 @@ class Receiver:
     def _run(self) -> None:
         while not self._stopped and self._node.context.ok():
             try:
-                for handle in self._wait():
+                for handle in self.wait():
                     if not self._stopped:
                         handle()
             except Exception:  # noqa: BLE001 - reported in full; the next message may be fine
@@ -101,7 +101,7 @@ class Receiver:
                     self._node.get_logger().error(f"a sensor's message failed\n{traceback.format_exc()}")
                 time.sleep(_PAUSE_S)
 
-    def _wait(self) -> list[Callable[[], None]]:
+    def wait(self) -> list[Callable[[], None]]:
         """Wait for messages and events; gives what handles them, nothing where others are to be waited for."""
         with ExitStack() as held:
             waiting = []

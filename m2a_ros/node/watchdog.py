@@ -14,7 +14,7 @@ from m2a_ros.node.stages import Stages
 RESTART_AFTER = 5.0
 """A step that takes so many times ``watchdog.timeout`` is given up."""
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _CALM_S = 300.0
 """After so long without a recovery, the next one is without a pause again."""
 
@@ -110,7 +110,7 @@ def pauses(attempt: int) -> Iterator[float]:
     """
     if attempt == 0:
         yield 0.0
-    pause = _FIRST_PAUSE_S * 2.0 ** max(attempt - 1, 0)
+    pause = FIRST_PAUSE_S * 2.0 ** max(attempt - 1, 0)
     while True:
         yield min(pause, _LONGEST_PAUSE_S)
         pause *= 2

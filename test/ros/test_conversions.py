@@ -187,7 +187,7 @@ def test_malformed_images_are_refused_by_reason(change: dict[str, Any], reason: 
     assert isinstance(caught.value, TypeError)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     height=st.integers(0, 5),
     width=st.integers(0, 5),

@@ -203,7 +203,7 @@ STREAMS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     stream=st.sampled_from(STREAMS),
     cut=st.integers(0, 3000),

@@ -84,7 +84,7 @@ def test_ros_that_is_shut_down_between_two_messages_ends_the_thread_without_an_e
         context.shutdown()
         raise RuntimeError("no context")
 
-    monkeypatch.setattr(Receiver, "_wait", fail)
+    monkeypatch.setattr(Receiver, "wait", fail)
     before = set(threading.enumerate())
     Receiver(Node("short", context=context))
     for thread in set(threading.enumerate()) - before:

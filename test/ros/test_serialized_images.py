@@ -59,7 +59,7 @@ def test_a_message_is_seen_as_it_was_written(message: Any) -> None:
 
 @pytest.mark.slow
 @given(messages, st.data())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 def test_of_damaged_bytes_nothing_is_seen_that_rclpy_does_not_read(message: Any, data: st.DataObject) -> None:
     damaged = bytearray(serialize_message(message))
     for _ in range(data.draw(st.integers(1, 3))):

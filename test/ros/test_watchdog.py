@@ -120,7 +120,7 @@ def test_a_step_that_hangs_is_given_up_and_the_model_loaded_anew(nodes: Nodes, r
 def test_a_network_s_own_process_is_started_anew_without_a_pause(
     nodes: Nodes, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "_FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(watchdog, "FIRST_PAUSE_S", 3600.0)
     nodes.start(**{"watchdog.isolate": True, "watchdog.timeout": 0.3})
     nodes.listen(MASK, Image)
     nodes.answer(MASK, frame(1), IMAGE)
