@@ -37,6 +37,8 @@ def end_in_time(seconds: float = END_S) -> None:
     Args:
         seconds: from the signal to the end.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
