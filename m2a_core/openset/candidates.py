@@ -85,10 +85,22 @@ def thick(layers: Sequence[Layer], size: tuple[int, int], level: float) -> np.nd
         height, width = layer.refined.shape
         side = 2 * (round(height * OPENING) // 2) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        opened = cv2.morphologyEx((layer.refined >= level).astype(np.uint8), cv2.MORPH_OPEN, kernel)
+        opened = _opened((layer.refined >= level).view(np.uint8), kernel)
         if layer.zoom > 1:
             opened = cv2.resize(
                 opened, (layer.zoom * width, layer.zoom * height), interpolation=cv2.INTER_NEAREST_EXACT
             )
         result[layer.window] |= opened
+    return result
+
+
+def _opened(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """A mask, uint8 [H, W], without what is thinner than the kernel; worked on only where it has pixels."""
+    x, y, width, height = cv2.boundingRect(mask)
+    result = np.zeros_like(mask)
+    if width:
+        # With as much around it as the kernel reaches: only the picture's own border may count as one.
+        reach = len(kernel) // 2
+        window = (slice(max(0, y - reach), y + height + reach), slice(max(0, x - reach), x + width + reach))
+        result[window] = cv2.morphologyEx(mask[window], cv2.MORPH_OPEN, kernel)
     return result

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from m2a_core.openset.candidates import anomaly_candidates
+from m2a_core.openset.candidates import OPENING, Layer, anomaly_candidates, thick
 
 HEIGHT, WIDTH = 360, 480
 
@@ -48,3 +51,15 @@ def test_an_extent_above_the_seed_is_the_seed() -> None:
 def test_nothing_and_everything(value: float) -> None:
     found = anomaly_candidates(np.full((HEIGHT, WIDTH), value, np.float32), 0.9, 0.5)
     assert found.all() if value else not found.any()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200), st.integers(1, 90), st.floats(0.0, 1.0))
+def test_thick_structures_are_those_of_an_opening_of_the_whole_map(
+    seed: int, height: int, width: int, share: float
+) -> None:
+    random = np.random.default_rng(seed)
+    rough = cv2.resize(random.random((-(-height // 7), -(-width // 7))).astype(np.float32), (width, height))
+    side = 2 * (round(height * OPENING) // 2) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    expected = cv2.morphologyEx((rough >= share).astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    np.testing.assert_array_equal(thick([Layer(rough)], (height, width), share), expected)
