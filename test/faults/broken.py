@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,6 @@ def site(folder: Path) -> Iterator[Callable[[random.Random, int], str]]:
                 os.abort()
             case 5:
                 time.sleep(1_000)
-        return "well"
+        return "well" if signal.getsignal(signal.SIGINT) == signal.default_int_handler else "deaf to SIGINT"
 
     yield case

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import signal
 from importlib import import_module
 
 import pytest
@@ -18,7 +19,12 @@ from test.faults.processes import FULL_DISK
 
 @pytest.mark.slow
 def test_faults_crashes_and_hangs_are_found_and_the_rest_goes_on() -> None:
-    (tally,) = run([Part("broken", "broken", 8, limit_s=2.0, chunk=8)], seed=1, jobs=1, say=lambda line: None)
+    # As a shell starts what it runs in the background.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        (tally,) = run([Part("broken", "broken", 8, limit_s=2.0, chunk=8)], seed=1, jobs=1, say=lambda line: None)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert tally.tried == 8
     assert tally.outcomes == {"well": 5}
     fault, crash, hang = tally.findings
