@@ -5,7 +5,6 @@ Arrays keep the floating type of their inputs. Shape legend: Q queries, K known 
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 
@@ -36,21 +35,6 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     half = logits.dtype.type(0.5)
     probabilities: np.ndarray = half * (np.tanh(half * logits) + 1)
     return probabilities
-
-
-def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize maps bilinearly with half-pixel centres (PyTorch's ``align_corners=False``).
-
-    Args:
-        maps: float [N, h, w].
-        size: H, W.
-
-    Returns:
-        Same dtype, [N, H, W].
-    """
-    if maps.shape[1:] == tuple(size):
-        return maps
-    return np.stack([cv2.resize(m, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) for m in maps])
 
 
 def class_scores(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:

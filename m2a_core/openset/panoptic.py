@@ -26,8 +26,8 @@ def merge_segments(
     owns inside its mask, unless it owns too little of its mask (it is then mostly hidden by others). Segments of one
     stuff class are one segment.
 
-    The exported graph names the owner among *all* queries, Mask2Former among the kept ones (``owner_among_kept``);
-    they differ where a query that is not kept scores highest: that pixel is void here.
+    The exported graph names the owner among *all* queries, Mask2Former among the kept ones; they differ where a query
+    that is not kept scores highest: that pixel is void here.
 
     Args:
         owner: int [h, w], the query with the highest score at each pixel; negative for none.
@@ -72,25 +72,6 @@ def kept_queries(class_probs: np.ndarray, keep_score: float) -> np.ndarray:
     """
     no_object = class_probs.shape[1] - 1
     return np.flatnonzero((class_probs.argmax(axis=1) != no_object) & (class_probs.max(axis=1) > keep_score))
-
-
-def owner_among_kept(mask_probs: np.ndarray, class_probs: np.ndarray, keep_score: float) -> np.ndarray:
-    """The kept query with the highest score * sigmoid(M) at each pixel, as in Mask2Former.
-
-    Args:
-        mask_probs: float [Q, h, w], sigmoid(M).
-        class_probs: float [Q, K+1], softmax(C), last = no object.
-        keep_score: probability above which a query is kept.
-
-    Returns:
-        int [h, w], query indices; -1 everywhere when no query is kept.
-    """
-    kept = kept_queries(class_probs, keep_score)
-    if kept.size == 0:
-        return np.full(mask_probs.shape[1:], -1, np.intp)
-    scores = class_probs[kept].max(axis=1)[:, None, None] * mask_probs[kept]
-    owners: np.ndarray = kept[scores.argmax(axis=0)]
-    return owners
 
 
 def draw_unknown(panoptic: np.ndarray, unknown_instances: np.ndarray, unknown_id: int) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 
-from m2a_core.errors import DataError
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.outliers import ROAD_LIKE, VALIDATION_BLEND, AnomalyMix
 from m2a_core.training.targets import IGNORE
@@ -56,18 +53,3 @@ def compose(
         truth = np.where(outlier, 1, np.where(label == IGNORE, 255, 0)).astype(np.uint8)
         composed.append(ComposedImage(frame.name, image, truth))
     return composed
-
-
-def write_composed(images: Sequence[ComposedImage], directory: Path) -> None:
-    """Write ``images/NAME.png`` and ``masks/NAME.png``, the layout of `m2a evaluate --dataset folder`.
-
-    Raises:
-        DataError: a file cannot be written.
-    """
-    for kind in ("images", "masks"):
-        (directory / kind).mkdir(parents=True, exist_ok=True)
-    for item in images:
-        for kind, array in (("images", cv2.cvtColor(item.image, cv2.COLOR_RGB2BGR)), ("masks", item.label)):
-            path = directory / kind / f"{item.name}.png"
-            if not cv2.imwrite(str(path), array):
-                raise DataError(f"{path}: cannot be written")

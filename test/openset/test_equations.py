@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2a_core.errors import ConfigError, DataError
+from m2a_core.errors import ConfigError
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.background import background, winning_query
-from m2a_core.openset.class_scores import anomaly_score, class_scores, resize_maps, segmentation, sigmoid
+from m2a_core.openset.class_scores import anomaly_score, class_scores, segmentation, sigmoid
 from m2a_core.openset.refinement import Refinement, refine, refinement_mask, refinement_rule
-from m2a_core.openset.semantic import cross_thresholds, open_set_semantic, threshold_at_tpr
+from m2a_core.openset.semantic import open_set_semantic
 from test.openset import reference
 
 seeds = st.integers(0, 2**32 - 1)
@@ -45,12 +45,6 @@ def test_anomaly_is_not_clipped_where_queries_agree():
 def test_sigmoid_of_extreme_logits_is_finite():
     with np.errstate(over="raise"):
         np.testing.assert_array_equal(sigmoid(np.array([-1e4, 0, 1e4], np.float32)), [0, 0.5, 1])
-
-
-@pytest.mark.parametrize("size", [(24, 36), (13, 20), (3, 4)])
-def test_maps_are_resized_with_half_pixel_centres(size):
-    _, m = reference.random_queries(1)
-    np.testing.assert_allclose(resize_maps(m, size), reference.bilinear_all(m, size), atol=1e-4)
 
 
 @given(seeds)
@@ -141,44 +135,3 @@ def test_open_set_is_unknown_from_the_threshold_on():
     result = open_set_semantic(semantic, anomaly, 0.5, 11)
     assert result.dtype == np.uint8
     np.testing.assert_array_equal(result, [[3, 11, 11]])
-
-
-@given(st.lists(st.floats(-2, 1, width=32), min_size=1, max_size=60), st.floats(0.01, 1))
-@settings(max_examples=200, deadline=None)
-def test_threshold_at_tpr_is_the_highest_that_finds_enough(scores, tpr):
-    scores = np.array(scores, np.float32)
-    threshold = threshold_at_tpr([(scores, np.ones(len(scores), np.uint8))], tpr)
-    assert np.count_nonzero(scores >= threshold) / len(scores) >= tpr
-    assert np.count_nonzero(scores > threshold) / len(scores) < tpr
-
-
-def test_threshold_at_tpr_pools_frames_and_ignores_known_and_void():
-    score = np.arange(40, dtype=np.float32)
-    truth = np.zeros(40, np.uint8)
-    truth[20:] = 1
-    truth[39] = 255
-    frames = [(score[:30], truth[:30]), (score[30:], truth[30:])]
-    assert threshold_at_tpr(frames, 0.95) == 20  # 19 anomalous pixels, 0.95 of them are 18.05
-    assert threshold_at_tpr(frames, 0.9) == 21
-
-
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        ([], "none of 0 frames"),
-        ([(np.zeros(3), np.array([0, 255, 0]))], "none of 1 frames"),
-        ([(np.array([np.nan, 1]), np.array([1, 1]))], "NaN"),
-        ([(np.zeros((2, 2)), np.ones((2, 3)))], r"frame 0.*\[2, 2\].*\[2, 3\]"),
-    ],
-)
-def test_threshold_at_tpr_names_what_is_wrong(frames, message):
-    with pytest.raises(DataError, match=message):
-        threshold_at_tpr(frames)
-
-
-def test_cross_thresholds_take_each_folds_threshold_from_the_other():
-    one = np.ones(1, np.uint8)
-    folds = {"t5": [(np.array([0.2]), one)], "t6": [(np.array([0.7]), one)]}
-    assert cross_thresholds(folds) == {"t5": 0.7, "t6": 0.2}
-    with pytest.raises(DataError, match="expected 2 folds"):
-        cross_thresholds({"t5": []})

@@ -8,7 +8,7 @@ from m2a_core.export.open_set_graph import OpenSetGraph
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.background import background, known_mask_scores, winning_query
-from m2a_core.openset.class_scores import anomaly_score, class_scores, resize_maps, segmentation
+from m2a_core.openset.class_scores import anomaly_score, class_scores, segmentation
 from m2a_core.openset.refinement import Refinement, refinement_mask, refinement_rule
 from test.openset import reference
 
@@ -39,7 +39,7 @@ def _assert_equal(got, expected):
 @pytest.mark.parametrize("seed", range(3))
 def test_paper_order_equals_the_numpy_functions(labels, variant, seed):
     c, m = reference.random_queries(seed, queries=10, classes=labels.num_classes, height=8, width=12)
-    large = resize_maps(m, (32, 48))
+    large = reference.bilinear_all(m, (32, 48)).astype(np.float32)
     scores = class_scores(c, large)
     anomaly = anomaly_score(scores)
     expected = {

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_core.labels.builtin import CAMVID11
-from m2a_core.openset.panoptic import draw_unknown, kept_queries, merge_segments, owner_among_kept
+from m2a_core.openset.panoptic import draw_unknown, kept_queries, merge_segments
 from m2a_core.types import PANOPTIC_VOID
 from test.openset import reference
 
@@ -48,7 +48,9 @@ def test_merge_equals_mask2former(seed):
     c, m = reference.random_queries(seed, queries=9, height=8, width=10)
     probs = reference.softmax_rows(c)
     masks = reference.sigmoid(m)
-    owner = owner_among_kept(masks, probs, 0.8)
+    kept = kept_queries(probs, 0.8)
+    scores = probs[kept].max(1)[:, None, None] * masks[kept]
+    owner = kept[scores.argmax(0)] if kept.size else np.full(masks.shape[1:], -1)
     panoptic = merge_segments(owner, masks >= 0.5, probs, CAMVID11, 0.8, 0.3)
     expected = _mask2former(masks, probs, CAMVID11.things, 0.8, 0.3)
     assert panoptic.dtype == np.int32
@@ -79,8 +81,9 @@ def test_hidden_masks_and_pixels_outside_the_mask_are_void():
 @pytest.mark.parametrize("probs", [_probabilities(NO_OBJECT, NO_OBJECT), _probabilities(ROAD, CAR, score=0.4)])
 def test_without_a_kept_query_all_is_void(probs):
     assert kept_queries(probs, 0.5).size == 0
-    owner = owner_among_kept(np.ones((2, 2, 3)), probs, 0.5)
-    assert (merge_segments(owner, np.ones((2, 2, 3), bool), probs, CAMVID11, 0.5, 0.8) == PANOPTIC_VOID).all()
+    assert (
+        merge_segments(np.full((2, 3), -1), np.ones((2, 2, 3), bool), probs, CAMVID11, 0.5, 0.8) == PANOPTIC_VOID
+    ).all()
 
 
 def test_more_instances_of_a_class_than_ids_leave_the_rest_void():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_core.training.composed import compose, write_composed
+from m2a_core.training.composed import compose
 from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
 from m2a_core.training.outliers import TRAIN_BLEND, AnomalyMix, cut_known_objects, erode_alpha, paste
@@ -172,13 +172,6 @@ def test_composing_leaves_its_frames_as_they_were():
     for a, b in zip(sources, before, strict=True):
         np.testing.assert_array_equal(a.image, b.image)
         np.testing.assert_array_equal(a.label, b.label)
-
-
-def test_a_written_composed_set_reads_back(tmp_path):
-    (item,) = compose(frames(1), UNSEEN, 7)
-    write_composed([item], tmp_path)
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "images" / "f0.png"))[..., ::-1], item.image)
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "masks" / "f0.png"), cv2.IMREAD_UNCHANGED), item.label)
 
 
 def test_photographs_are_more_likely_than_renders():
