@@ -25,7 +25,7 @@ from m2a_core.preprocess import Letterbox
 
 POINTS = 4
 THREADS = 512
-SECTOR, LINE, BANK = 32, 128, 4
+SECTOR, LINE = 32, 128
 VECTOR = 16
 R50 = ((16, 32), (32, 64), (64, 128))
 TILINGS = ((4, 4, 8), (8, 4, 4), (8, 8, 2), (8, 16, 1), (4, 8, 8), (8, 8, 4), (8, 16, 2), (16, 16, 1))

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +12,7 @@ import pytest
 
 from m2a_core.cli.main import main
 from m2a_core.stream.video_source import VideoSource, is_video
+from test.stream.mjpeg import mjpeg_camera
 
 FRAMES = 6
 CALIBRATION = """
@@ -78,34 +75,9 @@ def test_with_a_calibration_objects_have_a_place_in_metres(tiny, video, tmp_path
     assert high[-1]["objects"][0]["distance_m"] == pytest.approx(2 * low[-1]["objects"][0]["distance_m"], rel=1e-3)
 
 
-class Stream(BaseHTTPRequestHandler):
-    """A camera of the network: MJPEG over HTTP, as many such cameras send it."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        # A camera goes on until nobody reads it.
-        with suppress(ConnectionError):
-            for number in count():
-                jpeg = cv2.imencode(".jpg", scene(number % 8))[1].tobytes()
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                self.wfile.write(head.encode() + jpeg + b"\r\n")
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
-
-
-@pytest.fixture
-def stream() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Stream)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/video.mjpg"
-    server.shutdown()
-
-
-def test_a_network_stream_is_read_live(tiny, stream, tmp_path):
-    assert predict(tiny, tmp_path, stream, "--frames", 2) == 0
+def test_a_network_stream_is_read_live(tiny, tmp_path):
+    with mjpeg_camera(lambda: (scene(number % 8) for number in count())) as stream:
+        assert predict(tiny, tmp_path, stream, "--frames", 2) == 0
     (path,) = tmp_path.glob("*.jsonl")
     lines = records(path)
     assert len(lines) == 2

@@ -69,9 +69,6 @@ class TwoCameras:
     def until(self, camera: str, test: Callable[[dict[str, str]], bool]) -> dict[str, str]:
         return self.listener.wait_for_status(f"m2a: camera {camera}", test)
 
-    def answered_everywhere(self, camera: str, stamp: Any) -> bool:
-        return all(self.seen(topic, stamp) for topic in self.topics[camera])
-
     def seen(self, topic: str, stamp: Any) -> list[Any]:
         messages = self.listener.received[topic]
         stamps = [

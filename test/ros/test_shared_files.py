@@ -7,12 +7,10 @@ from xml.etree import ElementTree
 import pytest
 
 from m2a_core.errors import ConfigError
-from m2a_ros.parameters.declarations import NODE_PARAMETERS
 from m2a_ros.process.dds import PROFILE_VARIABLES, profile_environment
 from m2a_ros.process.shared_files import shared_file
 
 DDS = "{http://www.eprosima.com}"
-DEFAULTS = {spec.name: spec.default for spec in NODE_PARAMETERS}
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -14,6 +12,7 @@ import pytest
 
 from m2a_core.errors import DataError
 from m2a_core.stream.video_source import VideoSource, source_name
+from test.stream.mjpeg import mjpeg_camera
 
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200))
 """RGB of the frames."""
@@ -61,29 +60,11 @@ def test_a_source_is_named_after_its_camera_host_or_file(argument: str, name: st
     assert source_name(argument) == name
 
 
-class Three(BaseHTTPRequestHandler):
-    """Three pictures, as a camera on the network sends them, and the end."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=part")
-        self.end_headers()
-        for colour in COLOURS:
-            data = cv2.imencode(".jpg", np.full((48, 64, 3), colour[::-1], np.uint8))[1].tobytes()
-            head = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-            self.wfile.write(head.encode() + data + b"\r\n")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def stream() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Three)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/video.mjpg"
-    server.shutdown()
-    server.server_close()
+    """Three pictures and the end."""
+    with mjpeg_camera(lambda: (np.full((48, 64, 3), colour[::-1], np.uint8) for colour in COLOURS)) as address:
+        yield address
 
 
 def test_a_live_source_gives_the_latest_frame_and_counts_those_before(stream: str) -> None:

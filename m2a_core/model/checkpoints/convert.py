@@ -19,7 +19,6 @@ from m2a_core.model.checkpoints.reading import read_state_dict, resolve
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 
 SourceKind = Literal["official", "mask2former", "hf", "backbone"]
-SOURCES: tuple[SourceKind, ...] = ("official", "mask2former", "hf", "backbone")
 
 
 @dataclass(frozen=True)
