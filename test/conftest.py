@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     dds = dict.fromkeys(item.path for item in items if item.get_closest_marker("dds"))
     slow = dict.fromkeys(item.path for item in items if item.get_closest_marker("slow") and item.path not in dds)
     turn = {path: number for paths in (dds, slow) for number, path in enumerate(paths)}
-    items.sort(key=lambda item: turn.get(item.path, len(items)))
+    items.sort(key=lambda item: turn.get(item.path, len(turn)))
 
 
 @pytest.fixture(scope="session")
