@@ -205,6 +205,16 @@ def test_roots_that_hold_nothing_are_named(tmp_path: Path, capsys: pytest.Captur
     assert "no frame of the format 'folder' in it; expected\nROOT/classes.yaml" in capsys.readouterr().err
 
 
+def test_the_layout_that_is_expected_is_that_of_the_format(root: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "check", str(root), "--format", "cvat"]) == 2
+    assert "no frame of the format 'cvat' in it; expected\nROOT/annotations.xml" in capsys.readouterr().err
+
+
+def test_a_picture_of_no_kind_is_named(root: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "check", str(root), "--picture", str(root / "samples.xyz")]) == 2
+    assert "samples.xyz: no picture ends in .xyz; name one that ends in .jpg or .png" in capsys.readouterr().err
+
+
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["data", "--help"])

@@ -44,11 +44,14 @@ def write_samples(frames: Sequence[OwnFrame], labels: LabelSet, path: Path) -> N
     Raises:
         DataError: a frame cannot be read, or the picture cannot be written.
     """
+    suffix = path.suffix or ".jpg"
+    if not cv2.haveImageWriter(f"samples{suffix}"):
+        raise DataError(f"{path}: no picture ends in {suffix}; name one that ends in .jpg or .png")
     tiles = [_tile(frame, labels) for frame in frames]
     tiles += [np.zeros_like(tiles[0])] * (len(tiles) % 2)
     rows = [np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)]
     sheet = np.vstack([_legend(labels, rows[0].shape[1]), *rows])
-    done, data = cv2.imencode(path.suffix or ".jpg", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    done, data = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not done:
         raise DataError(f"{path}: OpenCV cannot write it")
     try:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from m2a_core.data.own.cityscapes import list_cityscapes
-from m2a_core.data.own.coco import list_coco
-from m2a_core.data.own.cvat import list_cvat
-from m2a_core.data.own.folder import LAYOUT, list_folder
+from m2a_core.data.own import cityscapes, coco, cvat, folder, yolo
 from m2a_core.data.own.frames import Listing, OwnDataset
-from m2a_core.data.own.yolo import list_yolo
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_file import LabelFile, read_label_file
 
@@ -24,11 +20,18 @@ _RESERVED = {
 }
 
 FORMATS: Mapping[str, Callable[[Path, LabelFile], Listing]] = {
-    "folder": list_folder,
-    "coco": list_coco,
-    "cityscapes": list_cityscapes,
-    "cvat": list_cvat,
-    "yolo-seg": list_yolo,
+    "folder": folder.list_folder,
+    "coco": coco.list_coco,
+    "cityscapes": cityscapes.list_cityscapes,
+    "cvat": cvat.list_cvat,
+    "yolo-seg": yolo.list_yolo,
+}
+_LAYOUTS = {
+    "folder": folder.LAYOUT,
+    "coco": coco.LAYOUT,
+    "cityscapes": cityscapes.LAYOUT,
+    "cvat": cvat.LAYOUT,
+    "yolo-seg": yolo.LAYOUT,
 }
 
 
@@ -45,15 +48,15 @@ def open_own(root: Path, kind: str, classes: str = CLASSES, beside: Path | None 
         ConfigError: the classes cannot be read or do not fit the format.
         DataError: there is no such folder, or no frame in it.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; expected\n{LAYOUT}")
-    file = read_classes(root, classes, beside)
     if kind not in FORMATS:
         raise ConfigError(f"format '{kind}': expected one of {', '.join(FORMATS)}")
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected\n{_LAYOUTS[kind]}")
+    file = read_classes(root, classes, beside)
     listing = FORMATS[kind](root, file)
     listing.frames.sort(key=lambda frame: (frame.split, frame.name))
     if not listing.frames and not listing.problems:
-        raise DataError(f"{root}: no frame of the format '{kind}' in it; expected\n{LAYOUT}")
+        raise DataError(f"{root}: no frame of the format '{kind}' in it; expected\n{_LAYOUTS[kind]}")
     return OwnDataset(root, kind, file, listing)
 
 
