@@ -37,6 +37,9 @@ from m2a_ros.process.allocation import keep_freed_memory
 MODEL = "m2a-edge"
 # Encapsulation, then the header's stamp, in every message that begins with a header.
 _STAMP = struct.Struct("<4xiI")
+_KEPT = 10
+"""Messages that the listener keeps of a topic, as in ROS's own examples: with one, it loses frames that the node has
+published, and they would count as not answered."""
 _BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -140,7 +143,7 @@ class Listener:
                     self._needed -= camera == settings["cameras"][0]
                     self._node.create_subscription(kind, topic, lambda _: None, 1, raw=True)
                     continue
-                self._node.create_subscription(kind, topic, partial(self._take, camera), 1, raw=True)
+                self._node.create_subscription(kind, topic, partial(self._take, camera), _KEPT, raw=True)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnose, 10)
         threading.Thread(target=self._spin, daemon=True).start()
 
