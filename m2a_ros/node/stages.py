@@ -205,7 +205,8 @@ class Stages(Generic[AnyJob]):
 
     def _publish(self) -> None:
         while jobs := self._finished.take(1):
-            self._guarded_publish(jobs[0])
+            for job in jobs:
+                self._guarded_publish(job)
 
     def _guarded_prepare(self, images: Sequence[ReceivedImage]) -> list[AnyJob]:
         jobs = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -48,7 +48,8 @@ class Steps:
         for job in jobs:
             self._pass("infer", job.image.message)
         self.batches.append([job.image.message for job in jobs])
-        return jobs
+        # The network has taken the images.
+        return [replace(job, image_count=0) for job in jobs]
 
     def finish(self, job: Job) -> Job | None:
         self._pass("finish", job.image.message)
@@ -110,6 +111,16 @@ def test_frames_go_through_in_order(line: Line) -> None:
         line.send("a", number)
         line.wait(lambda number=number: ("a", number) in line.steps.published)
     assert [message for _, message in line.steps.published] == list(range(20))
+
+
+def test_answers_that_wait_while_another_is_published_are_published_too(overlapping: Line) -> None:
+    overlapping.steps.gates["publish"].clear()
+    for camera in CAMERAS:
+        overlapping.send(camera, camera)
+        overlapping.wait(lambda camera=camera: [camera] in overlapping.steps.batches)
+    overlapping.wait(overlapping.steps.entered["publish"].is_set)
+    overlapping.steps.gates["publish"].set()
+    overlapping.wait(lambda: [camera for camera, _ in overlapping.steps.published] == list(CAMERAS))
 
 
 @pytest.mark.parametrize("step", ["prepare", "infer", "finish", "publish"])
