@@ -86,7 +86,8 @@ def test_a_child_that_does_not_load_in_time_is_killed(bundle: Path) -> None:
 
 
 def test_a_graph_that_does_not_load_in_time_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factory, "CPU_LOAD_S", 0.0)
+    monkeypatch.setattr(factory, "CPU_LOAD_S", 0.1)
+    monkeypatch.setattr("m2a_core.runtime.onnx_runtime.OnnxRuntime", lambda *_: threading.Event().wait())
     with pytest.raises(ModelError, match=r"tiny\.onnx: 'onnxruntime' did not load the graph within 0 s"):
         create_runtime(load_bundle(bundle), threads=1)
 
