@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Python compiles what is imported when it is imported, which is a tenth of what is installed.
 INSTALL := $(PIP) install -qq --no-compile
 # Tests over DDS wait more than they compute: more processes than cores. In the order of test/conftest.py: pytest-xdist's
-# own leaves the longest tests for the end, where the other processes wait.
-PYTEST = $(BIN)/python -m pytest -q --dist loadfile --no-loadscope-reorder -n $$(($$(nproc) + $(MORE)))
+# own leaves the longest tests for the end, where the other processes wait. A process that crashes ends the run: with one
+# started in its place, pytest-xdist can wait for ever.
+PYTEST = $(BIN)/python -m pytest -q --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -n $$(($$(nproc) + $(MORE)))
 MORE := 1
 METADATA := setup.cfg setup.py pyproject.toml
 JAZZY := .venv-jazzy

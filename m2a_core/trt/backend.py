@@ -135,8 +135,13 @@ def load_backend(name: str) -> Backend:
     """
     if name not in BACKENDS:
         raise ConfigError(f"back end '{name}': expected one of {', '.join(BACKENDS)}")
-    if name == TENSORRT_RTX and name not in sys.modules:
-        _link_unversioned_library()
+    if name == TENSORRT_RTX and not _LINKS and (libraries := _libraries_without_links()):
+        if name in sys.modules:
+            raise ModelError(
+                f"{name} was imported before m2a, and the ONNX parser of its wheel would end this process: import it "
+                "after m2a has loaded it, or in another process"
+            )
+        _link_unversioned_library(libraries)
     try:
         trt = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -148,19 +153,22 @@ def load_backend(name: str) -> Backend:
     return Backend(name, trt)
 
 
-def _link_unversioned_library() -> None:
+def _libraries_without_links() -> list[Path]:
+    """TensorRT for RTX's libraries, where the wheel lacks the name by which its ONNX parser looks one up."""
+    spec = importlib.util.find_spec("tensorrt_rtx_libs")
+    if spec is None or spec.origin is None:
+        return []
+    libraries = sorted(Path(spec.origin).parent.glob("libtensorrt*.so*"))
+    return [] if any(path.name == "libtensorrt_rtx.so" for path in libraries) else libraries
+
+
+def _link_unversioned_library(libraries: list[Path]) -> None:
     """Let the ONNX parser of the tensorrt_rtx wheel find the library by the name that it looks up with a plugin.
 
     The wheel has libtensorrt_rtx.so.1 alone, the parser opens libtensorrt_rtx.so beside itself and, not finding it,
     ends the process. Loaded through links in a directory of our own, it finds the name there; nothing installed is
     touched.
     """
-    spec = importlib.util.find_spec("tensorrt_rtx_libs")
-    if spec is None or spec.origin is None:
-        return
-    libraries = sorted(Path(spec.origin).parent.glob("libtensorrt*.so*"))
-    if not libraries or any(path.name == "libtensorrt_rtx.so" for path in libraries):
-        return
     links = tempfile.TemporaryDirectory(prefix="m2a-tensorrt-rtx-")
     _LINKS.append(links)
     for library in libraries:
