@@ -91,6 +91,7 @@ def close(got, want, limit=3e-4):
     assert np.abs(got.astype(np.float64) - want).max() <= limit
 
 
+@pytest.mark.slow
 def test_native_size_gives_the_official_tensors_and_scores(tmp_path, picture, checkpoint, capsys):
     got = predict(tmp_path, picture, checkpoint, "--size", "native")
     logits, masks, anomaly, refined, semantic = official_scores(checkpoint[1], picture[1])
@@ -113,6 +114,7 @@ def test_flip_averages_with_the_mirrored_image(tmp_path, picture, checkpoint):
     assert np.abs(got["anomaly"] - plain[2]).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_refinement_can_be_chosen(tmp_path, picture, checkpoint):
     logits, masks, anomaly, official_refined, _ = official_scores(checkpoint[1], picture[1])
     off = predict(tmp_path, picture, checkpoint, "--refine", "off")
@@ -127,6 +129,7 @@ def test_refinement_can_be_chosen(tmp_path, picture, checkpoint):
     assert np.abs(paper["refined"] - official_refined).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_official_size_resizes_like_the_authors_and_returns_to_the_image(tmp_path, picture, checkpoint, monkeypatch):
     from m2a_core.reference import perception as torch_perception
 

@@ -61,6 +61,7 @@ def numbers(part: str) -> range | tuple[int, ...]:
     return PROCESSES if part == "processes" else range(SLICES[part])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [part.name for part in PARTS])
 def test_a_slice_of_the_part_is_survived(name: str, tmp_path) -> None:
     if name == "files":

@@ -116,6 +116,7 @@ def test_a_pipe_in_place_of_records_is_refused(tmp_path):
             read(tmp_path / "objects.parquet")
 
 
+@pytest.mark.slow
 def test_text_that_is_small_in_the_file_and_large_in_memory_is_refused(tmp_path):
     path = tmp_path / "objects.parquet"
     write_records(path, (dataclasses.replace(record(i), camera="c" * 2**21) for i in range(100)))

@@ -126,6 +126,7 @@ def test_the_threshold_of_a_false_positive_rate_is_the_lowest_edge_that_keeps_it
     assert histograms.threshold(fpr) == (kept[0] if kept else np.inf)
 
 
+@pytest.mark.slow
 def test_the_interval_of_equal_frames_is_the_value_and_that_of_others_has_a_tail_on_each_side():
     rng = np.random.default_rng(0)
     equal, other = (FrameHistograms(np.linspace(-4, 7, 100)) for _ in range(2))

@@ -95,6 +95,7 @@ def test_names_of_the_first_releases_are_understood(model, tmp_path):
     assert equal(model.state_dict(), other.state_dict())
 
 
+@pytest.mark.slow
 def test_a_pickle_of_arrays_loads_like_the_tensors(model, tmp_path):
     arrays = {name: tensor.numpy() for name, tensor in STATE.items()}
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "someone"}))
@@ -124,6 +125,7 @@ def without(name):
     return {k: v for k, v in STATE.items() if k != name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "message"),
     [
@@ -172,6 +174,7 @@ def test_other_files_and_directories_are_refused(model, tmp_path):
             load_foreign(model, path, "official")
 
 
+@pytest.mark.slow
 def test_mask2former_leaves_the_background_attention_as_initialised(model, tmp_path):
     state = official.random_state(official.official_shapes(official.SMALL, official.MASKED))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -199,6 +202,7 @@ def torchvision_names(state):
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prefix", "extra"),
     [
@@ -220,6 +224,7 @@ def test_resnet_files_of_torchvision_and_barlow_twins_initialise_the_backbone(mo
     assert equal(model.backbone.state_dict(), whole.backbone.state_dict())
 
 
+@pytest.mark.slow
 def test_swin_releases_initialise_all_but_the_output_norms(tmp_path):
     import dataclasses
 
@@ -246,6 +251,7 @@ def test_a_head_is_no_backbone(model, tmp_path):
         load_foreign(model, tmp_path / "a.pth", "backbone")
 
 
+@pytest.mark.slow
 def test_our_files_come_back_bit_by_bit_with_their_manifest(model, tmp_path):
     path = tmp_path / "deep" / "w.safetensors"
     manifest = save_weights(model, path, {"source": "a.pth"})
@@ -298,6 +304,7 @@ def test_what_cannot_be_written_leaves_nothing(model, tmp_path, monkeypatch):
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("w.safetensors", b"older")]
 
 
+@pytest.mark.slow
 def test_half_precision_becomes_single(model, tmp_path):
     state = {name: t.half() if t.is_floating_point() else t for name, t in STATE.items()}
     load_foreign(model, write(tmp_path / "a.pth", state))

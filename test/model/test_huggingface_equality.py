@@ -128,10 +128,12 @@ def test_every_layer_equals_transformers_in_float64(pair):
     assert max(layer_errors(pair, torch.float64)) <= 1e-9
 
 
+@pytest.mark.slow
 def test_every_layer_equals_transformers_in_float32(pair):
     assert max(layer_errors(pair, torch.float32)) <= 1e-4
 
 
+@pytest.mark.slow
 def test_names_of_a_model_in_memory_are_understood_too(pair, tmp_path):
     theirs, ours = (model.to(torch.float32) for model in pair)
     torch.save(theirs.state_dict(), tmp_path / "memory.bin")

@@ -67,6 +67,7 @@ def test_bags_in_s3_give_what_the_same_bags_on_disk_give(replay, bucket, tmp_pat
     assert (in_store.out / "drive_0" / "result.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_bag_in_s3_that_is_cut_short_is_named_and_the_others_are_evaluated(replay, bucket, tmp_path, capsys):
     import boto3
 

@@ -93,6 +93,7 @@ def test_composed_bag_is_replayed_against_its_own_labels(replay, tmp_path):  # n
     assert other.summary["truth"]["pixel"] == found["pixel"]
 
 
+@pytest.mark.slow
 def test_compressed_camera_without_calibration_or_motion_says_what_is_assumed(tmp_path, capsys):
     frames = [compressed(textured(i), i) for i in range(3)] + [compressed(textured(), 3, keep=0.5)]
     source, out = write_bag(tmp_path / "drive", frames), tmp_path / "made"

@@ -160,6 +160,7 @@ def test_report_is_one_file_whose_links_lead_somewhere(approached):
     assert count == 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the Debian package chromium")
 @pytest.mark.parametrize("anchor", ["", "#event_1"])
 def test_report_in_a_browser_says_nothing_on_the_console_and_opens_the_event(approached, tmp_path, anchor):

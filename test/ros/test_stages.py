@@ -236,6 +236,7 @@ def test_a_moment_of_an_anchor_is_not_split_and_no_batch_is_larger_than_the_netw
     assert len(over.take(1)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["prepare", "infer", "finish", "publish"])
 def test_stop_returns_while_a_step_hangs_and_nothing_is_published_afterwards(line: Line, step: str) -> None:
     line.steps.gates[step].clear()

@@ -109,6 +109,7 @@ HANGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
 @pytest.mark.parametrize("where", HANGS)
 def test_an_end_that_hangs_is_forced(where: str, how: signal.Signals) -> None:
