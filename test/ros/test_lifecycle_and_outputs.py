@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -40,12 +42,15 @@ def test_two_hundred_rounds_of_all_transitions_leave_nothing_behind(nodes: Nodes
 
     for _ in range(20):
         around()
-    before, memory = resources(), resident_kib()
-    for _ in range(180):
-        around()
+    before, memory = resources(), [resident_kib()]
+    for _ in range(3):
+        for _ in range(60):
+            around()
+        memory.append(resident_kib())
     assert resources() == before
-    # A publisher, a session or a thread's stack kept each round would be tens of MiB.
-    assert resident_kib() - memory < 8 * 1024
+    # A publisher, a session or a thread's stack kept each round would be tens of MiB, in every third alike; the
+    # allocator takes 6 MiB at once now and then.
+    assert median(b - a for a, b in pairwise(memory)) < 2.7 * 1024
     nodes.listen("/m2a/output/front/open_set_mask", Image)
     nodes.answer("/m2a/output/front/open_set_mask", image(scene(RED_BOX), 7), "/m2a/input/front/image")
 
