@@ -138,6 +138,12 @@ def read_regular(path: Path, limit: int) -> bytes:
     return content
 
 
+def require_regular(path: Path) -> None:
+    """Raise OSError for a pipe, a device or a folder, which a library would wait for; a missing file is left to it."""
+    if path.exists() and not path.is_file():
+        raise OSError("not a regular file")
+
+
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file, with or without a byte order mark.
 
@@ -201,9 +207,8 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
 
 
 def _require_sane(path: Path) -> None:
-    """Refuse pipes and devices, and an archive that says it unpacks to more than any map, before memory is taken."""
-    if path.exists() and not path.is_file():
-        raise OSError("not a regular file")
+    """Refuse an archive that says it unpacks to more than any map, before memory is taken."""
+    require_regular(path)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())

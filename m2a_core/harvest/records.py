@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from m2a_core.errors import DataError, quoted
-from m2a_core.files import plain_name, relative_path, replaced
+from m2a_core.files import plain_name, relative_path, replaced, require_regular
 
 OBJECTS = "objects.parquet"
 ROW_GROUP, READ_AT_ONCE = 1024, 128
@@ -195,9 +195,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[list[dict[str, An
 
 
 def _opened(path: Path) -> pq.ParquetFile:
-    # Opening a pipe would wait for somebody who writes.
-    if path.exists() and not path.is_file():
-        raise OSError("not a regular file")
+    require_regular(path)
     return pq.ParquetFile(path)
 
 

@@ -37,10 +37,15 @@ def has_gpu(architecture: str | None = None) -> bool:
 
 
 @pytest.fixture(scope="module")
-def request_for(exported, plugin, tmp_path_factory):
-    """Makes a request; what is not said is what the built engine was made with."""
+def installed():
+    """TensorRT for RTX; not imported here, which m2a must do first."""
     if importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("needs m2a's extra [trt]")
+
+
+@pytest.fixture(scope="module")
+def request_for(exported, plugin, tmp_path_factory, installed):
+    """Makes a request; what is not said is what the built engine was made with."""
     out = tmp_path_factory.mktemp("engine") / "small.engine"
     standard = BuildRequest(
         onnx=exported / "small-bundle.onnx",
@@ -332,9 +337,7 @@ def test_file_that_is_no_graph_is_refused(tmp_path):
         read_source(tmp_path / "none.onnx")
 
 
-def test_a_tensorrt_for_rtx_that_was_imported_before_is_refused_where_it_would_end_the_process():
-    if importlib.util.find_spec("tensorrt_rtx") is None:
-        pytest.skip("needs m2a's extra [trt]")
+def test_a_tensorrt_for_rtx_that_was_imported_before_is_refused_where_it_would_end_the_process(installed):
     code = "import tensorrt_rtx; from m2a_core.trt.backend import load_backend; load_backend('tensorrt_rtx')"
     ended = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert "imported before m2a" in ended.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from m2a_core.data.own import cityscapes, coco, cvat, folder, yolo
 from m2a_core.data.own.frames import Listing, OwnDataset
@@ -19,19 +20,20 @@ _RESERVED = {
     "unknown": "m2a uses this name for objects of no class: choose another",
 }
 
-FORMATS: Mapping[str, Callable[[Path, LabelFile], Listing]] = {
-    "folder": folder.list_folder,
-    "coco": coco.list_coco,
-    "cityscapes": cityscapes.list_cityscapes,
-    "cvat": cvat.list_cvat,
-    "yolo-seg": yolo.list_yolo,
-}
-_LAYOUTS = {
-    "folder": folder.LAYOUT,
-    "coco": coco.LAYOUT,
-    "cityscapes": cityscapes.LAYOUT,
-    "cvat": cvat.LAYOUT,
-    "yolo-seg": yolo.LAYOUT,
+
+class Format(NamedTuple):
+    """One format of own data: what lists its frames, and how its files lie."""
+
+    list_frames: Callable[[Path, LabelFile], Listing]
+    layout: str
+
+
+FORMATS: Mapping[str, Format] = {
+    "folder": Format(folder.list_folder, folder.LAYOUT),
+    "coco": Format(coco.list_coco, coco.LAYOUT),
+    "cityscapes": Format(cityscapes.list_cityscapes, cityscapes.LAYOUT),
+    "cvat": Format(cvat.list_cvat, cvat.LAYOUT),
+    "yolo-seg": Format(yolo.list_yolo, yolo.LAYOUT),
 }
 
 
@@ -50,13 +52,14 @@ def open_own(root: Path, kind: str, classes: str = CLASSES, beside: Path | None 
     """
     if kind not in FORMATS:
         raise ConfigError(f"format '{kind}': expected one of {', '.join(FORMATS)}")
+    list_frames, layout = FORMATS[kind]
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; expected\n{_LAYOUTS[kind]}")
+        raise DataError(f"{root}: no such folder; expected\n{layout}")
     file = read_classes(root, classes, beside)
-    listing = FORMATS[kind](root, file)
+    listing = list_frames(root, file)
     listing.frames.sort(key=lambda frame: (frame.split, frame.name))
     if not listing.frames and not listing.problems:
-        raise DataError(f"{root}: no frame of the format '{kind}' in it; expected\n{_LAYOUTS[kind]}")
+        raise DataError(f"{root}: no frame of the format '{kind}' in it; expected\n{layout}")
     return OwnDataset(root, kind, file, listing)
 
 
