@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -143,9 +144,11 @@ class IsolatedRuntime:
         return said
 
     def _end(self) -> str:
-        try:
-            code = self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        # Where this thread stood still meanwhile, another one may have seen the end.
+        code = self._process.poll()
+        if code is None:
             return "the network's process closed its connection"
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         return f"the network's process ended {how}"
