@@ -98,6 +98,7 @@ def _crowd(domain: int, host: int) -> None:
         rclpy.init(context=context, domain_id=domain)
         node = rclpy.create_node(f"crowd_{host}_{i}", context=context)
         readers.append(node.create_subscription(Image, MASK, lambda message: None, 1))
+    print("there", flush=True)
     try:
         time.sleep(_LIFE_S)
     finally:
@@ -124,9 +125,15 @@ def _scenario(folder: Path, domain: int, model: Path, seed: int, names: list[str
         before = None
         for _ in range(2):
             crowds = [
-                subprocess.Popen(_inside(name, "test.faults.namespaces", "crowd", str(domain), str(i)))
+                subprocess.Popen(
+                    _inside(name, "test.faults.namespaces", "crowd", str(domain), str(i)), stdout=subprocess.PIPE
+                )
                 for i, name in enumerate(names[1:])
             ]
+            # How long ten processes take to start on a busy machine is not the node's time.
+            for i, crowd in enumerate(crowds):
+                assert crowd.stdout is not None
+                assert crowd.stdout.readline(), f"the participants of host {i} did not start"
             until("all", _FOUND_S)
             site.answered()
             for crowd in rng.sample(crowds, len(crowds)):
