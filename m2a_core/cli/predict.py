@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -171,12 +172,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def find_images(arguments: Sequence[str]) -> list[Path]:
-    """Turn files, directories and glob patterns into image files, in order, each once.
+    """Turn files, directories and glob patterns into image files, in order, each path once (links are paths too).
 
     Raises:
         DataError: an argument names nothing, or two files share a stem and would overwrite each other's results.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
@@ -187,7 +188,7 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
             matches = sorted(p for p in map(Path, glob.glob(argument, recursive=True)) if p.is_file())
         if not matches:
             raise DataError(f"{argument}: no such image; expected a file, a directory with images or a glob pattern")
-        found.update({match.resolve(): match for match in matches})
+        found.update({os.path.abspath(match): match for match in matches})
     by_stem: dict[str, Path] = {}
     for path in found.values():
         other = by_stem.setdefault(path.stem, path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from m2a_core.errors import DataError, quoted
@@ -19,6 +20,9 @@ OBJECTS = "objects.parquet"
 ROW_GROUP, READ_AT_ONCE = 1024, 128
 """Rows that are written at a time, and that are in memory when they are read."""
 _MAX_ROW = 1 << 20
+_MAX_GROUP = READ_AT_ONCE * _MAX_ROW
+_MAX_VALUE = 8
+"""Bytes of one number, index or offset, at most."""
 
 NO_CLUSTER = -1
 
@@ -183,10 +187,10 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[list[dict[str, An
     """
     try:
         with _opened(path) as file:
-            _require_columns(file.schema_arrow, names, path)
+            _require_columns(file.metadata.schema.to_arrow_schema(), names, path)
             for batch in file.iter_batches(READ_AT_ONCE, columns=list(names)):
                 batch.validate(full=True)
-                if batch.nbytes > READ_AT_ONCE * _MAX_ROW:
+                if batch.nbytes + sum(map(_text_bytes, batch.columns)) > _MAX_GROUP:
                     raise DataError(f"{path}: rows of more than {_MAX_ROW} bytes, not records of a harvest")
                 yield _rows(batch)
     except (OSError, pa.ArrowException) as error:
@@ -195,8 +199,28 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[list[dict[str, An
 
 
 def _opened(path: Path) -> pq.ParquetFile:
+    """A file whose row groups fit in memory. Texts stay in their dictionaries: one long text may stand in every row."""
     require_regular(path)
-    return pq.ParquetFile(path)
+    metadata = pq.read_metadata(path)
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        columns = [group.column(number) for number in range(group.num_columns)]
+        size = sum(column.total_uncompressed_size + column.num_values * _MAX_VALUE for column in columns)
+        if size > _MAX_GROUP:
+            raise DataError(
+                f"{path}: a row group would take {size:,} bytes, more than {_MAX_GROUP:,}: no records of a harvest; "
+                "harvest again"
+            )
+    leaves = map(metadata.schema.column, range(metadata.num_columns))
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=texts)
+
+
+def _text_bytes(column: pa.Array) -> int:
+    """Bytes of a column's texts once they have left their dictionary; 0 for numbers."""
+    values = column.flatten() if pa.types.is_list(column.type) else column
+    if not pa.types.is_dictionary(values.type):
+        return 0
+    return int(pc.sum(pc.take(pc.binary_length(values.dictionary), values.indices)).as_py() or 0)
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -93,6 +93,14 @@ def test_files_directories_and_patterns_are_taken_together_each_image_once(tmp_p
     assert find_images([str(tmp_path / "**" / "c.png")]) == [c]
 
 
+def test_links_to_one_image_are_images_of_their_own(tmp_path):
+    image = write_scene(tmp_path / "b.png", 8, 8)
+    links = [tmp_path / "a.png", tmp_path / "c.png"]
+    for link in links:
+        link.symlink_to(image)
+    assert find_images([str(tmp_path)]) == [links[0], image, links[1]]
+
+
 def test_file_whose_name_looks_like_a_pattern_is_taken_as_it_is(tmp_path):
     image = write_scene(tmp_path / "a[1].png", 8, 8)
     assert find_images([str(image)]) == [image]

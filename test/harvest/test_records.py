@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -176,3 +178,45 @@ def test_info_says_format_and_version(tmp_path):
     info = json.loads((write_harvest(tmp_path / "harvest", [record(0)]).folder / INFO).read_text())
     assert {"format", "m2a", "harvest", "model", "settings"} <= info.keys()
     assert SCHEMA.names[0] == "id"
+
+
+def forged(path, **columns):
+    """A file of records, small on disk, with some columns replaced."""
+    rows = len(next(iter(columns.values())))
+    write_records(path, [record(number) for number in range(rows)])
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        table = table.set_column(
+            SCHEMA.names.index(name), SCHEMA.field(name), pa.array(values, SCHEMA.field(name).type)
+        )
+    pq.write_table(table, path, compression="zstd")
+    assert path.stat().st_size < 100_000
+
+
+def floats(count):
+    return pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.array(np.zeros(count, np.float32)))
+
+
+def test_small_files_that_unpack_to_gigabytes_are_refused_before_memory_is_taken(tmp_path):
+    forged(tmp_path / "list.parquet", embedding=floats(1 << 27))
+    forged(tmp_path / "text.parquet", frame_id=["x" * (1 << 28)])
+    forged(tmp_path / "rows.parquet", frame_id=["x" * (1 << 24)] * 50)
+    forged(tmp_path / "lists.parquet", crops=[["x" * (1 << 20)] * 60] * 20)
+    code = """
+import resource, sys
+from pathlib import Path
+from m2a_core.errors import DataError
+from m2a_core.harvest.records import read_records
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).glob("*.parquet")):
+    try:
+        list(read_records(path))
+    except DataError as error:
+        print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    *errors, mebibytes = done.stdout.splitlines()
+    assert len(errors) == 4, done
+    assert all("records of a harvest" in error for error in errors)
+    assert int(mebibytes) < 300
