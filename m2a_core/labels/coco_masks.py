@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.image_header import MAX_PIXELS
+
+_MAX_OUTLINE = 1 << 22
+"""Pixels along all polygons of an object, plus their distance: pycocotools holds five points for each, unchecked."""
 
 
 def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> np.ndarray:
@@ -23,11 +27,13 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
         uint8 [H, W], 0 or 1.
 
     Raises:
-        DataError: malformed, or of another size.
+        DataError: malformed, of another size, or too large.
     """
     from pycocotools import mask
 
     height, width = size
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{source}: expected an image of at most {MAX_PIXELS} pixels, got {list(size)}")
     if isinstance(segmentation, list):
         try:
             polygons = [np.array(polygon, np.float64) for polygon in segmentation]
@@ -36,6 +42,8 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
         good = all(p.ndim == 1 and p.size >= 6 and p.size % 2 == 0 and np.isfinite(p).all() for p in polygons)
         if not polygons or not good:
             raise DataError(f"{source}: expected polygons of at least three points")
+        if sum(map(_extent, polygons)) > _MAX_OUTLINE:
+            raise DataError(f"{source}: expected an outline of at most {_MAX_OUTLINE} pixels, got a longer one")
         polygon_mask: np.ndarray = mask.decode(
             mask.merge(mask.frPyObjects([p.tolist() for p in polygons], height, width))
         )
@@ -51,6 +59,13 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
         raise DataError(f"{source}: expected {kind} of an image of {list(size)}")
     run_mask: np.ndarray = mask.decode(mask.frPyObjects({"size": [height, width], "counts": runs}, height, width))
     return run_mask
+
+
+def _extent(polygon: np.ndarray) -> float:
+    """Pixels along a polygon, one a point at least, and from the image's corner to it."""
+    points = polygon.reshape(-1, 2)
+    steps = np.abs(points - np.roll(points, 1, axis=0)).max(1)
+    return float(steps.sum() + len(points) + np.abs(points).max())
 
 
 def _decompressed(text: str | bytes) -> list[int] | None:

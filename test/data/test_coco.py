@@ -216,8 +216,19 @@ def test_run_lengths_of_another_image_are_refused_before_pycocotools_reads_them(
         [[float("nan")] * 6],
         None,
         {"size": [9, 9], "counts": [81]},
+        [[1e300, 1, -1e300, 3, 4, 5]],
+        [[1e9, 1e9, 1e9, 1e9 + 1, 1e9 + 1, 1e9]],
+        [[0, 0, 3e6, 0, 0, 1]],
+        [[0, 0, 1, 1, 0, 2] * 700_000],
+        [[0, 0, 1, 1, 0, 2]] * 600_000,
     ],
 )
 def test_a_malformed_segmentation_is_named(segmentation: Any) -> None:
     with pytest.raises(DataError, match="object 3: expected "):
         segmentation_mask(segmentation, (4, 5), "object 3")
+
+
+def test_run_lengths_of_an_image_that_none_can_be_are_refused_before_memory_is_taken() -> None:
+    size = (1 << 17, 1 << 16)
+    with pytest.raises(DataError, match="object 3: expected an image of at most"):
+        segmentation_mask({"size": list(size), "counts": [size[0] * size[1]]}, size, "object 3")
