@@ -47,7 +47,7 @@ import argparse
 import glob
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -59,7 +59,7 @@ from m2a_core.cli.predict_formats import FORMATS, ResultFiles, parse_formats
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.runtime.factory import BACKENDS
-from m2a_core.stream.video_source import is_video
+from m2a_core.stream.video_source import is_video, shown_source, source_name
 from m2a_core.types import Frame
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ def run(args: argparse.Namespace) -> int:
     """Predict every image; a bad one is named and skipped, and makes the exit code 2."""
     from m2a_core.progress import ProgressBar
 
-    videos = [argument for argument in args.images if is_video(argument) and not Path(argument).is_dir()]
+    videos = list(dict.fromkeys(arg for arg in args.images if is_video(arg) and not Path(arg).is_dir()))
+    _require_apart({arg: source_name(arg) for arg in videos}, ".jsonl")
     images = [argument for argument in args.images if argument not in videos]
     predict_video.check_arguments(args, bool(videos))
     paths = find_images(images) if images else []
@@ -189,15 +190,20 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
         if not matches:
             raise DataError(f"{argument}: no such image; expected a file, a directory with images or a glob pattern")
         found.update({os.path.abspath(match): match for match in matches})
-    by_stem: dict[str, Path] = {}
-    for path in found.values():
-        other = by_stem.setdefault(path.stem, path)
-        if other is not path:
-            raise DataError(
-                f"{other} and {path} would both be written as {path.stem}.npz; rename one or predict them in two "
-                "calls with different --out"
-            )
+    _require_apart({str(path): path.stem for path in found.values()}, ".npz")
     return list(found.values())
+
+
+def _require_apart(stems: Mapping[str, str], suffix: str) -> None:
+    """Refuse inputs whose results would overwrite each other's."""
+    first: dict[str, str] = {}
+    for given, stem in stems.items():
+        other = first.setdefault(stem, given)
+        if other != given:
+            raise DataError(
+                f"{shown_source(other)} and {shown_source(given)} would both be written as {stem}{suffix}; rename one "
+                "or predict them in two calls with different --out"
+            )
 
 
 def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:

@@ -20,7 +20,7 @@ from m2a_core.reporting.film import SUFFIX, Film
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import Sensors
-from m2a_core.stream.video_source import VideoSource
+from m2a_core.stream.video_source import VideoSource, shown_source
 from m2a_core.types import Frame, Output
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
         frames: Iterator[Frame] = islice(source.frames(), args.frames)
         total = args.frames if source.count is None else min(source.count, args.frames or source.count)
         overlay = Film(args.out / f"{source.name}_overlay{SUFFIX}", source.rate, perception.labels, OVERLAY_WIDTH)
-        count = 0
+        count, short = 0, ""
         try:
             with records.open("w", encoding="utf-8") as lines, ProgressBar(total=total, unit="frame") as bar:
                 for count, frame in enumerate(frames, start=1):
@@ -92,6 +92,9 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
                     lines.write(json_text(_record(count - 1, result)) + "\n")
                     overlay.add(_draw(result, perception.labels))
                     bar.update(1)
+            # Containers state durations: the count from them may be off by one.
+            if source.count is not None and count + 1 < min(source.count, args.frames or source.count):
+                short = f", where it states {source.count} (is it cut short?)"
         except OSError as error:
             raise DataError(f"{records}: cannot write ({error.strerror})") from error
         except KeyboardInterrupt:
@@ -100,7 +103,7 @@ def predict_video(argument: str, perception: Perception, args: argparse.Namespac
         finally:
             overlay.finish()
         late = f", {source.dropped} dropped because newer ones arrived" if source.dropped else ""
-    print(f"{count} frames of {argument}{late}: {records}, {overlay.path}")
+    print(f"{count} frames of {shown_source(argument)}{late}{short}: {records}, {overlay.path}")
 
 
 def _draw(result: StreamResult, labels: LabelSet) -> np.ndarray:

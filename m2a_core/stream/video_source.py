@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.image_header import MAX_PIXELS
 from m2a_core.types import Frame
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mkv", ".mov", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".mjpeg", ".mjpg")
@@ -36,6 +37,13 @@ def source_name(argument: str) -> str:
     return Path(argument).stem
 
 
+def shown_source(argument: str) -> str:
+    """A source for messages: a URL without who logs in."""
+    scheme, separator, rest = argument.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 class VideoSource:
     """A source of frames; a context manager.
 
@@ -57,9 +65,9 @@ class VideoSource:
             argument: a file, a camera's index, or a URL.
 
         Raises:
-            DataError: it cannot be opened.
+            DataError: it cannot be opened, or its frames are too large.
         """
-        self._argument = argument
+        self._shown = shown_source(argument)
         self.is_live = argument.isdecimal() or argument.startswith(_SCHEMES)
         self.name = source_name(argument)
         if not self.is_live and not Path(argument).is_file():
@@ -68,9 +76,13 @@ class VideoSource:
         if not self._capture.isOpened():
             what = "camera" if argument.isdecimal() else "stream" if self.is_live else "video"
             raise DataError(
-                f"{argument}: OpenCV cannot open this {what}; check that it exists, that nothing else uses it, "
+                f"{self._shown}: OpenCV cannot open this {what}; check that it exists, that nothing else uses it, "
                 "and that its codec is supported"
             )
+        width, height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MAX_PIXELS:
+            self._capture.release()
+            raise DataError(f"{self._shown}: frames of {width}x{height}, expected at most {MAX_PIXELS} pixels")
         stated = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = stated if _RATES[0] <= stated <= _RATES[1] else _FALLBACK_RATE
         frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -109,7 +121,7 @@ class VideoSource:
             number += 1
             yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), stamp_ns, self.name, self.name)
         if number == 0:
-            raise DataError(f"{self._argument}: no frame can be read from it; check the codec, or the connection")
+            raise DataError(f"{self._shown}: no frame can be read from it; check the codec, or the connection")
 
     def _next_of_file(self, number: int) -> tuple[np.ndarray, int] | None:
         done, image = self._capture.read()

@@ -64,6 +64,27 @@ def test_a_video_gives_tracked_objects_per_frame_and_an_overlay(tiny, video, tmp
     assert sum(1 for _ in played.frames()) == FRAMES
 
 
+def test_a_video_that_is_cut_short_is_said_to_be(tiny, video, tmp_path, capsys):
+    content = video.read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(content[: (content.index(b"movi") + content.index(b"idx1")) // 2])
+    assert predict(tiny, tmp_path, cut) == 0
+    assert 0 < len(records(tmp_path / "cut.jsonl")) < FRAMES
+    assert f"where it states {FRAMES} (is it cut short?)" in capsys.readouterr().out
+    assert predict(tiny, tmp_path, video, "--frames", 1) == 0
+    assert "cut short" not in capsys.readouterr().out
+
+
+def test_videos_that_would_overwrite_each_other_are_refused_before_any_work(tiny, video, tmp_path, capsys):
+    other = tmp_path / "other" / video.name
+    other.parent.mkdir()
+    other.write_bytes(video.read_bytes())
+    assert predict(tiny, tmp_path / "out", video, other) == 2
+    error = capsys.readouterr().err
+    assert f"{video} and {other} would both be written as {video.stem}.jsonl" in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_with_a_calibration_objects_have_a_place_in_metres(tiny, video, tmp_path):
     calibration = tmp_path / "camera.yaml"
     calibration.write_text(CALIBRATION)

@@ -45,6 +45,20 @@ def test_a_file_without_a_frame_is_named(tmp_path: Path) -> None:
             list(source.frames())
 
 
+def test_frames_that_no_image_may_have_are_refused(tmp_path: Path) -> None:
+    ok, jpeg = cv2.imencode(".jpg", np.zeros((12_000, 12_000), np.uint8))
+    assert ok
+    (tmp_path / "huge.mjpeg").write_bytes(jpeg.tobytes() * 2)
+    with pytest.raises(DataError, match="frames of 12000x12000, expected at most 134217728 pixels"):
+        VideoSource(str(tmp_path / "huge.mjpeg"))
+
+
+def test_who_logs_in_to_a_stream_is_not_shown() -> None:
+    with pytest.raises(DataError) as caught:
+        VideoSource("rtsp://user:p@ss@127.0.0.1:1/live@0")
+    assert str(caught.value).startswith("rtsp://127.0.0.1:1/live@0: ")
+
+
 @pytest.mark.parametrize(
     ("argument", "name"),
     [
