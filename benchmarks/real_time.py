@@ -24,11 +24,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +157,30 @@ def parse_outputs(text: str) -> list[str]:
         return []
     names = {"all": list(OUTPUTS), "maps": list(MAPS)}.get(text) or [name.strip() for name in text.split(",")]
     if unknown := sorted(set(names) - set(OUTPUTS)):
-        raise SystemExit(f"--outputs {text}: {unknown} not among {', '.join(OUTPUTS)}, all, maps")
+        raise SystemExit(f"--outputs {text}: {unknown} not among {', '.join(OUTPUTS)}, all, maps, none")
     return names
 
 
 def parse_times(single_ms: float, batches: str) -> dict[int, float]:
     """Milliseconds by batch size: 1, then 2, 4, 8 ... as listed."""
-    times = [single_ms, *(float(part) for part in batches.split(",") if part)]
+    times = [single_ms, *_numbers("--stand-in-batch-ms", batches, ",", float)]
     return {2**power: value for power, value in enumerate(times)}
+
+
+def _numbers(option: str, text: str, separator: str, kind: type[int] | type[float]) -> list[Any]:
+    try:
+        return [kind(part) for part in text.lower().split(separator) if part]
+    except ValueError as error:
+        raise SystemExit(f"{option} {text}: expected numbers with '{separator}' between them") from error
+
+
+def _require_positive(args: argparse.Namespace, size: Sequence[int], times: Mapping[int, float]) -> None:
+    given = {"--cameras": args.cameras, "--rate": args.rate, "--seconds": args.seconds}
+    wrong = [f"{option} {value}" for option, value in given.items() if not 0 < value < math.inf]
+    wrong += [] if len(size) == 2 and min(size) > 0 else [f"--size {args.size}"]
+    wrong += [f"stand-in of {value} ms" for value in times.values() if not 0 <= value < math.inf]
+    if wrong:
+        raise SystemExit(f"{', '.join(wrong)}: expected numbers above 0 (a stand-in may take 0 ms)")
 
 
 def main() -> None:
@@ -188,16 +206,19 @@ def main() -> None:
     parser.add_argument("--domain", type=int, default=96, help="ROS domain to be alone in")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
     args = parser.parse_args()
-    width, height = (int(part) for part in args.size.lower().split("x"))
+    size, times = _numbers("--size", args.size, "x", int), parse_times(args.stand_in_ms, args.stand_in_batch_ms)
+    _require_positive(args, size, times)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
     settings = {
         "cameras": [f"camera{number}" for number in range(args.cameras)],
         "rate": args.rate,
-        "size": [height, width],
+        "size": size[::-1],
         "outputs": parse_outputs(args.outputs),
         "resolution": args.resolution,
         "horizon": args.horizon,
         "camera_graph": args.camera_graph,
-        "milliseconds": parse_times(args.stand_in_ms, args.stand_in_batch_ms),
+        "milliseconds": times,
         "domain": args.domain,
     }
     results = []
