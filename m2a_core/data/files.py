@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from m2a_core.files import read_array
 from m2a_core.images import decode_stored, read_bytes
 from m2a_core.labels.label_map import ANOMALY_VALUES, read_label_map
 from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
+from m2a_core.types import Output
 
 SCORE_SUFFIXES = (".npz", ".npy", ".tif", ".tiff", ".png")
 SCORE_KEY = "anomaly"
@@ -31,6 +33,9 @@ _NAME_ENDINGS = (
     "_anomaly",
     "_score",
 )
+
+_RESULT_ENDINGS = (*(f"_{output.value}" for output in Output), "_detections")
+"""Of files that ``m2a predict`` writes beside NAME.npz, by ``--format``."""
 
 _PICTURE_ENDING = "_labels_semantic_color"
 """Coloured pictures that SMIYC ships beside its masks."""
@@ -65,13 +70,15 @@ def frame_name(path: Path) -> str:
 def pair_folders(pred: Path, gt: Path, key: str = SCORE_KEY) -> tuple[list[Pair], dict[str, str]]:
     """Pair the score maps of ``pred`` (array ``key`` of .npz files) with the ground truth of ``gt`` by frame name.
 
+    Of what ``m2a predict`` wrote in several formats, NAME.npz counts, else NAME_KEY.png.
+
     Returns:
         The pairs, and for every frame that lacks one side its name with what is missing.
 
     Raises:
         DataError: a folder does not exist or is empty, two files stand for one frame, or nothing pairs up.
     """
-    scores = files_by_frame(pred, SCORE_SUFFIXES, "score maps")
+    scores = files_by_frame(pred, SCORE_SUFFIXES, "score maps", key)
     truths = files_by_frame(gt, LABEL_SUFFIXES, "ground-truth masks")
     pairs = [Pair(name, scores[name], truths[name], key) for name in sorted(scores.keys() & truths.keys())]
     missing = {name: f"no score map for {truths[name]} in {pred}" for name in sorted(truths.keys() - scores.keys())}
@@ -116,13 +123,27 @@ def read_truth(path: Path) -> np.ndarray:
     return read_label_map(path, ANOMALY_VALUES)
 
 
-def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
+def _without(stem: str, ending: str) -> str:
+    return stem.removesuffix(ending) or stem
+
+
+def _of_key(paths: Iterable[Path], key: str) -> list[Path]:
+    paths, mine = list(paths), f"_{key}"
+    packed = {path.stem for path in paths if path.suffix == ".npz"}
+    drawn = {_without(path.stem, mine) for path in paths if path.stem.endswith(mine)}
+    others = {stem + ending for stem in packed for ending in _RESULT_ENDINGS}
+    others |= {stem + ending for stem in drawn for ending in _RESULT_ENDINGS if ending != mine}
+    return [path for path in paths if path.stem not in others]
+
+
+def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str = "") -> dict[str, Path]:
     """List the files of a folder by the frame that each belongs to.
 
     Args:
         folder: the folder.
         suffixes: endings that count, in any case.
         what: what they are, for messages.
+        key: of score maps, which map; files of the same frame's other results are left out.
 
     Raises:
         DataError: there is no such folder or no such file, or two files stand for one frame.
@@ -131,9 +152,9 @@ def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[s
         raise DataError(f"{folder}: no such folder; expected {what} ({', '.join(suffixes)})")
     names = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in names:
+    for path in _of_key(names, key) if key else names:
         if path.suffix.lower() in suffixes and not path.stem.endswith(_PICTURE_ENDING):
-            found[frame_name(path)].append(path)
+            found[frame_name(path.with_stem(_without(path.stem, f"_{key}")))].append(path)
     if not found:
         others = sorted({path.suffix.lower() for path in names})
         lossy = "; JPEG changes label values: save masks as PNG" if {".jpg", ".jpeg"} & {*others} - {*suffixes} else ""

@@ -178,3 +178,20 @@ def test_a_damaged_image_costs_only_itself(model, tmp_path, capsys):
     content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
     assert [i["file_name"] for i in content["images"]] == ["good.png"]
     assert [a["image_id"] for a in content["annotations"]] == [2]
+
+
+@pytest.mark.parametrize(
+    ("formats", "key"), [("npz,png,coco,supervision", "anomaly"), ("png", "anomaly"), ("png", "refined")]
+)
+def test_evaluate_takes_what_was_written_in_every_format(model, tmp_path, formats, key):
+    truth = np.zeros((96, 128), np.uint8)
+    truth[48:80, 8:40] = 1
+    (tmp_path / "gt").mkdir()
+    images = []
+    for name in ("a", "b_refined"):
+        images.append(write_scene(tmp_path / f"{name}.png"))
+        assert cv2.imwrite(str(tmp_path / "gt" / f"{name}.png"), truth)
+    assert predict(model, tmp_path / "out", *images, "--format", formats) == 0
+    sides = ["--pred", str(tmp_path / "out"), "--gt", str(tmp_path / "gt"), "--key", key]
+    assert main(["evaluate", *sides, "--json", str(tmp_path / "x.json")]) == 0
+    assert json.loads((tmp_path / "x.json").read_text())["n_frames"] == 2
