@@ -25,7 +25,7 @@ import yaml
 
 from m2a_core.errors import ConfigError, shown
 from m2a_core.labels.label_map import VOID, LabelValues
-from m2a_core.labels.label_set import LabelSet
+from m2a_core.labels.label_set import LabelSet, require_name
 from m2a_core.labels.palette import voc_color
 from m2a_core.yaml_file import read_yaml
 
@@ -211,6 +211,7 @@ def _name(value: Any, where: str) -> str:
         raise ConfigError(
             f"{where}: name is {shown(value)}; expected text (YAML needs quotes around yes, no and numbers)"
         )
+    require_name(value, where)
     return value
 
 

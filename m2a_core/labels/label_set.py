@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, quoted
 
 UNKNOWN_NAME = "unknown"
 UNKNOWN_COLOR = (255, 64, 0)
+
+_LONGEST_NAME = 200
+_CONTROLS = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of what moves a terminal's cursor, ends a line, or is half a character."""
 
 _LIGHTEST_CHANNEL = 160
 """What the lightest channel of a thing's colour reaches at least where it is drawn over an image."""
@@ -25,7 +30,7 @@ class LabelSet:
         road: id of the class that objects stand on (Eq. 15 keeps it), or None.
 
     Raises:
-        ConfigError: lengths differ, a name repeats, or an id is outside the set.
+        ConfigError: lengths differ, a name repeats or is none (see ``require_name``), or an id is outside the set.
     """
 
     name: str
@@ -36,6 +41,8 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         """Validate."""
+        for name in (self.name, *self.names):
+            require_name(name, f"label set {quoted(self.name)}")
         k = len(self.names)
         if not 1 <= k <= 254 or len(self.colors) != k or len(set(self.names)) != k:
             raise ConfigError(
@@ -68,6 +75,12 @@ class LabelSet:
     def stuff(self) -> frozenset[int]:
         """Ids of the classes that are not things."""
         return frozenset(range(self.num_classes)) - self.things
+
+
+def require_name(name: str, where: str) -> None:
+    """Raise `ConfigError` for a name that could fill a log or forge a line of it."""
+    if len(name) > _LONGEST_NAME or any(unicodedata.category(c) in _CONTROLS for c in name):
+        raise ConfigError(f"{where}: name {quoted(name)}: expected one line of at most {_LONGEST_NAME} characters")
 
 
 def _lightened(color: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from m2a_core.labels.builtin import builtin
 from m2a_core.labels.label_file import read_label_file
 
 CLASSES = [{"name": "road", "id": 7, "color": [128, 64, 128], "thing": False}, {"name": "car", "id": 26, "thing": True}]
+LETTERS = st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"])
 OWN: dict[str, Any] = {"name": "own", "classes": CLASSES, "void": [255, 0], "road": "road"}
 
 
@@ -40,7 +41,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
 
 
 @given(
-    names=st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=8, unique=True),
+    names=st.lists(st.text(LETTERS, min_size=1, max_size=200).filter(str.strip), min_size=1, max_size=8, unique=True),
     data=st.data(),
 )
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -78,6 +79,10 @@ def changed(entry: int | None = None, **changes: Any) -> dict[str, Any]:
         (changed(1, id=True), "id of class 'car' is True"),
         (changed(1, name=True), "class 2: name is True; expected text"),
         (changed(1, name=""), "class 2: name is ''"),
+        (changed(1, name="car\x1b[2K\rroad"), r"class 2: name 'car\\x1b\[2K\\rroad': expected one line"),
+        (changed(1, name="a\u2028b"), "class 2: name 'a.u2028b': expected one line"),
+        (changed(1, name="x" * 201), "class 2: name 'x{80}...': expected one line of at most 200 characters"),
+        (changed(name="own\n"), "name 'own.n': expected one line"),
         (changed(1, color=[1, 2]), r"class 'car': color is \[1, 2\]; expected \[red, green, blue\] of 0..255"),
         (changed(1, color=[1, 2, 256]), "class 'car': color is"),
         (changed(1, thing="yes"), "class 'car': thing is 'yes'; expected true or false"),
