@@ -45,25 +45,27 @@ def mask_areas(query_masks: np.ndarray, size: tuple[int, int], stride: int) -> n
     """
     bottom, right = (side - stride * (cells - 1) for side, cells in zip(size, query_masks.shape[1:], strict=True))
     # Counted, not multiplied: the threads of a BLAS spin on after a product, for longer than a frame takes.
-    rows = np.ascontiguousarray(query_masks).reshape(len(query_masks), -1)
-    all_cells = np.array([np.count_nonzero(row) for row in rows], np.int64)
+    all_cells = np.array([np.count_nonzero(mask) for mask in np.ascontiguousarray(query_masks)], np.int64)
     last_row, last_column = (np.count_nonzero(query_masks.take(-1, axis), axis=1) for axis in (1, 2))
     areas: np.ndarray = stride**2 * all_cells - stride * ((stride - bottom) * last_row + (stride - right) * last_column)
     areas += (stride - bottom) * (stride - right) * query_masks[:, -1, -1]
     return areas.astype(np.float64)
 
 
-def mask_overlaps(component: Component, query_masks: np.ndarray, areas: np.ndarray, stride: int) -> np.ndarray:
-    """IoU of a component with every query's mask (step 2), exact for masks enlarged by repetition.
+def overlapping_queries(
+    component: Component, query_masks: np.ndarray, size: tuple[int, int], stride: int, min_overlap: float
+) -> np.ndarray:
+    """The queries whose masks overlap a component significantly (step 2), exact for masks enlarged by repetition.
 
     Args:
         component: found at the enlarged size.
-        query_masks: bool [Q, h, w].
-        areas: their areas in pixels, see ``mask_areas``.
+        query_masks: bool [Q, h, w], see ``mask_areas``.
+        size: H, W in pixels.
         stride: pixels per mask entry and side.
+        min_overlap: IoU from which an overlap is significant.
 
     Returns:
-        float64 [Q], in [0, 1].
+        int [N], ascending.
     """
     rows, cols = component.window
     # Component pixels counted per mask entry, so that no mask is enlarged.
@@ -73,8 +75,11 @@ def mask_overlaps(component: Component, query_masks: np.ndarray, areas: np.ndarr
     covered = query_masks[:, y : y + counts.shape[0], x : x + counts.shape[1]]
     # Whole numbers have no BLAS; see ``mask_areas``.
     inside = covered.reshape(len(covered), -1) @ counts.ravel()
-    overlaps: np.ndarray = inside / (component.area + areas - inside)
-    return overlaps
+    # An IoU is at most the share of the component that the mask covers: few masks need to be counted.
+    near = np.flatnonzero(inside >= min_overlap * component.area)
+    union = component.area + mask_areas(query_masks[near], size, stride) - inside[near]
+    found: np.ndarray = near[inside[near] >= min_overlap * union]
+    return found
 
 
 def _cell_starts(span: slice, stride: int) -> np.ndarray:
@@ -151,13 +156,13 @@ def mine_unknown(
     components = find_components(candidates, number, iterations, min_area)
     if not components:
         return []
-    areas = mask_areas(query_masks, candidates.shape, stride)
+    height, width = candidates.shape
     decides = mask_required or (len(labels.things) > 0 and len(labels.stuff) != 1)
+    if not decides:
+        return components
     unknown = []
     for component in components:
-        overlapping = mask_overlaps(component, query_masks, areas, stride) >= min_overlap
-        if not decides or (
-            looks_like_thing(class_probs[overlapping], labels) if overlapping.any() else not mask_required
-        ):
+        overlapping = overlapping_queries(component, query_masks, (height, width), stride, min_overlap)
+        if looks_like_thing(class_probs[overlapping], labels) if overlapping.size else not mask_required:
             unknown.append(component)
     return unknown

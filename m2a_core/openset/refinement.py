@@ -120,5 +120,7 @@ def refined_away(anomaly: np.ndarray, refined: np.ndarray) -> np.ndarray:
     Returns:
         bool [H, W]. False where f is exactly 0 and f^r says nothing.
     """
-    removed: np.ndarray = 2 * np.abs(refined) < np.abs(anomaly)
+    twice = np.abs(refined)
+    twice += twice
+    removed: np.ndarray = twice < np.abs(anomaly)
     return removed

@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from m2a_core.openset.components import largest_component
+
 MARGIN = 0.03
 """How far beyond the hull, as a share of the map's height, still counts as the road."""
 
@@ -37,10 +39,9 @@ def road_hull(semantic: np.ndarray, road: int | None) -> np.ndarray | None:
         return None
     step = max(1, semantic.shape[0] // _ROWS)
     sampled = (semantic[::step, ::step] == road).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(sampled, connectivity=8)
-    if len(stats) < 2:
+    surface = largest_component(sampled)
+    if surface is None:
         return None
-    surface = labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
     # The ends of its rows have the same hull as all of its pixels, which are many.
     rows = np.flatnonzero(surface.any(axis=1))
     first = surface[rows].argmax(axis=1)

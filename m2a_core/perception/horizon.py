@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from m2a_core.openset.components import largest_component
 from m2a_core.preprocess import Geometry
 from m2a_core.types import FarEnd
 
@@ -69,10 +69,9 @@ def far_end(road: np.ndarray) -> tuple[float, float] | None:
         y and x, fractions of the image; None where no road is wide enough.
     """
     height, width = road.shape
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(road.astype(np.uint8), connectivity=8)
-    if len(stats) < 2:
+    own = largest_component(road.astype(np.uint8))
+    if own is None:
         return None
-    own = labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
     wide = np.flatnonzero(np.count_nonzero(own, axis=1) >= max(1, _MIN_WIDTH * width))
     if wide.size == 0:
         return None

@@ -19,7 +19,7 @@ REPEATS = 5
 
 _CHANGED = 2.0
 """Mean difference of two thumbnails, grey levels, from which they show different things."""
-_WIDTH, _STEP = 64, 16
+_WIDTH, _STEP = 32, 16
 
 
 class AnswerQuality:

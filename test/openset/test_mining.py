@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.components import find_components
-from m2a_core.openset.mining import group_entropy, looks_like_thing, mask_areas, mask_overlaps, mine_unknown
+from m2a_core.openset.mining import group_entropy, looks_like_thing, mask_areas, mine_unknown, overlapping_queries
 
 masks = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(
     lambda shape: arrays(bool, shape, elements=st.booleans())
@@ -64,20 +64,20 @@ def test_iterations_carry_a_label_one_pixel_each(iterations, parts):
     assert components[0].area == iterations + 1 if iterations < 9 else 10
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 19), st.integers(1, 19))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 19), st.integers(1, 19), st.floats(0, 1))
 @settings(max_examples=100, deadline=None)
-def test_overlap_is_the_iou_with_the_enlarged_mask(seed, stride, height, width):
+def test_overlap_is_the_iou_with_the_enlarged_mask(seed, stride, height, width, least):
     rng = np.random.default_rng(seed)
     candidates = rng.random((height, width)) < 0.4
     query_masks = rng.random((3, -(-height // stride), -(-width // stride))) < 0.5
     large = query_masks.repeat(stride, 1).repeat(stride, 2)[:, :height, :width]
-    areas = mask_areas(query_masks, candidates.shape, stride)
-    np.testing.assert_array_equal(areas, large.sum((1, 2)))
+    np.testing.assert_array_equal(mask_areas(query_masks, candidates.shape, stride), large.sum((1, 2)))
     for component in find_components(candidates):
         whole = np.zeros_like(candidates)
         whole[component.window] = component.mask
-        expected = [(whole & m).sum() / (whole | m).sum() for m in large]
-        np.testing.assert_allclose(mask_overlaps(component, query_masks, areas, stride), expected)
+        expected = [q for q, m in enumerate(large) if (whole & m).sum() >= least * (whole | m).sum()]
+        found = overlapping_queries(component, query_masks, (height, width), stride, least)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_entropy_is_of_the_scores_within_the_group():
