@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -56,18 +57,23 @@ def draw_overlay(image: np.ndarray, result: OpenSetResult, labels: LabelSet) -> 
 
 def _blend_classes(image: np.ndarray, ids: np.ndarray, labels: LabelSet) -> np.ndarray:
     """Every pixel in its class colour; unlabelled pixels stay as they are."""
+    paint, keep = _tables(labels)
+    # OpenCV's table look-up takes a small part of the time of NumPy's indexing.
+    kept = cv2.cvtColor(cv2.LUT(ids, keep), cv2.COLOR_GRAY2RGB)
+    blended: np.ndarray = cv2.add(cv2.multiply(image, kept, scale=1 / 255), cv2.applyColorMap(ids, paint))
+    return blended
+
+
+@lru_cache(maxsize=8)
+def _tables(labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+    """What out = a * color + (1 - a) * image adds, uint8 [256, 1, 3], and keeps of 255, uint8 [256], by class id."""
     colors = np.zeros((256, 3), np.float32)
     opacity = np.zeros((256, 1), np.float32)
     k = labels.num_classes
     colors[:k], opacity[:k] = labels.drawn_colors, _KNOWN_OPACITY
     colors[labels.unknown_id], opacity[labels.unknown_id] = UNKNOWN_COLOR, _UNKNOWN_OPACITY
     opacity[UNLABELLED] = 0
-    # out = a * color + (1 - a) * image, with both per-class factors looked up in 8 bits.
-    # OpenCV's table look-up takes a small part of the time of NumPy's indexing.
-    paint = cv2.applyColorMap(ids, np.rint(colors * opacity).astype(np.uint8)[:, None])
-    keep = cv2.cvtColor(cv2.LUT(ids, np.rint(255 * (1 - opacity[:, 0])).astype(np.uint8)), cv2.COLOR_GRAY2RGB)
-    blended: np.ndarray = cv2.add(cv2.multiply(image, keep, scale=1 / 255), paint)
-    return blended
+    return np.rint(colors * opacity).astype(np.uint8)[:, None], np.rint(255 * (1 - opacity[:, 0])).astype(np.uint8)
 
 
 def draw_scores(scores: np.ndarray) -> np.ndarray:

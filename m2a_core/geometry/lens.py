@@ -64,11 +64,13 @@ def directions(pixels: np.ndarray, matrix: np.ndarray, model: str, distortion: n
         direction for the pixel (far outside the calibrated image).
     """
     points = np.ascontiguousarray(pixels, np.float64).reshape(-1, 2)
-    focal, center = matrix[[0, 1], [0, 1]], matrix[:2, 2]
+    focal, center = matrix.diagonal()[:2], matrix[:2, 2]
     if model in FISHEYE:
         return _fisheye_directions((points - center) / focal, distortion, _MAX_ERROR_PX / focal.max())
     plane = (points - center) / focal if not distortion.size else _undistorted(points, matrix, distortion, focal)
-    return np.column_stack([plane, np.ones(len(plane))])
+    found = np.ones((len(plane), 3))
+    found[:, :2] = plane
+    return found
 
 
 def _undistorted(points: np.ndarray, matrix: np.ndarray, distortion: np.ndarray, focal: np.ndarray) -> np.ndarray:

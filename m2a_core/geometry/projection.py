@@ -177,8 +177,8 @@ class GroundProjector:
         offsets = pixel_error * np.array([[0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
         rays = self.rays(np.array(pixel) + offsets)
         below = np.arctan2(-rays[:, 2], np.hypot(rays[:, 0], rays[:, 1]))
-        steepest = float(np.nanmax(below)) + self._pitch_uncertainty
-        flattest = float(np.nanmin(below)) - self._pitch_uncertainty
+        steepest = float(np.fmax.reduce(below)) + self._pitch_uncertainty
+        flattest = float(np.fmin.reduce(below)) - self._pitch_uncertainty
         near = self.height / np.tan(steepest) if steepest < np.pi / 2 else 0.0
         return near, self.height / np.tan(flattest) if flattest > 0 else np.inf
 
@@ -187,7 +187,7 @@ class GroundProjector:
         offsets = pixel_error * np.array([[0, 0], [-1, 0], [1, 0]])
         rays = self.rays(np.array(pixel) + offsets)
         bearings = np.arctan2(rays[:, 1], rays[:, 0]) - np.arctan2(rays[0, 1], rays[0, 0])
-        return float(np.nanmax(np.abs((bearings + np.pi) % (2 * np.pi) - np.pi)))
+        return float(np.fmax.reduce(np.abs((bearings + np.pi) % (2 * np.pi) - np.pi)))
 
     def upright(self, pixels: np.ndarray, foot: np.ndarray) -> np.ndarray:
         """Points where pixels meet the vertical plane that stands on a point and faces the camera.

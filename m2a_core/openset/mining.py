@@ -77,6 +77,8 @@ def overlapping_queries(
     inside = covered.reshape(len(covered), -1) @ counts.ravel()
     # An IoU is at most the share of the component that the mask covers: few masks need to be counted.
     near = np.flatnonzero(inside >= min_overlap * component.area)
+    if not near.size:
+        return near
     union = component.area + mask_areas(query_masks[near], size, stride) - inside[near]
     found: np.ndarray = near[inside[near] >= min_overlap * union]
     return found

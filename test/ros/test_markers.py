@@ -95,6 +95,15 @@ def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
         assert min(p.z for p in line.points) == pytest.approx(0, abs=1e-9)
 
 
+def test_a_marker_shown_again_says_what_its_new_frame_does() -> None:
+    item, builder = localize(box(100, 260, 180, 330), PROJECTOR, 60, 1.0), MarkerBuilder("front", "base_link", 0.0)
+    assert item is not None
+    for before in ({1: placed()}, {}):
+        builder.build(STAMP, before)
+        again = builder.build(Time(sec=7), {1: item}).markers
+        assert again == MarkerBuilder("front", "base_link", 0.0).build(Time(sec=7), {1: item}).markers
+
+
 def test_what_is_gone_is_deleted_once() -> None:
     builder = MarkerBuilder("front", "base_link", lifetime=0.0)
     builder.build(STAMP, {1: placed(), 2: placed()})
