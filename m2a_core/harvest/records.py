@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 
 from m2a_core.errors import DataError, quoted
 from m2a_core.files import plain_name, relative_path, replaced, require_regular
+from m2a_core.harvest.parquet_pages import group_size
 
 OBJECTS = "objects.parquet"
 ROW_GROUP, READ_AT_ONCE = 1024, 128
 """Rows that are written at a time, and that are in memory when they are read."""
 _MAX_ROW = 1 << 20
 _MAX_GROUP = READ_AT_ONCE * _MAX_ROW
-_MAX_VALUE = 8
-"""Bytes of one number, index or offset, at most."""
 
 NO_CLUSTER = -1
 
@@ -203,8 +202,7 @@ def _opened(path: Path) -> pq.ParquetFile:
     require_regular(path)
     metadata = pq.read_metadata(path)
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        columns = [group.column(number) for number in range(group.num_columns)]
-        size = sum(column.total_uncompressed_size + column.num_values * _MAX_VALUE for column in columns)
+        size = group_size(path, group)
         if size > _MAX_GROUP:
             raise DataError(
                 f"{path}: a row group would take {size:,} bytes, more than {_MAX_GROUP:,}: no records of a harvest; "

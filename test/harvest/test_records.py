@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from m2a_core.errors import DataError
 from m2a_core.harvest.folder import INFO, Harvest
+from m2a_core.harvest.parquet_pages import group_size
 from m2a_core.harvest.records import ROW_GROUP, SCHEMA, count_records, harvest_hash, read_records, write_records
 from test.harvest.harvests import record, write_harvest
 
@@ -197,10 +199,47 @@ def floats(count):
     return pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), pa.array(np.zeros(count, np.float32)))
 
 
+def lying(source, path, count):
+    """A copy whose footer says 1 where it said ``count``: as Thrift's number of as many bytes."""
+    content = source.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    number = bytes([*((count << 1 >> shift & 127) | 128 for shift in (0, 7, 14, 21)), count << 1 >> 28])
+    assert number in content[start:]
+    path.write_bytes(content[:start] + content[start:].replace(number, b"\x82\x80\x80\x80\x00"))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_pages_are_as_large_as_the_honest_writer_says(tmp_path, compression):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"a": [1, 2, 3] * 50_000, "b": ["x", "yy", None] * 50_000, "c": [[1.5] * 3, [], None] * 50_000})
+    pq.write_table(table, path, compression=compression, data_page_size=1 << 12, row_group_size=100_000)
+    metadata = pq.read_metadata(path)
+    assert metadata.num_row_groups == 2
+    for number in range(2):
+        group = metadata.row_group(number)
+        columns = [group.column(c) for c in range(3)]
+        stated = sum(column.total_uncompressed_size for column in columns)  # With the headers of the pages.
+        values = 8 * sum(column.num_values for column in columns)
+        assert 0.8 * stated + values < group_size(path, group) < stated + values + 8 * 100  # Dictionaries' entries.
+
+
+@given(st.binary(max_size=200))
+def test_what_are_no_pages_is_said_to_be_none(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("pages") / "a.parquet"
+    write_records(path, [record(0)])
+    group = pq.read_metadata(path).row_group(0)
+    start = group.column(0).dictionary_page_offset
+    path.write_bytes(path.read_bytes()[:start] + content)
+    # Nothing but this error, and no end without one.
+    with contextlib.suppress(OSError):
+        assert group_size(path, group) >= 0
+
+
 def test_small_files_that_unpack_to_gigabytes_are_refused_before_memory_is_taken(tmp_path):
     forged(tmp_path / "list.parquet", embedding=floats(1 << 27))
     forged(tmp_path / "text.parquet", frame_id=["x" * (1 << 28)])
     forged(tmp_path / "rows.parquet", frame_id=["x" * (1 << 24)] * 50)
+    lying(tmp_path / "list.parquet", tmp_path / "lying.parquet", 1 << 27)
     forged(tmp_path / "lists.parquet", crops=[["x" * (1 << 20)] * 60] * 20)
     code = """
 import resource, sys
@@ -217,6 +256,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120)
     *errors, mebibytes = done.stdout.splitlines()
-    assert len(errors) == 4, done
+    assert len(errors) == 5, done
     assert all("records of a harvest" in error for error in errors)
     assert int(mebibytes) < 300
