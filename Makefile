@@ -38,7 +38,7 @@ test: $(DEVELOPING) ## lint, type checks and every test, on all cores
 	wait $$! || { echo "make lint failed, see above" >&2; exit 1; }; exit $$tests
 
 test-quick: MORE := 0
-test-quick: $(DEVELOPING) ## tests that need neither DDS nor half a second each, few examples of each property
+test-quick: $(DEVELOPING) ## tests that need neither DDS nor a quarter of a second each, few examples of each property
 	$(PYTEST) -m 'not dds and not slow' --hypothesis-profile quick
 
 test-dds: MORE := 2

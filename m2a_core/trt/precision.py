@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import onnx
-import onnx_ir
 from onnx import helper
 
 Precision = Literal["fp32", "fp16", "mixed"]
@@ -38,10 +37,12 @@ def convert(graph: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     """
     if precision == "fp32":
         return graph
-    # The converter knows the type of a tensor by its name and looks at no function: both are put back afterwards.
+    # Not above: sympy comes with them, and most that import this module convert nothing.
+    import onnx_ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
+    # The converter knows the type of a tensor by its name and looks at no function: both are put back afterwards.
     functions = list(graph.functions)
     blocked = [] if precision == "fp16" else [n.name for n in graph.graph.node if not n.name.startswith(NETWORK_SCOPE)]
     metadata = [(entry.key, entry.value) for entry in graph.metadata_props]

@@ -62,6 +62,7 @@ def test_labelled_frames_give_the_threshold_at_95_percent(tmp_path: Path, bundle
     load_bundle(bundle)
 
 
+@pytest.mark.slow
 def test_drift_takes_fifty_frames_and_leaves_the_thresholds(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

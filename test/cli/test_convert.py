@@ -17,6 +17,8 @@ from m2a_core.model.checkpoints.reading import read_metadata  # noqa: E402
 from test.model import official_reference as official  # noqa: E402
 from test.model.test_official_equality import small_config  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch):

@@ -20,6 +20,7 @@ from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from test.model import official_reference as official  # noqa: E402
 from test.model.test_official_equality import small_config  # noqa: E402
 
+pytestmark = pytest.mark.slow
 SIZES = dataclasses.replace(official.SMALL, classes=19)
 HEIGHT, WIDTH = 75, 109
 """Not multiples of 32, of 4 or of each other."""
@@ -91,7 +92,6 @@ def close(got, want, limit=3e-4):
     assert np.abs(got.astype(np.float64) - want).max() <= limit
 
 
-@pytest.mark.slow
 def test_native_size_gives_the_official_tensors_and_scores(tmp_path, picture, checkpoint, capsys):
     got = predict(tmp_path, picture, checkpoint, "--size", "native")
     logits, masks, anomaly, refined, semantic = official_scores(checkpoint[1], picture[1])
@@ -104,7 +104,6 @@ def test_native_size_gives_the_official_tensors_and_scores(tmp_path, picture, ch
     assert "official weights, size native, flip off, refine official" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_flip_averages_with_the_mirrored_image(tmp_path, picture, checkpoint):
     got = predict(tmp_path, picture, checkpoint, "--flip")
     plain, mirrored = (official_scores(checkpoint[1], image) for image in (picture[1], picture[1][:, ::-1]))
@@ -114,7 +113,6 @@ def test_flip_averages_with_the_mirrored_image(tmp_path, picture, checkpoint):
     assert np.abs(got["anomaly"] - plain[2]).max() > 1e-2
 
 
-@pytest.mark.slow
 def test_refinement_can_be_chosen(tmp_path, picture, checkpoint):
     logits, masks, anomaly, official_refined, _ = official_scores(checkpoint[1], picture[1])
     off = predict(tmp_path, picture, checkpoint, "--refine", "off")
@@ -129,7 +127,6 @@ def test_refinement_can_be_chosen(tmp_path, picture, checkpoint):
     assert np.abs(paper["refined"] - official_refined).max() > 1e-2
 
 
-@pytest.mark.slow
 def test_official_size_resizes_like_the_authors_and_returns_to_the_image(tmp_path, picture, checkpoint, monkeypatch):
     from m2a_core.reference import perception as torch_perception
 
@@ -156,7 +153,6 @@ def test_fixed_size_gives_maps_of_the_image(tmp_path, picture, checkpoint):
     np.testing.assert_array_equal(got["open_set"][~unknown], got["semantic"][~unknown])
 
 
-@pytest.mark.slow
 def test_converted_weights_give_the_same_result(tmp_path, picture, checkpoint, capsys):
     converted = tmp_path / "w.safetensors"
     assert main(["convert", "--from", "official", str(checkpoint[0]), str(converted), "--model", "small"]) == 0

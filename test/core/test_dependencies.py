@@ -83,6 +83,7 @@ def test_tensorrt_stays_behind_its_own_runtime():
     assert [m for m in SOURCES if not m.startswith(allowed) and "tensorrt" in top_level(imports_of(m))] == []
 
 
+@pytest.mark.slow
 def test_core_reads_the_environment_only_in_the_command_line():
     offenders = []
     for module in CORE:

@@ -147,6 +147,7 @@ def test_an_average_over_areas_is_the_exact_one_to_rounding(group, made, groups,
     assert np.abs(resized(image, (rows, columns)) - exact).max() <= 0.52 + halvings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("original", [(1080, 1920), (720, 1280), (1024, 2048), (2160, 3840)])
 def test_a_smooth_image_is_averaged_also_where_the_factor_is_no_whole_one(original):
     rows, columns = np.mgrid[0 : 1 : original[0] * 1j, 0 : 1 : original[1] * 1j]

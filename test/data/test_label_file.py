@@ -40,6 +40,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert found.values.void == {255}
 
 
+@pytest.mark.slow
 @given(
     names=st.lists(st.text(LETTERS, min_size=1, max_size=200).filter(str.strip), min_size=1, max_size=8, unique=True),
     data=st.data(),

@@ -49,6 +49,7 @@ def joined(encoder, image, mask):
     return unit(np.concatenate(encoder.embed(image, mask)))
 
 
+@pytest.mark.slow
 def test_embedding_repeats_and_its_blocks_keep_their_weights(network):
     """Mean and deviation of three maps, of the crop and of the object alone; and colours with the outline."""
     red, green = (network.embed(*crop(colour)) for colour in ((200, 30, 30), (30, 200, 30)))

@@ -124,6 +124,7 @@ def test_killed_bag_is_begun_again(replay_out, whole, tmp_path):
     assert (out / "objects.parquet").read_bytes() == whole.objects.read_bytes()
 
 
+@pytest.mark.slow
 def test_bag_of_nothing_unknown_gives_an_empty_harvest(tiny, tmp_path, capsys):
     bag = write_bag(tmp_path / "plain", [raw(road(), n) for n in range(3)])
     assert harvest(tmp_path / "out", bag, "--model", tiny) == 0
@@ -136,6 +137,7 @@ def refused(capsys, out, *arguments):
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_replay_that_is_not_finished_is_named(replay_out, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(replay_out, copy)

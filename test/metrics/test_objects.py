@@ -85,6 +85,7 @@ def test_intervals_hold_the_value_shrink_with_more_frames_and_depend_on_the_seed
     assert again.figures(50, seed=1) == again.figures(50, seed=1)
 
 
+@pytest.mark.slow
 def test_the_interval_is_about_that_of_new_sets_of_frames():
     rng = np.random.default_rng(4)
     values = [histograms([frame(rng) for _ in range(10)]).figures(0)["auprc"].value for _ in range(80)]

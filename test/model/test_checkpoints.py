@@ -56,6 +56,7 @@ def equal(a, b) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_official_file_fills_everything_and_names_what_it_left(model, tmp_path):
     loaded = load_foreign(model, write(tmp_path / "a.pth", STATE, optimizer={"state": {}, "lr": 1e-4}))
     assert loaded.kind == "official"
@@ -83,6 +84,7 @@ def test_batch_norm_counters_may_be_missing(model, tmp_path):
     assert all(int(t) == 0 for name, t in model.state_dict().items() if name.endswith("num_batches_tracked"))
 
 
+@pytest.mark.slow
 def test_names_of_the_first_releases_are_understood(model, tmp_path):
     old = {
         name.replace("sem_seg_head.pixel_decoder.", "sem_seg_head.").replace(".query_feat.", ".static_query."): tensor

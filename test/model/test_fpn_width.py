@@ -25,6 +25,7 @@ NARROW = replace(
 )
 
 
+@pytest.mark.slow
 def test_masks_come_from_the_narrow_levels_and_queries_see_the_wide_ones():
     model = build_model(NARROW).eval()
     with torch.no_grad():

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
 
 from m2a_core.labels.builtin import CAMVID11  # noqa: E402
 from m2a_core.model import ModelConfig, backbones, build_model  # noqa: E402
@@ -38,6 +37,7 @@ def small_config(backbone: str) -> ModelConfig:
 
 
 def huggingface_model(backbone: str):
+    transformers = pytest.importorskip("transformers")
     stages = ["stage1", "stage2", "stage3", "stage4"]
     if backbone == "swin":
         backbone_config = transformers.SwinConfig(

@@ -18,6 +18,7 @@ from m2a_core.model.mask_attention import MaskAttention  # noqa: E402
 from test.model import official_reference as official  # noqa: E402
 from test.model.official_reference import GLOBAL_MASKED, MASKED, SMALL, Reference  # noqa: E402
 
+pytestmark = pytest.mark.slow
 SIZE = (96, 160)
 
 

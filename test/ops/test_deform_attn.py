@@ -105,6 +105,7 @@ def test_empty_levels_and_batches(shapes):
         assert [g.shape for g in grads] == [value.shape, projection.shape]
 
 
+@pytest.mark.slow
 def test_exported_graph_holds_one_node_and_eager_one_operator():
     layer = DeformableAttention(8, 2, 2, 3).eval()
     query = torch.randn(1, 10, 8)

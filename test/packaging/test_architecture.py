@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'^\s+(\w+)\["([\w/.]+\.py)', PAGE, re.M))
@@ -30,6 +32,7 @@ def test_every_file_of_the_diagram_exists_and_there_are_few() -> None:
     assert [path for path in FILES.values() if not (ROOT / path).is_file()] == []
 
 
+@pytest.mark.slow
 def test_every_arrow_is_an_import_and_none_points_back() -> None:
     imports = {
         (name, other) for name, path in FILES.items() for other, place in FILES.items() if place in imported_by(path)

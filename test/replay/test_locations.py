@@ -81,6 +81,7 @@ def test_bag_in_s3_that_is_cut_short_is_named_and_the_others_are_evaluated(repla
     assert "half.mcap" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "word"),
     [

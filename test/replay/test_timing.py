@@ -109,6 +109,7 @@ def test_zero_stamps_and_loops_have_latencies_of_their_own(replay, tmp_path, cap
     assert "left out of the latencies" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10**9 - 1), st.text(max_size=20).filter(lambda s: "\0" not in s))
 def test_the_header_is_that_of_the_decoded_message(sec: int, nanosec: int, frame_id: str) -> None:
     made = message_header(sec * 10**9 + nanosec)

@@ -179,6 +179,7 @@ def test_raw_and_compressed_give_one_result(replay, tmp_path, pixels, encoding, 
     assert len(first.hashes) == 1
 
 
+@pytest.mark.slow
 def test_streams_of_usb_cameras_are_decoded_and_counted(replay, tmp_path, capsys) -> None:
     streams = [JPEG, JPEG[:-2], JPEG + bytes(40), JPEG + JPEG[300:800], JPEG[: len(JPEG) // 2]]
     done = replay(write_bag(tmp_path / "a", [packed("/cam/compressed", d, "jpeg", i) for i, d in enumerate(streams)]))

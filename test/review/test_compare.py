@@ -89,7 +89,7 @@ def test_scores_close_to_0_and_to_1_are_told_apart():
     [(0.1, "better", "Yes: B is better"), (-0.1, "worse", "No: B is worse"), (0.0, "unclear", "Cannot tell whether")],
 )
 def test_answer(pair, shift, verdict, begin):
-    found = compare(*pair(shift), block_s=5, draws=400)
+    found = compare(*pair(shift), block_s=5, draws=100)
     assert (found["verdict"], found["blocks"]) == (verdict, 12)
     assert found["answer"].startswith(begin)
     assert found["binning"] < 2e-3
@@ -102,6 +102,7 @@ def test_answer(pair, shift, verdict, begin):
     assert found["metrics"]["missed"]["difference"] == pytest.approx(missed[1] - missed[0], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_interval_is_that_of_a_bootstrap_written_out(pair):
     a, b = pair(0.02)
     found = compare(a, b, block_s=5, draws=400)["metrics"]["missed"]
@@ -115,7 +116,7 @@ def test_misses_at_an_equal_share_of_false_pixels_do_not_change_where_all_scores
     """A fine-tune moves all scores: misses at an unchanged threshold then say nothing of what was learnt."""
     moved = [[(x - 0.2).clip(0, 1) for x in frame] for frame in scores(1, 0.0)]
     replays = [write_replay(tmp_path / name, of) for name, of in (("a", scores(1, 0.0)), ("b", moved))]
-    found = compare(*map(load_replay, replays), block_s=5, draws=400)
+    found = compare(*map(load_replay, replays), block_s=5, draws=100)
     assert found["metrics"]["missed"]["difference"] > 0.3
     even = found["missed_at_equal_false"]
     assert even["difference"] == pytest.approx(0, abs=5e-3)
@@ -125,15 +126,14 @@ def test_misses_at_an_equal_share_of_false_pixels_do_not_change_where_all_scores
     assert even["low"] <= even["difference"] <= even["high"]
 
 
-@pytest.mark.slow
 def test_too_few_stretches_are_no_answer(pair):
-    found = compare(*pair(0.1), block_s=30)
+    found = compare(*pair(0.1), block_s=30, draws=100)
     assert (found["verdict"], found["blocks"]) == ("unclear", 2)
     assert "at least 8 blocks" in found["answer"]
 
 
 def test_frames_of_one_side_only_are_counted_and_left_out(pair):
-    found = compare(*pair(0.1, leave_out=(3, 4)), block_s=5, draws=400)
+    found = compare(*pair(0.1, leave_out=(3, 4)), block_s=5, draws=100)
     assert found["frames"] == {"paired": 58, "only_a": 2, "only_b": 0}
 
 

@@ -29,6 +29,7 @@ def approached(replay, tmp_path) -> Replay:  # noqa: F811
     return replay(bag, *TRUTH, "--segment-topic", "/marks", "--scores", "all")
 
 
+@pytest.mark.slow
 def test_truth_of_topics_gives_the_figures_of_scikit_learn_overall_and_by_segment(approached, tiny):
     perception = Perception.load(tiny, threads=1)
     scores, truths = [], []
@@ -60,6 +61,7 @@ def test_truth_of_topics_gives_the_figures_of_scikit_learn_overall_and_by_segmen
     assert {scored["n_frames"] for scored in found["scores"].values()} == {6}
 
 
+@pytest.mark.slow
 def test_object_has_delay_recall_and_distances(approached):
     (found,) = approached.summary["truth"]["objects"]
     assert (found["object"], found["frames_visible"], found["frames_found"]) == ("7", 6, 4)
@@ -135,6 +137,7 @@ class Loads(HTMLParser):
                 self.ids.append(value)
 
 
+@pytest.mark.slow
 def test_report_is_one_file_whose_links_lead_somewhere(approached):
     text = (approached.out / "report.html").read_text()
     page = Loads()

@@ -39,6 +39,7 @@ def page_faults(how: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_frames_on_another_thread_cost_no_page_faults_once_memory_is_kept() -> None:
     assert page_faults("keep") < 20

@@ -3,9 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from test.ros.harness import ROOT
 
 
+@pytest.mark.slow
 def test_m2a_lists_core_and_ros_commands_without_loading_ros_or_torch() -> None:
     code = (
         "import sys\nfrom m2a_ros.main import main\n"

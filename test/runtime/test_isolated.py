@@ -20,6 +20,7 @@ from m2a_core.runtime.factory import create_runtime, require_answer
 from m2a_core.runtime.isolated import IsolatedRuntime, Order
 from test.tiny_bundle import write_tiny_bundle
 
+pytestmark = pytest.mark.slow
 LOAD_S = 60.0
 IMAGE = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
 

@@ -33,6 +33,7 @@ def export(tmp_path: Path, out: Path) -> None:
     assert main(["harvest", "export", str(harvest.folder), "--out", str(out)]) == 0
 
 
+@pytest.mark.slow
 def test_outliers_hard_negatives_and_new_classes_of_a_harvest_are_trained_in_one_run(data_root, tmp_path, capsys):
     harvested = tmp_path / "harvested"
     export(tmp_path, harvested)

@@ -115,6 +115,7 @@ def test_criterion_agrees_with_the_oracle_over_heads_and_images(weights):
     )
 
 
+@pytest.mark.slow
 def test_criterion_agrees_with_transformers_mask2former(monkeypatch):
     transformers = pytest.importorskip("transformers")
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss

@@ -112,6 +112,7 @@ def test_points_may_differ_by_image_mask_and_head():
     assert float(found["loss_mask"]) == pytest.approx(float(alone["loss_mask"]), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_importance_sampling_agrees_with_transformers(monkeypatch):
     transformers = pytest.importorskip("transformers")
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ from rosbags.typesys import Stores, get_typestore
 from m2a_ros.main import main
 from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, ShownTopic, shown_topic
 
-rr = pytest.importorskip("rerun", reason="needs the extra 'view'")
+# Not imported here: every process of a run collects every test.
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("rerun") is None, reason="needs the extra 'view'")
 STORE = get_typestore(Stores.ROS2_KILTED)
 T = STORE.types
 IDS = np.zeros((24, 32), np.uint16)
