@@ -11,7 +11,7 @@ GPU's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from m2a_core.ops.onnx_node import ms_deform_attn_node
 from m2a_core.ops.taps import bilinear_taps, projection_gradient, split_projection
 
 Shapes = Sequence[tuple[int, int]]
+Kernel = Callable[..., object]
 
 
 def ms_deform_attn(value: torch.Tensor, projection: torch.Tensor, shapes: Shapes, points: int) -> torch.Tensor:
@@ -42,7 +43,8 @@ def ms_deform_attn(value: torch.Tensor, projection: torch.Tensor, shapes: Shapes
     """
     if torch.compiler.is_exporting():
         return ms_deform_attn_node(value, projection, shapes, points)
-    attended: torch.Tensor = _operator(value, projection, [n for shape in shapes for n in shape], points)
+    sizes = [n for shape in shapes for n in shape]
+    attended: torch.Tensor = torch.ops.m2a.ms_deform_attn(value, projection, sizes, points)
     return attended
 
 
@@ -110,12 +112,7 @@ def _reference(
     return bags.view(batch, keys, heads * dim).to(value.dtype)
 
 
-_operator = torch.library.custom_op("m2a::ms_deform_attn", _reference, mutates_args=())
-_operator.register_kernel("cuda")(cuda_forward(_reference))
-
-
-@_operator.register_fake
-def _operator_fake(
+def _forward_fake(
     value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
 ) -> torch.Tensor:
     checked_shapes(value, projection, spatial_shapes, points)
@@ -146,12 +143,7 @@ def _backward_reference(
     return grad_rows.view(value.shape).to(value.dtype), grad_raw.view(projection.shape).to(projection.dtype)
 
 
-_backward_operator = torch.library.custom_op("m2a::ms_deform_attn_backward", _backward_reference, mutates_args=())
-_backward_operator.register_kernel("cuda")(cuda_backward(_backward_reference))
-
-
-@_backward_operator.register_fake
-def _backward_operator_fake(
+def _backward_fake(
     grad: torch.Tensor, value: torch.Tensor, projection: torch.Tensor, spatial_shapes: Sequence[int], points: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.empty_like(value), torch.empty_like(projection)
@@ -164,10 +156,21 @@ def _setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     value, projection = ctx.saved_tensors
-    return *_backward_operator(grad, value, projection, ctx.spatial_shapes, ctx.points), None, None
+    return *torch.ops.m2a.ms_deform_attn_backward(grad, value, projection, ctx.spatial_shapes, ctx.points), None, None
 
 
-_operator.register_autograd(_backward, setup_context=_setup_context)
+def _define(name: str, reference: Kernel, cuda: Kernel, fake: Kernel) -> None:
+    """As ``torch.library.custom_op``, but for its import of PyTorch's compiler, seconds long, at the first call."""
+    schema = torch.library.infer_schema(reference, mutates_args=())
+    torch.library.define(name, schema, tags=(torch.Tag.pt2_compliant_tag,))
+    torch.library.impl(name, "default", reference)
+    torch.library.impl(name, "cuda", cuda)
+    torch.library.register_fake(name, fake)
+
+
+_define("m2a::ms_deform_attn", _reference, cuda_forward(_reference), _forward_fake)
+_define("m2a::ms_deform_attn_backward", _backward_reference, cuda_backward(_backward_reference), _backward_fake)
+torch.library.register_autograd("m2a::ms_deform_attn", _backward, setup_context=_setup_context)
 
 
 def _full_precision(x: torch.Tensor) -> torch.Tensor:

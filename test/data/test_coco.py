@@ -220,7 +220,7 @@ def test_run_lengths_of_another_image_are_refused_before_pycocotools_reads_them(
         [[1e9, 1e9, 1e9, 1e9 + 1, 1e9 + 1, 1e9]],
         [[0, 0, 3e6, 0, 0, 1]],
         [[0, 0, 1, 1, 0, 2] * 700_000],
-        [[0, 0, 1, 1, 0, 2]] * 600_000,
+        [[0, 0, 1000, 1000, 0, 2000]] * 1000,
     ],
 )
 def test_a_malformed_segmentation_is_named(segmentation: Any) -> None:
