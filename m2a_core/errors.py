@@ -65,6 +65,13 @@ class DataError(M2aError):
     """An image, label, data set or message is malformed."""
 
 
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading raises where a document (JSON, YAML) is not built as expected: keys, types, numbers that do not fit.
+
+An infinite number as an integer, and an integer too large for a float, are an OverflowError.
+"""
+
+
 def quoted(text: str, longest: int = 80) -> str:
     """Text from outside as a message shows it: in quotes, control characters escaped, cut to a length.
 

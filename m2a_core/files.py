@@ -25,6 +25,10 @@ MAX_TEXT = 1 << 31
 """Bytes; COCO's own annotations have half a gigabyte."""
 
 
+_MAX_NAME = 255
+"""Bytes of a file's name, on every file system in use."""
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file; a killed process leaves the old one or the new one."""
     with replaced(path) as temporary:
@@ -82,10 +86,12 @@ def relative_path(name: object, source: object) -> str:
         source: the document, for the message.
 
     Raises:
-        DataError: it is none: empty, absolute, leading out of the folder, or with a character that no name has.
+        DataError: it is none: empty, absolute, leading out of the folder, with a character that no name has, or with a
+            name that is too long for one.
     """
     path = PurePosixPath(name) if isinstance(name, str) else PurePosixPath()
-    if not path.parts or path.is_absolute() or ".." in path.parts or {"\\", "\0"} & set(str(path)):
+    wrong = not path.parts or path.is_absolute() or ".." in path.parts or {"\\", "\0"} & set(str(path))
+    if wrong or any(len(part.encode(errors="replace")) > _MAX_NAME for part in path.parts):
         raise DataError(
             f"{source}: {shown(name)} is no path below its folder; expected a relative one without '..', with '/'"
         )
@@ -164,6 +170,21 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); give another --out or delete the folder") from error
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the objects of a .jsonl file.
+
+    Raises:
+        DataError: it cannot be read, or a line is no object.
+    """
+    try:
+        lines = [json.loads(line) for line in read_text(path).splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); replay the bag again") from error
+    if not all(isinstance(line, dict) for line in lines):
+        raise DataError(f"{path}: expected an object in each line; replay the bag again")
+    return lines
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:

@@ -16,7 +16,7 @@ import yaml
 from m2a_core.compose.composer import Sighting
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.data.files import read_truth
-from m2a_core.errors import DataError, M2aError
+from m2a_core.errors import MALFORMED, DataError, M2aError, shown
 from m2a_core.images import read_image
 from m2a_core.yaml_file import read_yaml
 
@@ -101,8 +101,8 @@ def load_clip(folder: Path) -> Clip:
             for frame in data["frames"]
         )
         return Clip(folder, float(data["frame_rate"]), camera, poses, sightings)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a clip's description ({type(error).__name__}: {error})") from error
+    except (OSError, yaml.YAMLError, *MALFORMED) as error:
+        raise DataError(f"{path}: not a clip's description ({shown(error)})") from error
     except M2aError as error:
         raise DataError(f"{path}: {error}") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from m2a_core.bundle.loading import hash_file, sha256_of
-from m2a_core.errors import CheckpointError, ConfigError, shown
+from m2a_core.errors import MALFORMED, CheckpointError, ConfigError, shown
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import ModelConfig, build_model
 from m2a_core.model.backbones.timm_features import PREFIX
@@ -96,7 +96,7 @@ def _stated_labels(path: Path, found: dict[str, Any], own: LabelSet) -> LabelSet
             colors=tuple((red, green, blue) for red, green, blue in stated["colors"]),
             road=stated["road"],
         )
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, *MALFORMED) as error:
         raise CheckpointError(f"{path}: the label set in the metadata cannot be read ({error})") from error
 
 

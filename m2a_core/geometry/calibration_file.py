@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from m2a_core.errors import ConfigError, DataError
+from m2a_core.errors import MALFORMED, ConfigError, DataError, shown
 from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.projection import Mounting
 from m2a_core.yaml_file import read_yaml
@@ -55,10 +55,10 @@ def read_calibration(path: Path) -> Any:
         )
         if (info.k.size, info.r.size, info.p.size) != (9, 9, 12):
             raise ValueError("camera_matrix needs 9, rectification_matrix 9 and projection_matrix 12 numbers")
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, *MALFORMED) as error:
         raise DataError(
-            f"calibration {path}: cannot be read as a file of ROS's camera_calibration ({type(error).__name__}: "
-            f"{error}); it needs image_width, image_height, distortion_model and camera_matrix"
+            f"calibration {path}: cannot be read as a file of ROS's camera_calibration ("
+            f"{shown(error)}); it needs image_width, image_height, distortion_model and camera_matrix"
         ) from error
     Intrinsics.from_camera_info(info)
     return info

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import DataError
+from m2a_core.errors import MALFORMED, DataError, shown
 from m2a_core.image_header import MAX_PIXELS
 
 _MAX_OUTLINE = 1 << 22
@@ -37,8 +37,8 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
     if isinstance(segmentation, list):
         try:
             polygons = [np.array(polygon, np.float64) for polygon in segmentation]
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{source}: expected polygons of numbers ({error})") from error
+        except MALFORMED as error:
+            raise DataError(f"{source}: expected polygons of numbers ({shown(error)})") from error
         good = all(p.ndim == 1 and p.size >= 6 and p.size % 2 == 0 and np.isfinite(p).all() for p in polygons)
         if not polygons or not good:
             raise DataError(f"{source}: expected polygons of at least three points")
@@ -64,17 +64,20 @@ def segmentation_mask(segmentation: Any, size: tuple[int, int], source: str) -> 
 def _extent(polygon: np.ndarray) -> float:
     """Pixels along a polygon, one a point at least, and from the image's corner to it."""
     points = polygon.reshape(-1, 2)
-    steps = np.abs(points - np.roll(points, 1, axis=0)).max(1)
-    return float(steps.sum() + len(points) + np.abs(points).max())
+    with np.errstate(over="ignore"):
+        steps = np.abs(points - np.roll(points, 1, axis=0)).max(1)
+        return float(steps.sum() + len(points) + np.abs(points).max())
 
 
 def _decompressed(text: str | bytes) -> list[int] | None:
-    """Run lengths of COCO's text, as ``rleFrString`` of its maskApi.c reads them; None where it ends in the middle.
+    """Run lengths of COCO's text, as ``rleFrString`` of its maskApi.c reads them; None where it is none.
 
     A character has 5 bits; from the fourth run on the difference to the one two before is written.
     """
     runs: list[int] = []
     value = shift = 0
+    if not text.isascii():
+        return None
     for character in text.encode() if isinstance(text, str) else text:
         code = character - 48
         if not 0 <= code < 64:

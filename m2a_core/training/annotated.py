@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import ConfigError, DataError, shown
+from m2a_core.errors import MALFORMED, ConfigError, DataError, shown
 from m2a_core.files import read_json, relative_path
 from m2a_core.images import read_image
 from m2a_core.labels.coco_masks import segmentation_mask
@@ -43,7 +43,7 @@ def annotated_sources(root: Path, labels: LabelSet) -> list[FrameSource]:
             objects[int(annotation["image_id"])].append(annotation)
         absent = sorted({names[int(a["category_id"])] for found in objects.values() for a in found} - {*labels.names})
         images = [(int(entry["id"]), relative_path(entry["file_name"], files[0])) for entry in content["images"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise DataError(f"{files[0]}: no COCO instances ({shown(error)}); {_LAYOUT}") from error
     if absent:
         raise ConfigError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from m2a_core.errors import DataError, shown
+from m2a_core.errors import MALFORMED, DataError, shown
 from m2a_core.yaml_file import MAX_BYTES, parse_yaml
 from m2a_ros.bag.mcap_file import MCAP_MAGIC, describe_mcap
 
@@ -147,7 +147,7 @@ def _metadata(path: Path) -> str | None:
         version, names = int(information["version"]), [str(name) for name in information["relative_file_paths"]]
         storage, compression = information["storage_identifier"], information.get("compression_format")
         formats = {t["topic_metadata"]["serialization_format"] for t in information["topics_with_message_count"]}
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (yaml.YAMLError, *MALFORMED, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return f"its metadata.yaml is damaged ({reason}); {_REINDEX.format(bag=path)}"
     if version > _NEWEST_VERSION:

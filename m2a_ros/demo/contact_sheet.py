@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from m2a_core.compose.clip import Clip, ping_pong
+from m2a_core.files import read_json_lines
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.reporting.legend import legend_strip
 from m2a_ros.bag.make import FIRST_STAMP_NS
@@ -13,7 +14,6 @@ from m2a_ros.demo.drive import CAMERA, Drive
 from m2a_ros.review.layout import FRAMES, OUTPUT_BAG
 from m2a_ros.review.overlays import overlays
 from m2a_ros.review.results import frame_results
-from m2a_ros.review.session import read_lines
 
 _ROWS = 5
 _WIDTH = 480
@@ -32,7 +32,7 @@ def contact_sheet(drive: Drive, clip: Clip, labels: LabelSet) -> np.ndarray | No
     Raises:
         DataError: the replay's results or the clip are damaged.
     """
-    stamps = [frame["stamp_ns"] for frame in read_lines(drive.results / drive.source.name / FRAMES)]
+    stamps = [frame["stamp_ns"] for frame in read_json_lines(drive.results / drive.source.name / FRAMES)]
     # Answers that show different frames of the clip, in the order of the clip.
     shown = {ping_pong(len(clip), _step(stamp, drive.rate)): number for number, stamp in enumerate(stamps)}
     if not shown:

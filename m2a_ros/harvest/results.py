@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import DataError, shown
+from m2a_core.errors import MALFORMED, DataError, shown
 from m2a_core.files import plain_name, read_json
 from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import Recorded, image_messages
@@ -60,7 +60,7 @@ class ReplayedBag:
     def identity(self) -> str:
         """SHA-256, hex, of all that the results of this bag depend on but the machine and the bag's place."""
         text = "\0".join([self.fingerprint, self.model["onnx_sha256"], self.settings])
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def replayed_bags(folder: Path) -> list[ReplayedBag]:
                 name=bag["name"],
                 path=path_of(bag["path"]),
                 results=folder / plain_name(bag["name"], summary_file),
-                fingerprint=bag["fingerprint"],
+                fingerprint=str(bag["fingerprint"]),
                 topics=dict(bag["topics"]),
-                model=dict(summary["model"]),
+                model={key: str(summary["model"][key]) for key in ("name", "onnx_sha256")},
                 model_path=Path(summary["model_path"]) if summary.get("model_path") else None,
                 parameters=summary["parameters"],
                 mountings=tuple(summary["mountings"]),
@@ -109,7 +109,7 @@ def replayed_bags(folder: Path) -> list[ReplayedBag]:
             )
             for bag in summary["bags"]
         ]
-    except (KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise DataError(f"{summary_file}: no summary of a replay ({shown(error)}); replay again") from error
     for bag in bags:
         if not (bag.results / OUTPUT_BAG).exists():

@@ -7,7 +7,6 @@ and both replays with the same draw. Intervals are percentiles of the difference
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.errors import ConfigError, DataError
-from m2a_core.files import read_json
+from m2a_core.errors import MALFORMED, ConfigError, DataError, shown
+from m2a_core.files import read_json, read_json_lines
 from m2a_ros.review.compare_verdict import METRICS, decide
 from m2a_ros.review.evaluation import FRAMES_FILE, HISTOGRAMS_FILE
 from m2a_ros.review.histograms import BINS, load_histograms, missed_at, pooled_metrics
@@ -65,21 +64,25 @@ def load_replay(folder: Path) -> Replayed:
         raise DataError(
             f"{folder}: was replayed without ground truth; replay into another --out with --gt or --gt-topic"
         )
-    try:
-        lines = [json.loads(line) for line in (folder / FRAMES_FILE).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / FRAMES_FILE}: cannot be read ({error}); replay again") from error
+    lines = read_json_lines(folder / FRAMES_FILE)
     counts = load_histograms(folder / HISTOGRAMS_FILE)
     if len(counts) != len(lines):
         raise DataError(f"{folder}: {len(lines)} frames but {len(counts)} histograms; replay again")
     seen: dict[tuple[str, str, int], int] = {}
     frames, histograms = {}, {}
     for line, filled in zip(lines, counts, strict=True):
-        base = (line["bag"], line["camera"], line["stamp_ns"])
+        base = _frame_key(line, folder / FRAMES_FILE)
         key = (*base, seen.get(base, 0))
         seen[base] = key[3] + 1
         frames[key], histograms[key] = line, filled
     return Replayed(folder, summary, frames, histograms)
+
+
+def _frame_key(line: Mapping[str, Any], path: Path) -> tuple[str, str, int]:
+    try:
+        return str(line["bag"]), str(line["camera"]), int(line["stamp_ns"])
+    except MALFORMED as error:
+        raise DataError(f"{path}: a line without bag, camera or stamp_ns ({shown(error)}); replay again") from error
 
 
 def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int = DRAWS) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m2a_core.errors import DataError
-from m2a_core.files import write_text
+from m2a_core.files import read_json_lines, write_text
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.perception import Perception
 from m2a_ros.bag.calibration import parse_mountings
@@ -79,7 +77,7 @@ class Review:
         """
         assert self._truth is not None
         keys = ("bag", "camera", "recorded_ns", "stamp_ns")
-        scored: set[Any] = {tuple(frame[key] for key in keys) for frame in read_lines(out / FRAMES_FILE)}
+        scored: set[Any] = {tuple(frame[key] for key in keys) for frame in read_json_lines(out / FRAMES_FILE)}
         return compare_scores(self._sources, scored, self._truth, perception, self._request.scores)
 
     def keep(self, names: Collection[str]) -> None:
@@ -100,7 +98,7 @@ class Review:
         """
         records = {}
         for name in (source.name for source in self._sources):
-            frames = read_lines(out / name / FRAMES)
+            frames = read_json_lines(out / name / FRAMES)
             records[name] = frames if stamps_tell(frames) else with_recorded(out / name / OUTPUT_BAG, frames)
         times = {bag: times_of(frames) for bag, frames in records.items()}
         events = find_events(records, times)
@@ -119,7 +117,7 @@ class Review:
             for camera in source.cameras
             if (path := film_path(out / source.name, camera.camera)).is_file()
         ]
-        found = Found(records, read_lines(out / PROBLEMS), times, events, shots, event_maps, films, labels)
+        found = Found(records, read_json_lines(out / PROBLEMS), times, events, shots, event_maps, films, labels)
         write_text(out / REPORT, render_replay(summary, found))
 
     def close(self) -> None:
@@ -128,21 +126,9 @@ class Review:
             self._truth.close()
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); replay the bag again") from error
-
-
 def worst_moments(out: Path) -> list[Moment]:
     """Frames with the largest share of pixels on the wrong side of the model's threshold, some seconds apart."""
-    ranked = sorted(read_lines(out / FRAMES_FILE), key=lambda frame: -_badness(frame))
+    ranked = sorted(read_json_lines(out / FRAMES_FILE), key=lambda frame: -_badness(frame))
     chosen: list[dict[str, Any]] = []
     for frame in ranked:
         near = [

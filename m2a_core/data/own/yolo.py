@@ -12,7 +12,7 @@ import yaml
 from m2a_core.data.own.coco import Region, draw
 from m2a_core.data.own.frames import SPLITS, Listing, OwnFrame, Truth, by_key, files_in, is_picture, sequence_of
 from m2a_core.data.own.naming import Categories, require_different_names
-from m2a_core.errors import DataError, shown
+from m2a_core.errors import MALFORMED, DataError, shown
 from m2a_core.files import read_text
 from m2a_core.labels.label_file import LabelFile
 from m2a_core.yaml_file import read_yaml
@@ -63,7 +63,7 @@ def _classes(root: Path, file: LabelFile) -> dict[int, int]:
         if isinstance(names, str):
             raise TypeError(f"the text {names}")
         numbered = {int(n): str(name) for n, name in (names.items() if isinstance(names, dict) else enumerate(names))}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, *MALFORMED) as error:
         raise DataError(
             f"{path}: expected 'names', a list or a mapping of numbers to names ({shown(error)})"
         ) from error
