@@ -49,22 +49,16 @@ def _averaged(image: np.ndarray, size: tuple[int, int], group: int, made: int) -
     """
     # What 16 bits leave of room keeps fractions of a grey level.
     fractions = _LARGEST_SUM // (255 * group)
-    rows = image.reshape(len(image), -1)
-    sums = np.empty((size[0], rows.shape[1]), np.uint16)
+    groups = image.reshape(size[0] // made, group, -1)
+    sums = np.empty((len(groups), made, groups.shape[2]), np.uint16)
     for row in range(made):
         # In parts of a row of the image, of which each has `made`.
         start, stop = row * group, (row + 1) * group
-        first, last = -(-start // made), stop // made
-        total = np.add(rows[first::group], rows[first + 1 :: group], dtype=np.uint16) if last > first + 1 else None
-        if total is None:
-            total = rows[first::group].astype(np.uint16)
-        for whole in range(first + 2, last):
-            total += rows[whole::group]
-        total *= np.uint16(made * fractions)
-        for cut, part in ((first - 1, first * made - start), (last, stop - last * made)):
-            if part:
-                total += np.multiply(rows[cut::group], np.uint16(part * fractions), dtype=np.uint16)
-        sums[row::made] = total
+        first, last = start // made, -(-stop // made)
+        parts = [min(stop, made * (n + 1)) - max(start, made * n) for n in range(first, last)]
+        # Weights and sums in one pass over memory.
+        weights = np.array(parts, np.uint16) * np.uint16(fractions)
+        np.einsum("gkx,k->gx", groups[:, first:last], weights, out=sums[:, row], dtype=np.uint16)
     columns = cv2.resize(sums.reshape(size[0], image.shape[1], 3), size[::-1], interpolation=cv2.INTER_AREA)
     found: np.ndarray = cv2.convertScaleAbs(columns, alpha=1 / (group * fractions))
     return found
