@@ -25,8 +25,8 @@ MAX_TEXT = 1 << 31
 """Bytes; COCO's own annotations have half a gigabyte."""
 
 
-_MAX_NAME = 255
-"""Bytes of a file's name, on every file system in use."""
+_MAX_NAME, _MAX_PATH = 255, 1024
+"""Bytes of a file's name, on every file system in use, and of a path in a document."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -91,7 +91,8 @@ def relative_path(name: object, source: object) -> str:
     """
     path = PurePosixPath(name) if isinstance(name, str) else PurePosixPath()
     wrong = not path.parts or path.is_absolute() or ".." in path.parts or {"\\", "\0"} & set(str(path))
-    if wrong or any(len(part.encode(errors="replace")) > _MAX_NAME for part in path.parts):
+    sizes = [len(part.encode(errors="replace")) for part in path.parts]
+    if wrong or max(sizes) > _MAX_NAME or sum(sizes) + len(sizes) > _MAX_PATH:
         raise DataError(
             f"{source}: {shown(name)} is no path below its folder; expected a relative one without '..', with '/'"
         )

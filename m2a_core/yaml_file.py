@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ MAX_BYTES = 1 << 22
 MAX_DEPTH = 32
 _LONGEST_ERROR = 400
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LONG_NUMBER = re.compile(r"[-+]?(0x[0-9a-fA-F_]{100,}|[0-9_]{100,})")
+"""Whole numbers that no float can hold, with some room."""
 
 
 def read_yaml(path: Path, aliases: bool = False) -> Any:
@@ -71,6 +74,8 @@ def _check(text: str, aliases: bool) -> None:
                 raise yaml.YAMLError(f"{where}: has an alias; write the value out")
             weight, height = anchored[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
+            if event.implicit[0] and _LONG_NUMBER.fullmatch(event.value):
+                raise yaml.YAMLError(f"{where}: a number of {len(event.value)} digits, which none can hold")
             weight, height = len(event.value) + 1, 0
             anchored |= {event.anchor: (weight, 0)} if event.anchor else {}
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -82,22 +82,26 @@ def _unreadable(path: Path) -> str | None:
         found = _read_metadata(path)
     except yaml.YAMLError as error:
         return " ".join(str(error).split())[:200]
-    return _wrong_number(found.get(_INFORMATION) if isinstance(found, dict) else None)
+    return _wrong_type(found.get(_INFORMATION) if isinstance(found, dict) else None)
 
 
-def _wrong_number(information: Any) -> str | None:
-    """Which count or time is no whole number: the parser would take it as it is."""
+def _wrong_type(information: Any) -> str | None:
+    """Which value is of another type: the parser would take it as it is."""
     information = information if isinstance(information, dict) else {}
     topics = information.get("topics_with_message_count")
+    topics = [topic for topic in topics if isinstance(topic, dict)] if isinstance(topics, list) else []
+    number, text = (int, "a whole number"), (str, "text")
     places = [
-        (information, "message_count"),
-        (information.get("duration"), "nanoseconds"),
-        (information.get("starting_time"), "nanoseconds_since_epoch"),
-        *((topic, "message_count") for topic in (topics if isinstance(topics, list) else [])),
+        (information, "message_count", number),
+        (information, "files", (list, "a list")),
+        (information.get("duration"), "nanoseconds", number),
+        (information.get("starting_time"), "nanoseconds_since_epoch", number),
+        *((topic, "message_count", number) for topic in topics),
+        *((topic.get("topic_metadata"), key, text) for topic in topics for key in ("name", "type")),
     ]
-    for place, key in places:
-        if isinstance(place, dict) and key in place and type(place[key]) is not int:
-            return f"{key} is {shown(place[key])}, expected a whole number"
+    for place, key, (kind, expected) in places:
+        if isinstance(place, dict) and key in place and type(place[key]) is not kind:
+            return f"{key} is {shown(place[key])}, expected {expected}"
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,4 +51,4 @@ class ParameterSpec:
             return value in self.choices
         if self.limits is None or value == self.special:
             return True
-        return math.isfinite(value) and self.limits[0] <= value <= self.limits[1]
+        return bool(self.limits[0] <= value <= self.limits[1])

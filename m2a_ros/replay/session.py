@@ -25,6 +25,7 @@ from m2a_core.runtime.factory import create_runtime
 from m2a_ros.bag.cameras import Choice, choose, parse_topics
 from m2a_ros.bag.reader import Bag
 from m2a_ros.parameters.file import settings_of
+from m2a_ros.parameters.launch_support import cameras_of_parameters
 from m2a_ros.parameters.settings import Settings
 from m2a_ros.replay import fleet
 from m2a_ros.replay.mode_settings import ModeSettings
@@ -130,7 +131,7 @@ def _source(request: Request) -> str:
 
 def _listed_cameras(request: Request) -> list[str]:
     """The cameras of the parameter file, or one that stands for all."""
-    return list(request.parameters.get("cameras", ["front"]))
+    return cameras_of_parameters(request.params_file or "", request.parameters)
 
 
 def _lists_cameras(request: Request) -> bool:

@@ -64,6 +64,7 @@ def load_replay(folder: Path) -> Replayed:
         raise DataError(
             f"{folder}: was replayed without ground truth; replay into another --out with --gt or --gt-topic"
         )
+    _require_summary(summary, folder / "summary.json")
     lines = read_json_lines(folder / FRAMES_FILE)
     counts = load_histograms(folder / HISTOGRAMS_FILE)
     if len(counts) != len(lines):
@@ -71,18 +72,39 @@ def load_replay(folder: Path) -> Replayed:
     seen: dict[tuple[str, str, int], int] = {}
     frames, histograms = {}, {}
     for line, filled in zip(lines, counts, strict=True):
-        base = _frame_key(line, folder / FRAMES_FILE)
+        _require_frame(line, folder / FRAMES_FILE)
+        base = (line["bag"], line["camera"], line["stamp_ns"])
         key = (*base, seen.get(base, 0))
         seen[base] = key[3] + 1
         frames[key], histograms[key] = line, filled
     return Replayed(folder, summary, frames, histograms)
 
 
-def _frame_key(line: Mapping[str, Any], path: Path) -> tuple[str, str, int]:
+def _require_summary(summary: Mapping[str, Any], path: Path) -> None:
+    """Raise DataError where the keys that a comparison reads are not what a replay writes."""
     try:
-        return str(line["bag"]), str(line["camera"]), int(line["stamp_ns"])
+        for bag in summary["bags"]:
+            hash((bag["name"], bag["sha256"]))
+        exact = [summary["truth"]["pixel"][name] for name in ("auprc", "fpr95")]
+        numbers = [summary["truth"].get("model_threshold"), summary.get("segment_s"), *exact]
+        good = isinstance(summary["model"]["name"], str) and all(map(_is_number, numbers))
     except MALFORMED as error:
-        raise DataError(f"{path}: a line without bag, camera or stamp_ns ({shown(error)}); replay again") from error
+        raise DataError(f"{path}: no summary of a replay with ground truth ({shown(error)}); replay again") from error
+    if not good:
+        raise DataError(f"{path}: a figure is no number, or the model has no name; replay again")
+
+
+def _require_frame(line: Mapping[str, Any], path: Path) -> None:
+    """Raise DataError where a scored frame lacks a key, or has a value of another type."""
+    texts = all(isinstance(line.get(key), str) for key in ("bag", "camera", "segment"))
+    counts = [line.get(key) for key in ("stamp_ns", "recorded_ns", "n_anomaly", "n_known")]
+    whole = all(isinstance(count, int) and 0 <= count < 1 << 63 for count in counts)
+    if not texts or not whole or not all(key in line and _is_number(line[key]) for key in ("auprc", "missed", "false")):
+        raise DataError(f"{path}: a frame lacks a key or has a value of another type ({shown(line)}); replay again")
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and abs(value) < 1 << 63)
 
 
 def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int = DRAWS) -> dict[str, Any]:

@@ -8,14 +8,22 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import yaml
 
 from m2a_core.data.own.opening import open_own
 from m2a_core.geometry.calibration_file import read_calibration
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.annotated import annotated_sources
+from m2a_core.training.config import load_config
+from m2a_ros.bag.reader import Bag
 from m2a_ros.harvest.results import replayed_bags
+from m2a_ros.parameters.file import read_parameters, settings_of
+from m2a_ros.parameters.launch_support import cameras_of_parameters
+from m2a_ros.review.compare import load_replay
 from test.core.odd_values import unnamed
+from test.replay.bags import drive
+from test.review.test_compare import scores, write_replay
 
 OBJECTS = {
     "images": [{"id": 1, "file_name": "a.png", "width": 8, "height": 6}],
@@ -86,3 +94,53 @@ def test_the_summary_of_a_replay_to_harvest(tmp_path: Path) -> None:
         lambda odd: path.write_text(json.dumps(odd)),
         lambda: [bag.identity for bag in replayed_bags(tmp_path)],
     )
+
+
+def test_a_replay_to_compare(tmp_path: Path) -> None:
+    folder = write_replay(tmp_path / "a", scores(1, 0.0)[:2])
+    for name in ("summary.json", "truth_frames.jsonl"):
+        path = folder / name
+        whole = path.read_text()
+        first, *rest = whole.splitlines()
+
+        def write(odd: Any, path: Path = path, rest: tuple[str, ...] = tuple(rest)) -> None:
+            path.write_text("\n".join([json.dumps(odd), *rest]))
+
+        assert not unnamed(json.loads(first), write, lambda: load_replay(folder))
+        path.write_text(whole)
+    load_replay(folder)
+
+
+@pytest.mark.slow
+def test_the_metadata_of_a_bag(tmp_path: Path) -> None:
+    path = drive(tmp_path / "bag", 1) / "metadata.yaml"
+    with Bag(path.parent):
+        document = yaml.safe_load(path.read_text())
+
+    def read() -> None:
+        with Bag(path.parent):
+            pass
+
+    assert not unnamed(document, lambda odd: path.write_text(yaml.safe_dump(odd)), read)
+
+
+def test_a_parameter_file(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    camera = {"crop": True, "crop_center": 0.5}
+    own = {"cameras": ["front"], "device": 0, "max_rate": 5.0, "trusted_keys": [""], "camera": {"front": camera}}
+
+    def read() -> None:
+        values = read_parameters(path)
+        settings_of(values, cameras_of_parameters(path, values), str(path))
+
+    document = {"/**": {"ros__parameters": own}}
+    path.write_text(yaml.safe_dump(document))
+    read()
+    assert not unnamed(document, lambda odd: path.write_text(yaml.safe_dump(odd)), read)
+
+
+@pytest.mark.slow
+def test_a_training_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    document = yaml.safe_load((Path(__file__).parents[2] / "config" / "training" / "own.yaml").read_text())
+    assert not unnamed(document, lambda odd: path.write_text(yaml.safe_dump(odd)), lambda: load_config(path))
