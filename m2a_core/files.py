@@ -188,18 +188,19 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_array(path: Path, key: str | None = None) -> np.ndarray:
+def read_array(path: Path, key: str | None = None, limit: int | None = None) -> np.ndarray:
     """Read a NumPy file.
 
     Args:
         path: .npy or .npz.
         key: which array of an .npz; None for the only one.
+        limit: bytes that an .npz may unpack to; default: ``MAX_UNPACKED``.
 
     Raises:
         DataError: the file cannot be read or has no such array.
     """
     try:
-        _require_sane(path)
+        _require_sane(path, MAX_UNPACKED if limit is None else limit)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
@@ -228,11 +229,11 @@ def read_array(path: Path, key: str | None = None) -> np.ndarray:
         raise DataError(f"{path}: cannot be read as a NumPy file ({str(error)[:300]})") from error
 
 
-def _require_sane(path: Path) -> None:
-    """Refuse an archive that says it unpacks to more than any map, before memory is taken."""
+def _require_sane(path: Path, limit: int) -> None:
+    """Refuse an archive that says it unpacks to more than its arrays may have, before memory is taken."""
     require_regular(path)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MAX_UNPACKED:
-            raise ValueError(f"unpacks to {unpacked} bytes, expected at most {MAX_UNPACKED}")
+        if unpacked > limit:
+            raise ValueError(f"unpacks to {unpacked} bytes, expected at most {limit}")

@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.files import read_array
 
 BINS = 8192
+_MAX_BYTES = 1 << 35
+"""Of half a million frames."""
 _LOGIT_LIMIT = 14.0
 
 
@@ -94,13 +97,12 @@ def load_histograms(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Bins (below ``BINS``: anomalous, else known) and counts of every frame.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or its arrays do not fit together.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            cuts = np.cumsum(data["lengths"])[:-1]
-            parts = [np.split(data[key], cuts) for key in ("bins", "counts")]
-            empty = not len(data["lengths"])
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); replay again with --gt or --gt-topic") from error
-    return [] if empty else list(zip(*parts, strict=True))
+    bins, counts, lengths = (read_array(path, key, _MAX_BYTES) for key in ("bins", "counts", "lengths"))
+    flat = bins.ndim == counts.ndim == lengths.ndim == 1 and bins.dtype == np.uint16
+    whole = counts.dtype == lengths.dtype == np.int64 and not (counts < 0).any() and not (lengths < 0).any()
+    if not flat or not whole or not len(bins) == len(counts) == lengths.sum() or (bins >= 2 * BINS).any():
+        raise DataError(f"{path}: bins, counts and lengths do not fit together; replay again with --gt or --gt-topic")
+    cuts = np.cumsum(lengths)[:-1]
+    return list(zip(np.split(bins, cuts), np.split(counts, cuts), strict=True)) if len(lengths) else []

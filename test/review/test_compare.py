@@ -13,7 +13,7 @@ from m2a_core.errors import ConfigError, DataError
 from m2a_ros.main import main
 from m2a_ros.review.compare import compare, load_replay
 from m2a_ros.review.compare_verdict import decide
-from m2a_ros.review.histograms import HistogramFile, bin_scores, pooled_metrics
+from m2a_ros.review.histograms import HistogramFile, bin_scores, load_histograms, pooled_metrics
 
 FRAMES, STEP = 60, 1_000_000_000
 
@@ -204,3 +204,33 @@ def test_the_segments_of_the_replays_are_the_default_and_are_compared_by_name(tm
     assert [row["segment"] for row in found["named_segments"]] == ["town", "motorway"]
     town = pooled(scores(1, 0.1), range(20))["auprc"]
     assert found["named_segments"][0]["auprc_b"] == pytest.approx(town, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"bins": np.zeros(1, np.uint16)},
+        {"bins": np.array([0.5, 1.5])},
+        {"bins": np.array([3, 2**14], np.uint16)},
+        {"counts": np.array([1, -1])},
+        {"counts": np.array([[1, 1]])},
+        {"lengths": np.array([1])},
+        {"lengths": np.array([3, -1])},
+        {"lengths": np.array("x")},
+    ],
+)
+def test_histograms_that_do_not_fit_together_are_refused(tmp_path, odd):
+    good = {"bins": np.array([3, 9000], np.uint16), "counts": np.array([1, 2]), "lengths": np.array([2])}
+    np.savez(tmp_path / "a.npz", **good)
+    assert [(b.tolist(), c.tolist()) for b, c in load_histograms(tmp_path / "a.npz")] == [([3, 9000], [1, 2])]
+    np.savez(tmp_path / "a.npz", **{**good, **odd})
+    with pytest.raises(DataError, match="do not fit together"):
+        load_histograms(tmp_path / "a.npz")
+
+
+def test_histograms_that_are_no_archive_are_named(tmp_path):
+    HistogramFile().save(tmp_path / "a.npz")
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(content[:-30])
+    with pytest.raises(DataError, match=r"a\.npz: cannot be read"):
+        load_histograms(tmp_path / "a.npz")
