@@ -7,6 +7,9 @@ import numpy as np
 
 from m2a_core.compose.ground import GroundCamera, Pose
 
+_NEAREST = 0.5
+"""Metres: a lane that begins nearer is below the picture, and one behind the camera would appear in the sky."""
+
 
 def draw_lane(rng: np.random.Generator) -> tuple[float, float, float]:
     """Where a lane lies: right, ahead and width in metres."""
@@ -49,11 +52,13 @@ def paint_lane(
         ]
     )
     ground = pose.to_camera(corners)
-    points = camera.project(np.stack([ground[:, 0], np.zeros(4), ground[:, 1]], axis=1), pose.pitch)[:, :2]
+    points = camera.project(np.stack([ground[:, 0], np.zeros(4), ground[:, 1]], axis=1), pose.pitch)
+    if points[:, 2].min() < _NEAREST:
+        return image, np.zeros(image.shape[:2], bool)
     sign = _sign()
     n = sign.shape[0]
     warp = cv2.getPerspectiveTransform(
-        np.array([(0, 0), (n, 0), (n, n), (0, n)], np.float32), points.astype(np.float32)
+        np.array([(0, 0), (n, 0), (n, n), (0, n)], np.float32), points[:, :2].astype(np.float32)
     )
     size = image.shape[1::-1]
     laid = cv2.warpPerspective(sign, warp, size, flags=cv2.INTER_AREA)

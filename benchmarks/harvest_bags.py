@@ -1,8 +1,9 @@
 r"""Makes the bags of ``benchmarks/harvest_purity.py``: drives in which objects of several kinds stand on the road.
 
-A drive is a video, or a folder of pictures; each picture is held for some frames while the objects come nearer. Every
-bag has JPEG images and the calibration; beside it, ``truth/STAMP.png`` numbers the objects (16 bits, 0 none) and
-``kinds.json`` says what kind each is.
+A drive is a video, or a folder of pictures; each picture is held for some frames while the objects come nearer. They
+stand where the ground is free, as things on a road do: foot and at least 80 % of the pixels on road or pavement, at the
+scale of a flat ground; one that finds no such place is left out. Every bag has JPEG images and the calibration; beside
+it, ``truth/STAMP.png`` numbers the objects (16 bits, 0 none) and ``kinds.json`` says what kind each is.
 
 python -m benchmarks.harvest_bags --out DIR --kind chair=outliers/fluent3d__chair.png --kind ... \
     --drive camvid_a=camvid/images/0001TP_00669*.png --drive motorway=video/highway_38frames.mp4
@@ -14,7 +15,7 @@ import argparse
 import glob
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from benchmarks.cycle_lane import draw_lane, paint_lane
+from benchmarks.free_ground import free_ground, stands_free
 from m2a_core.compose.__main__ import read_video
 from m2a_core.compose.composer import compose_layers
 from m2a_core.compose.ground import GroundCamera, Pose
@@ -35,6 +37,10 @@ TOPIC = "/camera/front/image_raw/compressed"
 STEP_NS = 100_000_000
 METRES = 0.5
 """The car's way between two frames."""
+_TRIES = 60
+"""Places that are drawn for an object, half of them on the other side of the middle."""
+_JUDGED = 25.0
+"""Metres: farther away, an object is too small for what is behind it to be judged."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,12 @@ class Scene:
     Attributes:
         images: uint8 [H, W, 3], RGB.
         camera: the camera.
+        free: bool [H, W] for each image: where the ground is free.
     """
 
     images: Sequence[np.ndarray]
     camera: GroundCamera
+    free: Sequence[np.ndarray]
 
 
 def scenes_of(paths: Sequence[Path], hold: int) -> Iterator[Scene]:
@@ -55,8 +63,10 @@ def scenes_of(paths: Sequence[Path], hold: int) -> Iterator[Scene]:
     for path in paths:
         images = read_video(path)[0] if path.suffix == ".mp4" else [read_image(path)] * hold
         height, width = images[0].shape[:2]
-        # Horizons of the shipped clip and of CamVid lie a little above the middle.
-        yield Scene(images, GroundCamera(width, height, 0.9 * width, (width / 2, height / 2), 1.4, 0.02))
+        # CamVid's horizon lies a little above the middle; the motorway clip's camera is that of config/demo/scene.yaml.
+        above_road, pitch = (1.17, -0.054) if path.suffix == ".mp4" else (1.4, 0.02)
+        camera = GroundCamera(width, height, 0.9 * width, (width / 2, height / 2), above_road, pitch)
+        yield Scene(images, camera, free_ground(path, images))
 
 
 def write_drive(
@@ -91,7 +101,7 @@ def write_drive(
                 names[len(names) + 1] = CYCLE_LANE
             nothing = np.zeros(scene.images[0].shape[:2], bool)
             for number, image in enumerate(scene.images):
-                pose = Pose().moved(0.0, METRES * number, 0.0, 0.0)
+                pose = _pose(number)
                 ids = np.zeros(nothing.shape, np.uint16)
                 if lane is not None:
                     image, mark = paint_lane(image, scene.camera, pose, lane)
@@ -118,12 +128,27 @@ def _stand(scene: Scene, kinds: Mapping[str, Sequence[Path]], rng: np.random.Gen
     for number in range(count):
         kind = order[int(rng.integers(len(order)))]
         pictures = kinds[kind]
-        ahead = 9 + (way + 8) * (number + float(rng.uniform(0, 0.6))) / count
-        right = float(rng.uniform(0.5, 2.6)) * (-1) ** number
         picture = pictures[int(rng.integers(len(pictures)))]
-        height = float(rng.uniform(0.8, 1.2))
-        cutouts.append(load_cutout(picture, kind, (right, ahead), height, _look(scene), float(rng.uniform(0.8, 1.25))))
+        height, brightness = float(rng.uniform(0.8, 1.2)), float(rng.uniform(0.8, 1.25))
+        cutout = load_cutout(picture, kind, (0.0, 0.0), height, _look(scene), brightness)
+        for half in [number] * (_TRIES // 2) + [number + 1] * (_TRIES // 2):
+            ahead = 9 + (way + 8) * (number + float(rng.uniform(0, 0.6))) / count
+            placed = replace(cutout, position=(float(rng.uniform(0.5, 2.6)) * (-1) ** half, ahead))
+            if _is_free(scene, placed):
+                cutouts.append(placed)
+                break
     return cutouts
+
+
+def _is_free(scene: Scene, cutout: Cutout) -> bool:
+    """Whether an object stands free wherever it is near: every fourth frame, and the last, are looked at."""
+    last = len(scene.images) - 1
+    near = [n for n in {*range(0, last, 4), last} if cutout.position[1] - METRES * n <= _JUDGED]
+    return all(stands_free(cutout, scene.camera, _pose(n), _look(scene), scene.free[n]) for n in near)
+
+
+def _pose(number: int) -> Pose:
+    return Pose().moved(0.0, METRES * number, 0.0, 0.0)
 
 
 def _look(scene: Scene) -> Look:
