@@ -19,7 +19,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from benchmarks.harvest_bags import CYCLE_LANE, scenes_of, write_drive
 from benchmarks.harvest_purity import FALSE_ALARM, belongs, kind_of, purity, report
 from m2a_core.harvest.folder import Harvest
 from m2a_core.harvest.records import NO_CLUSTER
+from m2a_core.training.datasets import camvid_sources
 
 ROOT = Path(__file__).resolve().parents[1]
 DRIVES = ("camvid_a", "camvid_b", "motorway", "kitti")
@@ -61,8 +62,8 @@ def drives(data: Path, out: Path, kinds: Sequence[str]) -> None:
     other = {kind: paths[len(paths) // 2 :] for kind, paths in files.items()}
     val, test = (sorted((data / "camvid" / "images" / split).glob("*.jpg")) for split in ("val", "test"))
     pictures = {
-        "camvid_a": val[: len(val) // 2 : 3],
-        "camvid_b": val[len(val) // 2 :: 3],
+        "camvid_a": _met(val, 0),
+        "camvid_b": _met(val, 1),
         "motorway": [data / "video" / "highway_38frames.mp4"],
         "kitti": sorted((data / "kitti_sem5" / "images").glob("*.jpg")),
     }
@@ -89,29 +90,34 @@ def name(out: Path, kinds: Sequence[str]) -> None:
         kind, most = counts.most_common(1)[0]
         if cluster != NO_CLUSTER and most > sum(counts.values()) / 2:
             clusters[cluster] = {"name": SCENE if kind == FALSE_ALARM else kind, "kind": meaning[kind]}
-    # Whoever names a cluster looks at its pictures: what shows something else, or two things at once, is taken out.
-    out_of_place = [
-        record.id
-        for record in records
-        if (named := clusters.get(record.cluster)) is not None
-        and not belongs(record, bags, FALSE_ALARM if named["name"] == SCENE else named["name"])
-    ]
-    print(f"{len(clusters)} clusters named, {len(out_of_place)} of {len(records)} objects taken out")
+    # Whoever names a cluster looks at its pictures: what shows something else, or two things at once, is taken out, and
+    # an object that lies elsewhere is named by itself.
+    objects = {}
+    for record in records:
+        cluster_name = clusters.get(record.cluster, {}).get("name")
+        own = next((kind for kind in kinds if belongs(record, bags, kind)), None)
+        if own is not None and own != cluster_name:
+            objects[record.id] = {"name": own, "kind": "outlier"}
+        elif cluster_name and not belongs(record, bags, FALSE_ALARM if cluster_name == SCENE else cluster_name):
+            objects[record.id] = {"name": "", "kind": "skip"}
+    out_of_place = sum(chosen["kind"] == "skip" for chosen in objects.values())
+    print(
+        f"{len(clusters)} clusters named, {out_of_place} of {len(records)} objects taken out, "
+        f"{len(objects) - out_of_place} named by themselves"
+    )
     choices = {
         "format": 1,
         "harvest": harvest.hash,
         "clusters": {str(cluster): named for cluster, named in clusters.items()},
-        "objects": {key: {"name": "", "kind": "skip"} for key in out_of_place},
+        "objects": objects,
     }
     (out / "choices.json").write_text(json.dumps(choices), encoding="utf-8")
+    shutil.rmtree(out / "data" / "harvested", ignore_errors=True)
     m2a("harvest", "export", out / "harvest", "--choices", out / "choices.json", "--out", out / "data" / "harvested")
 
 
 def train(data: Path, out: Path, steps: int | None) -> None:
-    """Fine-tune the weights that ship; export them, with thresholds at which normal frames raise as many alarms.
-
-    Normal are frames of CamVid's val drives that no training takes.
-    """
+    """Fine-tune the weights that ship; export them, with thresholds at which normal frames raise as many alarms."""
     root = out / "data"
     for folder in SETS:
         if not (root / folder).exists():
@@ -132,12 +138,29 @@ def train(data: Path, out: Path, steps: int | None) -> None:
     m2a("export", *weights, "--thresholds", SHIPPED, "--out", out / "exported")
     normal = out / "normal"
     normal.mkdir(exist_ok=True)
-    every = config["data"]["splits"]["val"]
-    for number, path in enumerate(sorted((data / "camvid" / "images" / "val").glob("*.jpg"))):
-        if number % every and not (normal / path.name).exists():
-            (normal / path.name).symlink_to(path)
+    for path in normal_frames(data, config["data"]):
+        (normal / path.name).unlink(missing_ok=True)
+        (normal / path.name).symlink_to(path)
     shutil.rmtree(out / "after", ignore_errors=True)
     m2a("calibrate", "--model", out / "exported", "--images", normal, "--like", SHIPPED, "--out", out / "after")
+
+
+def normal_frames(data: Path, settings: dict[str, Any]) -> Iterator[Path]:
+    """Frames of several drives, about as many of each set, that nothing is trained on, harvested or measured on."""
+    camvid = data / "camvid"
+    _, held = camvid_sources(camvid, {"train": 1}, settings["held_apart"])
+    yield from (camvid / "images" / "train" / f"{source.name}.jpg" for source in held[::2])
+    val = sorted((camvid / "images" / "val").glob("*.jpg"))
+    used = {*val[:: settings["splits"]["val"]], *_met(val, 0), *_met(val, 1)}
+    yield from [path for path in val if path not in used][::4]
+    yield from sorted((data / "cityscapes_640" / "images" / "val").glob("*.jpg"))[::3]
+    yield from sorted((data / "idd_lite" / "images" / "test").glob("*.jpg"))[::10]
+
+
+def _met(val: Sequence[Path], half: int) -> Sequence[Path]:
+    """The pictures of one of the two drives that are made of CamVid's validation clip."""
+    middle = len(val) // 2
+    return val[middle::3] if half else val[:middle:3]
 
 
 def configuration() -> dict[str, Any]:

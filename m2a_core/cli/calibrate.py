@@ -12,6 +12,9 @@ With normal frames: the lowest thresholds, of the mask and of the seeds, that ke
 An alarm is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model
 reports. Do not use frames that the model was trained on.
 
+  --like MODEL              as many of the frames raise an alarm as with another bundle at its own thresholds. Unknown
+                            instances then also reach as far: as many pixels of the frames are at or above the extent
+
 With --drift, normal frames change no threshold. Only what the network's answers to them look like is stored, by which
 the node tells drift. The other rules store it too, from 50 frames on.
 
@@ -105,16 +108,20 @@ def run(args: argparse.Namespace) -> int:
     figures: list[np.ndarray] = []
     found, quiet = (_score(perception, frames, args.min_pixels, figures) for frames in (labelled, normal))
     perception.close()
-    wanted = None if like is None else _alarms_of(like, normal, args.min_pixels)
+    wanted = None if like is None else _at_own_thresholds(like, normal, args.min_pixels)
 
     chosen: dict[str, float] = {}
     for name in () if args.drift else _FOUND:
         if normal and (name == "refined" or not labelled):
             alarms = np.array(quiet[name].alarms, np.float32)
-            chosen[name] = _by_rate(args, name, alarms) if wanted is None else _by_count(args, name, alarms, wanted)
+            chosen[name] = (
+                _by_rate(args, name, alarms) if wanted is None else _by_count(args, name, alarms, wanted[name])
+            )
         elif name == "anomaly":
             chosen[name] = calibration.threshold_at_tpr(np.concatenate(found[name].anomalous), args.tpr)
             print(f"{name:8s} threshold {chosen[name]:.6g}: finds {100 * args.tpr:g} % of the anomalous pixels")
+    if wanted is not None:
+        chosen["extent"] = _by_share(args, np.concatenate(quiet["refined"].sample), wanted["extent"])
     if args.frame_fpr is not None:
         needed = calibration.frames_needed(args.frame_fpr)
         print(f"this guarantee needs at least {needed} normal frames; {len(normal)} were given")
@@ -181,27 +188,41 @@ def _by_rate(args: argparse.Namespace, name: str, alarms: np.ndarray) -> float:
     return guarantee.threshold
 
 
-def _alarms_of(bundle: ModelBundle, frames: Sequence[CalibrationFrame], min_pixels: int | None) -> dict[str, int]:
-    """How many frames raise an alarm with a bundle, by threshold."""
+def _at_own_thresholds(
+    bundle: ModelBundle, frames: Sequence[CalibrationFrame], min_pixels: int | None
+) -> dict[str, float]:
+    """How many frames raise an alarm with a bundle, by threshold; ``extent``: the share of pixels that reach it."""
     from m2a_core.perception import Perception
 
     perception = Perception.load(bundle.directory, spin=True)
     scored = _score(perception, frames, min_pixels, [])
     perception.close()
-    return {name: of.at(getattr(bundle.manifest.thresholds, name)).alarms for name, of in scored.items()}
+    own = bundle.manifest.thresholds
+    share = float(np.mean(np.concatenate(scored["refined"].sample) >= own.extent))
+    return {name: of.at(getattr(own, name)).alarms for name, of in scored.items()} | {"extent": share}
 
 
-def _by_count(args: argparse.Namespace, name: str, alarms: np.ndarray, wanted: dict[str, int]) -> float:
+def _by_count(args: argparse.Namespace, name: str, alarms: np.ndarray, wanted: float) -> float:
     """The lowest threshold at which no more frames raise an alarm than are wanted."""
     from m2a_core.evaluation import calibration
 
-    threshold = calibration.threshold_at_alarms(alarms, wanted[name])
+    threshold = calibration.threshold_at_alarms(alarms, int(wanted))
     found = int(np.count_nonzero(alarms >= threshold))
     print(
         f"{name:8s} threshold {threshold:.6g}: {found} of {len(alarms)} normal frames raise an alarm, as with "
-        f"{args.like} at its own threshold ({wanted[name]})"
+        f"{args.like} at its own threshold ({wanted})"
     )
     return threshold
+
+
+def _by_share(args: argparse.Namespace, scores: np.ndarray, wanted: float) -> float:
+    """The extent, in [0, 1], that a wanted share of pixels reaches."""
+    extent = float(np.clip(np.quantile(scores, 1 - wanted), 0, 1))
+    print(
+        f"extent   threshold {extent:.6g}: {100 * np.mean(scores >= extent):.2f} % of normal pixels reach it, as with "
+        f"{args.like} ({100 * wanted:.2f} %)"
+    )
+    return extent
 
 
 def _score(

@@ -10,6 +10,9 @@ import numpy as np
 from m2a_core.evaluation.calibration import alarm_score
 from m2a_core.metrics.pixel import split_scores
 
+_GRID = 64
+"""Rows and columns of the pixels that are kept of a frame: thousands of frames must fit in memory."""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -46,12 +49,14 @@ class ScoredFrames:
         anomalous: float32 [N] each, scores of a frame's anomalous pixels.
         objects: of each object, the highest threshold that finds it.
         alarms: of each frame, the highest threshold at which it raises a false alarm; in the order of the frames.
+        sample: float32 [N] each, scores of a frame's known pixels on a grid.
     """
 
     share: float
     anomalous: list[np.ndarray] = field(default_factory=list)
     objects: list[float] = field(default_factory=list)
     alarms: list[float] = field(default_factory=list)
+    sample: list[np.ndarray] = field(default_factory=list)
 
     def add(self, score: np.ndarray, truth: np.ndarray, pixels: int) -> None:
         """Add a frame.
@@ -67,6 +72,8 @@ class ScoredFrames:
         anomalous, known = split_scores(score, truth)
         self.anomalous.append(anomalous)
         self.alarms.append(alarm_score(known, pixels))
+        grid = tuple(slice(None, None, max(1, side // _GRID)) for side in score.shape)
+        self.sample.append(score[grid][truth[grid] == 0])
         _, labels, stats, _ = cv2.connectedComponentsWithStats((truth == 1).astype(np.uint8), connectivity=8)
         for number in np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= pixels):
             if number:

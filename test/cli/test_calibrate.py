@@ -121,7 +121,10 @@ def test_as_many_normal_frames_raise_an_alarm_as_with_the_bundle_it_shall_be_lik
     highest = np.sort([of.score.max() for of in results if of.score is not None])
     like = write_tiny_bundle(tmp_path / "like", SIZE)
     stated = manifest(like)
-    stated["thresholds"] |= {"anomaly": float(highest[6]), "refined": float(highest[7])}
+    # Of 96 rows and 128 columns, every row and every second column is looked at.
+    scores = np.concatenate([of.refined[:, ::2].ravel() for of in results if of.refined is not None])
+    middle = float(np.unique(scores)[len(np.unique(scores)) // 2])
+    stated["thresholds"] |= {"anomaly": float(highest[6]), "refined": float(highest[7]), "extent": middle}
     (like / "manifest.json").write_text(json.dumps({k: v for k, v in stated.items() if k != "digest"}))
     options = ["--images", str(tmp_path / "normal"), "--like", str(like), "--min-pixels", "1"]
     assert main(["calibrate", "--model", str(bundle), *options]) == 0
@@ -130,6 +133,8 @@ def test_as_many_normal_frames_raise_an_alarm_as_with_the_bundle_it_shall_be_lik
     refined = np.sort([of.refined.max() for of in results if of.refined is not None])
     wanted = np.count_nonzero(refined >= highest[7])
     assert np.count_nonzero(refined >= chosen["refined"]) == wanted
+    assert 0 < np.mean(scores >= middle) < 1
+    assert np.mean(scores >= chosen["extent"]) == pytest.approx(np.mean(scores >= middle), abs=1e-3)
     assert f"3 of 9 normal frames raise an alarm, as with {like} at its own threshold (3)" in capsys.readouterr().out
 
 
