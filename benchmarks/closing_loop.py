@@ -1,13 +1,14 @@
 """The whole loop on real pixels: what a fleet met, named, and trained with; measured on drives that nobody has seen.
 
-Objects of kinds that the weights were not trained on (cut-outs of COCO) stand on the road, and a cycle lane is painted
-there, which the model takes for unknown. Drives of CamVid and KITTI pictures and the motorway clip are replayed and
-harvested; the script plays the person who names clusters, by what is there in truth; the export goes into ``m2a
-train`` with the recipe of ``config/training/harvested.yaml``. Then two bags of CamVid's test drives are replayed before
-and after: ``same`` with the objects of the drives, ``others`` with other objects of the same kinds.
+Objects of kinds that the weights were not trained on (cut-outs of COCO) stand where road or pavement is free, and a
+cycle lane is painted there, which the model takes for unknown. Drives of CamVid and KITTI pictures and the motorway
+clip are replayed and harvested; the script plays the person who names clusters, and objects that lie in another one, by
+what is there in truth; the export goes into ``m2a train`` with the recipe of ``config/training/harvested.yaml``. Then
+two bags of CamVid's test drives are replayed before and after: ``same`` with the objects of the drives, ``others`` with
+other objects of the same kinds.
 
-python -m benchmarks.closing_loop --data DATA --out DIR [--kinds KIND,...] [--steps N] [drives|name|train|measure ...]
-Each step begins where the one before ended; without names all four run.
+python -m benchmarks.closing_loop --data DATA --out DIR [--kinds KIND,...] [--steps N] [STEP ...]
+Steps are drives, name, train, thresholds and measure: each begins where the one before ended; without names all run.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import yaml
 
 from benchmarks.closing_loop_truth import measure_replay
 from benchmarks.harvest_bags import CYCLE_LANE, scenes_of, write_drive
 from benchmarks.harvest_purity import FALSE_ALARM, belongs, kind_of, purity, report
+from m2a_core.data.packed_cityscapes import packed_cityscapes
 from m2a_core.harvest.folder import Harvest
 from m2a_core.harvest.records import NO_CLUSTER
 from m2a_core.training.datasets import camvid_sources
@@ -36,7 +39,7 @@ from m2a_core.training.datasets import camvid_sources
 ROOT = Path(__file__).resolve().parents[1]
 DRIVES = ("camvid_a", "camvid_b", "motorway", "kitti")
 UNSEEN = ("same", "others")
-STEPS = ("drives", "name", "train", "measure")
+STEPS = ("drives", "name", "train", "thresholds", "measure")
 SHIPPED = ROOT / "engines" / "m2a-edge"
 RECIPES = ROOT / "config" / "training"
 SETS = ("camvid", "cityscapes_640", "idd_lite", "outliers", "outliers_coco")
@@ -117,7 +120,7 @@ def name(out: Path, kinds: Sequence[str]) -> None:
 
 
 def train(data: Path, out: Path, steps: int | None) -> None:
-    """Fine-tune the weights that ship; export them, with thresholds at which normal frames raise as many alarms."""
+    """Fine-tune the weights that ship, and export them."""
     root = out / "data"
     for folder in SETS:
         if not (root / folder).exists():
@@ -136,24 +139,32 @@ def train(data: Path, out: Path, steps: int | None) -> None:
     size = "x".join(map(str, json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))["input_size"]))
     weights = ["--weights", out / "run" / "m2a-edge.safetensors", "--model", "m2a-edge", "--size", size]
     m2a("export", *weights, "--thresholds", SHIPPED, "--out", out / "exported")
+
+
+def thresholds(data: Path, out: Path) -> None:
+    """Thresholds at which as many normal frames raise an alarm as with the weights that ship.
+
+    The frames are of several drives, about as many of each set; nothing is trained on them or harvested from them.
+    """
+    for folder in ("normal", "after"):
+        shutil.rmtree(out / folder, ignore_errors=True)
     normal = out / "normal"
-    normal.mkdir(exist_ok=True)
-    for path in normal_frames(data, config["data"]):
-        (normal / path.name).unlink(missing_ok=True)
+    normal.mkdir()
+    for path in normal_frames(data, configuration()["data"]):
         (normal / path.name).symlink_to(path)
-    shutil.rmtree(out / "after", ignore_errors=True)
+    for sample in packed_cityscapes(data / "cityscapes_640").samples[::3]:
+        cv2.imwrite(str(normal / f"{sample.name}.jpg"), sample.picture()[..., ::-1])
     m2a("calibrate", "--model", out / "exported", "--images", normal, "--like", SHIPPED, "--out", out / "after")
 
 
 def normal_frames(data: Path, settings: dict[str, Any]) -> Iterator[Path]:
-    """Frames of several drives, about as many of each set, that nothing is trained on, harvested or measured on."""
+    """Those of CamVid and IDD-lite."""
     camvid = data / "camvid"
     _, held = camvid_sources(camvid, {"train": 1}, settings["held_apart"])
     yield from (camvid / "images" / "train" / f"{source.name}.jpg" for source in held[::2])
     val = sorted((camvid / "images" / "val").glob("*.jpg"))
     used = {*val[:: settings["splits"]["val"]], *_met(val, 0), *_met(val, 1)}
     yield from [path for path in val if path not in used][::4]
-    yield from sorted((data / "cityscapes_640" / "images" / "val").glob("*.jpg"))[::3]
     yield from sorted((data / "idd_lite" / "images" / "test").glob("*.jpg"))[::10]
 
 
@@ -177,7 +188,7 @@ def configuration() -> dict[str, Any]:
 
 
 def measure(data: Path, out: Path) -> None:
-    """Replay the unseen drives and score CamVid, before and after."""
+    """Replay the unseen drives and score the known classes of CamVid and Cityscapes, before and after."""
     figures: dict[str, dict[str, Any]] = {}
     for side, model in (("before", SHIPPED), ("after", out / "after")):
         figures[side] = {}
@@ -185,10 +196,11 @@ def measure(data: Path, out: Path) -> None:
             bag, folder = out / "bags" / drive, out / f"{drive}_{side}"
             m2a("replay", bag / drive, "--mode", "offline", "--threads", 1, "--model", model, "--out", folder)
             figures[side][drive] = measure_replay(folder, bag)
-        scores = out / f"camvid_{side}.json"
-        camvid = ["--dataset", "camvid", "--root", data / "camvid"]
-        m2a("evaluate", *camvid, "--model", model, "--workers", 1, "--json", scores)
-        figures[side]["miou"] = json.loads(scores.read_text(encoding="utf-8"))["miou"]
+        for known in MIX:
+            scores = out / f"{known}_{side}.json"
+            labelled = ["--dataset", known, "--root", data / known]
+            m2a("evaluate", *labelled, "--model", model, "--workers", 1, "--json", scores)
+            figures[side][f"{known}_miou"] = json.loads(scores.read_text(encoding="utf-8"))["miou"]
         print(side, json.dumps(figures[side]))
     (out / "figures.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
 
@@ -209,6 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name(out, kinds)
         elif part == "train":
             train(data, out, args.steps)
+        elif part == "thresholds":
+            thresholds(data, out)
         elif part == "measure":
             measure(data, out)
         else:
