@@ -7,7 +7,7 @@ what is there in truth; the export goes into ``m2a train`` with the recipe of ``
 two bags of CamVid's test drives are replayed before and after: ``same`` with the objects of the drives, ``others`` with
 other objects of the same kinds.
 
-python -m benchmarks.closing_loop --data DATA --out DIR [--kinds KIND,...] [--steps N] [STEP ...]
+python -m benchmarks.closing_loop --data DATA --out DIR [--kinds KIND,...] [--outliers-only] [--steps N] [STEP ...]
 Steps are drives, name, train, thresholds and measure: each begins where the one before ended; without names all run.
 """
 
@@ -80,18 +80,23 @@ def drives(data: Path, out: Path, kinds: Sequence[str]) -> None:
     m2a("harvest", out / "replay", "--threads", 1, "--keep-frames", "--out", out / "harvest")
 
 
-def name(out: Path, kinds: Sequence[str]) -> None:
-    """Name every cluster by what most of its objects are, take out what does not belong there, and export."""
+def name(out: Path, kinds: Sequence[str], false_alarms: bool) -> None:
+    """Name every cluster by what most of its objects are, take out what does not belong there, and export.
+
+    With ``false_alarms`` also those of lanes and of parts of the scene.
+    """
     harvest = Harvest.open(out / "harvest")
     bags = out / "bags"
     records = list(harvest.records())
     found = purity([(record.cluster, kind_of(record, bags)) for record in records])
     print(report(found))
-    meaning = {**dict.fromkeys(kinds, "outlier"), CYCLE_LANE: "false_alarm", FALSE_ALARM: "false_alarm"}
+    meaning = dict.fromkeys(kinds, "outlier")
+    if false_alarms:
+        meaning |= {CYCLE_LANE: "false_alarm", FALSE_ALARM: "false_alarm"}
     clusters = {}
     for cluster, counts in found.clusters.items():
         kind, most = counts.most_common(1)[0]
-        if cluster != NO_CLUSTER and most > sum(counts.values()) / 2:
+        if cluster != NO_CLUSTER and kind in meaning and most > sum(counts.values()) / 2:
             clusters[cluster] = {"name": SCENE if kind == FALSE_ALARM else kind, "kind": meaning[kind]}
     # Whoever names a cluster looks at its pictures: what shows something else, or two things at once, is taken out, and
     # an object that lies elsewhere is named by itself.
@@ -126,6 +131,8 @@ def train(data: Path, out: Path, steps: int | None) -> None:
         if not (root / folder).exists():
             (root / folder).symlink_to((data / folder).resolve())
     config = configuration()
+    if not (root / "harvested" / "hard_negatives").exists():
+        del config["data"]["hard_negatives"]
     if steps:
         config["stages"][0]["iterations"] = steps
     (out / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -211,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kinds", default="chair,dog", help="of DATA/outliers_coco (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="of training (default: the configuration's)")
+    parser.add_argument("--outliers-only", action="store_true", help="name no false alarms")
     parser.add_argument("parts", nargs="*", metavar="STEP", help=f"some of {', '.join(STEPS)} (default: all)")
     args = parser.parse_args(arguments)
     data, out, kinds = args.data.resolve(), args.out.resolve(), args.kinds.split(",")
@@ -218,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if part == "drives":
             drives(data, out, kinds)
         elif part == "name":
-            name(out, kinds)
+            name(out, kinds, not args.outliers_only)
         elif part == "train":
             train(data, out, args.steps)
         elif part == "thresholds":
