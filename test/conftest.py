@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+
+# Before PyTorch is imported: several processes share the cores, and OpenMP's threads wait for each other by spinning,
+# which takes several times the processor time of the work itself. Processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 import signal
 import tempfile

@@ -69,7 +69,10 @@ def test_backward_operator_keeps_pytorchs_rules():
 @pytest.mark.slow
 def test_gradient_is_the_slope():
     value, projection = inputs(((2, 3), (1, 2)), batch=1)
-    assert torch.autograd.gradcheck(lambda v, p: ms_deform_attn(v, p, ((2, 3), (1, 2)), POINTS), (value, projection))
+    # Along one random direction: an element that is wrong moves it as well.
+    assert torch.autograd.gradcheck(
+        lambda v, p: ms_deform_attn(v, p, ((2, 3), (1, 2)), POINTS), (value, projection), fast_mode=True
+    )
 
 
 def test_gradients_equal_those_of_grid_sample():
