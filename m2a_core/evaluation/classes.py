@@ -118,8 +118,9 @@ def _done(dataset: Dataset, outputs: Outputs) -> list[Sample]:
 
 @contextmanager
 def _named(sample: Sample, failed: dict[str, str]) -> Iterator[None]:
-    """Note a frame that cannot be scored, and go on."""
+    """Note a frame that cannot be scored, with its file, and go on."""
     try:
         yield
     except DataError as error:
-        failed[sample.name] = str(error)
+        file, reason = str(sample.labels or sample.image), str(error)
+        failed[sample.name] = reason if file in reason else f"{file}: {reason}"

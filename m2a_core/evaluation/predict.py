@@ -172,14 +172,24 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
     ) as bar:
         for sample in todo:
             try:
-                if sample.name in has_truth:
-                    _write_png(outputs.truth(sample), dataset.anomaly_truth(sample))
+                truth = dataset.anomaly_truth(sample) if sample.name in has_truth else None
                 if not outputs.prediction(sample).exists():
-                    _write_npz(outputs.prediction(sample), scorer.compute(sample.picture(), panoptic))
+                    image = sample.picture()
+                    if truth is not None:
+                        _require_same_size(sample, truth, image)
+                    _write_npz(outputs.prediction(sample), scorer.compute(image, panoptic))
+                if truth is not None:
+                    _write_png(outputs.truth(sample), truth)
             except DataError as error:
                 failed[sample.name] = str(error)
             bar.update()
     return failed
+
+
+def _require_same_size(sample: Sample, truth: np.ndarray, image: np.ndarray) -> None:
+    own, wanted = (f"{width}x{height}" for height, width in (truth.shape, image.shape[:2]))
+    if own != wanted:
+        raise DataError(f"{sample.labels}: {own} pixels, expected the size of its image, {wanted}")
 
 
 def class_view(labels: LabelSet, dataset: Dataset) -> ClassView:

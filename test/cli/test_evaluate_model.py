@@ -289,6 +289,7 @@ def test_a_frame_that_was_mended_after_a_failed_run_is_done_anew(folder: Path, m
     write(mask, np.zeros((8, 8), np.uint8))
     code, figures = evaluate(folder, "folder", model)
     assert (code, list(figures["failed"]), figures["n_frames"]) == (2, ["1"], 2)
+    assert figures["failed"]["1"] == f"{mask}: 8x8 pixels, expected the size of its image, 128x96"
     mask.write_bytes(whole)
     code, figures = evaluate(folder, "folder", model)
     assert (code, figures["failed"], figures["n_frames"]) == (0, {}, 3)
@@ -315,7 +316,9 @@ def test_a_damaged_class_label_costs_its_frame_alone(
     assert code == 2
     assert figures["n_frames"] == 2
     assert figures["miou"] > 0.9
-    assert "frame '1' is left out" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "frame '1' is left out" in error
+    assert str(tmp_path / "data/labels/test/1.png") in error
 
 
 def test_streethazards_counts_the_classes_of_the_released_network(tmp_path: Path) -> None:
