@@ -36,8 +36,22 @@ def test_a_calibration_is_received_from_a_latched_and_a_plain_publisher_of_one_t
 def test_durability_can_be_overridden_and_shows(nodes: Nodes) -> None:
     topic = "/m2a/output/front/panoptic"
     nodes.start(**{f"qos_overrides.{topic}.publisher.durability": "transient_local"})
-    (publisher,) = nodes.peer.get_publishers_info_by_topic(topic)
-    assert publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+
+    def durabilities() -> list[DurabilityPolicy]:
+        return [end.qos_profile.durability for end in nodes.peer.get_publishers_info_by_topic(topic)]
+
+    # DDS may take a moment to forget the node of the test before.
+    nodes.until(lambda: durabilities() == [DurabilityPolicy.TRANSIENT_LOCAL])
+
+
+def test_reliability_can_be_overridden_and_shows(nodes: Nodes) -> None:
+    image, info = "/m2a/input/front/image", "/m2a/input/front/camera_info"
+    nodes.start(**{f"qos_overrides.{image}.subscription.reliability": "reliable"})
+
+    def reliabilities(topic: str) -> list[str]:
+        return [end.qos_profile.reliability.name for end in nodes.peer.get_subscriptions_info_by_topic(topic)]
+
+    nodes.until(lambda: (reliabilities(image), reliabilities(info)) == (["RELIABLE"], ["BEST_EFFORT"]))
 
 
 @pytest.mark.parametrize(

@@ -263,17 +263,6 @@ def test_undeclared_parameter_cannot_be_set(make_node: MakeNode) -> None:
         node.set_parameters([Parameter("max_rat", value=1.0)])
 
 
-def test_quality_of_service_can_be_overridden(make_node: MakeNode) -> None:
-    name = "qos_overrides./m2a/input/front/image.subscription.reliability"
-    node = make_node(**{name: "reliable"})
-    node.start()
-    found = {
-        topic: [entry.qos_profile.reliability.name for entry in node.get_subscriptions_info_by_topic(topic)]
-        for topic in ("/m2a/input/front/image", "/m2a/input/front/camera_info")
-    }
-    assert found == {"/m2a/input/front/image": ["RELIABLE"], "/m2a/input/front/camera_info": ["BEST_EFFORT"]}
-
-
 def camera_topics(node: M2aNode) -> list[str]:
     ends: list[Any] = [*node.subscriptions, *node.publishers]
     return [end.topic_name for end in ends if "/front/" in end.topic_name]
