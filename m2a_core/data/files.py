@@ -154,7 +154,8 @@ def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str 
     found: dict[str, list[Path]] = defaultdict(list)
     for path in _of_key(names, key) if key else names:
         if path.suffix.lower() in suffixes and not path.stem.endswith(_PICTURE_ENDING):
-            found[frame_name(path.with_stem(_without(path.stem, f"_{key}")))].append(path)
+            own = path.with_stem(_without(path.stem, f"_{key}")) if key else path
+            found[frame_name(own)].append(path)
     if not found:
         others = sorted({path.suffix.lower() for path in names})
         lossy = "; JPEG changes label values: save masks as PNG" if {".jpg", ".jpeg"} & {*others} - {*suffixes} else ""

@@ -212,6 +212,13 @@ def test_missing_pairs_are_named_and_the_others_scored(
     assert ("no score map" if side == "pred" else "no ground truth") in error
 
 
+def test_names_that_end_in_an_underscore_pair_like_others(data: Path) -> None:
+    (data / "pred" / "frame0.npz").rename(data / "pred" / "frame0_.npz")
+    (data / "gt" / "frame0_labels_semantic.png").rename(data / "gt" / "frame0_.png")
+    code, figures = evaluate(data)
+    assert (code, figures["n_frames"]) == (0, 3)
+
+
 @pytest.mark.parametrize("side", ["pred", "gt"])
 def test_an_empty_or_missing_folder_is_named(data: Path, side: str, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (data / side).iterdir():
