@@ -163,15 +163,15 @@ def parse_outputs(text: str) -> list[str]:
 
 def parse_times(single_ms: float, batches: str) -> dict[int, float]:
     """Milliseconds by batch size: 1, then 2, 4, 8 ... as listed."""
-    times = [single_ms, *_numbers("--stand-in-batch-ms", batches, ",", float)]
+    times = [single_ms, *_numbers("--stand-in-batch-ms", batches, [part for part in batches.split(",") if part], float)]
     return {2**power: value for power, value in enumerate(times)}
 
 
-def _numbers(option: str, text: str, separator: str, kind: type[int] | type[float]) -> list[Any]:
+def _numbers(option: str, text: str, parts: Sequence[str], kind: type[int] | type[float]) -> list[Any]:
     try:
-        return [kind(part) for part in text.lower().split(separator) if part]
+        return [kind(part) for part in parts]
     except ValueError as error:
-        raise SystemExit(f"{option} {text}: expected numbers with '{separator}' between them") from error
+        raise SystemExit(f"{option} {text}: expected numbers") from error
 
 
 def _require_positive(args: argparse.Namespace, size: Sequence[int], times: Mapping[int, float]) -> None:
@@ -206,7 +206,8 @@ def main() -> None:
     parser.add_argument("--domain", type=int, default=96, help="ROS domain to be alone in")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures there")
     args = parser.parse_args()
-    size, times = _numbers("--size", args.size, "x", int), parse_times(args.stand_in_ms, args.stand_in_batch_ms)
+    size = _numbers("--size", args.size, args.size.lower().split("x"), int)
+    times = parse_times(args.stand_in_ms, args.stand_in_batch_ms)
     _require_positive(args, size, times)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

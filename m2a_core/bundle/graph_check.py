@@ -12,6 +12,7 @@ from pathlib import Path
 
 from m2a_core.contract.plugin import DOMAIN
 from m2a_core.errors import ModelError, quoted
+from m2a_core.varint import read_varint
 
 MAX_GRAPH_BYTES = 2**31 - 1
 """Protobuf's own limit of a message."""
@@ -26,10 +27,6 @@ _Value = memoryview | int
 _UNREPEATABLE = frozenset(
     ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 )
-
-
-class _Malformed(ValueError):
-    """No protobuf message."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def require_whole(graph: bytes, path: Path) -> None:
         for kind, number, value in _walk(memoryview(graph)):
             if complaint := _complaint(kind, number, value):
                 raise ModelError(f"{path}: {complaint}")
-    except _Malformed as error:
+    except ValueError as error:
         raise ModelError(f"{path}: not a readable ONNX file ({error}); export it again with `m2a export`") from error
 
 
@@ -125,47 +122,33 @@ def _walk(message: memoryview) -> Iterator[tuple[str, int, _Value]]:
         for number, value in _fields(message):
             count += 1
             if count > MAX_FIELDS:
-                raise _Malformed(f"more than {MAX_FIELDS} fields")
+                raise ValueError(f"more than {MAX_FIELDS} fields")
             yield kind, number, value
             if number in inside:
                 if isinstance(value, int):
-                    raise _Malformed(f"a number for field {number} of {kind}")
+                    raise ValueError(f"a number for field {number} of {kind}")
                 waiting.append((inside[number], value))
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, _Value]]:
     at, end = 0, len(message)
     while at < end:
-        tag, at = _varint(message, at)
+        tag, at = read_varint(message, at)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
-            value, at = _varint(message, at)
+            value, at = read_varint(message, at)
             yield number, value
             continue
         if wire == _BYTES:
-            length, at = _varint(message, at)
+            length, at = read_varint(message, at)
         elif wire in (_FIXED32, _FIXED64):
             length = 4 if wire == _FIXED32 else 8
         else:
-            raise _Malformed(f"wire type {wire}")
+            raise ValueError(f"wire type {wire}")
         if length > end - at:
-            raise _Malformed("a field longer than what holds it")
+            raise ValueError("a field longer than what holds it")
         yield number, message[at : at + length]
         at += length
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(message):
-            break
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            # A number of more bits than its type has loses the upper ones.
-            return value & (2**64 - 1), at
-    raise _Malformed("a number without an end")
 
 
 def _text(value: _Value) -> str:

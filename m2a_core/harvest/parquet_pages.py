@@ -9,7 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from m2a_core.errors import MALFORMED, DataError
+from m2a_core.files import require_regular
+from m2a_core.varint import read_varint
 
 _MAX_HEADER, _MAX_DEPTH, _MAX_PAGES = 1 << 14, 4, 1 << 14
 """Bytes of a page's header, structs in one another, pages of a column in a row group."""
@@ -17,6 +23,39 @@ _VALUE = 8
 """Bytes of one number, index or offset, at most."""
 _SIZE, _STORED, _DATA, _DICTIONARY, _DATA_V2 = 2, 3, 5, 7, 8
 """Numbers of the fields of ``PageHeader``; field 1 of the last three counts values."""
+
+
+def open_limited(path: Path, limit: int) -> pq.ParquetFile:
+    """Open a file of records. Texts stay in their dictionaries: one long text may stand in every row.
+
+    Args:
+        path: the file.
+        limit: bytes that a row group may take in memory.
+
+    Raises:
+        DataError: a row group would take more.
+        OSError: it cannot be read; also ``pyarrow.ArrowException``.
+    """
+    require_regular(path)
+    metadata = pq.read_metadata(path)
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        size = group_size(path, group)
+        if size > limit:
+            raise DataError(
+                f"{path}: a row group would take {size:,} bytes, more than {limit:,}: no records of a harvest; "
+                "harvest again"
+            )
+    leaves = map(metadata.schema.column, range(metadata.num_columns))
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=texts)
+
+
+def text_bytes(column: pa.Array) -> int:
+    """Bytes of a column's texts once they have left their dictionary; 0 for numbers."""
+    values = column.flatten() if pa.types.is_list(column.type) else column
+    if not pa.types.is_dictionary(values.type):
+        return 0
+    return int(pc.sum(pc.take(pc.binary_length(values.dictionary), values.indices)).as_py() or 0)
 
 
 def group_size(path: Path, group: pq.RowGroupMetaData) -> int:
@@ -49,7 +88,7 @@ def _chunk_size(file: BinaryIO, at: int, end: int) -> int:
                 raise ValueError("a negative size")
             if (pages := pages + 1) > _MAX_PAGES:
                 raise ValueError("too many pages")
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             raise OSError(f"no page at byte {at}: {error}") from error
         total += size + _VALUE * sum(counts)
         at += length + stored
@@ -72,7 +111,7 @@ def _struct(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
         elif kind in (4, 5, 6):
             fields[number], at = _integer(data, at)
         elif kind == 8:
-            length, at = _varint(data, at)
+            length, at = read_varint(data, at)
             at += length
         elif kind == 12 and depth < _MAX_DEPTH:
             fields[number], at = _struct(data, at, depth + 1)
@@ -81,18 +120,6 @@ def _struct(data: bytes, at: int, depth: int = 0) -> tuple[dict[int, Any], int]:
     return fields, at + 1
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
-        if shift > 63:
-            raise ValueError("an endless number")
-
-
 def _integer(data: bytes, at: int) -> tuple[int, int]:
-    value, at = _varint(data, at)
+    value, at = read_varint(data, at)
     return (value >> 1) ^ -(value & 1), at

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from m2a_core.errors import DataError, quoted
-from m2a_core.files import plain_name, relative_path, replaced, require_regular
-from m2a_core.harvest.parquet_pages import group_size
+from m2a_core.files import plain_name, relative_path, replaced
+from m2a_core.harvest.parquet_pages import open_limited, text_bytes
 
 OBJECTS = "objects.parquet"
 ROW_GROUP, READ_AT_ONCE = 1024, 128
@@ -185,40 +184,16 @@ def read_columns(path: Path, names: Sequence[str]) -> Iterator[list[dict[str, An
         DataError: the file is missing, damaged or lacks a column.
     """
     try:
-        with _opened(path) as file:
+        with open_limited(path, _MAX_GROUP) as file:
             _require_columns(file.metadata.schema.to_arrow_schema(), names, path)
             for batch in file.iter_batches(READ_AT_ONCE, columns=list(names)):
                 batch.validate(full=True)
-                if batch.nbytes + sum(map(_text_bytes, batch.columns)) > _MAX_GROUP:
+                if batch.nbytes + sum(map(text_bytes, batch.columns)) > _MAX_GROUP:
                     raise DataError(f"{path}: rows of more than {_MAX_ROW} bytes, not records of a harvest")
                 yield _rows(batch)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0][:300]
         raise DataError(f"{path}: cannot be read as records of a harvest ({reason}); harvest again") from error
-
-
-def _opened(path: Path) -> pq.ParquetFile:
-    """A file whose row groups fit in memory. Texts stay in their dictionaries: one long text may stand in every row."""
-    require_regular(path)
-    metadata = pq.read_metadata(path)
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        size = group_size(path, group)
-        if size > _MAX_GROUP:
-            raise DataError(
-                f"{path}: a row group would take {size:,} bytes, more than {_MAX_GROUP:,}: no records of a harvest; "
-                "harvest again"
-            )
-    leaves = map(metadata.schema.column, range(metadata.num_columns))
-    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    return pq.ParquetFile(path, metadata=metadata, read_dictionary=texts)
-
-
-def _text_bytes(column: pa.Array) -> int:
-    """Bytes of a column's texts once they have left their dictionary; 0 for numbers."""
-    values = column.flatten() if pa.types.is_list(column.type) else column
-    if not pa.types.is_dictionary(values.type):
-        return 0
-    return int(pc.sum(pc.take(pc.binary_length(values.dictionary), values.indices)).as_py() or 0)
 
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -246,7 +221,7 @@ def count_records(path: Path) -> int:
         DataError: it is missing or damaged.
     """
     try:
-        with _opened(path) as file:
+        with open_limited(path, _MAX_GROUP) as file:
             return int(file.metadata.num_rows)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0][:300]

@@ -27,7 +27,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from m2a_core.files import json_text
+from m2a_core.files import json_text, read_json_lines
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.stream.camera_stream import Detections
 from m2a_core.types import FarEnd
@@ -169,7 +169,7 @@ def read_info(chunk: Path) -> ChunkInfo:
 
 def read_records(chunk: Path, name: str) -> list[dict[str, Any]]:
     """Records of a finished chunk (``FRAMES``, ``PROBLEMS`` or ``TRACKS``)."""
-    return [json.loads(line) for line in (chunk / name).read_text(encoding="utf-8").splitlines()]
+    return read_json_lines(chunk / name)
 
 
 def read_tracks(chunk: Path) -> Iterator[tuple[str, int, Detections]]:
