@@ -24,7 +24,6 @@ import numpy as np
 from m2a_core.errors import ConfigError
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.openset.class_scores import sigmoid, softmax
 
 MIN_CLASS_SCORE = 0.95
 """A query takes part when its highest class score exceeds this (Sec. 4.4)."""
@@ -71,43 +70,6 @@ def refinement_rule(labels: LabelSet, variant: Refinement = Refinement.PAPER) ->
                     f"the model has '{labels.name}'; use 'paper'"
                 )
             return RefinementRule(OFFICIAL_SUPPRESSED, min_queries=2, weighted=True)
-
-
-def refinement_mask(class_logits: np.ndarray, mask_logits: np.ndarray, rule: RefinementRule) -> np.ndarray:
-    """R_M of Eq. 15.
-
-    Args:
-        class_logits: float [Q, K+1], C; last = no object.
-        mask_logits: float [Q, H, W], M.
-        rule: see ``refinement_rule``.
-
-    Returns:
-        bool [H, W], False where the anomaly score is filtered out.
-    """
-    probabilities = softmax(class_logits)
-    top = probabilities.argmax(axis=1)
-    score = probabilities.max(axis=1)
-    confident = np.isin(top, sorted(rule.suppressed)) & (score > MIN_CLASS_SCORE)
-    if np.count_nonzero(confident) < rule.min_queries:
-        return np.ones(mask_logits.shape[1:], bool)
-    masks = sigmoid(mask_logits[confident])
-    inside = score[confident][:, None, None] * masks >= 0.5 if rule.weighted else masks > 0.5
-    mask: np.ndarray = np.logical_not(np.any(inside, axis=0))
-    return mask
-
-
-def refine(anomaly: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Refined anomaly score f^r = R_M * f (Eq. 15).
-
-    Args:
-        anomaly: float [H, W], f.
-        mask: bool [H, W], R_M.
-
-    Returns:
-        Same dtype as ``anomaly``, [H, W]; zero where R_M is. Where f is negative, zero is *higher* than f.
-    """
-    refined: np.ndarray = anomaly * mask
-    return refined
 
 
 def refined_away(anomaly: np.ndarray, refined: np.ndarray) -> np.ndarray:

@@ -7,9 +7,8 @@ from m2a_core.contract import io_spec
 from m2a_core.export.open_set_graph import OpenSetGraph
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.openset.background import background, known_mask_scores, winning_query
 from m2a_core.openset.class_scores import anomaly_score, class_scores, segmentation
-from m2a_core.openset.refinement import Refinement, refinement_mask, refinement_rule
+from m2a_core.openset.refinement import Refinement, refinement_rule
 from test.openset import reference
 
 ALL_THINGS = LabelSet("things", CAMVID11.names, frozenset(range(11)), CAMVID11.colors, None)
@@ -41,14 +40,14 @@ def test_paper_order_equals_the_numpy_functions(labels, variant, seed):
     c, m = reference.random_queries(seed, queries=10, classes=labels.num_classes, height=8, width=12)
     large = reference.bilinear_all(m, (32, 48)).astype(np.float32)
     scores = class_scores(c, large)
-    anomaly = anomaly_score(scores)
+    anomaly, rule = anomaly_score(scores), refinement_rule(labels, variant)
     expected = {
         "scores": scores,
         "anomaly": anomaly,
         "semantic": segmentation(scores),
-        "refined": anomaly * refinement_mask(c, large, refinement_rule(labels, variant)),
-        "background": background(c, large),
-        "winning_query": winning_query(c, m),
+        "refined": anomaly * reference.refinement_mask(c, reference.sigmoid(large), **vars(rule)),
+        "background": 1 - reference.claims(c, reference.sigmoid(large)).max(0),
+        "winning_query": reference.claims(c, reference.sigmoid(m)).argmax(0),
         "query_masks": m >= 0,
         "class_probs": reference.softmax_rows(c),
     }
@@ -76,12 +75,64 @@ def test_fast_order_equals_upsampled_small_maps(labels, variant, seed):
         "anomaly": anomaly,
         "semantic": segmentation(scores),
         "refined": anomaly * (reference.bilinear(hidden, size) < 0.5),
-        "background": 1 - reference.bilinear(known_mask_scores(c, m).max(0), size),
-        "winning_query": winning_query(c, m),
+        "background": 1 - reference.bilinear(reference.claims(c, small).max(0), size),
+        "winning_query": reference.claims(c, small).argmax(0),
         "query_masks": m >= 0,
         "class_probs": probs,
     }
     _assert_equal(_run(OpenSetGraph(labels, "fast", variant), c, m, size), expected)
+
+
+def _one_pixel(class_id, probability, mask_probability, count):
+    """Queries of Cityscapes' classes with a given top probability (the rest evenly spread) and mask probability."""
+    p = np.full(20, (1 - probability) / 19)
+    p[class_id] = probability
+    logit = np.log(mask_probability / (1 - mask_probability))
+    return np.tile(np.log(p), (count, 1)).astype(np.float32), np.full((count, 1, 1), logit, np.float32)
+
+
+@pytest.mark.parametrize("order", ["paper", "fast"])
+@pytest.mark.parametrize(
+    ("variant", "class_id", "probability", "mask_probability", "count", "suppressed"),
+    [
+        ("paper", 10, 0.96, 0.51, 1, True),
+        ("paper", 10, 0.94, 0.99, 1, False),
+        ("paper", 10, 0.96, 0.49, 1, False),
+        ("paper", 1, 0.96, 0.99, 1, True),
+        ("paper", 0, 0.96, 0.99, 1, False),
+        ("paper", 13, 0.96, 0.99, 1, False),
+        ("paper", 19, 0.96, 0.99, 1, False),
+        ("official", 10, 0.96, 0.99, 1, False),
+        ("official", 10, 0.96, 0.99, 2, True),
+        ("official", 10, 0.96, 0.515, 2, False),
+        ("official", 10, 0.96, 0.53, 2, True),
+        ("official", 1, 0.96, 0.99, 2, False),
+    ],
+)
+def test_refinement_decides_case_by_case(order, variant, class_id, probability, mask_probability, count, suppressed):
+    c, m = _one_pixel(class_id, probability, mask_probability, count)
+    out = _run(OpenSetGraph(CITYSCAPES19, order, Refinement(variant)), c, m, (4, 4))
+    np.testing.assert_array_equal(out["refined"], np.zeros((4, 4)) if suppressed else out["anomaly"])
+    assert (out["anomaly"] != 0).all()
+
+
+@pytest.mark.parametrize("order", ["paper", "fast"])
+@pytest.mark.parametrize(("labels", "variant"), CASES)
+def test_order_of_queries_changes_no_map(order, labels, variant):
+    c, m = reference.random_queries(7, queries=10, classes=labels.num_classes, height=3, width=4)
+    shuffled = np.random.default_rng(7).permutation(len(c))
+    graph = OpenSetGraph(labels, order, variant)
+    one, other = _run(graph, c, m, (12, 16)), _run(graph, c[shuffled], m[shuffled], (12, 16))
+    for name in ("anomaly", "refined", "background"):
+        np.testing.assert_allclose(other[name], one[name], atol=1e-6)
+    np.testing.assert_array_equal(shuffled[other["winning_query"]], one["winning_query"])
+
+
+@pytest.mark.parametrize("order", ["paper", "fast"])
+def test_background_is_at_least_the_anomaly_score(order):
+    """S of a class sums what B takes the maximum of, so f <= B."""
+    out = _run(OpenSetGraph(CAMVID11, order), *reference.random_queries(3, height=8, width=12), (32, 48))
+    assert (out["anomaly"] <= out["background"] + 1e-6).all()
 
 
 @pytest.mark.parametrize("order", ["paper", "fast"])
