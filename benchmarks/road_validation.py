@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.frame_intervals import FrameHistograms
+from benchmarks.object_hits import ObjectScore, hit_rate, object_scores
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.compose.clip import load_clip
 from m2a_core.data.catalog import open_dataset
 from m2a_core.data.files import SCORE_KEY
 from m2a_core.evaluation.predict import Scorer, parse_scores, score_key
-from m2a_core.metrics.bootstrap import FrameHistograms
-from m2a_core.metrics.objects import ObjectScore, hit_rate, object_scores
 from m2a_core.perception import Perception
 
 SIZES = (0, 30, 100, 300, 1000, 3000, 10**9)

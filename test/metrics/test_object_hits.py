@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_curve
 
+from benchmarks.frame_intervals import FrameHistograms
+from benchmarks.object_hits import ObjectScore, hit_rate, object_scores
 from m2a_core.errors import DataError
-from m2a_core.metrics.bootstrap import FrameHistograms
-from m2a_core.metrics.objects import ObjectScore, hit_rate, object_scores
 
 
 def frame(rng: np.random.Generator, quality: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
