@@ -11,7 +11,6 @@ from m2a_core.doctor.findings import Finding, Level
 from m2a_core.errors import M2aError
 from m2a_core.ops.compile import find_nvcc
 
-_DEVICE_FILES = "/dev/nvidiactl or a Jetson's /dev/nvmap"
 _TENSORRT = ("tensorrt", "tensorrt_rtx")
 
 

@@ -26,7 +26,6 @@ from m2a_core.metrics.runs import RunFile, SortedRun
 from m2a_core.metrics.smiyc_curve import FrameBins
 
 _FORMAT = "m2a-evaluate-3"
-_SHARD_VALUES = 1 << 24
 _SHARD_FRAMES = 8
 
 

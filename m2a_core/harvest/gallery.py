@@ -29,7 +29,6 @@ MOST_PICTURES = 2_000
 
 _SIDE = 240
 _OUTLINE = (255, 176, 32)
-_TRACK_COLUMNS = 3
 
 
 @dataclass

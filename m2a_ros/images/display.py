@@ -12,7 +12,6 @@ from PIL import ImageColor
 from m2a_ros.images.encodings import ImageError, convert, pixel_format
 
 _SHOWN = ("bgr8", "rgb8", "bgra8", "rgba8", "mono8")
-_BACKGROUND = -1
 
 
 def _label_colors() -> np.ndarray:
