@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from topic_list import INPUTS, OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)]+)\)")
@@ -64,8 +65,6 @@ def commands() -> str:
 
 def topics() -> str:
     """Every topic of the node, from the list that a test compares with a running node."""
-    from m2a_ros.outputs.topic_list import INPUTS, OUTPUTS
-
     parts = [
         "# Topics\n\nCAMERA is a name from the parameter `cameras`, and `~` is the node's name: `/m2a` by default. "
         "[The node](../node.md#topics) explains quality of service, sizes and when outputs are computed.\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from m2a_ros.outputs.topic_list import INPUTS, OUTPUTS, Topic
+from docs.site.topic_list import INPUTS, OUTPUTS, Topic
 from test.ros.in_process import Nodes
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "node.md").read_text(encoding="utf-8")
