@@ -21,7 +21,7 @@ from benchmarks.unknown_instances import true_segments
 from m2a_core.bundle.loading import load_bundle, sha256_of
 from m2a_core.metrics.panoptic import PanopticQuality, Segments
 from m2a_core.metrics.pixel import PixelMetrics
-from m2a_core.openset.candidates import anomaly_candidates
+from m2a_core.openset.candidates import Layer, candidates_of
 from m2a_core.openset.components import Component, find_components
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import mine_unknown
@@ -33,7 +33,7 @@ from m2a_core.runtime.factory import create_runtime
 from m2a_core.training.build import build_trainer
 from m2a_core.training.composed import ComposedImage, compose
 from m2a_core.training.config import TrainConfig
-from m2a_core.training.datasets import LabelledImage, load_camvid, load_cutouts
+from m2a_core.training.datasets import LabelledImage, camvid_sources, load_cutouts
 from m2a_core.training.initial import load_related_weights
 from m2a_core.training.strict import from_dict
 from m2a_core.training.validation import normalise, validate
@@ -109,7 +109,8 @@ class Settings:
 def held_frames(settings: Settings) -> tuple[list[LabelledImage], list[ComposedImage]]:
     """Held-apart frames, and the same with objects of kinds that no run trains on."""
     config = settings.train_config(RunSpec(), 0)
-    _, held = load_camvid(settings.data_root / "camvid", config.data.splits, config.data.held_apart)
+    _, sources = camvid_sources(settings.data_root / "camvid", config.data.splits, config.data.held_apart)
+    held = [source.read() for source in sources]
     if settings.frames:
         held = [held[i] for i in np.unique(np.linspace(0, len(held) - 1, settings.frames).round().astype(int))]
     kinds = settings.config.parent / config.data.validation_kinds
@@ -237,7 +238,9 @@ def mine(settings: Settings) -> list[Report]:
             if background:
                 candidates = net.background[:height, :width] >= limits.background
             else:
-                candidates = anomaly_candidates(net.refined[:height, :width], limits.refined, limits.extent)
+                candidates = candidates_of(
+                    [Layer(net.refined[:height, :width])], (height, width), limits.refined, limits.extent
+                )
             stride = net.anomaly.shape[0] // net.query_masks.shape[1]
             masks = net.query_masks[:, : -(-height // stride), : -(-width // stride)]
             area = max(1, round(limits.min_area * height * width))

@@ -19,7 +19,7 @@ from m2a_core.metrics.pixel import PixelMetrics
 from m2a_core.metrics.semantic import Confusion, mean_iou
 from m2a_core.perception import Perception
 from m2a_core.training.config import load_config
-from m2a_core.training.datasets import load_camvid
+from m2a_core.training.datasets import camvid_sources
 from m2a_core.types import Frame, Output
 
 
@@ -35,12 +35,14 @@ def main() -> None:
     args = parser.parse_args()
 
     config = load_config(args.config)
-    _, held = load_camvid(args.data_root / "camvid", config.data.splits, config.data.held_apart)
+    _, sources = camvid_sources(args.data_root / "camvid", config.data.splits, config.data.held_apart)
     images = sorted((args.composed / "images").glob("*.png"))[:: args.every]
     results = {}
     for name in args.models:
         perception = Perception.load(name)
-        figures = measure(perception, images, args.composed / "masks", held[:: args.every])
+        figures = measure(
+            perception, images, args.composed / "masks", [source.read() for source in sources[:: args.every]]
+        )
         perception.close()
         results[name] = figures
         print(f"{name}: " + "  ".join(f"{key} {value:.4f}" for key, value in figures.items()), flush=True)

@@ -16,8 +16,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from m2a_core.errors import DataError
 from m2a_core.labels.builtin import CITYSCAPES19
-from m2a_core.training.idd_lite import held_obstacles, read_frame
+from m2a_core.training.idd_lite import drive_of, held_drives, read_frame
+
+
+def held_obstacles(root: Path) -> list[tuple[str, str]]:
+    """Split and name of the frames with a marked obstacle that no training sees.
+
+    Raises:
+        DataError: there are none.
+    """
+    held = held_drives(root)
+    frames = [
+        (split, path.stem)
+        for split in ("train", "val")
+        for path in sorted((root / "objects" / split).glob("*.png"))
+        if split == "val" or drive_of(path) in held
+    ]
+    if not frames:
+        raise DataError(f"{root / 'objects'}: no frames; give the folder that holds 'idd_lite'")
+    return frames
 
 
 def main() -> None:

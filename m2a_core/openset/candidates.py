@@ -46,11 +46,6 @@ class Layer:
         return self.zoom**2 * self.refined.size
 
 
-def anomaly_candidates(refined: np.ndarray, seed: float, extent: float) -> np.ndarray:
-    """The candidates of a single view, bool [H, W]; arguments as ``candidates_of``."""
-    return candidates_of([Layer(refined)], (refined.shape[0], refined.shape[1]), seed, extent)
-
-
 def candidates_of(layers: Sequence[Layer], size: tuple[int, int], seed: float, extent: float) -> np.ndarray:
     """Pixels of the thick components that contain a seed.
 

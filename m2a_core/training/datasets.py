@@ -137,7 +137,19 @@ def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> Label
 def camvid_sources(
     root: Path, splits: dict[str, int], held_apart: float
 ) -> tuple[list[FrameSource], list[FrameSource]]:
-    """List CamVid's frames; arguments, result and errors as `load_camvid`, but nothing is read yet."""
+    """List CamVid's frames.
+
+    Args:
+        root: folder of CamVid.
+        splits: split to stride, of ``train`` and ``val``.
+        held_apart: share at the end of each ``train`` sequence.
+
+    Returns:
+        Training frames and held-apart frames, in time order.
+
+    Raises:
+        DataError: the test split is asked for, or the list of frames is missing or malformed.
+    """
     if not set(splits) <= {"train", "val"}:
         raise DataError(f"CamVid splits {sorted(splits)}: only train and val may be trained on")
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -152,26 +164,6 @@ def camvid_sources(
         for part, chosen in ((train, names[: kept : splits[split]]), (held, names[kept:])):
             part += [FrameSource(n, functools.partial(load_camvid_frame, root, split, n, sequence)) for n in chosen]
     return train, held
-
-
-def load_camvid(
-    root: Path, splits: dict[str, int], held_apart: float
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Read CamVid into memory.
-
-    Args:
-        root: folder of CamVid.
-        splits: split to stride, of ``train`` and ``val``.
-        held_apart: share at the end of each ``train`` sequence.
-
-    Returns:
-        Training frames and held-apart frames, in time order.
-
-    Raises:
-        DataError: the test split is asked for, or a file is missing or malformed.
-    """
-    train, held = camvid_sources(root, splits, held_apart)
-    return [source.read() for source in train], [source.read() for source in held]
 
 
 def load_cutouts(

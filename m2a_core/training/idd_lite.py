@@ -67,24 +67,6 @@ def idd_obstacle_sources(root: Path) -> list[FrameSource]:
     return [source for source in idd_lite_sources(root) if source.name in marked]
 
 
-def held_obstacles(root: Path) -> list[tuple[str, str]]:
-    """Split and name of the frames with a marked obstacle that no training sees.
-
-    Raises:
-        DataError: there are none.
-    """
-    held = held_drives(root)
-    frames = [
-        (split, path.stem)
-        for split in ("train", "val")
-        for path in sorted((root / "objects" / split).glob("*.png"))
-        if split == "val" or drive_of(path) in held
-    ]
-    if not frames:
-        raise DataError(f"{root / 'objects'}: no frames; give the folder that holds 'idd_lite'")
-    return frames
-
-
 def read_frame(root: Path, split: str, name: str) -> LabelledImage:
     """Read one frame.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m2a_core.openset.candidates import OPENING, Layer, anomaly_candidates, thick
+from m2a_core.openset.candidates import OPENING, Layer, candidates_of, thick
 
 HEIGHT, WIDTH = 360, 480
 
@@ -23,8 +23,12 @@ def scene() -> np.ndarray:
     return refined
 
 
+def candidates(refined: np.ndarray, seed: float, extent: float) -> np.ndarray:
+    return candidates_of([Layer(refined)], (HEIGHT, WIDTH), seed, extent)
+
+
 def test_a_component_counts_where_it_contains_a_seed_and_reaches_to_its_extent() -> None:
-    found = anomaly_candidates(scene(), seed=0.9, extent=0.5)
+    found = candidates(scene(), seed=0.9, extent=0.5)
     rows, columns = np.nonzero(found)
     assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (100, 140, 300, 340)
     # The elliptic opening may round the blob's corners and takes nothing else.
@@ -32,24 +36,24 @@ def test_a_component_counts_where_it_contains_a_seed_and_reaches_to_its_extent()
 
 
 def test_thin_structures_are_no_candidates_however_high_they_score() -> None:
-    assert not anomaly_candidates(scene(), seed=0.9, extent=0.5)[295:310].any()
+    assert not candidates(scene(), seed=0.9, extent=0.5)[295:310].any()
 
 
 def test_a_line_does_not_join_an_object_to_its_surroundings() -> None:
     refined = scene()
     refined[118:121, 90:300] = 0.95
-    found = anomaly_candidates(refined, seed=0.9, extent=0.5)
+    found = candidates(refined, seed=0.9, extent=0.5)
     assert found[120, 320]
     assert not found[:, 60:280].any()
 
 
 def test_an_extent_above_the_seed_is_the_seed() -> None:
-    np.testing.assert_array_equal(anomaly_candidates(scene(), 0.55, 0.9), anomaly_candidates(scene(), 0.55, 0.55))
+    np.testing.assert_array_equal(candidates(scene(), 0.55, 0.9), candidates(scene(), 0.55, 0.55))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_nothing_and_everything(value: float) -> None:
-    found = anomaly_candidates(np.full((HEIGHT, WIDTH), value, np.float32), 0.9, 0.5)
+    found = candidates(np.full((HEIGHT, WIDTH), value, np.float32), 0.9, 0.5)
     assert found.all() if value else not found.any()
 
 

@@ -14,7 +14,7 @@ from m2a_core.labels.builtin import CAMVID11
 from m2a_core.model import build_model
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import TrainConfig
-from m2a_core.training.datasets import Cutout, LabelledImage
+from m2a_core.training.datasets import Cutout, LabelledImage, camvid_sources
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.strict import from_dict
 from m2a_core.training.trainer import Trainer
@@ -45,6 +45,11 @@ STAGES = [
         "loss": {"num_points": 48, "contrastive": "text"},
     },
 ]
+
+
+def load_camvid(root: Path, splits: dict[str, int], held_apart: float) -> list[list[LabelledImage]]:
+    """Training and held-apart frames of a folder of CamVid, read; see ``camvid_sources``."""
+    return [[source.read() for source in sources] for sources in camvid_sources(root, splits, held_apart)]
 
 
 def draw_frame(index: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:

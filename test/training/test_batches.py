@@ -14,11 +14,11 @@ from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD, PADDING_COLOR
 from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.build import build_trainer
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig, load_config
-from m2a_core.training.datasets import FramesOnDisk, FrameSource, LabelledImage, load_camvid, load_cutouts
+from m2a_core.training.datasets import FramesOnDisk, FrameSource, LabelledImage, load_cutouts
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.targets import IGNORE
 from m2a_core.training.transforms import augment
-from test.training.synthetic import CAR, ROAD, SIZE, cutout, frames, train_config
+from test.training.synthetic import CAR, ROAD, SIZE, cutout, frames, load_camvid, train_config
 
 PLAIN = AugmentConfig(
     crop=(96, 128), scale=(1.0, 1.0), aspect=1.0, rare_crop=0.0, letterbox=0.0, color=0.0, degrade=0.0

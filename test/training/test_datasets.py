@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
-from m2a_core.training.datasets import load_camvid, load_camvid_frame, load_cutouts
+from m2a_core.training.datasets import load_camvid_frame, load_cutouts
 from m2a_core.training.targets import IGNORE
-from test.training.synthetic import VOID, draw_frame, write_camvid, write_outliers, write_rows
+from test.training.synthetic import VOID, draw_frame, load_camvid, write_camvid, write_outliers, write_rows
 
 NAME = "A_00000"
 

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.real_obstacles import held_obstacles
 from m2a_core.errors import DataError
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.batches import Batches
 from m2a_core.training.config import AugmentConfig, DataConfig, StageConfig
-from m2a_core.training.idd_lite import held_obstacles, idd_lite_sources, idd_obstacle_sources, read_frame
+from m2a_core.training.idd_lite import idd_lite_sources, idd_obstacle_sources, read_frame
 from m2a_core.training.outliers import AnomalyMix
 from m2a_core.training.targets import CLASS_SETS, SURE_CLASS_SETS
 

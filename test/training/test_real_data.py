@@ -13,10 +13,10 @@ from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.batches import Batches
 from m2a_core.training.composed import compose
 from m2a_core.training.config import load_config
-from m2a_core.training.datasets import load_camvid, load_cutouts
+from m2a_core.training.datasets import load_cutouts
 from m2a_core.training.outliers import AnomalyMix, cut_known_objects
 from m2a_core.training.targets import IGNORE
-from test.training.synthetic import write_rows
+from test.training.synthetic import load_camvid, write_rows
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "training" / "ablations.yaml"
 
