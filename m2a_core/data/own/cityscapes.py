@@ -24,24 +24,6 @@ or ROOT/images/{train,val}/NAME.* and ROOT/masks/{train,val}/NAME.png
     (16 bits: an id of classes.yaml, or id * 1000 + number of the instance)
 or ROOT/frames.csv, ROOT/images/{train,val}/NAME.jpg and ROOT/ids/{train,val}/NAME.png, see docs/datasets.md"""
 
-_NOT_EVALUATED = (
-    "unlabeled",
-    "ego vehicle",
-    "rectification border",
-    "out of roi",
-    "static",
-    "dynamic",
-    "ground",
-    "parking",
-    "rail track",
-    "guard rail",
-    "bridge",
-    "tunnel",
-    "polegroup",
-    "caravan",
-    "trailer",
-    "license plate",
-)
 NAMES = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road", "sidewalk",
     "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole", "polegroup",
@@ -78,7 +60,7 @@ def _with_void(values: LabelValues, void: frozenset[int]) -> LabelValues:
 
 
 def _distributed(root: Path, file: LabelFile) -> Listing:
-    unused = frozenset(VOCABULARY[name] for name in _NOT_EVALUATED) | {VOID}
+    unused = frozenset(i for name, i in VOCABULARY.items() if name not in CITYSCAPES19.names) | {VOID}
     values = _with_void(file.values_of(VOCABULARY), unused)
     listing = Listing()
     for split in ("train", "val", "test"):
