@@ -62,9 +62,14 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A temporary path with the same ending; becomes ``path`` when the block ends well."""
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+def replaced(path: Path, alone: bool = True) -> Iterator[Path]:
+    """A temporary path with the same ending; becomes ``path`` when the block ends well.
+
+    Args:
+        path: the file.
+        alone: no other process writes it at the same time: what a killed one left is then written over.
+    """
+    temporary = path.with_name(f".{path.stem}{'' if alone else f'.{os.getpid()}'}.partial{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     # In a folder from elsewhere, a link of that name would have another file written.
     temporary.unlink(missing_ok=True)

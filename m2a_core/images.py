@@ -1,4 +1,4 @@
-"""Reading image files into RGB, refusing what is damaged.
+"""Reading image files into RGB, refusing what is damaged, and writing PNGs.
 
 One rule of orientation: every command reads a picture file as a viewer shows it, with its EXIF orientation applied, and
 label files likewise. An image in a message is read as the sensor gave it: ``camera_info`` is of the sensor's pixels.
@@ -15,7 +15,7 @@ import numpy as np
 
 from m2a_core.encoded_image import MAX_SCANS, EncodedImage, inspect
 from m2a_core.errors import DataError
-from m2a_core.files import read_regular
+from m2a_core.files import read_regular, replaced
 from m2a_core.image_header import MAX_PIXELS, ImageHeader, is_cut_short, read_header
 from m2a_core.unended_jpeg import decode_unended
 
@@ -82,6 +82,21 @@ def decode_image(data: bytes, source: str, *, upright: bool = True, max_pixels: 
     rgb = cv2.cvtColor(_to_8_bit(bgr, header, source), cv2.COLOR_BGR2RGB)
     # OpenCV turns TIFFs by itself, whatever it is told.
     return turned(rgb, header.orientation) if upright and header.format != "TIFF" else rgb
+
+
+def write_png(path: Path, pixels: np.ndarray, alone: bool = True) -> None:
+    """Write a PNG whole or not at all; unlike ``cv2.imwrite`` it says so where the disk is full.
+
+    Args:
+        path: the file.
+        pixels: uint8 or uint16, [H, W] or [H, W, C] with channels in OpenCV's order.
+        alone: see ``replaced``.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replaced(path, alone) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
 
 def read_rgba(path: Path) -> np.ndarray:

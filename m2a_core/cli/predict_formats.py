@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from m2a_core.errors import DataError
+from m2a_core.files import replaced
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.types import OpenSetResult, Output
 
@@ -141,14 +140,8 @@ def _jpeg(image: np.ndarray) -> bytes:
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with replaced(path, alone=False) as temporary, temporary.open("wb") as file:
             write(file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(f"{path}: cannot write ({error.strerror})") from error
-        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot write ({error.strerror})") from error

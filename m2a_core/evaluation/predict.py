@@ -6,11 +6,10 @@ A file's name says what it was made from (sizes and modification times), so a fr
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +19,8 @@ from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.data.base import ClassView, Dataset, Sample
 from m2a_core.data.files import SCORE_KEY, Pair
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import replaced
+from m2a_core.images import write_png
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.baseline_scores import SCORES
 from m2a_core.openset.decision import decision_scores
@@ -177,9 +178,11 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
                     image = sample.picture()
                     if truth is not None:
                         _require_same_size(sample, truth, image)
-                    _write_npz(outputs.prediction(sample), scorer.compute(image, panoptic))
+                    maps: Any = scorer.compute(image, panoptic)
+                    with replaced(outputs.prediction(sample), alone=False) as partial:
+                        np.savez(partial, **maps)
                 if truth is not None:
-                    _write_png(outputs.truth(sample), truth)
+                    write_png(outputs.truth(sample), truth, alone=False)
             except DataError as error:
                 failed[sample.name] = str(error)
             bar.update()
@@ -206,16 +209,3 @@ def class_view(labels: LabelSet, dataset: Dataset) -> ClassView:
             f"{', '.join(absent[:8])}"
         )
     return view
-
-
-def _write_png(path: Path, mask: np.ndarray) -> None:
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    # Not cv2.imwrite, which says nothing of a full disk.
-    partial.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
-    partial.replace(path)
-
-
-def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(partial, **cast(Any, arrays))
-    partial.replace(path)

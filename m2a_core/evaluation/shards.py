@@ -19,7 +19,7 @@ import numpy as np
 
 from m2a_core.data.files import Pair, read_score, read_truth
 from m2a_core.errors import DataError
-from m2a_core.files import json_text
+from m2a_core.files import json_text, replaced
 from m2a_core.metrics.component import FrameComponents, Track, frame_components
 from m2a_core.metrics.pixel import PixelMetrics, split_scores
 from m2a_core.metrics.runs import RunFile, SortedRun
@@ -164,10 +164,8 @@ def process_components(shard: Shard, threshold: float, track: Track) -> int:
             score, truth = load_pair(pair)
             frame = frame_components(score, truth, threshold, track)
             entries.append({"siou": frame.siou, "ppv": frame.ppv})
-    path = shard.components_path(threshold, track)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json_text(entries))
-    partial.replace(path)
+    with replaced(shard.components_path(threshold, track), alone=False) as partial:
+        partial.write_text(json_text(entries))
     return len(shard.pairs)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import os
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from m2a_core.errors import CheckpointError
+from m2a_core.files import replaced
 from m2a_core.training.config import STEPS_AT, StageConfig
 from m2a_core.training.targets import Target
 
@@ -80,16 +80,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: it could not be written; the old file is untouched.
     """
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
+        with replaced(path) as partial, partial.open("wb") as file:
             torch.save(state | {"format": CHECKPOINT_FORMAT}, file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise CheckpointError(f"checkpoint {path}: cannot be written ({error}); the previous one is kept") from error
 
 

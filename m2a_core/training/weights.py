@@ -11,6 +11,7 @@ from torch import Tensor
 
 from m2a_core.bundle.loading import hash_file, sha256_of
 from m2a_core.errors import CheckpointError
+from m2a_core.files import replaced
 from m2a_core.model.checkpoints.tensor_file import write_tensors
 from m2a_core.model.config import ModelConfig
 
@@ -37,15 +38,12 @@ def save_weights(state: dict[str, Tensor], config: ModelConfig, path: Path, note
     Raises:
         CheckpointError: it cannot be written.
     """
-    partial = path.with_suffix(".partial")
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
     try:
-        write_tensors(tensors, partial, {"format": "pt", "config": config_json(config), **notes})
-        digest = sha256_of(partial)
-        partial.chmod(0o644)
-        partial.replace(path)
+        with replaced(path) as partial:
+            write_tensors(tensors, partial, {"format": "pt", "config": config_json(config), **notes})
+            digest = sha256_of(partial)
         hash_file(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise CheckpointError(f"weights {path}: cannot be written ({error}); free some space and try again") from error
     return digest

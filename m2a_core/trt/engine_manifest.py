@@ -6,7 +6,6 @@ JSON <-> frozen dataclasses, strict both ways, like the bundle's manifest.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
 from m2a_core.bundle.loading import sha256_of
 from m2a_core.errors import ModelError, shown
-from m2a_core.files import json_text, read_regular
+from m2a_core.files import json_text, read_regular, replaced
 from m2a_core.metrics.parity import Parity
 
 FORMAT_VERSION = 2
@@ -113,10 +112,9 @@ class EngineManifest:
         Raises:
             ModelError: it cannot be written.
         """
-        staged = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            staged.write_text(self.to_json(), encoding="utf-8")
-            staged.replace(path)
+            with replaced(path, alone=False) as staged:
+                staged.write_text(self.to_json(), encoding="utf-8")
         except OSError as error:
             raise ModelError(f"{path}: cannot write the engine's manifest ({error})") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import ModelError
+from m2a_core.files import replaced
 
 _KEPT = ("anomaly", "refined", "semantic", "background", "winning_query", "query_masks", "class_probs")
 
@@ -27,10 +27,9 @@ def save_reference(path: Path, images: Sequence[np.ndarray], outputs: Sequence[N
         ModelError: it cannot be written.
     """
     arrays = {name: np.stack([getattr(output, name) for output in outputs]) for name in _KEPT}
-    staged = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        np.savez_compressed(staged, images=np.stack(images), **arrays)  # type: ignore[arg-type]
-        staged.replace(path)
+        with replaced(path, alone=False) as staged:
+            np.savez_compressed(staged, images=np.stack(images), **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise ModelError(f"{path}: cannot write the reference frames ({error})") from error
 

@@ -25,6 +25,7 @@ from m2a_core.compose.paste import Cutout, Look, load_cutout, make_cutout
 from m2a_core.compose.shapes import SHAPES
 from m2a_core.errors import ConfigError, DataError, quoted
 from m2a_core.geometry.projection import Mounting
+from m2a_core.images import write_png
 from m2a_core.progress import ProgressBar
 from m2a_core.types import Frame
 from m2a_ros.bag.calibration import find_mounting, parse_mountings, read_intrinsics, read_track
@@ -228,7 +229,7 @@ def _write(
         for target, values, encoding in ((labels, mask, "mono8"), (ids, owner, "16UC1")):
             message = raw_image(header, values, encoding)
             writer.write(target, recorded, TYPESTORE.serialize_cdr(message, IMAGE))
-        (truth / f"{loaded.content.stamp_ns}.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+        write_png(truth / f"{loaded.content.stamp_ns}.png", mask)
         images += 1
         restamped += loaded.recorded.restamped
         stamps.add(loaded.content.stamp_ns)

@@ -23,6 +23,7 @@ from m2a_core.compose.clip import Clip, load_clip, ping_pong
 from m2a_core.compose.composer import ANOMALY, Sighting
 from m2a_core.compose.ground import GroundCamera
 from m2a_core.errors import ConfigError
+from m2a_core.images import write_png
 from m2a_ros.bag.calibration import TF
 from m2a_ros.bag.reader import CAMERA_INFO, COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.bag.suitability import TRUTH_NAMES
@@ -146,7 +147,7 @@ def _write(
                 message = raw_image(header, values, encoding)
                 writer.write(topic, stamp, TYPESTORE.serialize_cdr(message, IMAGE))
             for folder, (values, _) in zip(("truth",) if labelled else ("truth", "instances"), maps, strict=False):
-                (out / folder / f"{stamp}.png").write_bytes(cv2.imencode(".png", values)[1].tobytes())
+                write_png(out / folder / f"{stamp}.png", values)
 
 
 def _header(stamp_ns: int, frame_id: str = FRAME_ID) -> Any:

@@ -10,11 +10,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from m2a_core.data.files import read_truth
 from m2a_core.errors import ConfigError, DataError, quoted
+from m2a_core.images import write_png
 from m2a_core.labels.label_map import read_stored_values
 from m2a_ros.bag.cameras import camera_name
 from m2a_ros.bag.cdr_header import stamp_or_recorded
@@ -171,7 +171,7 @@ def topic_masks(topics: Mapping[str, str], sources: Sequence[Source], folder: Pa
                     repeated += 1
                     continue
                 paths[key] = folder / source.name / camera / f"{key[2]}.png"
-                _write_png(paths[key], mask)
+                write_png(paths[key], mask.astype(np.uint8 if mask.dtype.itemsize == 1 else np.uint16))
     masks = Masks(folder, paths)
     masks.problems, masks.repeated = problems, repeated
     return masks
@@ -262,10 +262,3 @@ def _stamp(path: Path) -> int:
     if not path.stem.isdecimal():
         raise DataError(f"{path}: the name is not a stamp; expected nanoseconds, such as 1700000000040000000.png")
     return int(path.stem)
-
-
-def _write_png(path: Path, mask: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done, png = cv2.imencode(".png", mask.astype(np.uint8 if mask.dtype.itemsize == 1 else np.uint16))
-    assert done
-    path.write_bytes(png.tobytes())

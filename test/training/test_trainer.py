@@ -312,13 +312,13 @@ def test_a_checkpoint_that_cannot_be_written_stops_the_run_and_keeps_the_old_one
 
     def block() -> None:
         contents["before"] = trainer.checkpoint.read_bytes()
-        (tmp_path / "checkpoint.partial").mkdir()
+        (tmp_path / ".checkpoint.partial.pt").mkdir()
 
     call_before(trainer, 3, block)
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt: cannot be written"):
         trainer.run()
     assert trainer.checkpoint.read_bytes() == contents["before"]
-    (tmp_path / "checkpoint.partial").rmdir()
+    (tmp_path / ".checkpoint.partial.pt").rmdir()
     resumed = tiny_trainer(tmp_path)
     resumed.resume()
     assert (resumed.progress.stage, resumed.progress.step) == (0, 2)

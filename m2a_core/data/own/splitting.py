@@ -16,6 +16,7 @@ import yaml
 from m2a_core.data.own.frames import OwnDataset, OwnFrame
 from m2a_core.data.own.opening import CLASSES
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.images import write_png
 from m2a_core.labels.label_map import VOID
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.progress import ProgressBar
@@ -140,19 +141,14 @@ def _write(frame: OwnFrame, out: Path, split: str, name: str) -> None:
     picture = out / "images" / split / f"{name}{frame.image.suffix}"
     picture.parent.mkdir(parents=True, exist_ok=True)
     if frame.aspect is not None:
-        _write_png(picture.with_suffix(".png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        write_png(picture.with_suffix(".png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     else:
         try:
             os.link(frame.image.resolve(), picture)
         except OSError:
             shutil.copyfile(frame.image, picture)
-    _write_png(out / "masks" / split / f"{name}.png", truth.label)
+    write_png(out / "masks" / split / f"{name}.png", truth.label)
     if truth.instances is not None:
         _, numbers = np.unique(np.append(0, truth.instances), return_inverse=True)
         stored = numbers[1:].reshape(truth.label.shape).astype(np.uint16)
-        _write_png(out / "instances" / split / f"{name}.png", stored)
-
-
-def _write_png(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", array)[1].tobytes())
+        write_png(out / "instances" / split / f"{name}.png", stored)

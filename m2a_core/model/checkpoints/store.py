@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +16,7 @@ from typing import Any, get_args
 import torch
 
 from m2a_core.errors import CheckpointError, shown
+from m2a_core.files import replaced
 from m2a_core.model.checkpoints.names import NameMap, Rule, map_names
 from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict
 from m2a_core.model.checkpoints.tensor_file import write_tensors
@@ -61,19 +60,11 @@ def save_weights(model: Mask2Anomaly, path: Path, extra: Mapping[str, Any] | Non
         "weights_sha256": weights_sha256(state),
         **(extra or {}),
     }
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(descriptor)
-        write_tensors(state, Path(temporary), {"m2a": json.dumps(manifest)})
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        with replaced(path, alone=False) as temporary:
+            write_tensors(state, temporary, {"m2a": json.dumps(manifest)})
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write ({error.strerror or error})") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
     return manifest
 
 
