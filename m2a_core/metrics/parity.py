@@ -22,8 +22,23 @@ TYPICAL_SHARE = 0.99
 
 
 @dataclass(frozen=True)
-class Tolerance:
-    """Limits of a gate: the worst that each quantity of `Parity` may be."""
+class Quantities:
+    """What agreement is measured in.
+
+    Attributes:
+        rank_correlation: Spearman correlation of ``anomaly``.
+        auprc_loss: 1 - AuPRC of ``anomaly`` over all frames, where the reference's highest-scored 5 % of all pixels
+            are the truth: 0 for an equal ranking, needs no labels.
+        argmax_agreement: share of pixels of the same class in ``semantic``.
+        max_error: largest absolute difference of ``anomaly``.
+        typical_error: absolute difference that 99 % of the pixels of ``anomaly`` stay within.
+        refined_agreement: share of pixels that ``refined`` hides (0) in both or in neither.
+        refined_error: absolute difference of ``refined`` that 99 % of those pixels stay within.
+        background_error: absolute difference that 99 % of the pixels of ``background`` stay within.
+        query_agreement: share of cells with the same ``winning_query``.
+        mask_iou: cells in both ``query_masks``, by cells in either; all queries together; 1 where neither has any.
+        probability_error: largest absolute difference of ``class_probs``.
+    """
 
     rank_correlation: float
     auprc_loss: float
@@ -36,6 +51,10 @@ class Tolerance:
     query_agreement: float
     mask_iou: float
     probability_error: float
+
+
+class Tolerance(Quantities):
+    """Limits of a gate: the worst that each quantity may be."""
 
 
 _HALF = Tolerance(
@@ -74,7 +93,7 @@ _AT_LEAST = ("rank_correlation", "argmax_agreement", "refined_agreement", "query
 
 
 @dataclass(frozen=True)
-class Parity:
+class Parity(Quantities):
     """Agreement of a network with its reference over some frames; each quantity is the worst frame's.
 
     Every output of the graph has a say. Errors of scores are in units of the frame's largest reference score where that
@@ -82,32 +101,9 @@ class Parity:
 
     Attributes:
         frames: how many.
-        rank_correlation: Spearman correlation of ``anomaly``.
-        auprc_loss: 1 - AuPRC of ``anomaly`` over all frames, where the reference's highest-scored 5 % of all pixels
-            are the truth: 0 for an equal ranking, needs no labels.
-        argmax_agreement: share of pixels of the same class in ``semantic``.
-        max_error: largest absolute difference of ``anomaly``.
-        typical_error: absolute difference that 99 % of the pixels of ``anomaly`` stay within.
-        refined_agreement: share of pixels that ``refined`` hides (0) in both or in neither.
-        refined_error: absolute difference of ``refined`` that 99 % of those pixels stay within.
-        background_error: absolute difference that 99 % of the pixels of ``background`` stay within.
-        query_agreement: share of cells with the same ``winning_query``.
-        mask_iou: cells in both ``query_masks``, by cells in either; all queries together; 1 where neither has any.
-        probability_error: largest absolute difference of ``class_probs``.
     """
 
     frames: int
-    rank_correlation: float
-    auprc_loss: float
-    argmax_agreement: float
-    max_error: float
-    typical_error: float
-    refined_agreement: float
-    refined_error: float
-    background_error: float
-    query_agreement: float
-    mask_iou: float
-    probability_error: float
 
     def violations(self, tolerance: Tolerance) -> list[str]:
         """What is out of tolerance, in words; empty where nothing is."""

@@ -34,7 +34,7 @@ from m2a_core.trt.reference import load_reference, save_reference
 from test.tiny_bundle import write_tiny_bundle
 
 GPU = Gpu("sm89", "RTX 4090", 24 * 2**30)
-PERFECT = Parity(1, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0)
+PERFECT = Parity(1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, frames=1)
 
 
 @pytest.fixture
