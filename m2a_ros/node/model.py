@@ -77,6 +77,11 @@ class LoadedModel:
             replace(self.manifest, thresholds=thresholds), self._runtime, settings.low_threshold, settings.horizon
         )
 
+    def abandon(self) -> None:
+        """End a network that hangs, where it has a process of its own."""
+        if self.is_isolated:
+            self.close()
+
     def close(self) -> None:
         """Free the network."""
         self._runtime.close()

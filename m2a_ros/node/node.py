@@ -14,12 +14,11 @@ from functools import partial
 from typing import Any
 
 import cv2
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import InvalidHandle
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState
+from rclpy.lifecycle import TransitionCallbackReturn as Result
 
-from m2a_core import __version__
 from m2a_core.errors import M2aError, RestartNeededError
 from m2a_core.perception import NO_ROAD, NOT_ON_A_PROCESSOR, WHOLE_IMAGES_ONLY
 from m2a_ros.camera.batching import BatchSlots
@@ -27,33 +26,20 @@ from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
 from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage, Slots
 from m2a_ros.camera.receiver import Receiver
 from m2a_ros.camera.subscriptions import CameraInput
-from m2a_ros.node.diagnostics import (
-    INTERNAL_ERROR,
-    CameraDiagnostics,
-    CameraView,
-    NodeView,
-    make_array,
-    node_status,
-)
+from m2a_ros.node.diagnostics import INTERNAL_ERROR
 from m2a_ros.node.frame_steps import FrameSteps
 from m2a_ros.node.model import LoadedModel
 from m2a_ros.node.pipeline import CameraPipeline, FrameJob, ProcessingConfig
+from m2a_ros.node.reporting import DiagnosticsReporter
 from m2a_ros.node.stages import Stages
-from m2a_ros.node.surroundings import problems_around
 from m2a_ros.node.watchdog import Watchdog
 from m2a_ros.parameters.server import ParameterServer
 from m2a_ros.parameters.settings import Settings
-from m2a_ros.process.qos import ignored_overrides
 from m2a_ros.process.statistics import CameraStatistics
 
 NODE_NAME = "m2a"
 _WATCH_S, _CALM_WATCH_S = 0.3, 1.0
 """Seconds between two looks at what stalls; the longer while all is well and nothing can become late before."""
-SUCCESS, FAILURE, ERROR = (
-    TransitionCallbackReturn.SUCCESS,
-    TransitionCallbackReturn.FAILURE,
-    TransitionCallbackReturn.ERROR,
-)
 
 
 class M2aNode(LifecycleNode):
@@ -65,6 +51,9 @@ class M2aNode(LifecycleNode):
         inputs: each camera's subscriptions, while active.
         pipelines: each camera's processing, from configured on.
         statistics: each camera's counters, from configured on.
+        batches: what brings frames of cameras together, while active and if the parameters say so.
+        watchdog: looks after steps that hang.
+        reporter: publishes diagnostics.
         problem: why the last transition was refused; "" if it was not.
         exit_code: of the process; not 0 once only a new process can go on.
     """
@@ -81,66 +70,52 @@ class M2aNode(LifecycleNode):
         self.config: ProcessingConfig | None = None
         self._stages: Stages[FrameJob] | None = None
         self._wake_up = self.create_guard_condition(self._watch)
-        self._watchdog = Watchdog(self.get_logger().error, self._resume, self._look_now)
+        self.watchdog = Watchdog(self.get_logger().error, self._resume, self._look_now)
         self._is_hanging = False
-        self._batches: BatchSlots | None = None
+        self.batches: BatchSlots | None = None
         self._receiver: Receiver | None = None
         self.pipelines: dict[str, CameraPipeline] = {}
         self.inputs: dict[str, CameraInput] = {}
         self.statistics: dict[str, CameraStatistics] = {}
-        self._camera_diagnostics: dict[str, CameraDiagnostics] = {}
         self.problem = ""
         self.exit_code = 0
-        self._notes: list[str] = []
-        self._alarms: set[str] = set()
-        # Two nodes side by side differ in their namespace.
-        self._label = self.get_fully_qualified_name().lstrip("/")
         self._parameter_server = ParameterServer(self, lambda: self.model is not None, self._retune)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        self.reporter = DiagnosticsReporter(self)
         # Wall time: diagnostics must come also while simulated time stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self._parameter_server.value("diagnostics.period")
-        self._timer = self.create_timer(period, self._publish_diagnostics, clock=steady)
+        self._timer = self.create_timer(period, self.reporter.publish, clock=steady)
         self._watch_timer = self.create_timer(_WATCH_S, self._watch, clock=steady)
 
     @property
     def state(self) -> str:
         """Label of the life cycle's present state, such as active."""
-        label: str = self._state_machine.current_state[1]
-        return label
+        return str(self._state_machine.current_state[1])
 
     def start(self) -> None:
         """Configure and activate, if the parameter ``autostart`` says so and the setup fits."""
-        if self._parameter_server.value("autostart") and self.trigger_configure() == SUCCESS:
+        if self._parameter_server.value("autostart") and self.trigger_configure() == Result.SUCCESS:
             self.trigger_activate()
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_configure(self, state: LifecycleState) -> Result:
         """Load the model and create the publishers; FAILURE, with the reason logged, when the setup does not fit."""
-        return SUCCESS if self._try("configure", self._configure) else FAILURE
+        return Result.SUCCESS if self._try("configure", self._configure) else Result.FAILURE
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_activate(self, state: LifecycleState) -> Result:
         """Subscribe to the cameras and start working; on ERROR the node falls back to unconfigured."""
-        return SUCCESS if self._try("activate", self._activate) else ERROR
+        return Result.SUCCESS if self._try("activate", self._activate) else Result.ERROR
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def on_deactivate(self, state: LifecycleState) -> Result:
         """Stop working and unsubscribe; nothing is published for frames that wait."""
         self._stop()
-        return SUCCESS
+        return Result.SUCCESS
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and remove the publishers."""
+    def on_cleanup(self, state: LifecycleState) -> Result:
+        """Free the model and remove the publishers; at shutdown and after an error too, from any state."""
         self._release()
-        return SUCCESS
+        return Result.SUCCESS
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Undo everything, from any state."""
-        self._release()
-        return SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Undo everything and fall back to unconfigured, ready to be configured again."""
-        self._release()
-        return SUCCESS
+    on_shutdown = on_error = on_cleanup
 
     def destroy_node(self) -> None:
         """Stop the worker before ROS entities go."""
@@ -192,17 +167,14 @@ class M2aNode(LifecycleNode):
         settings = self.config.settings
         slots: Slots = FrameSlots(settings.cameras)
         if settings.batch.anchor:
-            slots = self._batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
+            slots = self.batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
         receiver = self._receiver = Receiver(self)
         for camera in settings.cameras:
             transport, statistics = settings.camera[camera].transport, self.statistics[camera]
             statistics.reset()
             is_heard = self.pipelines[camera].outputs.is_heard
             self.inputs[camera] = CameraInput(self, receiver, camera, transport, slots, statistics, is_heard)
-            self._camera_diagnostics[camera] = CameraDiagnostics(f"{self._label}: camera {camera}")
-        self._notes = ignored_overrides(self)
-        for note in self._notes:
-            self.get_logger().warning(note)
+        self.reporter.start()
         perception = self.config.perception
         give_up = partial(self._give_up, model=self.model)
         steps = FrameSteps(self.pipelines, self.inputs, self._present_config, self._report_crash, give_up)
@@ -227,14 +199,13 @@ class M2aNode(LifecycleNode):
             if self.context.ok():
                 for pipeline in self.pipelines.values():
                     pipeline.reset()
-        self._batches = None
+        self.batches = None
         for camera in self.inputs.values():
             camera.destroy()
         self.inputs.clear()
-        self._camera_diagnostics.clear()
 
     def _release(self) -> None:
-        self._watchdog.cancel()
+        self.watchdog.cancel()
         self._stop()
         for pipeline in self.pipelines.values():
             pipeline.outputs.destroy()
@@ -263,10 +234,6 @@ class M2aNode(LifecycleNode):
         self.statistics[image.camera].dropped(INTERNAL_ERROR, trace.strip().splitlines()[-1])
         self.get_logger().error(f"camera '{image.camera}': a frame failed\n{trace}")
 
-    def _abandon(self) -> None:
-        if self.model is not None and self.model.is_isolated:
-            self.model.close()
-
     def _give_up(self, error: RestartNeededError, model: LoadedModel | None) -> None:
         """End the process: whoever supervises it starts a new one, which this one cannot become.
 
@@ -275,7 +242,7 @@ class M2aNode(LifecycleNode):
         if model is not None and model.is_isolated:
             # A step of the model before may end late.
             if model is self.model:
-                self._watchdog.lose(str(error))
+                self.watchdog.lose(str(error))
             return
         if self.exit_code == 0:
             self.get_logger().fatal(f"ending with code {error.exit_code}: {error}")
@@ -302,23 +269,15 @@ class M2aNode(LifecycleNode):
         Seldom: each time that a timer comes due, the executor waits anew for everything that the node has.
         """
         self._look_around()
-        value, spare = self._parameter_server.value, [_CALM_WATCH_S]
+        value, spare = self._parameter_server.value, _CALM_WATCH_S
         if self._stages is not None and self.config is not None and self.model is not None:
             load = partial(LoadedModel, self.config.settings, self.get_logger().error)
             timeout, restart = value("watchdog.timeout"), value("watchdog.restart")
-            spare.append(timeout - self._stages.stalled_s())
-            self._watchdog.check(self._stages, timeout, restart, load, self._abandon, self.model.ended())
-        timeout = value("diagnostics.frame_timeout")
-        silences = {name: self.statistics[name].silent_s() for name in self.inputs}
-        silent = {name for name, seconds in silences.items() if seconds > timeout}
-        # The seconds in its text change, how it begins does not.
-        alarms = silent | ({self._watchdog.problem[:8]} if self._watchdog.problem else set())
-        if alarms - self._alarms:
-            self._publish_diagnostics()
-        self._alarms = alarms
-        is_calm = not alarms and all(camera.frame_id for camera in self.inputs.values())
-        spare += [timeout - seconds for seconds in silences.values()]
-        period = max(min(spare) + 0.01, 0.05) if is_calm and self.inputs else _WATCH_S
+            spare = min(spare, timeout - self._stages.stalled_s())
+            self.watchdog.check(self._stages, timeout, restart, load, self.model.abandon, self.model.ended())
+        is_well, until_silent = self.reporter.look()
+        is_calm = is_well and all(camera.frame_id for camera in self.inputs.values())
+        period = max(min(spare, until_silent) + 0.01, 0.05) if is_calm and self.inputs else _WATCH_S
         if round(1e9 * period) != self._watch_timer.timer_period_ns:
             self._watch_timer.timer_period_ns = round(1e9 * period)
             self._watch_timer.reset()
@@ -337,32 +296,3 @@ class M2aNode(LifecycleNode):
         self.model, self.config = model, ProcessingConfig(model.perception(settings), settings)
         if self._try("go on", self._activate):
             self.get_logger().warning("the model was reloaded; frames are processed again")
-
-    def _publish_diagnostics(self) -> None:
-        facts = {}
-        if self.model is not None and self.config is not None:
-            manifest = self.model.manifest
-            facts = {
-                "version": __version__,
-                "model": manifest.name,
-                "onnx_sha256": manifest.onnx_sha256,
-                "backend": self.model.backend,
-                "network_pid": str(self.model.pid),
-                "input_size": f"{manifest.input_size[1]}x{manifest.input_size[0]}",
-            }
-        if self._batches is not None:
-            batch = self._batches.facts
-            facts |= {
-                "batches": str(batch.count),
-                "batch_cameras": str(batch.cameras),
-                "batch_spread_ms": f"{batch.spread_ms:.1f}",
-            }
-        timeout = self._parameter_server.value("diagnostics.frame_timeout")
-        warnings = problems_around(self) if self.state == "active" else []
-        view = NodeView(self.state, self.problem or self._watchdog.problem, facts, warnings, self._notes)
-        statuses = [node_status(f"{self._label}: node", view)]
-        for name, camera in self.inputs.items():
-            snapshot = self.statistics[name].snapshot()
-            seen = CameraView(camera.topic, camera.publisher_count(), snapshot, camera.cause_of_silence)
-            statuses.append(self._camera_diagnostics[name].status(seen, timeout))
-        self._diagnostics.publish(make_array(self.get_clock().now().to_msg(), statuses))

@@ -67,7 +67,7 @@ def _case(rng: random.Random, context: Context, model: str) -> str:
                 assert answer.successful or answer.reason
                 assert len(answer.reason) < 3000
         node._look_around()
-        node._publish_diagnostics()
+        node.reporter.publish()
     finally:
         node.destroy_node()
     return "configured" if configured else "refused"

@@ -151,7 +151,7 @@ def test_a_process_that_dies_while_no_frames_come_is_started_anew_and_once(nodes
     assert nodes.answer(MASK, frame(1), IMAGE)
     nodes.received["/diagnostics"].clear()
     nodes.until(lambda: pid_in_diagnostics(nodes))
-    assert (pid_in_diagnostics(nodes), node._watchdog.problem) == (second, "")
+    assert (pid_in_diagnostics(nodes), node.watchdog.problem) == (second, "")
 
 
 @pytest.mark.parametrize(
