@@ -27,7 +27,8 @@ from tqdm import tqdm
 from m2a_core.labels.builtin import CITYSCAPES19
 from m2a_core.training.config import BlendConfig, load_config
 from m2a_core.training.datasets import Cutout, LabelledImage
-from m2a_core.training.outliers import erode_alpha, paste
+from m2a_core.training.outliers import erode_alpha
+from m2a_core.training.pasting import paste
 from m2a_core.training.road_mix import held_frames
 from m2a_core.training.sources import open_outliers
 from m2a_core.training.targets import IGNORE, OWN_CAR

@@ -13,7 +13,7 @@ from m2a_core.errors import ConfigError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.data_config import BlendConfig, HardNegativeConfig
 from m2a_core.training.datasets import Cutout, read_cutouts
-from m2a_core.training.outliers import HORIZON, paste, place
+from m2a_core.training.pasting import HORIZON, paste, place
 from m2a_core.training.targets import IGNORE
 
 LEAST_SIZE = 6

@@ -9,7 +9,8 @@ import pytest
 
 from m2a_core.errors import ConfigError
 from m2a_core.training.data_config import BLEND_MODES, BlendConfig
-from m2a_core.training.outliers import AnomalyMix, paste
+from m2a_core.training.outliers import AnomalyMix
+from m2a_core.training.pasting import paste
 from test.training.synthetic import ROAD, SIZE, cutout, disc
 
 PLAIN = BlendConfig(match=(0, 0), blur=(0, 0), edge=(0, 0), noise=(0, 0), shadow=0.0, texture_swap=0.0, on_road=1.0)

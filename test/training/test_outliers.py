@@ -10,7 +10,8 @@ from m2a_core.errors import DataError
 from m2a_core.training.composed import compose
 from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
-from m2a_core.training.outliers import TRAIN_BLEND, AnomalyMix, cut_known_objects, erode_alpha, paste
+from m2a_core.training.outliers import TRAIN_BLEND, AnomalyMix, cut_known_objects, erode_alpha
+from m2a_core.training.pasting import paste
 from m2a_core.training.targets import IGNORE
 from test.training.synthetic import CAR, ROAD, SIZE, cutout, disc, frames
 
