@@ -10,12 +10,13 @@ from m2a_core.errors import ConfigError
 from m2a_core.files import write_json, write_text
 from m2a_core.reporting.charts import intervals
 from m2a_core.reporting.page import count, percent, render
-from m2a_ros.review.compare import compare, load_replay
+from m2a_ros.review.compare import compare
 from m2a_ros.review.compare_verdict import METRICS
+from m2a_ros.review.replayed import load_replay
+from m2a_ros.review.request import check_segment
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 _MAX_ROWS = 200
-_SHORTEST_S = 0.001
 
 
 def run_compare(folders: Sequence[Path], out: Path, block_s: float | None) -> str:
@@ -36,8 +37,7 @@ def run_compare(folders: Sequence[Path], out: Path, block_s: float | None) -> st
     """
     if len(folders) != 2:
         raise ConfigError(f"m2a replay compare: expected two folders, A_DIR B_DIR, got {len(folders)}")
-    if block_s is not None and not block_s >= _SHORTEST_S:
-        raise ConfigError(f"--segment {block_s:g}: expected at least {_SHORTEST_S:g} seconds")
+    check_segment(block_s)
     found = compare(load_replay(folders[0]), load_replay(folders[1]), block_s)
     write_json(out / JSON_FILE, found)
     write_text(out / HTML_FILE, render_comparison(found))

@@ -54,7 +54,7 @@ class ComponentPass:
             labels = self._truth.read(source.name, frame.camera, frame.stamp_ns)
             if labels is None or labels.shape != frame.anomaly.shape:
                 continue
-            self._segments.append((source.name, segments.of(frame.recorded_ns)[1]))
+            self._segments.append((source.name, segments.of(frame.recorded_ns)))
             anomaly, known = split_scores(frame.anomaly, labels)
             for value, parts in self._parts.items():
                 parts.append(frame_components(frame.anomaly, labels, value, self._request.track))

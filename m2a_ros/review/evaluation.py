@@ -201,7 +201,7 @@ class _FirstPass:
             labels = self._labels(source.name, frame)
             if labels is None:
                 continue
-            segment = segments.of(frame.recorded_ns)[1]
+            segment = segments.of(frame.recorded_ns)
             if segment != current and group.frames:
                 self._close(source.name, current, group)
                 group = Group(_SEGMENT_BUFFER)

@@ -15,6 +15,12 @@ from m2a_ros.bag.cameras import CameraTopic
 _SHORTEST_S = 0.001
 
 
+def check_segment(seconds: float | None) -> None:
+    """Raise ConfigError for segments that are too short to mean anything."""
+    if seconds is not None and not seconds >= _SHORTEST_S:
+        raise ConfigError(f"--segment {seconds:g}: expected at least {_SHORTEST_S:g} seconds")
+
+
 @dataclass(frozen=True)
 class ReviewRequest:
     """The options of ``m2a replay`` that need no network; see ``m2a replay --help``.
@@ -55,8 +61,7 @@ class ReviewRequest:
             raise ConfigError("instance ids alone are not ground truth; also give --gt DIR or --gt-topic TOPIC")
         if self.segment_s is not None and self.segment_topic:
             raise ConfigError("--segment and --segment-topic: segments are of a length or marked; give one of them")
-        if self.segment_s is not None and not self.segment_s >= _SHORTEST_S:
-            raise ConfigError(f"--segment {self.segment_s:g}: expected at least {_SHORTEST_S:g} seconds")
+        check_segment(self.segment_s)
         if self.scores and not self.has_truth:
             raise ConfigError("--scores compares scores against ground truth; also give --gt DIR or --gt-topic TOPIC")
         if self.scores:

@@ -20,10 +20,9 @@ class Segments:
         """Take when each segment begins, ascending in nanoseconds, and its name."""
         self._starts, self._names = starts, names
 
-    def of(self, recorded_ns: int) -> tuple[int, str]:
-        """Number and name of the segment that a message was recorded in."""
-        number = max(0, bisect_right(self._starts, recorded_ns) - 1)
-        return number, self._names[number]
+    def of(self, recorded_ns: int) -> str:
+        """Name of the segment that a message was recorded in."""
+        return self._names[max(0, bisect_right(self._starts, recorded_ns) - 1)]
 
 
 class EqualSegments(Segments):
@@ -35,13 +34,13 @@ class EqualSegments(Segments):
         self._seconds = seconds
         self._first: int | None = None
 
-    def of(self, recorded_ns: int) -> tuple[int, str]:
-        """Number and name of the segment that a message was recorded in."""
+    def of(self, recorded_ns: int) -> str:
+        """Name of the segment that a message was recorded in."""
         if self._first is None:
             self._first = recorded_ns
         # In whole nanoseconds: a frame on a border must not fall to either side by rounding.
         number = (recorded_ns - self._first) // round(1e9 * self._seconds)
-        return number, f"{number * self._seconds:g} to {(number + 1) * self._seconds:g} s"
+        return f"{number * self._seconds:g} to {(number + 1) * self._seconds:g} s"
 
 
 def segments_of(source: Source, request: ReviewRequest) -> Segments:

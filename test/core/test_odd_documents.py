@@ -20,7 +20,7 @@ from m2a_ros.bag.reader import Bag
 from m2a_ros.harvest.results import replayed_bags
 from m2a_ros.parameters.file import read_parameters, settings_of
 from m2a_ros.parameters.launch_support import cameras_of_parameters
-from m2a_ros.review.compare import load_replay
+from m2a_ros.review.replayed import load_replay
 from test.core.odd_values import unnamed
 from test.replay.bags import drive
 from test.review.test_compare import scores, write_replay

@@ -11,9 +11,10 @@ from sklearn.metrics import average_precision_score, roc_curve
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_ros.main import main
-from m2a_ros.review.compare import compare, load_replay
+from m2a_ros.review.compare import compare
 from m2a_ros.review.compare_verdict import decide
 from m2a_ros.review.histograms import HistogramFile, bin_scores, load_histograms, pooled_metrics
+from m2a_ros.review.replayed import load_replay
 
 FRAMES, STEP = 60, 1_000_000_000
 
