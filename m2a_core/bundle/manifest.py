@@ -17,6 +17,7 @@ from typing import Any
 from m2a_core.bundle.camera_image import CameraImage
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.digest import KEY, require_sealed, sealed
+from m2a_core.bundle.json_objects import JsonObjects
 from m2a_core.bundle.score_profile import FEATURES, ScoreProfile
 from m2a_core.errors import ConfigError, ModelError, quoted, shown
 from m2a_core.files import json_text, read_regular
@@ -190,41 +191,38 @@ class Manifest:
         return cls.from_json(text, str(path))
 
 
-class _Reader:
-    """Takes a JSON object apart, naming the key that does not fit."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
+class _Reader(JsonObjects):
+    """Takes a manifest apart."""
 
     def manifest(self, data: dict[str, Any]) -> Manifest:
         keys = {"format_version", "name", "onnx", "input_size", "num_queries", "labels", "thresholds", "normalization"}
         data = {"decision": Decision.ANOMALY.value, **data}
         optional = {"scores", "camera"} & set(data)
-        self._keys("", data, keys | optional | {"decision", "license", "metrics", "created_with"})
-        onnx = self._object(data, "onnx", {"file", "sha256"})
-        norm = self._object(data, "normalization", {"mean", "std"})
-        thresholds = self._object(data, "thresholds", {f.name for f in fields(Thresholds)})
-        height, width = self._numbers(data, "input_size", 2, int)
-        mean, std = (self._numbers(norm, key, 3, float) for key in ("mean", "std"))
-        name = self._value(data, "name", str)
+        self.keys("", data, keys | optional | {"decision", "license", "metrics", "created_with"})
+        onnx = self.object(data, "onnx", {"file", "sha256"})
+        norm = self.object(data, "normalization", {"mean", "std"})
+        thresholds = self.object(data, "thresholds", {f.name for f in fields(Thresholds)})
+        height, width = self.numbers(data, "input_size", 2, int)
+        mean, std = (self.numbers(norm, key, 3, float) for key in ("mean", "std"))
+        name = self.value(data, "name", str)
         if not name or name == ".." or name != Path(name).name or not name.isprintable():
             raise ModelError(f"{self.source}: 'name' is {quoted(name)}, expected one without folders")
         try:
             return Manifest(
                 name=name,
-                onnx_file=self._value(onnx, "file", str),
-                onnx_sha256=self._value(onnx, "sha256", str),
+                onnx_file=self.value(onnx, "file", str),
+                onnx_sha256=self.value(onnx, "sha256", str),
                 input_size=(height, width),
-                num_queries=self._value(data, "num_queries", int),
-                labels=self._labels(self._object(data, "labels", {"name", "road", "classes"})),
-                thresholds=Thresholds(**{key: self._value(thresholds, key, float) for key in thresholds}),
+                num_queries=self.value(data, "num_queries", int),
+                labels=self._labels(self.object(data, "labels", {"name", "road", "classes"})),
+                thresholds=Thresholds(**{key: self.value(thresholds, key, float) for key in thresholds}),
                 mean=(mean[0], mean[1], mean[2]),
                 std=(std[0], std[1], std[2]),
-                license=self._value(data, "license", str),
-                decision=self._decision(self._value(data, "decision", str)),
-                metrics={k: self._value(data["metrics"], k, float) for k in self._value(data, "metrics", dict)},
+                license=self.value(data, "license", str),
+                decision=self._decision(self.value(data, "decision", str)),
+                metrics={k: self.value(data["metrics"], k, float) for k in self.value(data, "metrics", dict)},
                 created_with={
-                    k: self._value(data["created_with"], k, str) for k in self._value(data, "created_with", dict)
+                    k: self.value(data["created_with"], k, str) for k in self.value(data, "created_with", dict)
                 },
                 scores=self._scores(data) if "scores" in data else None,
                 camera=self._camera(data) if "camera" in data else None,
@@ -233,19 +231,19 @@ class _Reader:
             raise ModelError(f"{self.source}: {error}") from error
 
     def _scores(self, data: dict[str, Any]) -> ScoreProfile:
-        scores = self._object(data, "scores", {f.name for f in fields(ScoreProfile)})
-        rows = self._value(scores, "precision", list)
+        scores = self.object(data, "scores", {f.name for f in fields(ScoreProfile)})
+        rows = self.value(scores, "precision", list)
         if len(rows) != FEATURES:
             raise ModelError(f"{self.source}: 'scores.precision' has {len(rows)} rows, expected {FEATURES}")
-        center, scale = (tuple(self._numbers(scores, key, FEATURES, float)) for key in ("center", "scale"))
-        precision = tuple(tuple(self._numbers({"precision": row}, "precision", FEATURES, float)) for row in rows)
-        limit, frames = self._value(scores, "limit", float), self._value(scores, "frames", int)
+        center, scale = (tuple(self.numbers(scores, key, FEATURES, float)) for key in ("center", "scale"))
+        precision = tuple(tuple(self.numbers({"precision": row}, "precision", FEATURES, float)) for row in rows)
+        limit, frames = self.value(scores, "limit", float), self.value(scores, "frames", int)
         return ScoreProfile(center, scale, precision, limit, frames)
 
     def _camera(self, data: dict[str, Any]) -> CameraImage:
-        camera = self._object(data, "camera", {f.name for f in fields(CameraImage)})
-        height, width = self._numbers(camera, "size", 2, int)
-        encoding, threshold = self._value(camera, "encoding", str), self._value(camera, "threshold", float)
+        camera = self.object(data, "camera", {f.name for f in fields(CameraImage)})
+        height, width = self.numbers(camera, "size", 2, int)
+        encoding, threshold = self.value(camera, "encoding", str), self.value(camera, "threshold", float)
         return CameraImage((height, width), encoding, threshold)
 
     def _decision(self, name: str) -> Decision:
@@ -256,58 +254,20 @@ class _Reader:
             raise ModelError(f"{self.source}: 'decision' is {quoted(name)}, this m2a knows {known}") from None
 
     def _labels(self, data: dict[str, Any]) -> LabelSet:
-        classes = self._value(data, "classes", list)
+        classes = self.value(data, "classes", list)
         for i, entry in enumerate(classes):
             if not isinstance(entry, dict):
                 raise ModelError(f"{self.source}: labels.classes[{i}] is not an object")
-            self._keys(f"labels.classes[{i}].", entry, {"name", "thing", "color"})
-        names = tuple(self._value(entry, "name", str) for entry in classes)
+            self.keys(f"labels.classes[{i}].", entry, {"name", "thing", "color"})
+        names = tuple(self.value(entry, "name", str) for entry in classes)
         road = data["road"]
         if road is not None and road not in names:
             raise ModelError(f"{self.source}: labels.road is {shown(road)}, expected null or one of {list(names)}")
-        colors = [self._numbers(entry, "color", 3, int) for entry in classes]
+        colors = [self.numbers(entry, "color", 3, int) for entry in classes]
         return LabelSet(
-            name=self._value(data, "name", str),
+            name=self.value(data, "name", str),
             names=names,
-            things=frozenset(i for i, entry in enumerate(classes) if self._value(entry, "thing", bool)),
+            things=frozenset(i for i, entry in enumerate(classes) if self.value(entry, "thing", bool)),
             colors=tuple((r, g, b) for r, g, b in colors),
             road=None if road is None else names.index(road),
         )
-
-    def _keys(self, where: str, data: dict[str, Any], expected: set[str]) -> None:
-        missing, unknown = sorted(expected - set(data)), sorted(set(data) - expected)
-        if missing or unknown:
-            raise ModelError(
-                f"{self.source}: keys of '{where or '/'}' do not fit; missing: {missing}, unknown: {unknown}; "
-                "export the bundle again with `m2a export`"
-            )
-
-    def _object(self, data: dict[str, Any], key: str, expected: set[str]) -> dict[str, Any]:
-        value: dict[str, Any] = self._value(data, key, dict)
-        self._keys(f"{key}.", value, expected)
-        return value
-
-    def _value(self, data: dict[str, Any], key: str, kind: type) -> Any:
-        value = data[key]
-        # JSON writes whole floats as integers; True is an int to Python, never a number here.
-        fits = type(value) in (int, float) if kind is float else type(value) is kind
-        if not fits:
-            raise ModelError(f"{self.source}: '{key}' is {_shown(value)}, expected {kind.__name__}")
-        if type(value) is int and abs(value) >= 1 << 63:
-            raise ModelError(f"{self.source}: '{key}' is a number of {value.bit_length()} bits, expected one of 63")
-        return float(value) if kind is float else value
-
-    def _numbers(self, data: dict[str, Any], key: str, count: int, kind: type) -> list[Any]:
-        values = self._value(data, key, list)
-        if len(values) != count:
-            raise ModelError(f"{self.source}: '{key}' is {_shown(values)}, expected {count} numbers")
-        return [self._value(dict(enumerate(values)), i, kind) for i in range(count)]  # type: ignore[arg-type]
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it; what it holds may be nested deeply, or long."""
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, list) and len(value) < 8 and not any(isinstance(entry, list | dict | str) for entry in value):
-        return repr(value)
-    return f"a {type(value).__name__}" if isinstance(value, list | dict) else repr(value)
