@@ -143,7 +143,7 @@ def evaluate_run(spec: RunSpec, seed: int, settings: Settings) -> dict[str, floa
         return json.loads(result.read_text(encoding="utf-8"))
     config = settings.train_config(spec, seed)
     trainer = build_trainer(config, settings.config.parent, settings.data_root, out)
-    for network in (trainer.model, trainer.average):
+    for network in (trainer.model, trainer.averages.network):
         # Void-train has one class more; anything else that is left out would make the comparison unfair unnoticed.
         missing = [name for name in load_related_weights(network, settings.start) if ".class_head." not in name]
         if missing:
@@ -159,12 +159,12 @@ def evaluate_run(spec: RunSpec, seed: int, settings: Settings) -> dict[str, floa
         raise SystemExit("interrupted; the same command goes on from here")
     held, composed = held_frames(settings)
     size = config.validation.input_size
-    measured = validate(trainer.average, held, [] if spec.void == "ignore" else composed, trainer.labels, size)
+    measured = validate(trainer.averages.network, held, [] if spec.void == "ignore" else composed, trainer.labels, size)
     if spec.void == "class":
-        measured |= measure_outlier_class(trainer.average, composed, size)
+        measured |= measure_outlier_class(trainer.averages.network, composed, size)
     else:
         rules = {"anomaly": None, "refined": refinement_rule(trainer.labels)}
-        measured |= measure(trainer.average, composed, size, rules)
+        measured |= measure(trainer.averages.network, composed, size, rules)
     result.write_text(json.dumps(measured), encoding="utf-8")
     trainer.checkpoint.unlink()
     return measured

@@ -1,23 +1,20 @@
-"""What a run must remember: averaged weights, checkpoints written in one piece, and the learning rate."""
+"""What a step of a run works with: the learning rate, parameter groups, checkpoints written in one piece."""
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import pickle
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from m2a_core.errors import CheckpointError
 from m2a_core.files import replaced
 from m2a_core.training.config import STEPS_AT, StageConfig
-from m2a_core.training.targets import Target
 
 CHECKPOINT_FORMAT = 1
 _INSTEAD = "restore an intact copy, or start again in another folder"
@@ -35,23 +32,6 @@ def learning_rate(stage: StageConfig, step: int) -> float:
         return float((1 - step / stage.iterations) ** 0.9)
     share = (step - stage.warmup) / max(1, stage.iterations - stage.warmup)
     return stage.min_lr + (1 - stage.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def average_of(model: nn.Module) -> nn.Module:
-    """A copy of a network to keep averaged weights in."""
-    average = copy.deepcopy(model).eval()
-    return average.requires_grad_(False)
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move averaged weights towards the network; the decay grows over the first steps to forget the start."""
-    decay = min(decay, (1 + step) / (10 + step))
-    pairs = zip(average.parameters(), model.parameters(), strict=True)
-    trained = [(kept, new) for kept, new in pairs if new.requires_grad]
-    torch._foreach_lerp_([kept for kept, _ in trained], [new for _, new in trained], 1 - decay)
-    for kept, new in zip(average.buffers(), model.buffers(), strict=True):
-        kept.copy_(new)
 
 
 def parameter_groups(model: nn.Module, head: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
@@ -74,6 +54,14 @@ def parameter_groups(model: nn.Module, head: nn.Module, stage: StageConfig) -> l
     ]
 
 
+def load_optimizer(optimizer: Any, state: dict[str, Any]) -> None:
+    """Fill an optimizer; rates and weight decay stay those of the configuration."""
+    configured = [{key: group[key] for key in ("peak", "weight_decay")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, configured, strict=True):
+        group.update(settings)
+
+
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint so that a kill or a full disk leaves the old one whole.
 
@@ -81,31 +69,14 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         CheckpointError: it could not be written; the old file is untouched.
     """
     try:
+        # A run's folder that was taken away is not made anew.
+        path.parent.stat()
         with replaced(path) as partial, partial.open("wb") as file:
             torch.save(state | {"format": CHECKPOINT_FORMAT}, file)
             file.flush()
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"checkpoint {path}: cannot be written ({error}); the previous one is kept") from error
-
-
-def save_bad_batch(path: Path, images: Tensor, targets: Sequence[Target]) -> str:
-    """Save the batch that broke a run, if there is space for it.
-
-    Args:
-        path: the file.
-        images: float [B, 3, H, W].
-        targets: B targets, of which label and outlier maps are kept.
-
-    Returns:
-        In words where the batch is.
-    """
-    labels, outlier = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "outlier"))
-    try:
-        torch.save({"images": images, "labels": labels, "outlier": outlier}, path)
-    except (OSError, RuntimeError) as error:
-        return f"the batch could not be saved ({error})"
-    return f"the batch is in {path}"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,28 +20,25 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.progress import ProgressBar
 from m2a_core.training.accelerator import Accelerator
+from m2a_core.training.averages import Averages, update_average
 from m2a_core.training.batches import Batches, in_order
+from m2a_core.training.broken_step import give_up
 from m2a_core.training.clock import Clock
 from m2a_core.training.config import StageConfig, TrainConfig
-from m2a_core.training.errors import TrainingError
 from m2a_core.training.log import RunLog
 from m2a_core.training.losses import Criterion
 from m2a_core.training.network import TrainedNetwork
 from m2a_core.training.state import (
-    average_of,
     learning_rate,
     load_checkpoint,
+    load_optimizer,
     parameter_groups,
-    save_bad_batch,
     save_checkpoint,
-    update_average,
 )
 from m2a_core.training.targets import Target
 
 _POINTS, _DEPTH = range(2)
 """What a seed is for: the points of the losses, the branches that stochastic depth drops."""
-
-__all__ = ["Progress", "Trainer", "TrainingError"]
 
 
 @dataclass
@@ -97,9 +94,7 @@ class Trainer:
         self.pixel_head = nn.Conv2d(model.config.mask_dim, labels.num_classes, 1)
         for module in (self.model, self.pixel_head):
             module.to(self.accelerator.device)
-        self.average = average_of(model)
-        self.stage_start: dict[str, Tensor] | None = None
-        self.kept: dict[str, Tensor] | None = None
+        self.averages = Averages(model, config)
         self.progress = Progress()
         self.optimizer: Any = None
         self.network: nn.Module | None = None
@@ -117,13 +112,11 @@ class Trainer:
         try:
             self.progress = Progress(state["stage"], state["step"])
             self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
+            self.averages.load(state)
             self.pixel_head.load_state_dict(state["pixel_head"])
-            self.stage_start = state.get("stage_start")
-            self.kept = state.get("kept")
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
                 self._start_stage(self.config.stages[self.progress.stage])
-                self._load_optimizer(state["optimizer"])
+                load_optimizer(self.optimizer, state["optimizer"])
             if self.accelerator.scaler is not None and state.get("scaler") is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
@@ -131,53 +124,27 @@ class Trainer:
                 f"checkpoint {self.checkpoint}: does not fit the network or the stage: {error}"
             ) from error
 
-    def _load_optimizer(self, state: dict[str, Any]) -> None:
-        configured = [{key: group[key] for key in ("peak", "weight_decay")} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state)
-        for group, settings in zip(self.optimizer.param_groups, configured, strict=True):
-            group.update(settings)
-
     def result(self) -> dict[str, Tensor]:
-        """The averaged weights; at the end of the run, averaged with those of an earlier stage if the run says so.
-
-        Raises:
-            CheckpointError: the checkpoint that the run was resumed from does not hold them.
-        """
-        result = self._averaged()
-        wanted = self.config.average
-        if wanted is None or self.progress.stage < len(self.config.stages):
-            return result
-        if self.kept is None:
-            raise CheckpointError(
-                f"checkpoint {self.checkpoint}: lacks the result of stage '{wanted.with_}', which 'average' asks "
-                "for: train again in another folder"
-            )
-        for name, x in result.items():
-            if x.is_floating_point():
-                x.lerp_(self.kept[name].to(x.device), wanted.share)
-        return result
-
-    def _averaged(self) -> dict[str, Tensor]:
-        return {name: x.detach().clone() for name, x in self.average.state_dict().items()}
+        """The weights so far; see ``Averages.result``."""
+        return self.averages.result(self.progress.stage == len(self.config.stages), self.checkpoint)
 
     def save(self) -> None:
         """Write ``checkpoint.pt`` in one piece; in all processes but the main one, wait for that."""
         if self.accelerator.is_main:
-            self._save()
+            self.write(self.checkpoint)
         self.accelerator.wait()
 
-    def _save(self, path: Path | None = None) -> None:
+    def write(self, path: Path) -> None:
+        """Write a checkpoint, whatever the other processes do."""
         optimizer = None if self.optimizer is None else self.optimizer.state_dict()
         save_checkpoint(
-            path or self.checkpoint,
+            path,
             {
                 "stage": self.progress.stage,
                 "step": self.progress.step,
                 "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
+                **self.averages.state(),
                 "pixel_head": self.pixel_head.state_dict(),
-                "stage_start": self.stage_start,
-                "kept": self.kept,
                 "optimizer": optimizer,
                 "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
             },
@@ -207,7 +174,7 @@ class Trainer:
         except DataError:
             # A frame on disk broke: nothing of its step has happened yet, and the steps before it must not be lost.
             if self.accelerator.is_main:
-                self._save()
+                self.write(self.checkpoint)
             raise
         finally:
             log.close()
@@ -223,10 +190,10 @@ class Trainer:
         return self.stop
 
     def _start_stage(self, stage: StageConfig) -> None:
-        if self.progress.step == 0 and self.progress.stage > 0:
-            self.model.load_state_dict(self.average.state_dict())
         if self.progress.step == 0:
-            self.stage_start = None if stage.average is None else self._averaged()
+            if self.progress.stage > 0:
+                self.model.load_state_dict(self.averages.network.state_dict())
+            self.averages.begin(stage)
         self.model.backbone.requires_grad_(not stage.freeze_backbone)
         groups = parameter_groups(self.model, self.pixel_head, stage)
         optimizer = torch.optim.AdamW(groups, lr=stage.lr, fused=True)
@@ -273,23 +240,10 @@ class Trainer:
                 if done % self.config.checkpoint_every == 0:
                     self.save()
         if self.progress.step >= stage.iterations:
-            self._average_with_start(stage)
-            if self.config.average is not None and self.config.average.with_ == stage.name:
-                self.kept = self._averaged()
+            self.averages.end(stage)
             self.progress = Progress(self.progress.stage + 1, 0)
             self.optimizer = None
             self.save()
-
-    @torch.no_grad()
-    def _average_with_start(self, stage: StageConfig) -> None:
-        """Move the result of a stage towards its start, as the stage says."""
-        if stage.average is None:
-            return
-        assert self.stage_start is not None
-        for name, x in self.average.state_dict().items():
-            if x.is_floating_point():
-                x.lerp_(self.stage_start[name].to(x.device), stage.average.share)
-        self.stage_start = None
 
     def _next(self, batches: Iterator[tuple[Tensor, list[Target]]]) -> tuple[Tensor, list[Target]]:
         """The next batch; where one process cannot read its part, all stop before the step."""
@@ -305,7 +259,7 @@ class Trainer:
 
     def _validate(self, stage: StageConfig, done: int, log: RunLog, offset: int) -> None:
         if self.accelerator.is_main and self.validate is not None:
-            measured = self.validate(self.average)
+            measured = self.validate(self.averages.network)
             log.add("validation", {"stage": stage.name, "step": done, **measured}, offset + done)
             shown = " ".join(f"{k} {v:.3f}" for k, v in measured.items() if not (k.startswith("iou_") or math.isnan(v)))
             ProgressBar.write(f"{stage.name} {done}: {shown}")
@@ -329,33 +283,18 @@ class Trainer:
         total, *means = self.accelerator.mean(values).tolist()
         parts = dict(zip(parts, means, strict=True))
         if not math.isfinite(total):
-            self._give_up("loss", images, targets, parts)
+            give_up(self, "loss", images, targets, parts)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         norm = self.accelerator.clip(parameters, stage.clip_grad if stage.clip_grad > 0 else math.inf)
         if not math.isfinite(float(norm)) and not self.accelerator.overflows:
-            self._give_up("gradient", images, targets, parts)
+            give_up(self, "gradient", images, targets, parts)
         self.optimizer.step()
-        update_average(self.average, self.model, stage.ema, step if self.progress.stage == 0 else step + 1000)
+        update_average(self.averages.network, self.model, stage.ema, step if self.progress.stage == 0 else step + 1000)
         return {"loss": total, **parts, "grad_norm": float(norm), "lr": stage.lr * rate}
 
     def seed_of(self, purpose: int, step: int, index: int) -> int:
         """32 bits, all that PyTorch's generator on the CPU looks at."""
         entropy = [self.config.seed, self.progress.stage, step, index, purpose]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-    def _give_up(self, what: str, images: Tensor, targets: list[Target], parts: dict[str, float]) -> NoReturn:
-        part = "" if self.accelerator.world == 1 else f"_rank{self.accelerator.rank}"
-        path = self.out / f"bad_batch_{self.progress.stage}_{self.progress.step}{part}.pt"
-        where = save_bad_batch(path, images, targets)
-        before = self.out / "before_bad_batch.pt"
-        good = all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
-        if good and self.accelerator.is_main:
-            self._save(before)
-        kept = [str(p) for p in (before if good else None, self.checkpoint) if p is not None and p.is_file()]
-        raise TrainingError(
-            f"stage {self.progress.stage}, step {self.progress.step}: the {what} is not finite ({parts}); {where}, "
-            f"the state before it in {', '.join(kept) or 'no file: the weights are not finite either'} (as "
-            f"{self.checkpoint.name}, --resume takes it); lower the learning rate or look at the batch"
-        )

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
-    return {name: x.clone() for name, x in trainer.average.state_dict().items() if x.is_floating_point()}
+    return {name: x.clone() for name, x in trainer.averages.network.state_dict().items() if x.is_floating_point()}
 
 
 def after(stages: list[dict], folder: Path) -> dict[str, torch.Tensor]:

@@ -12,16 +12,10 @@ import torch
 from torch import nn
 
 from m2a_core.errors import CheckpointError
+from m2a_core.training.averages import average_of, update_average
+from m2a_core.training.broken_step import save_bad_batch
 from m2a_core.training.config import StageConfig
-from m2a_core.training.state import (
-    average_of,
-    learning_rate,
-    load_checkpoint,
-    parameter_groups,
-    save_bad_batch,
-    save_checkpoint,
-    update_average,
-)
+from m2a_core.training.state import learning_rate, load_checkpoint, parameter_groups, save_checkpoint
 from m2a_core.training.targets import Target
 
 NOTHING = torch.zeros(1, 1, dtype=torch.int64)

@@ -18,9 +18,10 @@ import torch
 from m2a_core.errors import CheckpointError
 from m2a_core.model import build_model
 from m2a_core.training.batches import Batches
+from m2a_core.training.errors import TrainingError
 from m2a_core.training.log import RunLog
 from m2a_core.training.state import load_checkpoint
-from m2a_core.training.trainer import Progress, Trainer, TrainingError
+from m2a_core.training.trainer import Progress, Trainer
 from test.training.synthetic import STAGES, TINY, tiny_trainer, train_config
 
 pytestmark = pytest.mark.slow
@@ -178,7 +179,7 @@ def test_the_outlier_stage_starts_from_the_averaged_weights(tmp_path):
 
     def look() -> None:
         seen["model"] = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-        seen["average"] = {k: v.clone() for k, v in trainer.average.state_dict().items()}
+        seen["average"] = {k: v.clone() for k, v in trainer.averages.network.state_dict().items()}
         seen["steps"] = len(trainer.optimizer.state)
 
     call_before(trainer, 4, look)
