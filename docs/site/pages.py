@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from parameter_schema import parameter_schema
 from topic_list import INPUTS, OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,8 +78,6 @@ def topics() -> str:
 
 def parameters() -> str:
     """Every parameter of the node, from the JSON Schema of parameter files."""
-    from m2a_ros.parameters.schema import parameter_schema
-
     schema = parameter_schema()
     found = schema["additionalProperties"]["properties"]["ros__parameters"]["properties"]
     rows = ["# Parameters\n", "Made from the node's declarations; [The node](../node.md) explains them.\n"]

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
+from docs.site.parameter_schema import parameter_schema, schema_text
 from m2a_ros.parameters.declarations import all_parameters
-from m2a_ros.parameters.schema import parameter_schema, schema_text
 from m2a_ros.process.shared_files import shared_file
 from test.ros.test_configure import BAD_PARAMETERS, flat
 
@@ -45,7 +45,7 @@ def nested(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def test_shipped_schema_is_the_declared_parameters() -> None:
     shipped = shared_file("config/m2a.param.schema.json").read_text(encoding="utf-8")
-    assert shipped == schema_text(), "python -m m2a_ros.parameters.schema > config/m2a.param.schema.json"
+    assert shipped == schema_text(), "python -m docs.site.parameter_schema > config/m2a.param.schema.json"
 
 
 def test_schema_is_one_and_takes_the_shipped_parameter_file() -> None:

@@ -1,6 +1,6 @@
 """The node's parameter files as a JSON Schema, for editors and for checks before a vehicle is started.
 
-``config/m2a.param.schema.json`` is what this module prints (``python -m m2a_ros.parameters.schema``); a test keeps the
+``config/m2a.param.schema.json`` is what this module prints (``python -m docs.site.parameter_schema``); a test keeps the
 two equal. Parameters must be nested as in ``config/m2a.param.yaml``; ROS also reads names with dots in them, which the
 schema refuses, and refuses ``1`` where a number needs a decimal point, which no JSON Schema can tell from ``1.0``.
 """
