@@ -99,19 +99,6 @@ class Intrinsics:
         """Whether the radius in the image grows with the angle to the optical axis and not with its tangent."""
         return self.model in FISHEYE
 
-    def normalized(self, pixels: np.ndarray) -> np.ndarray:
-        """Undistorted coordinates on the plane z = 1 of the camera.
-
-        Args:
-            pixels: [N, 2], x and y.
-
-        Returns:
-            float64 [N, 2]; NaN where the distortion model cannot be inverted (far outside the calibrated image), and
-            where a fisheye looks sideways or back.
-        """
-        found = directions(pixels, self.matrix, self.model, self.distortion)
-        return np.where(found[:, 2:] == 1, found[:, :2], np.nan)
-
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Viewing directions float64 [N, 3] in the optical frame of pixels [N, 2]; NaN where there is none.
 

@@ -8,6 +8,7 @@ import numpy as np
 from m2a_core.compose.clip import Clip, ping_pong
 from m2a_core.files import read_json_lines
 from m2a_core.labels.label_set import LabelSet
+from m2a_core.overlay import draw_scores
 from m2a_core.reporting.legend import legend_strip
 from m2a_ros.bag.make import FIRST_STAMP_NS
 from m2a_ros.demo.drive import CAMERA, Drive
@@ -41,7 +42,9 @@ def contact_sheet(drive: Drive, clip: Clip, labels: LabelSet) -> np.ndarray | No
     picked = [indices[round(k)] for k in np.linspace(0, len(indices) - 1, min(_ROWS, len(indices)))]
     numbers = {shown[index]: index for index in picked}
     bag = drive.results / drive.source.name / OUTPUT_BAG
-    heats = {found.number: heat(found.anomaly) for found in frame_results(bag, [CAMERA]) if found.number in numbers}
+    heats = {
+        found.number: draw_scores(found.anomaly) for found in frame_results(bag, [CAMERA]) if found.number in numbers
+    }
     wanted = {(CAMERA, number) for number in numbers}
     drawn = {
         number: picture[..., ::-1] for _, number, _, picture in overlays(drive.results, drive.source, wanted, labels)
@@ -49,13 +52,6 @@ def contact_sheet(drive: Drive, clip: Clip, labels: LabelSet) -> np.ndarray | No
     rows = [_row(clip, index, heats[number], drawn[number]) for number, index in numbers.items()]
     sheet = np.vstack(rows)
     return np.vstack([sheet, legend_strip(labels, sheet.shape[1], _TRUTH)])
-
-
-def heat(anomaly: np.ndarray) -> np.ndarray:
-    """An anomaly map, float32 [H, W] in [0, 1], in colours: uint8 [H, W, 3], RGB."""
-    levels = np.rint(255 * np.clip(anomaly, 0, 1)).astype(np.uint8)
-    heat_map: np.ndarray = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    return heat_map
 
 
 def _step(stamp_ns: int, rate: float) -> int:

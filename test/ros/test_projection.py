@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo
 
 from m2a_core.errors import DataError
 from m2a_core.geometry.intrinsics import Intrinsics
+from m2a_core.geometry.lens import directions
 from m2a_core.geometry.projection import CameraPose, GroundProjector, Mounting
 from test.ros.messages import camera_info
 
@@ -144,7 +145,7 @@ def test_calibration_follows_an_image_that_was_resized(size: tuple[int, int], le
     pixels = RNG.uniform((50, 50), (590, 430), (50, 2))
     # Edges stay edges: the first pixel begins at -0.5 in both images.
     in_resized = (pixels + 0.5) * np.array(size) / (640, 480) - 0.5
-    np.testing.assert_allclose(resized.normalized(in_resized), whole.normalized(pixels), atol=1e-6)
+    np.testing.assert_allclose(resized.rays(in_resized), whole.rays(pixels), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(640, 360), (480, 480), (480, 640), (640, 482)])
@@ -165,7 +166,7 @@ def test_region_of_interest_and_binning_are_undone() -> None:
     assert cut.size == (200, 150)
     # The first binned pixel covers the sensor's pixels 100 and 101, 60 and 61.
     whole = Intrinsics.from_camera_info(info("plumb_bob", []))
-    np.testing.assert_allclose(cut.normalized(np.array([[0.0, 0.0]])), whole.normalized(np.array([[100.5, 60.5]])))
+    np.testing.assert_allclose(cut.rays(np.array([[0.0, 0.0]])), whole.rays(np.array([[100.5, 60.5]])))
 
 
 def test_bounds_of_a_level_camera_are_those_of_similar_triangles() -> None:
@@ -220,7 +221,8 @@ def test_raw_and_rectified_image_agree_on_where_an_object_is(lens: str) -> None:
     raw, rectified = (GroundProjector(Intrinsics.from_camera_info(message, r), MOUNTINGS["all"]) for r in (False, True))
     pixels = RNG.uniform((100, 300), (540, 440), (50, 2))
     # Pixel of the raw image -> ray of the camera -> turned by R -> P without its shift -> pixel of the rectified image.
-    rays = np.column_stack([raw.intrinsics.normalized(pixels), np.ones(50)]) @ turned(0.02).T
+    lens_of = raw.intrinsics
+    rays = directions(pixels, lens_of.matrix, lens_of.model, lens_of.distortion) @ turned(0.02).T
     there = np.column_stack([450 * rays[:, 0] / rays[:, 2] + 330, 440 * rays[:, 1] / rays[:, 2] + 250])
     np.testing.assert_allclose(rectified.ground(there), raw.ground(pixels), rtol=1e-6)
 
@@ -260,8 +262,8 @@ def test_a_camera_below_the_ground_or_looking_backwards_up_sees_none() -> None:
 def test_pixels_beyond_the_lens_model_have_no_ray() -> None:
     strong = Intrinsics.from_camera_info(info("plumb_bob", [-0.4, 0.0, 0.0, 0.0, 0.0]))
     # The radial polynomial r(1 - 0.4 r^2) peaks at r = 0.913 with 0.61: no ray lands beyond 0.61 * 500 px.
-    assert np.isfinite(strong.normalized(np.array([[320 + 250.0, 240.0]]))).all()
-    assert np.isnan(strong.normalized(np.array([[320 + 500.0, 240.0]]))).all()
+    assert np.isfinite(strong.rays(np.array([[320 + 250.0, 240.0]]))).all()
+    assert np.isnan(strong.rays(np.array([[320 + 500.0, 240.0]]))).all()
 
 
 def test_upright_points_share_the_foot_s_plane_and_pixels() -> None:
