@@ -77,23 +77,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cameras(seconds: float) -> Iterator[Finding]:
-    import os
-
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-
     from m2a_ros.camera.survey import CameraSurvey
-    from m2a_ros.process.dds import profile_environment
+    from m2a_ros.process.visiting_node import visiting_node
 
-    # Without the profile this process would be the reason that large images do not come.
-    os.environ.update(profile_environment(os.environ))
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    try:
-        node = rclpy.create_node("m2a_doctor", context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
+    with visiting_node("m2a_doctor") as (node, executor):
         yield from CameraSurvey(node, lambda left: executor.spin_once(timeout_sec=min(left, 0.1))).findings(seconds)
-        node.destroy_node()
-    finally:
-        rclpy.try_shutdown(context=context)

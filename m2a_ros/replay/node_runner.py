@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_ros.bag.cameras import CameraTopic
@@ -21,6 +18,7 @@ from m2a_ros.parameters.file import of_these_cameras, write_parameters
 from m2a_ros.process.children import Child, Children, terminate_as_interrupt
 from m2a_ros.process.dds import local_environment
 from m2a_ros.process.domain import free_domain
+from m2a_ros.process.visiting_node import visiting_node
 from m2a_ros.replay.node_session import NodeSession, Setup
 
 
@@ -60,21 +58,11 @@ def node_session(setup: Setup, cameras: Sequence[CameraTopic]) -> Iterator[Runni
     # Fast DDS and rmw read these in this process, too.
     os.environ.update(local_environment(os.environ))
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
-    context = Context()
     with terminate_as_interrupt(), Children() as children:
         arguments = ["m2a_ros.node.main", "--ros-args", "--params-file", str(_write_parameters(setup, cameras))]
         child = children.start("node", arguments, environment, work / "node.log", reads_stdout=False)
-        rclpy.init(context=context, domain_id=domain)
-        node = rclpy.create_node("m2a_replay", context=context)
-        executor = SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-
-        try:
+        with visiting_node("m2a_replay", domain) as (node, executor):
             yield RunningNode(NodeSession(setup, cameras, node, child, executor), node, child, children, environment)
-        finally:
-            executor.shutdown()
-            node.destroy_node()
-            rclpy.try_shutdown(context=context)
 
 
 def input_topic(camera: CameraTopic) -> tuple[type, str]:

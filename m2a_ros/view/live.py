@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
-from m2a_ros.process.dds import profile_environment
+from m2a_ros.process.visiting_node import visiting_node
 from m2a_ros.view.rerun_sink import RerunSink
 from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, ShownTopic, shown_topic
 
@@ -60,21 +58,10 @@ def show_node(name: str, cameras: tuple[str, ...], sink: RerunSink, seconds: flo
     Returns:
         Number of messages.
     """
-    os.environ.update(profile_environment(os.environ))
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("m2a_view", context=context)
-    viewer = _Viewer(node, f"/{name.strip('/')}", cameras, sink)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    end = None if seconds is None else time.monotonic() + seconds
-    try:
-        while end is None or time.monotonic() < end:
-            executor.spin_once(timeout_sec=0.1)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown(context=context)
+    with visiting_node("m2a_view") as (node, executor):
+        viewer = _Viewer(node, f"/{name.strip('/')}", cameras, sink)
+        end = None if seconds is None else time.monotonic() + seconds
+        with suppress(KeyboardInterrupt, ExternalShutdownException):
+            while end is None or time.monotonic() < end:
+                executor.spin_once(timeout_sec=0.1)
     return viewer.count
