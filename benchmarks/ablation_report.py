@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.reporting.charts import bars, standalone
+from benchmarks.chart_file import standalone
+from m2a_core.reporting.charts import bars
 
 
 @dataclass(frozen=True)

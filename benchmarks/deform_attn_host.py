@@ -1,6 +1,6 @@
 """Whether the kernel's host build would serve the CPU runtime better than GridSample does, side by side in one process.
 
-python benchmarks/deform_attn_host.py [--threads N] [--repeats N]
+python -m benchmarks.deform_attn_host [--threads N] [--repeats N]
 
 Both compute one encoder layer's attention of m2a-edge at 480x640: the host build with whole heads a thread, vectorised
 for this CPU, and the exported graph's portable body (GridSample and the arithmetic around it) in ONNX Runtime.
@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from m2a_core.ops.compile import build_host
+from benchmarks.host_kernels import build_host
 from m2a_core.ops.deform_attn import ms_deform_attn_grid_sample
 from m2a_core.ops.kernel_library import KernelLibrary
 

@@ -1,6 +1,6 @@
 """Draw the curves of a training run: losses above, validation metrics below, one SVG.
 
-    python benchmarks/plot_training.py runs/m2a-edge/metrics.jsonl docs/training/m2a-edge.svg
+    python -m benchmarks.plot_training runs/m2a-edge/metrics.jsonl docs/training/m2a-edge.svg
 
 Losses are the unweighted sums over all supervised heads, each point the mean of the steps since the point before it.
 Steps of all stages are counted through. MSP is maximum softmax, the baseline.
@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.reporting.charts import Series, line_chart, standalone
+from benchmarks.chart_file import standalone
+from m2a_core.reporting.charts import Series, line_chart
 from m2a_core.reporting.plot import Axis
 
 LOSSES = ("ce", "bce", "dice", "pixel", "contrastive", "choice", "lovasz", "semantic", "excess")

@@ -4,7 +4,7 @@ The network runs once a frame; every score is computed from that run, so that th
 side. FPR of the hard sets is taken at the thresholds of `small`: the one at 95 % true-positive rate and the one at 1 %
 false positives.
 
-python benchmarks/road_validation.py --sets out/road --model m2a-edge --json out/road.json
+python -m benchmarks.road_validation --sets out/road --model m2a-edge --json out/road.json
 """
 
 from __future__ import annotations

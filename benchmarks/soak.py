@@ -33,8 +33,9 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
 from tqdm import tqdm
 
+from benchmarks.chart_file import standalone
 from benchmarks.ros_overhead import resident_mib
-from m2a_core.reporting.charts import Series, line_chart, standalone
+from m2a_core.reporting.charts import Series, line_chart
 from m2a_core.reporting.plot import Axis
 from m2a_ros.process.dds import local_environment
 from m2a_ros.process.domain import free_domain

@@ -28,7 +28,8 @@ from benchmarks.gpu.plugin_steps import enqueue_captured
 from benchmarks.gpu.record import Record, Row
 from benchmarks.gpu.timing import Device
 from benchmarks.gpu.tool_steps import counters, sanitize
-from m2a_core.ops.compile import build_cuda, build_host
+from benchmarks.host_kernels import build_host
+from m2a_core.ops.compile import build_cuda
 from m2a_core.ops.kernel_library import KernelLibrary
 
 LAYERS = {

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from command_help import every_parser
 from mkdocs.structure.files import File, Files
 from parameter_schema import parameter_schema
 from topic_list import INPUTS, OUTPUTS
@@ -52,7 +53,6 @@ def home() -> str:
 
 def commands() -> str:
     """What ``--help`` says, of every command."""
-    from m2a_core.cli.main import every_parser
     from m2a_ros.main import COMMANDS
 
     parts = [

@@ -10,7 +10,7 @@ import argparse
 import os
 import select
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 
@@ -146,18 +146,3 @@ def command_parser(commands: Mapping[str, str], chosen: str | None = None) -> ar
         module.add_arguments(command)
         command.set_defaults(run=module.run, all_commands=partial(command_parser, commands))
     return parser
-
-
-def every_parser(commands: Mapping[str, str]) -> Iterator[argparse.ArgumentParser]:
-    """The parsers of all commands and of their actions, for documents and completion.
-
-    Args:
-        commands: command -> module.
-    """
-    waiting = [command_parser(commands)]
-    while waiting:
-        # argparse has no public way to the parsers of commands.
-        groups = [a for a in waiting.pop(0)._actions if isinstance(a, argparse._SubParsersAction)]
-        children = [child for group in groups for child in group.choices.values()]
-        yield from children
-        waiting += children

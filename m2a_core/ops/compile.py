@@ -17,7 +17,6 @@ CACHE = Path.home() / ".cache" / "m2a"
 """Where built objects live unless the caller says otherwise."""
 
 _CUDA_FLAGS = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC")
-_HOST_FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC")
 
 
 def find_nvcc() -> Path | None:
@@ -45,25 +44,6 @@ def build_cuda(capability: tuple[int, int], cache: Path = CACHE) -> Path:
     target = f"sm_{capability[0]}{capability[1]}"
     command = [str(nvcc), *_CUDA_FLAGS, f"-arch={target}"]
     return compile_once(command, CSRC / "deform_attn.cu", f"deform_attn-{target}", cache)
-
-
-def build_host(cache: Path = CACHE, flags: tuple[str, ...] = ()) -> Path:
-    """The same for the host.
-
-    Args:
-        cache: where the result is kept.
-        flags: more flags for the compiler; ``-DM2A_WHOLE_HEADS`` and ``-fopenmp`` mean something to the source.
-
-    Returns:
-        A shared object.
-
-    Raises:
-        ModelError: no C++ compiler, or it refused.
-    """
-    compiler = shutil.which("c++") or shutil.which("g++")
-    if compiler is None:
-        raise ModelError("the host build of deformable attention needs a C++17 compiler: install g++")
-    return compile_once([compiler, *_HOST_FLAGS, *flags], CSRC / "deform_attn_host.cpp", "deform_attn-host", cache)
 
 
 def compile_once(command: list[str], source: Path, name: str, cache: Path) -> Path:

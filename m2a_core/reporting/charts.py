@@ -1,7 +1,7 @@
 """Charts as SVG that takes its colours from the page, light or dark.
 
 Every chart has round ticks, labelled axes and a name for people who do not see it. Lines differ by dashes besides their
-colour. ``standalone`` makes a file of its own of charts.
+colour.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 from markupsafe import Markup
@@ -242,20 +241,6 @@ def intervals(title: str, rows: Sequence[tuple[str, float, float, float]], unit:
         parts += [tag("line", class_="ink", x1=at(v), x2=at(v), y1=y - 8, y2=y + 8) for v in (low, high)]
         parts.append(tag("circle", tag("title", text), class_="car", cx=at(value), cy=y, r=4.0))
     return svg(title, parts, viewBox=f"0 0 {WIDTH} {height}", class_="chart wide")
-
-
-def standalone(charts: Sequence[Markup]) -> str:
-    """A file of charts, one below the other, with the style that a page gives them else."""
-    y, placed = 0, []
-    for chart in charts:
-        height = int(str(chart).partition(f'viewBox="0 0 {WIDTH} ')[2].partition('"')[0])
-        placed.append(str(chart).replace("<svg ", f'<svg y="{y}" width="{WIDTH}" height="{height}" ', 1))
-        y += height
-    style = (files("m2a_core.reporting") / "templates" / "charts.css").read_text(encoding="utf-8")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}"><style>{style}</style>'
-        f'<rect width="{WIDTH}" height="{y}" class="paper"/>{"".join(placed)}</svg>\n'
-    )
 
 
 def _finite(series: Series) -> Series:

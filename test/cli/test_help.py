@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from m2a_core.cli.main import every_parser, main
+from docs.site.command_help import every_parser
+from m2a_core.cli.main import main
 from m2a_ros.main import COMMANDS
 
 EVERY = {parser.prog: parser for parser in every_parser(COMMANDS)}

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.host_kernels import build_host
 from m2a_core.errors import InferenceError, ModelError
-from m2a_core.ops.compile import build_host, compile_once
+from m2a_core.ops.compile import compile_once
 from m2a_core.ops.deform_attn import ms_deform_attn_grid_sample
 from m2a_core.ops.kernel_library import KernelLibrary, supported
 from test.ops.cases import CASES, POINTS, tolerance

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from benchmarks.chart_file import standalone
 from m2a_core.reporting.charts import (
     Bar,
     Series,
@@ -15,7 +16,6 @@ from m2a_core.reporting.charts import (
     histogram,
     intervals,
     line_chart,
-    standalone,
     timeline,
 )
 from m2a_core.reporting.plot import WIDTH, Axis, ticks
