@@ -17,16 +17,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class AnsweringProcess:
-    """A module of the project, run in a ROS domain; what it has to say goes to a log."""
+    """A module of the project; what it has to say goes to a log."""
 
-    def __init__(self, module: str, arguments: Sequence[str], domain: int, log: Path) -> None:
-        """Start it."""
+    def __init__(self, module: str, arguments: Sequence[str], log: Path, domain: int | None = None) -> None:
+        """Start it, in a ROS domain where it needs one."""
         self.log = log
+        ros = {} if domain is None else {**local_environment({}), "ROS_DOMAIN_ID": str(domain)}
         with log.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
-                env={**os.environ, **local_environment({}), "ROS_DOMAIN_ID": str(domain)},
+                env={**os.environ, **ros},
                 text=True,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

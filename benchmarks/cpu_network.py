@@ -23,15 +23,16 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks.answering import AnsweringProcess
 from benchmarks.cpu_network_sides import DEMO_FRAMES, HEADS, SIDES, make_bundle, prepare
 from m2a_core.data.files import read_truth
 from m2a_core.images import read_image
@@ -57,21 +58,22 @@ def main() -> None:
     if args.side:
         _serve(prepare(args.side, args.work, args.size, args.threads, args.edge))
         return
+    args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     size = make_bundle(args.work, args.size, args.edge)
     frames, truths = _frames(args.images, args.masks, args.frames, size)
     names = [name for name in SIDES if not (args.edge and name in ("transcription", HEADS))]
-    sides = {name: _Side(name, args) for name in names}
-    for side in sides.values():
-        side.ask(frames[0], args.work)
+    sides = {name: _start(name, args) for name in names}
+    for name in names:
+        _ask(sides[name], name, frames[0], args.work)
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     scores: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for frame in frames:
         for name, side in sides.items():
-            answers[name].append(side.ask(frame, args.work))
+            answers[name].append(_ask(side, name, frame, args.work))
             scores[name].append(np.load(args.work / f"{name}.npy"))
     for side in sides.values():
-        side.close()
+        side.stop()
     print(
         f"{platform.machine()}, {os.cpu_count()} CPUs, {args.threads} threads, {size[0]}x{size[1]}, {len(frames)} "
         f"frames, load average {os.getloadavg()[0]:.1f}; median seconds, ratio to {names[0]}"
@@ -98,40 +100,26 @@ def main() -> None:
             print(f"{name:14s} AuPRC {metrics.compute().auprc:.5f}")
 
 
-class _Side:
-    """The process of one side."""
+def _start(name: str, args: argparse.Namespace) -> AnsweringProcess:
+    arguments = ["--side", name, "--work", str(args.work), "--size", args.size, "--threads", str(args.threads)]
+    log = args.work / f"{name}.log"
+    return AnsweringProcess("benchmarks.cpu_network", [*arguments, *(["--edge"] if args.edge else [])], log)
 
-    def __init__(self, name: str, args: argparse.Namespace) -> None:
-        self.name = name
-        command = [sys.executable, "-m", "benchmarks.cpu_network", "--side", name, "--work", str(args.work)]
-        command += ["--size", args.size, "--threads", str(args.threads), *(["--edge"] if args.edge else [])]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, frame: np.ndarray, work: Path) -> dict[str, Any]:
-        """Have one frame computed: seconds by stage and peak bytes so far."""
-        np.save(work / "frame.npy", frame)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{work / 'frame.npy'} {work / f'{self.name}.npy'}\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"side '{self.name}' ended early, exit code {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
+def _ask(side: AnsweringProcess, name: str, frame: np.ndarray, work: Path) -> dict[str, Any]:
+    """Have one frame computed: seconds by stage and peak bytes so far."""
+    np.save(work / "frame.npy", frame)
+    return side.ask(json.dumps([str(work / "frame.npy"), str(work / f"{name}.npy")]))
 
 
 def _serve(compute: Callable[[np.ndarray], tuple[np.ndarray, dict[str, float]]]) -> None:
-    """Answer one frame per line until the input ends."""
-    for line in sys.stdin:
-        source, target = line.split()
-        score, seconds = compute(np.load(source))
-        np.save(target, score)
-        print(json.dumps({**seconds, "peak": _peak_bytes()}), flush=True)
+    """Answer one frame per line until the end."""
+    with suppress(KeyboardInterrupt):
+        for line in sys.stdin:
+            source, target = json.loads(line)
+            score, seconds = compute(np.load(source))
+            np.save(target, score)
+            print(json.dumps({**seconds, "peak": _peak_bytes()}), flush=True)
 
 
 def _peak_bytes() -> int:

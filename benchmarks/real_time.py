@@ -54,7 +54,7 @@ class Role(AnsweringProcess):
     def __init__(self, name: str, settings: dict[str, Any], folder: Path) -> None:
         """Start it, its messages going to a log."""
         arguments = (name, json.dumps(settings))
-        super().__init__("benchmarks.real_time_roles", arguments, settings["domain"], folder / f"{name}.log")
+        super().__init__("benchmarks.real_time_roles", arguments, folder / f"{name}.log", settings["domain"])
 
     def order(self, **order: Any) -> dict[str, Any]:
         """Send an order and wait for its answer."""

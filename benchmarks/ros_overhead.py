@@ -64,7 +64,7 @@ def measure(side: str, args: argparse.Namespace, folder: Path) -> dict[str, obje
             size = (str(args.height), str(args.width), args.model, str(args.overlay_width))
             log = folder / f"{side}.{role}.log"
             module = "benchmarks.ros_overhead_roles"
-            children.append(AnsweringProcess(module, (role, *size, *args.outputs), args.domain, log))
+            children.append(AnsweringProcess(module, (role, *size, *args.outputs), log, args.domain))
         node, listener, camera = children
         for _ in range(WARM_UP_ROUNDS):
             camera.ask(f"{args.rate} {max(1, round(args.rate))}")
