@@ -29,12 +29,11 @@ _TWELVE_BITS = 1 << 12
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """Read an image file, upright.
 
     Args:
         path: JPEG, PNG, WebP, BMP, PPM or TIFF of 8 or 16 bits, grey, colour or with alpha, which is left out.
-        max_pixels: see ``read_header``.
 
     Returns:
         uint8 [H, W, 3], RGB; see ``decode_image``.
@@ -42,7 +41,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         DataError: no such file, not an image, cut short, of other pixels, or too large.
     """
-    return decode_image(read_bytes(path), str(path), max_pixels=max_pixels)
+    return decode_image(read_bytes(path), str(path))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -118,13 +117,12 @@ def read_rgba(path: Path) -> np.ndarray:
     return turned(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), read_header(data, str(path)).orientation)
 
 
-def decode_stored(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_stored(data: bytes, source: str) -> np.ndarray:
     """Decode a compressed image into its stored samples: no orientation, no scaling, alpha kept.
 
     Args:
         data: contents of an image file.
         source: where they came from, for messages.
-        max_pixels: see ``read_header``.
 
     Returns:
         [H, W] or [H, W, C] of the stored type, channels in OpenCV's order (BGR, BGRA).
@@ -132,7 +130,7 @@ def decode_stored(data: bytes, source: str, *, max_pixels: int = MAX_PIXELS) -> 
     Raises:
         DataError: not an image, cut short or too large.
     """
-    read_header(data, source, max_pixels)
+    read_header(data, source)
     return _decode(data, source, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
 
 

@@ -148,7 +148,7 @@ class Scorer:
         return {name: values for name, values in maps.items() if values is not None}
 
 
-def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress: bool = True) -> dict[str, str]:
+def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs) -> dict[str, str]:
     """Run the model over the samples whose outputs are not there yet.
 
     Returns:
@@ -164,13 +164,8 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs, progress
         if not outputs.prediction(s).exists() or (s.name in has_truth and not outputs.truth(s).exists())
     ]
     panoptic = dataset.panoptic is not None
-    with ProgressBar(
-        total=len(dataset.samples),
-        initial=len(dataset.samples) - len(todo),
-        desc="model",
-        unit="frame",
-        disable=not progress,
-    ) as bar:
+    total = len(dataset.samples)
+    with ProgressBar(total=total, initial=total - len(todo), desc="model", unit="frame") as bar:
         for sample in todo:
             try:
                 truth = dataset.anomaly_truth(sample) if sample.name in has_truth else None

@@ -16,13 +16,13 @@ def category_id(class_id: int) -> int:
     return class_id + 1
 
 
-def categories(labels: LabelSet, unknown: bool = True) -> list[dict[str, Any]]:
-    """The classes as COCO's panoptic categories; with ``unknown``, unknown objects come last."""
+def categories(labels: LabelSet) -> list[dict[str, Any]]:
+    """The classes as COCO's panoptic categories; unknown objects come last."""
     named = [
         _category(i, name, i in labels.things, color)
         for i, (name, color) in enumerate(zip(labels.names, labels.colors, strict=True))
     ]
-    return [*named, _category(labels.unknown_id, UNKNOWN_NAME, True, UNKNOWN_COLOR)] if unknown else named
+    return [*named, _category(labels.unknown_id, UNKNOWN_NAME, True, UNKNOWN_COLOR)]
 
 
 def _category(class_id: int, name: str, thing: bool, color: tuple[int, int, int]) -> dict[str, Any]:

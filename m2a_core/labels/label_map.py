@@ -13,7 +13,7 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.files import read_array
-from m2a_core.image_header import MAX_PIXELS, is_cut_short, read_header
+from m2a_core.image_header import is_cut_short, read_header
 from m2a_core.images import read_bytes
 
 if TYPE_CHECKING:
@@ -78,16 +78,13 @@ ANOMALY_VALUES = LabelValues({0: 0, 1: 1})
 """0 known, 1 anomaly, 255 void."""
 
 
-def read_label_map(
-    path: Path, values: LabelValues, size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
+def read_label_map(path: Path, values: LabelValues, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a label map.
 
     Args:
         path: see ``read_stored_values``.
         values: what the file may hold.
         size: H, W that it must have, those of its image; None for any.
-        max_pixels: see ``m2a_core.image_header.read_header``.
 
     Returns:
         uint8 [H, W], id or 255 = void.
@@ -95,19 +92,18 @@ def read_label_map(
     Raises:
         DataError: as ``read_stored_values``, or the file holds another value or has another size.
     """
-    stored = read_stored_values(path, max_pixels)
+    stored = read_stored_values(path)
     if size is not None and stored.shape != tuple(size):
         raise DataError(f"{path}: label is {list(stored.shape)}, its image {list(size)}")
     return values.decode(stored, str(path))
 
 
-def read_stored_values(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_stored_values(path: Path) -> np.ndarray:
     """Read a label map's values as they are stored; an EXIF orientation is applied, as to pictures.
 
     Args:
         path: PNG, TIFF, BMP, PPM or lossless WebP: grey of 1 to 32 bits, palette (the indices count, not the colours),
             or colour with three equal channels and no transparency. Or .npy, or .npz with one array.
-        max_pixels: see ``m2a_core.image_header.read_header``.
 
     Returns:
         Integer [H, W].
@@ -115,7 +111,7 @@ def read_stored_values(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         DataError: the file cannot be read or is cut short, is a JPEG, holds colours or fractions, or is not one map.
     """
-    stored = read_array(path) if path.suffix.lower() in (".npz", ".npy") else _read_picture(path, max_pixels)
+    stored = read_array(path) if path.suffix.lower() in (".npz", ".npy") else _read_picture(path)
     stored = stored.squeeze() if stored.ndim > 2 else stored
     if stored.dtype == bool:
         stored = stored.astype(np.uint8)
@@ -125,7 +121,7 @@ def read_stored_values(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 @contextmanager
-def id_image(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile, str]]:
+def id_image(path: Path) -> Iterator[tuple[ImageFile, str]]:
     """An image whose samples are ids, and its mode, as Pillow names it.
 
     Raises:
@@ -135,7 +131,7 @@ def id_image(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile, str]]:
     from PIL import Image
 
     data = read_bytes(path)
-    header = read_header(data, str(path), max_pixels)
+    header = read_header(data, str(path))
     if header.format == "JPEG":
         raise DataError(f"{path}: a JPEG, which changes label values; save the ids as PNG")
     if is_cut_short(data):
@@ -147,10 +143,10 @@ def id_image(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile, str]]:
         raise DataError(f"{path}: damaged; the image cannot be decoded ({error})") from error
 
 
-def _read_picture(path: Path, max_pixels: int) -> np.ndarray:
+def _read_picture(path: Path) -> np.ndarray:
     from PIL import ImageOps
 
-    with id_image(path, max_pixels) as (image, mode):
+    with id_image(path) as (image, mode):
         raw = image.tile[0][3] if image.tile else None
         step = _GREY_STEPS.get(raw if isinstance(raw, str) else raw[0] if raw else "", 1)
         stored = np.asarray(ImageOps.exif_transpose(image))

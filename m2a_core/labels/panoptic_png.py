@@ -9,19 +9,17 @@ import numpy as np
 from PIL import ImageOps
 
 from m2a_core.errors import DataError
-from m2a_core.image_header import MAX_PIXELS
 from m2a_core.labels.label_map import counted, id_image
 
 _GREY = ("1", "L", "I;16", "I")
 
 
-def read_segment_ids(path: Path, annotated: Collection[int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_segment_ids(path: Path, annotated: Collection[int]) -> np.ndarray:
     """Read a panoptic PNG.
 
     Args:
         path: RGB, or palette whose colours are the ids; or grey whose values are exactly the annotated ids.
         annotated: ids of the segments that the annotations list; 0 is void.
-        max_pixels: see ``m2a_core.image_header.read_header``.
 
     Returns:
         int32 [H, W], 0 = void.
@@ -29,7 +27,7 @@ def read_segment_ids(path: Path, annotated: Collection[int], max_pixels: int = M
     Raises:
         DataError: the file cannot be read or is cut short, or its ids are not those of the annotations.
     """
-    with id_image(path, max_pixels) as (image, mode):
+    with id_image(path) as (image, mode):
         upright = ImageOps.exif_transpose(image)
         samples = np.asarray(upright if mode in _GREY else upright.convert("RGB")).astype(np.int32)
     ids = samples @ np.array([1, 256, 65536], np.int32) if samples.ndim == 3 else samples

@@ -22,6 +22,8 @@ CAMERA_HEIGHT = 1.4
 """Assumed, in metres: pixels per metre on the ground at a row = (row - horizon) / CAMERA_HEIGHT."""
 LARGE = (0.3, 0.9)
 """Longer side of a large object as a share of the frame's height."""
+_AREAS = (150, 20000)
+"""Pixels of the smallest and the largest known object that is cut out."""
 
 TRAIN_BLEND = BlendConfig()
 VALIDATION_BLEND = BlendConfig(
@@ -37,16 +39,12 @@ def erode_alpha(rgba: np.ndarray) -> np.ndarray:
     return np.dstack([rgba[..., :3], alpha])
 
 
-def cut_known_objects(
-    frames: Iterable[LabelledImage], labels: LabelSet = CAMVID11, min_area: int = 150, max_area: int = 20000
-) -> list[Cutout]:
+def cut_known_objects(frames: Iterable[LabelledImage], labels: LabelSet = CAMVID11) -> list[Cutout]:
     """Cut the things of other frames out, as negatives for pasting: instances, or components where there are none.
 
     Args:
         frames: training frames.
         labels: their classes.
-        min_area: smallest component, pixels.
-        max_area: largest component, pixels.
 
     Returns:
         Cut-outs whose ``kind`` is the class id and whose name holds the row of their foot, ``row@NAME``.
@@ -57,7 +55,7 @@ def cut_known_objects(
             for mask in _things(frame, class_id):
                 x, y, w, h = cv2.boundingRect(mask)
                 area = cv2.countNonZero(mask)
-                if not min_area <= area <= max_area or x == 0 or y == 0 or x + w == mask.shape[1]:
+                if not _AREAS[0] <= area <= _AREAS[1] or x == 0 or y == 0 or x + w == mask.shape[1]:
                     continue
                 rgba = np.dstack([frame.image[y : y + h, x : x + w], mask[y : y + h, x : x + w] * 255])
                 objects.append(Cutout(f"{y + h}@{frame.name}", str(class_id), True, rgba))

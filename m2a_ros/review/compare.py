@@ -22,6 +22,8 @@ DRAWS = 2000
 DEFAULT_BLOCK_S = 10.0
 _CONFIDENCE = 0.95
 _SEED = 20240501
+_SHOWN = 5
+"""Frames that changed most, to each side."""
 
 
 def compare(a: Replayed, b: Replayed, block_s: float | None = None, draws: int = DRAWS) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def _each(sums: Sequence[_Sums]) -> list[dict[str, float | None]]:
     ]
 
 
-def _largest(a: Replayed, b: Replayed, keys: Sequence[Key], count: int = 5) -> dict[str, Any]:
+def _largest(a: Replayed, b: Replayed, keys: Sequence[Key]) -> dict[str, Any]:
     """Frames whose own AuPRC rose or fell the most."""
     pairs = [(key, a.frames[key]["auprc"], b.frames[key]["auprc"]) for key in keys]
     changes = sorted(((after - before, key) for key, before, after in pairs if None not in (before, after)))
@@ -203,8 +205,8 @@ def _largest(a: Replayed, b: Replayed, keys: Sequence[Key], count: int = 5) -> d
         for d, k in changes
     ]
     return {
-        "worse": [r for r in rows[:count] if r["change"] < 0],
-        "better": [r for r in rows[: -count - 1 : -1] if r["change"] > 0],
+        "worse": [r for r in rows[:_SHOWN] if r["change"] < 0],
+        "better": [r for r in rows[: -_SHOWN - 1 : -1] if r["change"] > 0],
     }
 
 
