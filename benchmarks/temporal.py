@@ -22,7 +22,7 @@ import yaml
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.__main__ import polygon, read_video
 from m2a_core.compose.clip import load_clip
-from m2a_core.compose.composer import Sighting, compose_frame
+from m2a_core.compose.composer import Sighting, compose_layers
 from m2a_core.compose.paste import Look, load_cutout
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.openset.head import OpenSetHead
@@ -108,7 +108,8 @@ def clips(args: argparse.Namespace) -> Iterator[list[tuple[np.ndarray, np.ndarra
             for name, x, z in zip(names, right, ahead, strict=True)
         ]
         pairs = enumerate(zip(frames, demo.poses, strict=True))
-        yield [compose_frame(f, objects, demo.camera, pose, look, bonnet, number) for number, (f, pose) in pairs]
+        layers = (compose_layers(f, objects, demo.camera, pose, look, bonnet, number) for number, (f, pose) in pairs)
+        yield [(image, truth, sightings) for image, truth, _, sightings in layers]
 
 
 def averaged(frames: list[Seen]) -> list[Seen]:

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from m2a_core.compose.clip import save_clip
-from m2a_core.compose.composer import compose_frame
+from m2a_core.compose.composer import compose_layers
 from m2a_core.compose.egomotion import estimate_motion
 from m2a_core.compose.ground import GroundCamera
 from m2a_core.compose.paste import Look, load_cutout
@@ -82,8 +82,9 @@ def compose(video: Path, cutouts: Path, scene_file: Path, out: Path) -> str:
     ]
     bonnet = polygon(scene["bonnet_polygon"], (height, width)) > 0
     composed = [
-        compose_frame(frame, objects, camera, pose, look, bonnet, seed)
+        (image, truth, sightings)
         for seed, (frame, pose) in enumerate(zip(frames, poses, strict=True))
+        for image, truth, _, sightings in [compose_layers(frame, objects, camera, pose, look, bonnet, seed)]
     ]
     about = {key: scene[key] for key in ("sources", "objects", "look")}
     about["metres_per_frame"] = round(speed, 4)

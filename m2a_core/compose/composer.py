@@ -35,7 +35,7 @@ class Sighting:
     pixels: int
 
 
-def compose_frame(
+def compose_layers(
     image: np.ndarray,
     cutouts: list[Cutout],
     camera: GroundCamera,
@@ -43,7 +43,7 @@ def compose_frame(
     look: Look,
     bonnet: np.ndarray,
     seed: int,
-) -> tuple[np.ndarray, np.ndarray, list[Sighting]]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Sighting]]:
     """Put the objects into one frame.
 
     Args:
@@ -56,26 +56,8 @@ def compose_frame(
         seed: of the grain.
 
     Returns:
-        The frame uint8 [H, W, 3], the truth uint8 [H, W] (0 known, 1 anomaly, 255 void) and what is seen.
-    """
-    frame, truth, _, sightings = compose_layers(image, cutouts, camera, pose, look, bonnet, seed)
-    return frame, truth, sightings
-
-
-def compose_layers(
-    image: np.ndarray,
-    cutouts: list[Cutout],
-    camera: GroundCamera,
-    pose: Pose,
-    look: Look,
-    bonnet: np.ndarray,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Sighting]]:
-    """As ``compose_frame``, with instance ids.
-
-    Returns:
-        Third, before what is seen: uint16 [H, W], an object's number in ``cutouts``, from 1, where the truth is 1;
-        else 0.
+        The frame uint8 [H, W, 3]; the truth uint8 [H, W] (0 known, 1 anomaly, 255 void); uint16 [H, W], an object's
+        number in ``cutouts``, from 1, where the truth is 1, else 0; and what is seen.
     """
     canvas = image.astype(np.float32)
     truth = np.full(image.shape[:2], KNOWN, np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m2a_core.compose.clip import load_clip, ping_pong, save_clip
-from m2a_core.compose.composer import Sighting, compose_frame
+from m2a_core.compose.composer import Sighting, compose_layers
 from m2a_core.compose.egomotion import estimate_motion
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.compose.paste import Cutout, Look, load_cutout
@@ -43,7 +43,8 @@ def compose(cutouts: list[Cutout], pose: Pose = START, seed: int = 0) -> tuple[n
     bonnet = np.zeros((360, 640), bool)
     bonnet[340:] = True
     image = np.full((360, 640, 3), 90, np.uint8)
-    return compose_frame(image, cutouts, CAMERA, pose, LOOK, bonnet, seed)
+    composed, truth, _, sightings = compose_layers(image, cutouts, CAMERA, pose, LOOK, bonnet, seed)
+    return composed, truth, sightings
 
 
 @pytest.mark.parametrize("pose", [Pose(), Pose(0.4, 3.0, 0.05, -0.01), Pose(-1.0, 8.0, -0.1, 0.02)])
