@@ -29,7 +29,8 @@ from m2a_core.compose.composer import compose_layers
 from m2a_core.compose.ground import GroundCamera, Pose
 from m2a_core.compose.paste import Cutout, Look, load_cutout
 from m2a_core.images import read_image
-from m2a_ros.bag.make import FIRST_STAMP_NS, FRAME_ID, encoded
+from m2a_ros.bag.make import FIRST_STAMP_NS, FRAME_ID
+from m2a_ros.bag.messages import encoded
 from m2a_ros.bag.reader import COMPRESSED, TYPESTORE
 
 CYCLE_LANE = "cycle lane"

@@ -31,7 +31,8 @@ from m2a_core.types import Frame
 from m2a_ros.bag.calibration import find_mounting, parse_mountings, read_intrinsics, read_track
 from m2a_ros.bag.cameras import CameraTopic, choose, parse_topics
 from m2a_ros.bag.frames import Loaded, load_frames
-from m2a_ros.bag.make import STORAGE, TRUTH_TOPIC, encoded, raw_image
+from m2a_ros.bag.make import STORAGE, TRUTH_TOPIC
+from m2a_ros.bag.messages import encoded, raw_image
 from m2a_ros.bag.motion import Motion, from_texture, from_track
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE, Bag, decode
 from m2a_ros.bag.suitability import TRUTH_NAMES

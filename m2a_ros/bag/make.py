@@ -6,16 +6,13 @@ import math
 import os
 import shutil
 import zlib
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -25,9 +22,9 @@ from m2a_core.compose.ground import GroundCamera
 from m2a_core.errors import ConfigError
 from m2a_core.images import write_png
 from m2a_ros.bag.calibration import TF
+from m2a_ros.bag.messages import encoded, raw_image, stamped
 from m2a_ros.bag.reader import CAMERA_INFO, COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.bag.suitability import TRUTH_NAMES
-from m2a_ros.images.conversions import fill_image, fill_jpeg
 
 FRAME_ID = "front_camera_optical"
 IMAGE_TOPIC = "/camera/front/image_raw"
@@ -121,7 +118,7 @@ def _write(
 
     @lru_cache(len(clip) if kind == COMPRESSED else 1)
     def picture(index: int) -> Any:
-        return _image(clip.image(index), _header(0), kind)
+        return _image(clip.image(index), stamped(0, FRAME_ID), kind)
 
     with Writer(out / "bag", version=9, storage_plugin=STORAGE[storage]) as writer:
         images = writer.add_connection(IMAGE_TOPIC + "/compressed" * (kind == COMPRESSED), kind, typestore=TYPESTORE)
@@ -135,7 +132,7 @@ def _write(
         writer.write(mounting, FIRST_STAMP_NS, TYPESTORE.serialize_cdr(_mounting(clip.camera), TF))
         for step, index in enumerate(indices):
             stamp = FIRST_STAMP_NS + round(step * 1e9 / rate)
-            header = _header(stamp)
+            header = stamped(stamp, FRAME_ID)
             image = replace(picture(index), header=header)
             writer.write(infos, stamp, TYPESTORE.serialize_cdr(_info(clip.camera, header), CAMERA_INFO))
             writer.write(images, stamp, TYPESTORE.serialize_cdr(image, kind))
@@ -150,32 +147,8 @@ def _write(
                 write_png(out / folder / f"{stamp}.png", values)
 
 
-def _header(stamp_ns: int, frame_id: str = FRAME_ID) -> Any:
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
-
-
 def _image(rgb: np.ndarray, header: Any, kind: str) -> Any:
     return encoded(header, rgb) if kind == COMPRESSED else raw_image(header, rgb, "rgb8")
-
-
-def raw_image(header: Any, pixels: np.ndarray, encoding: str) -> Any:
-    """A ``sensor_msgs/Image`` of pixels [H, W] or [H, W, C] that have the encoding's dtype and channels."""
-    filled = SimpleNamespace(data=array("B"))
-    fill_image(filled, pixels, encoding)
-    return TYPESTORE.types[IMAGE](header=header, **{**vars(filled), "data": np.frombuffer(filled.data, np.uint8)})
-
-
-def encoded(header: Any, rgb: np.ndarray, png: bool = False) -> Any:
-    """A ``sensor_msgs/CompressedImage``, JPEG or PNG, of uint8 [H, W, 3], RGB."""
-    if png:
-        done, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-        assert done
-        return TYPESTORE.types[COMPRESSED](header=header, format="png", data=data.ravel())
-    filled = SimpleNamespace(data=array("B"))
-    fill_jpeg(filled, rgb)
-    return TYPESTORE.types[COMPRESSED](header=header, **{**vars(filled), "data": np.frombuffer(filled.data, np.uint8)})
 
 
 def _instances(truth: np.ndarray, sightings: Sequence[Sighting]) -> np.ndarray:
@@ -197,7 +170,7 @@ def _mounting(camera: GroundCamera) -> Any:
     rotation = types["geometry_msgs/msg/Quaternion"](x=-c - s, y=c + s, z=-c + s, w=c - s)
     move = types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=camera.above_road)
     transform = types["geometry_msgs/msg/TransformStamped"](
-        header=_header(FIRST_STAMP_NS, "base_link"),
+        header=stamped(FIRST_STAMP_NS, "base_link"),
         child_frame_id=FRAME_ID,
         transform=types["geometry_msgs/msg/Transform"](translation=move, rotation=rotation),
     )

@@ -32,8 +32,9 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.stream.camera_stream import Detections
 from m2a_core.types import FarEnd
 from m2a_ros.bag.frames import Problem, Recorded
+from m2a_ros.bag.messages import raw_image, stamped
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
-from m2a_ros.images.conversions import JPEG_FORMAT, image_fields
+from m2a_ros.images.conversions import JPEG_FORMAT
 from m2a_ros.outputs.output_spec import MAPS, class_map_json
 from m2a_ros.outputs.topics import map_topic, overlay_topic
 from m2a_ros.replay.published_frame import PublishedFrame
@@ -91,15 +92,14 @@ class ChunkWriter:
 
     def add_frame(self, frame: PublishedFrame) -> None:
         """Write the node's messages and the record of a frame."""
-        header = _header(frame)
+        header = stamped(frame.stamp_ns, frame.frame_id)
         self._class_map_once(frame)
         for spec in MAPS:
-            values = np.ascontiguousarray(frame.arrays[spec.topic])
-            fields = {**image_fields(values, spec.encoding), "data": values.reshape(-1).view(np.uint8)}
-            self._write(map_topic(frame.camera, spec.topic), IMAGE, frame.recorded_ns, header, fields)
+            message = raw_image(header, frame.arrays[spec.topic], spec.encoding)
+            self._store(map_topic(frame.camera, spec.topic), IMAGE, frame.recorded_ns, message)
         if frame.overlay is not None:
-            fields = {"format": JPEG_FORMAT, "data": frame.overlay}
-            self._write(overlay_topic(frame.camera), COMPRESSED, frame.recorded_ns, header, fields)
+            message = TYPESTORE.types[COMPRESSED](header=header, format=JPEG_FORMAT, data=frame.overlay)
+            self._store(overlay_topic(frame.camera), COMPRESSED, frame.recorded_ns, message)
         self._frames.write(json_text(frame.record()) + "\n")
         if frame.detections is not None:
             track = {"camera": frame.camera, "stamp_ns": frame.stamp_ns, **_as_json(frame.detections)}
@@ -144,15 +144,12 @@ class ChunkWriter:
         topic = map_topic(frame.camera, "label_info")
         if topic not in self._connections:
             message = TYPESTORE.types[_STRING](data=self._class_map)
-            self._store(topic, _STRING, frame.recorded_ns, message, _qos(latched=True))
+            self._store(topic, _STRING, frame.recorded_ns, message, latched=True)
 
-    def _write(self, topic: str, msgtype: str, time: int, header: Any, fields: dict[str, Any]) -> None:
-        self._store(topic, msgtype, time, TYPESTORE.types[msgtype](header=header, **fields), _qos(latched=False))
-
-    def _store(self, topic: str, msgtype: str, time: int, message: Any, qos: Qos) -> None:
+    def _store(self, topic: str, msgtype: str, time: int, message: Any, latched: bool = False) -> None:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
-                topic, msgtype, typestore=TYPESTORE, offered_qos_profiles=[qos]
+                topic, msgtype, typestore=TYPESTORE, offered_qos_profiles=[_qos(latched)]
             )
         self._writer.write(self._connections[topic], time, TYPESTORE.serialize_cdr(message, msgtype))
 
@@ -190,12 +187,6 @@ def _as_json(detections: Detections) -> dict[str, Any]:
         None if detections.far_end is None else (detections.far_end.y, detections.far_end.x, *detections.far_end.size)
     )
     return {"boxes": detections.boxes, "strong": detections.strong, "ground": ground, "far_end": far_end}
-
-
-def _header(frame: PublishedFrame) -> Any:
-    sec, nanosec = divmod(frame.stamp_ns, 1_000_000_000)
-    stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-    return TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
 
 
 def _qos(latched: bool) -> Qos:

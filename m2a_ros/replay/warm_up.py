@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 
 from m2a_ros.bag.cameras import CameraTopic
+from m2a_ros.bag.messages import encoded, raw_image, stamped
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.replay.node_runner import RunningNode
 from m2a_ros.replay.node_session import MATCH_TIMEOUT_S, Counts, Key, Outputs, ReplayError, put
@@ -26,23 +26,10 @@ BLANK_SIZE = (64, 96)
 def blank_image(camera: CameraTopic, stamp_ns: int, size: tuple[int, int] = BLANK_SIZE) -> bytes:
     """A serialised black image of the camera's type; ``size`` is H, W."""
     pixels = np.zeros((*size, 3), np.uint8)
-    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
-    stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
-    header = TYPESTORE.types["std_msgs/msg/Header"](stamp=stamp, frame_id=_FRAME_ID)
+    header = stamped(stamp_ns, _FRAME_ID)
     if COMPRESSED in camera.types:
-        fields: dict[str, Any] = {"format": "png", "data": cv2.imencode(".png", pixels)[1]}
-        kind = COMPRESSED
-    else:
-        fields = {
-            "height": size[0],
-            "width": size[1],
-            "encoding": "rgb8",
-            "is_bigendian": 0,
-            "step": 3 * size[1],
-            "data": pixels.reshape(-1),
-        }
-        kind = IMAGE
-    return bytes(TYPESTORE.serialize_cdr(TYPESTORE.types[kind](header=header, **fields), kind))
+        return bytes(TYPESTORE.serialize_cdr(encoded(header, pixels, png=True), COMPRESSED))
+    return bytes(TYPESTORE.serialize_cdr(raw_image(header, pixels, "rgb8"), IMAGE))
 
 
 def warm_up(
