@@ -63,7 +63,7 @@ def error_of(
     truth: Sighting, instance: UnknownInstance, projector: GroundProjector, pixel_error: float
 ) -> Error | None:
     """How far from the truth an instance is placed; None where it has no place."""
-    placed = localize(instance, projector, BANDS_M[-1], pixel_error)
+    (placed,) = localize([instance], projector, BANDS_M[-1], pixel_error)
     if placed is None:
         return None
     true_place = np.array([truth.ahead, -truth.right])

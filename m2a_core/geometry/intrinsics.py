@@ -109,6 +109,32 @@ class Intrinsics:
         return rays
 
 
+class CalibrationReader:
+    """Reads one camera's calibration, and keeps what it read as long as message and size of the images stay."""
+
+    def __init__(self) -> None:
+        """Start with nothing read."""
+        self._info: Any = None
+        self._key: tuple[bool, tuple[int, int]] | None = None
+        self._intrinsics: Intrinsics | None = None
+
+    def read(self, info: Any, rectified: bool, size: tuple[int, int]) -> Intrinsics | None:
+        """What ``Intrinsics.from_camera_info`` and ``Intrinsics.fitted`` give.
+
+        Args:
+            info: the message; one that was changed is a new object.
+            rectified: see ``Intrinsics.from_camera_info``.
+            size: width, height of the image in pixels.
+
+        Raises:
+            DataError: see ``Intrinsics.from_camera_info``.
+        """
+        if info is not self._info or self._key != (rectified, size):
+            self._intrinsics = Intrinsics.from_camera_info(info, rectified).fitted(size)
+            self._info, self._key = info, (rectified, size)
+        return self._intrinsics
+
+
 def has_projection(info: Any) -> bool:
     """Whether a ``camera_info`` says how a rectified image is projected: many drivers leave P zero."""
     return bool(np.array(info.p, np.float64)[[0, 5]].any())

@@ -7,6 +7,7 @@ optical frame has z forward, x right, y down.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from m2a_core.geometry.intrinsics import Intrinsics
 
 OPTICAL_TO_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Rotation from a camera's optical frame to its body frame (REP-103)."""
+
+_AROUND = np.array([[-1, 0], [1, 0], [0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
+"""Where a pixel may be instead, in errors: to its sides, where it is, and in the corners."""
+_SIDES, _CORNERS = slice(0, 3), slice(2, 7)
 
 
 def rotation_matrix(x: float, y: float, z: float, w: float) -> np.ndarray:
@@ -82,13 +87,21 @@ class Mounting:
     pitch_uncertainty: float = 0.01
 
     def pose(self, ground_z: float = 0.0) -> CameraPose:
-        """The camera's pose over ground at ``ground_z`` metres (fixed axes roll, pitch, yaw)."""
-        (cr, cp, cy), (sr, sp, sy) = (f(np.array([self.roll, self.pitch, self.yaw])) for f in (np.cos, np.sin))
-        about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-        about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-        about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-        position = np.array([self.x, self.y, self.height + ground_z])
-        return CameraPose(position, about_z @ about_y @ about_x @ OPTICAL_TO_BODY)
+        """The camera's pose over ground at ``ground_z`` metres (fixed axes roll, pitch, yaw), read-only."""
+        return _mounted(self, ground_z)
+
+
+@lru_cache(maxsize=64)
+def _mounted(mounting: Mounting, ground_z: float) -> CameraPose:
+    (cr, cp, cy), (sr, sp, sy) = (f(np.array([mounting.roll, mounting.pitch, mounting.yaw])) for f in (np.cos, np.sin))
+    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+    position = np.array([mounting.x, mounting.y, mounting.height + ground_z])
+    rotation = about_z @ about_y @ about_x @ OPTICAL_TO_BODY
+    for shared in (position, rotation):
+        shared.setflags(write=False)
+    return CameraPose(position, rotation)
 
 
 class GroundProjector:
@@ -164,45 +177,45 @@ class GroundProjector:
         points: np.ndarray = self.position + depth * rays @ self.pose.rotation.T
         return points
 
-    def distance_bounds(self, pixel: tuple[float, float], pixel_error: float) -> tuple[float, float]:
-        """The nearest and farthest that a pixel's point on flat ground can be, from below the camera.
+    def bounds(self, pixels: np.ndarray, pixel_error: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where pixels' points on flat ground can be, seen from below the camera.
 
         Args:
-            pixel: x and y, of a pixel that meets the ground.
+            pixels: [N, 2], x and y, of pixels that meet the ground.
             pixel_error: by how much x and y may be off, either way, in pixels.
 
         Returns:
-            Metres; the farthest is infinite where the pixel may as well be at the horizon.
+            Three float64 [N]: the nearest and the farthest distance, metres, the latter infinite where the pixel may as
+            well be at the horizon; and radians by which the bearing may be off, either way, by an error in x.
         """
-        offsets = pixel_error * np.array([[0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
-        rays = self.rays(np.array(pixel) + offsets)
-        below = np.arctan2(-rays[:, 2], np.hypot(rays[:, 0], rays[:, 1]))
-        steepest = float(np.fmax.reduce(below)) + self._pitch_uncertainty
-        flattest = float(np.fmin.reduce(below)) - self._pitch_uncertainty
-        near = self.height / np.tan(steepest) if steepest < np.pi / 2 else 0.0
-        return near, self.height / np.tan(flattest) if flattest > 0 else np.inf
+        around = np.asarray(pixels)[:, None] + pixel_error * _AROUND
+        rays = self.rays(around.reshape(-1, 2)).reshape(*around.shape[:2], 3)
+        x, y, z = rays[..., 0], rays[..., 1], rays[..., 2]
+        below, bearings = np.arctan2(-z, np.hypot(x, y))[:, _CORNERS], np.arctan2(y, x)[:, _SIDES]
+        steepest = np.fmax.reduce(below, axis=1) + self._pitch_uncertainty
+        flattest = np.fmin.reduce(below, axis=1) - self._pitch_uncertainty
+        near, far = np.zeros(len(below)), np.full(len(below), np.inf)
+        np.divide(self.height, np.tan(steepest), out=near, where=steepest < np.pi / 2)
+        np.divide(self.height, np.tan(flattest), out=far, where=flattest > 0)
+        turned = bearings - bearings[:, -1:]
+        spread: np.ndarray = np.fmax.reduce(np.abs((turned + np.pi) % (2 * np.pi) - np.pi), axis=1)
+        return near, far, spread
 
-    def bearing_spread(self, pixel: tuple[float, float], pixel_error: float) -> float:
-        """Radians by which the bearing of a pixel's ray may be off, either way, by an error in pixels."""
-        offsets = pixel_error * np.array([[0, 0], [-1, 0], [1, 0]])
-        rays = self.rays(np.array(pixel) + offsets)
-        bearings = np.arctan2(rays[:, 1], rays[:, 0]) - np.arctan2(rays[0, 1], rays[0, 0])
-        return float(np.fmax.reduce(np.abs((bearings + np.pi) % (2 * np.pi) - np.pi)))
-
-    def upright(self, pixels: np.ndarray, foot: np.ndarray) -> np.ndarray:
+    def upright(self, pixels: np.ndarray, feet: np.ndarray) -> np.ndarray:
         """Points where pixels meet the vertical plane that stands on a point and faces the camera.
 
         Args:
             pixels: [N, 2], x and y.
-            foot: float64 [3], the point.
+            feet: float64 [3], the point, or [N, 3], that of each pixel.
 
         Returns:
             float64 [N, 3] in metres; NaN for pixels that look away from the plane.
         """
         rays = self.rays(pixels)
-        normal = (foot - self.position) * np.array([1.0, 1.0, 0.0])
+        away = feet - self.position
+        normal = away * np.array([1.0, 1.0, 0.0])
         with np.errstate(invalid="ignore", divide="ignore"):
-            scale = (foot - self.position) @ normal / (rays @ normal)
+            scale = (away * normal).sum(axis=-1) / (rays * normal).sum(axis=-1)
         scale = np.where(scale > 0, scale, np.nan)
         points: np.ndarray = self.position + scale[:, None] * rays
         return points

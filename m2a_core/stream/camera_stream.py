@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from m2a_core.geometry.crop import Region, crop_to_aspect, place_back
+from m2a_core.geometry.intrinsics import CalibrationReader
 from m2a_core.geometry.projection import CameraPose
 from m2a_core.geometry.rectification import Rectifier, rectified_info
 from m2a_core.openset.head import NATIVE
@@ -110,6 +111,7 @@ class CameraStream:
     def __init__(self) -> None:
         """Start with nothing seen."""
         self._rectifier = Rectifier()
+        self._calibration = CalibrationReader()
         self._tracker = Tracker()
         self._far_end: FarEnd | None = None
         self._quality = ImageQuality()
@@ -224,7 +226,7 @@ class CameraStream:
         degraded = tuple(reason for reason in (prepared.degraded, self.answer_fault) if reason)
         if result.unknown_instances is None:
             return StreamResult(frame, result, camera_info=sensors.camera_info, degraded=degraded)
-        locator = ObjectLocator(frame, sensors, config, perception.manifest.input_size)
+        locator = ObjectLocator(frame, sensors, config, perception.manifest.input_size, self._calibration)
         locations = locator.locate(result)
         seen = (*result.instances, *result.candidates)
         ground = np.array([(np.nan, np.nan) if item is None else item.position[:2] for item in locations])

@@ -8,7 +8,7 @@ import numpy as np
 
 from m2a_core.errors import DataError
 from m2a_core.geometry.depth import object_depth
-from m2a_core.geometry.intrinsics import Intrinsics
+from m2a_core.geometry.intrinsics import CalibrationReader
 from m2a_core.geometry.localization import LocalizedInstance, localize
 from m2a_core.geometry.projection import CameraPose, GroundProjector
 from m2a_core.stream.config import StreamConfig
@@ -51,11 +51,26 @@ class ObjectLocator:
         unlocalized: what is missing; None for nothing.
     """
 
-    def __init__(self, frame: Frame, sensors: Sensors, config: StreamConfig, input_size: tuple[int, int]) -> None:
-        """Find out what pixels of a frame mean; ``input_size`` is H, W of the network's input."""
+    def __init__(
+        self,
+        frame: Frame,
+        sensors: Sensors,
+        config: StreamConfig,
+        input_size: tuple[int, int],
+        calibration: CalibrationReader,
+    ) -> None:
+        """Find out what pixels of a frame mean.
+
+        Args:
+            frame: the image.
+            sensors: what is known beside it.
+            config: how it is processed.
+            input_size: H, W of the network's input.
+            calibration: the camera's.
+        """
         self._frame, self._sensors, self._config, self._input_size = frame, sensors, config, input_size
         self.unlocalized: Unlocalized | None = None
-        self._projector = self._make_projector()
+        self._projector = self._make_projector(calibration)
         self.pose: CameraPose | None = self._projector.pose if self._projector else None
 
     def locate(self, result: OpenSetResult) -> list[LocalizedInstance | None]:
@@ -68,23 +83,23 @@ class ObjectLocator:
         # Outlines are known to a pixel of the network's input, then to one of the image.
         error_px = 0.5 + 0.5 * max(width / columns, height / rows)
         depth = self._depth()
-        own, weak = result.unknown_instances, result.candidate_map
-        located = []
-        for instance, ids in [*((i, own) for i in result.instances), *((c, weak) for c in result.candidates)]:
-            reading = None
-            if depth is not None and ids is not None:
-                reading = object_depth(instance, ids, depth, result.image_size)
-            located.append(localize(instance, self._projector, self._config.max_distance, error_px, reading))
-        return located
+        seen, readings = (*result.instances, *result.candidates), None
+        if depth is not None:
+            maps = [result.unknown_instances] * len(result.instances) + [result.candidate_map] * len(result.candidates)
+            readings = [
+                None if ids is None else object_depth(instance, ids, depth, result.image_size)
+                for instance, ids in zip(seen, maps, strict=True)
+            ]
+        return localize(seen, self._projector, self._config.max_distance, error_px, readings)
 
-    def _make_projector(self) -> GroundProjector | None:
+    def _make_projector(self, calibration: CalibrationReader) -> GroundProjector | None:
         info, config = self._sensors.camera_info, self._config
         if info is None:
             self.unlocalized = Unlocalized("no_camera_info")
             return None
         height, width = self._frame.image.shape[:2]
         try:
-            intrinsics = Intrinsics.from_camera_info(info, config.rectified).fitted((width, height))
+            intrinsics = calibration.read(info, config.rectified, (width, height))
             if intrinsics is None:
                 self.unlocalized = Unlocalized("camera_info_of_other_aspect")
                 return None

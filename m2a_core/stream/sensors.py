@@ -60,7 +60,8 @@ class Sensors:
     """What is known beside an image.
 
     Attributes:
-        camera_info: the camera's ``sensor_msgs/CameraInfo``, or whatever has its fields, or None.
+        camera_info: the camera's ``sensor_msgs/CameraInfo``, or whatever has its fields, or None; a new object
+            where it changes.
         pose: the camera's pose in the base frame at a frame's stamp; raises ``NoTransform``. None: as mounted.
         depth: depth images, registered to the camera's.
     """

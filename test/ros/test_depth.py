@@ -114,7 +114,7 @@ def test_depth_and_ground_agree_on_what_stands_on_the_ground(mounting: Mounting)
     instance, _ = seen((300, 200, 340, 420))
     on_ground = projector.ground(np.array([instance.contact]))[0]
     depth = float((projector.pose.rotation.T @ (on_ground - projector.position))[2])
-    placed = localize(instance, projector, 60.0, 1.0, DepthReading(depth, depth, depth))
+    (placed,) = localize([instance], projector, 60.0, 1.0, [DepthReading(depth, depth, depth)])
     assert placed is not None
     np.testing.assert_allclose(placed.position, on_ground, atol=1e-9)
 
@@ -122,12 +122,29 @@ def test_depth_and_ground_agree_on_what_stands_on_the_ground(mounting: Mounting)
 def test_what_hangs_above_the_horizon_has_a_place_by_depth_alone() -> None:
     projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
     instance, _ = seen((300, 100, 340, 191))
-    assert localize(instance, projector, 60.0, 1.0) is None
-    placed = localize(instance, projector, 60.0, 1.0, DepthReading(9.0, 10.0, 12.0))
+    assert localize([instance], projector, 60.0, 1.0) == [None]
+    (placed,) = localize([instance], projector, 60.0, 1.0, [DepthReading(9.0, 10.0, 12.0)])
     assert placed is not None
     # Its lowest row is 50 px above the horizon: a tenth of 10 m above the camera.
     np.testing.assert_allclose(placed.position[[0, 2]], [10.0, 2.5])
     # From the point below the camera to the side of the optical axis it is hardly farther than along it.
     np.testing.assert_allclose(placed.bounds, [9.0, 12.0], rtol=1e-3)
     np.testing.assert_allclose(placed.size, [0.78, 1.8], atol=1e-2)
-    assert localize(instance, projector, 60.0, 1.0, DepthReading(70.0, 70.0, 70.0)) is None
+    assert localize([instance], projector, 60.0, 1.0, [DepthReading(70.0, 70.0, 70.0)]) == [None]
+
+
+def test_objects_localized_together_are_where_each_is_alone() -> None:
+    projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), Mounting(height=1.5))
+    boxes = [(300, 200, 340, 420), (300, 100, 340, 191), (20, 260, 90, 400), (500, 100, 620, 191)]
+    instances = [seen(box)[0] for box in boxes]
+    depths = [None, None, DepthReading(4.0, 5.0, 7.0), DepthReading(9.0, 10.0, 12.0)]
+    together = localize(instances, projector, 60.0, 1.0, depths)
+    assert [item is None for item in together] == [False, True, False, False]
+    for instance, depth, item in zip(instances, depths, together, strict=True):
+        (alone,) = localize([instance], projector, 60.0, 1.0, [depth])
+        if item is None or alone is None:
+            assert item is alone is None
+            continue
+        assert item.instance is instance
+        for field in ("position", "distance", "bounds", "size", "covariance", "outline", "footprint"):
+            np.testing.assert_allclose(getattr(item, field), getattr(alone, field), rtol=1e-9, atol=1e-9)

@@ -78,7 +78,7 @@ def seen() -> UnknownInstance:
 def test_a_detection_has_number_score_box_and_place_in_the_optical_frame(yaw: float) -> None:
     mounting = Mounting(x=2.0, y=0.5, height=1.5, yaw=yaw)
     projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), mounting)
-    placed = localize(seen(), projector, 60.0, 1.0)
+    (placed,) = localize([seen()], projector, 60.0, 1.0)
     assert placed is not None
     array = sent([TrackedObject(seen(), placed)], projector)
     assert array.header.frame_id == "front_camera_optical"

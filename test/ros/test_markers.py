@@ -26,7 +26,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> UnknownInstance:
 
 
 def placed() -> LocalizedInstance:
-    item = localize(box(300, 200, 340, 290), PROJECTOR, 60, 1.0)
+    (item,) = localize([box(300, 200, 340, 290)], PROJECTOR, 60, 1.0)
     assert item is not None
     return item
 
@@ -53,7 +53,7 @@ def test_size_and_covariance_are_metric() -> None:
 
 
 def test_an_open_bound_gives_a_large_and_finite_covariance() -> None:
-    item = localize(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
+    (item,) = localize([box(300, 200, 340, 253)], PROJECTOR, 60, 8.0)
     assert item is not None
     assert item.bounds[1] == np.inf
     assert 100 < np.sqrt(item.covariance[0, 0]) < 1000
@@ -61,11 +61,11 @@ def test_an_open_bound_gives_a_large_and_finite_covariance() -> None:
 
 @pytest.mark.parametrize("bottom", [240, 200, 241])
 def test_above_the_horizon_or_too_far_there_is_no_marker(bottom: int) -> None:
-    assert localize(box(300, 100, 340, bottom), PROJECTOR, 60, 1.0) is None
+    assert localize([box(300, 100, 340, bottom)], PROJECTOR, 60, 1.0) == [None]
 
 
 def test_bounds_that_reach_the_horizon_are_open() -> None:
-    item = localize(box(300, 200, 340, 253), PROJECTOR, 60, 8.0)
+    (item,) = localize([box(300, 200, 340, 253)], PROJECTOR, 60, 8.0)
     assert item is not None
     markers = MarkerBuilder("front", "base_link", lifetime=1.0).build(STAMP, {1: item}).markers
     near = 1.5 / np.tan(np.arctan(21 / np.hypot(500, 8)) + 0.01)
@@ -96,7 +96,7 @@ def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
 
 
 def test_a_marker_shown_again_says_what_its_new_frame_does() -> None:
-    item, builder = localize(box(100, 260, 180, 330), PROJECTOR, 60, 1.0), MarkerBuilder("front", "base_link", 0.0)
+    (item,), builder = localize([box(100, 260, 180, 330)], PROJECTOR, 60, 1.0), MarkerBuilder("front", "base_link", 0.0)
     assert item is not None
     for before in ({1: placed()}, {}):
         builder.build(STAMP, before)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 
 from m2a_core.errors import DataError
-from m2a_core.geometry.intrinsics import Intrinsics
+from m2a_core.geometry.intrinsics import CalibrationReader, Intrinsics
 from m2a_core.geometry.lens import directions
 from m2a_core.geometry.projection import CameraPose, GroundProjector, Mounting
 from test.ros.messages import camera_info
@@ -169,17 +169,22 @@ def test_region_of_interest_and_binning_are_undone() -> None:
     np.testing.assert_allclose(cut.rays(np.array([[0.0, 0.0]])), whole.rays(np.array([[100.5, 60.5]])))
 
 
+def bounds_of(projector: GroundProjector, pixel: tuple[float, float], pixel_error: float) -> tuple[float, float]:
+    (near,), (far,), _ = projector.bounds(np.array([pixel]), pixel_error)
+    return float(near), float(far)
+
+
 def test_bounds_of_a_level_camera_are_those_of_similar_triangles() -> None:
     mounting = Mounting(height=1.5, pitch_uncertainty=0.0)
     projector = GroundProjector(Intrinsics.from_camera_info(camera_info(640, 480, 500.0)), mounting)
-    near, far = projector.distance_bounds((320.0, 290.0), 2.0)
+    near, far = bounds_of(projector, (320.0, 290.0), 2.0)
     # Nearest 52 px and farthest 48 px below the horizon; 2 px to the side add or take next to nothing.
     assert near == pytest.approx(1.5 * 500 / 52, rel=1e-4)
     assert far == pytest.approx(1.5 * 500 / 48, rel=1e-4)
-    assert projector.distance_bounds((320.0, 241.0), 2.0)[1] == np.inf
+    assert bounds_of(projector, (320.0, 241.0), 2.0)[1] == np.inf
     tilting = GroundProjector(projector.intrinsics, replace(mounting, pitch_uncertainty=0.02))
     below = np.arctan(0.1)
-    bounds = tilting.distance_bounds((320.0, 290.0), 0.0)
+    bounds = bounds_of(tilting, (320.0, 290.0), 0.0)
     np.testing.assert_allclose(bounds, [1.5 / np.tan(below + 0.02), 1.5 / np.tan(below - 0.02)])
 
 
@@ -203,7 +208,7 @@ def test_bounds_hold_the_true_distance(
     projector = GroundProjector(Intrinsics.from_camera_info(info(*LENSES[lens])), supposed)
     if np.isnan(projector.ground(pixel[None])).any():
         return  # Seen above the horizon: there is nothing to bound.
-    near, far = projector.distance_bounds((pixel[0], pixel[1]), 1.5)
+    near, far = bounds_of(projector, (pixel[0], pixel[1]), 1.5)
     assert near * (1 - 1e-3) <= ahead <= far * (1 + 1e-3)
 
 
@@ -296,7 +301,7 @@ def test_calibrations_that_say_nothing_are_refused(broken: CameraInfo, named: st
 
 def test_the_near_bound_of_what_may_lie_below_the_camera_is_zero() -> None:
     downwards = GroundProjector(Intrinsics.from_camera_info(info("plumb_bob", [])), Mounting(pitch=np.pi / 2 - 0.001))
-    near, far = downwards.distance_bounds((320.0, 240.0), 2.0)
+    near, far = bounds_of(downwards, (320.0, 240.0), 2.0)
     assert near == 0.0
     assert far > 0.0
 
@@ -305,8 +310,8 @@ def test_the_near_bound_of_what_may_lie_below_the_camera_is_zero() -> None:
 def test_the_bearing_s_spread_is_the_larger_of_both_sides(x: float) -> None:
     level = GroundProjector(Intrinsics.from_camera_info(info("plumb_bob", [])), Mounting())
     left, middle, right = (np.arctan2(x + e - 320, 500) for e in (-20, 0, 20))
-    spread = level.bearing_spread((x, 300.0), 20.0)
-    assert spread == pytest.approx(max(middle - left, right - middle), rel=1e-9)
+    *_, spreads = level.bounds(np.array([[x, 300.0], [320.0, 300.0]]), 20.0)
+    assert spreads[0] == pytest.approx(max(middle - left, right - middle), rel=1e-9)
 
 
 def test_pixels_that_look_away_from_an_upright_plane_meet_it_nowhere() -> None:
@@ -314,3 +319,28 @@ def test_pixels_that_look_away_from_an_upright_plane_meet_it_nowhere() -> None:
     pixels = np.array([[320.0, 240.0], [10.0, 300.0]])
     assert np.isnan(level.upright(pixels, np.array([-10.0, 0.0, 0.0]))).all()
     assert np.isfinite(level.upright(pixels, np.array([10.0, 0.0, 0.0]))).all()
+
+
+def test_a_calibration_is_read_anew_where_message_size_or_rectification_is_another() -> None:
+    reader, first, second = CalibrationReader(), camera_info(640, 480, 500.0), camera_info(640, 480, 600.0)
+    found = [
+        reader.read(message, rectified, size)
+        for message, rectified, size in [
+            (first, False, (640, 480)),
+            (first, False, (1280, 960)),
+            (second, False, (1280, 960)),
+            (second, True, (1280, 960)),
+            (second, True, (640, 100)),
+            (first, False, (640, 480)),
+        ]
+    ]
+    focal = [None if item is None else float(item.matrix[0, 0]) for item in found]
+    assert focal == [500.0, 1000.0, 1200.0, 1200.0, None, 500.0]
+
+
+def test_a_calibration_that_cannot_be_read_is_refused_each_time() -> None:
+    reader, broken = CalibrationReader(), CameraInfo(width=640, height=480)
+    assert reader.read(camera_info(640, 480, 500.0), False, (640, 480)) is not None
+    for _ in range(2):
+        with pytest.raises(DataError, match="uncalibrated"):
+            reader.read(broken, False, (640, 480))
