@@ -88,9 +88,10 @@ class Geometry:
             np.minimum((2 * np.arange(span.start, span.stop) + 1) * valid // (2 * n * stride), size - 1)
             for span, n, valid, size in zip(spans, self.original, self.valid, ids.shape, strict=True)
         )
-        # Columns first: they are gathered one by one, from the few rows that there are; rows are copied whole.
+        # Columns first: they are gathered one by one, from the few rows that are looked at; rows are copied whole.
         # No index is out of range; with "clip" NumPy needs no copy of the output to find that out.
-        labels: np.ndarray = np.take(_columns(ids, cols), rows, axis=0, out=out, mode="clip")
+        first, stop = (rows[0], rows[-1] + 1) if rows.size else (0, 1)
+        labels: np.ndarray = np.take(_columns(ids[first:stop], cols), rows - first, axis=0, out=out, mode="clip")
         return labels
 
 

@@ -68,25 +68,48 @@ def candidates_of(layers: Sequence[Layer], size: tuple[int, int], seed: float, e
         return candidates
     count, components = cv2.connectedComponents(extents[window], connectivity=8)
     seeded = np.zeros(count, bool)
-    seeded[components[thick(layers, size, seed)[window] > 0]] = True
+    seeded[components[thick(layers, size, seed, window)[window] > 0]] = True
     candidates[window] = np.take(seeded, components)
     return candidates
 
 
-def thick(layers: Sequence[Layer], size: tuple[int, int], level: float) -> np.ndarray:
-    """Where some view reaches a level in a thick structure: uint8 [H, W], 0 or 1; arguments as ``candidates_of``."""
+def thick(
+    layers: Sequence[Layer], size: tuple[int, int], level: float, window: tuple[slice, slice] | None = None
+) -> np.ndarray:
+    """Where some view reaches a level in a thick structure.
+
+    Args:
+        layers: see ``candidates_of``.
+        size: see ``candidates_of``.
+        level: of f^r.
+        window: rows and columns of the result that are wanted; None for all. The rest of it may hold anything.
+
+    Returns:
+        uint8 [H, W], 0 or 1.
+    """
     result = np.zeros(size, np.uint8)
     for layer in layers:
-        height, width = layer.refined.shape
-        side = 2 * (round(height * OPENING) // 2) + 1
+        side = 2 * (round(len(layer.refined) * OPENING) // 2) + 1
+        part = _part(layer, window, side)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        opened = _opened((layer.refined >= level).view(np.uint8), kernel)
-        if layer.zoom > 1:
-            opened = cv2.resize(
-                opened, (layer.zoom * width, layer.zoom * height), interpolation=cv2.INTER_NEAREST_EXACT
-            )
-        result[layer.window] |= opened
+        opened = _opened((part.refined >= level).view(np.uint8), kernel)
+        if part.zoom > 1:
+            rows, columns = opened.shape
+            opened = cv2.resize(opened, (part.zoom * columns, part.zoom * rows), interpolation=cv2.INTER_NEAREST_EXACT)
+        result[part.window] |= opened
     return result
+
+
+def _part(layer: Layer, window: tuple[slice, slice] | None, margin: int) -> Layer:
+    """What of a layer lies in a window of the result, with so many pixels of the layer around it."""
+    if window is None:
+        return layer
+    zoom, starts, stops = layer.zoom, [], []
+    for span, first, cells in zip(window, (layer.y, layer.x), layer.refined.shape, strict=True):
+        starts.append(min(cells, max(0, (span.start - first) // zoom - margin)))
+        stops.append(min(cells, max(0, -(-(span.stop - first) // zoom) + margin)))
+    (top, left), (bottom, right) = starts, stops
+    return Layer(layer.refined[top:bottom, left:right], zoom, layer.x + zoom * left, layer.y + zoom * top)
 
 
 def _opened(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:

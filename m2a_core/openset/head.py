@@ -179,8 +179,10 @@ class OpenSetHead:
         limits = self._thresholds
         if self._candidates is Candidates.BACKGROUND or self._low_threshold >= limits.refined:
             return components, []
+        if not components:
+            return [], []
         # Every component reaches as far as the weaker level goes: strong ones have a pixel of the stronger one.
-        strong = thick(_layers(view, geometry), geometry.valid, limits.refined)
+        strong = thick(_layers(view, geometry), geometry.valid, limits.refined, _around(components))
         parts: tuple[list[Component], list[Component]] = ([], [])
         for component in components:
             parts[0 if strong[component.window][component.mask].any() else 1].append(component)
@@ -219,6 +221,16 @@ def _layers(view: View, geometry: Geometry) -> tuple[Layer, ...]:
     """The scores in which instances are looked for, by view."""
     height, width = geometry.valid
     return view.layers or (Layer(view.refined[:height, :width]),)
+
+
+def _around(components: list[Component]) -> tuple[slice, slice]:
+    """Rows and columns that hold all components, of which there is one at least."""
+    windows = [component.window for component in components]
+    rows, columns = (
+        slice(min(span.start for span in spans), max(span.stop for span in spans))
+        for spans in zip(*windows, strict=True)
+    )
+    return rows, columns
 
 
 def _seen_in(component: Component, layers: tuple[Layer, ...]) -> Layer:

@@ -41,11 +41,14 @@ def merge_segments(
         int32 [h, w]: ``class_id * 256 + instance``, instance 0 for stuff and 1.. for the things of a class;
         65535 void.
     """
-    inside = np.take_along_axis(query_masks, np.maximum(owner, 0)[None], axis=0)[0]
-    # One place more, in front, for pixels without an owner.
-    places = owner + 1
-    owned, drawn = (np.bincount(p.ravel(), minlength=len(query_masks) + 1) for p in (places, places[inside]))
-    ids = np.full(len(query_masks) + 1, PANOPTIC_VOID, np.int32)
+    queries, cells = len(query_masks), owner.size
+    flat, places = owner.ravel().astype(np.intp), np.arange(cells)
+    inside = np.take(query_masks.reshape(-1), np.maximum(flat, 0) * cells + places)
+    # Each pixel's query and whether it lies in that one's mask as one number; the first are pixels without an owner.
+    codes = 2 * (flat + 1) + inside
+    counts = np.bincount(codes, minlength=2 * (queries + 1)).reshape(-1, 2)
+    owned, drawn = counts.sum(axis=1), counts[:, 1]
+    ids = np.full((queries + 1, 2), PANOPTIC_VOID, np.int32)
     instances = dict.fromkeys(labels.things, 0)
     for query in kept_queries(class_probs, keep_score):
         if not drawn[query + 1] or owned[query + 1] < min_overlap * np.count_nonzero(query_masks[query]):
@@ -55,8 +58,8 @@ def merge_segments(
             if instances[class_id] == PANOPTIC_DIVISOR - 1:
                 continue
             instances[class_id] += 1
-        ids[query + 1] = class_id * PANOPTIC_DIVISOR + instances.get(class_id, 0)
-    panoptic: np.ndarray = np.where(inside, ids[places], PANOPTIC_VOID).astype(np.int32, copy=False)
+        ids[query + 1, 1] = class_id * PANOPTIC_DIVISOR + instances.get(class_id, 0)
+    panoptic: np.ndarray = np.take(ids.reshape(-1), codes).reshape(owner.shape)
     return panoptic
 
 

@@ -39,7 +39,8 @@ def road_hull(semantic: np.ndarray, road: int | None) -> np.ndarray | None:
         return None
     step = max(1, semantic.shape[0] // _ROWS)
     sampled = (semantic[::step, ::step] == road).astype(np.uint8)
-    surface = largest_component(sampled)
+    left, top, width, height = cv2.boundingRect(sampled)
+    surface = largest_component(sampled[top : top + height, left : left + width]) if width else None
     if surface is None:
         return None
     # The ends of its rows have the same hull as all of its pixels, which are many.
@@ -47,7 +48,7 @@ def road_hull(semantic: np.ndarray, road: int | None) -> np.ndarray | None:
     first = surface[rows].argmax(axis=1)
     last = surface.shape[1] - 1 - surface[rows, ::-1].argmax(axis=1)
     ends = np.concatenate((np.stack((first, rows), 1), np.stack((last, rows), 1)))
-    hull: np.ndarray | None = cv2.convexHull((step * ends).astype(np.int32)[:, None])
+    hull: np.ndarray | None = cv2.convexHull((step * (ends + (left, top))).astype(np.int32)[:, None])
     return hull
 
 

@@ -89,6 +89,19 @@ def test_labels_stay_labels_and_come_from_the_cell_under_the_pixel(original, inp
     assert back[row, col] == ids[min(cell_y, shape[0] - 1), min(cell_x, shape[1] - 1)]
 
 
+@settings(max_examples=80, deadline=None)
+@given(original=sizes, input_size=inputs, dtype=st.sampled_from([np.uint8, np.uint16]), data=st.data())
+def test_a_window_of_labels_is_that_of_the_whole_image(original, input_size, dtype, data):
+    geometry = Letterbox(input_size).geometry(*original)
+    ids = np.random.default_rng(0).integers(0, 256, input_size).astype(dtype)
+    spans = []
+    for side in original:
+        start = data.draw(st.integers(0, side - 1))
+        spans.append(slice(start, data.draw(st.integers(start + 1, side))))
+    window = spans[0], spans[1]
+    np.testing.assert_array_equal(geometry.undo_labels(ids, window=window), geometry.undo_labels(ids)[window])
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, bool])
 def test_labels_of_any_dtype_and_padding_is_dropped(dtype):
     geometry = Letterbox((8, 16)).geometry(8, 8)

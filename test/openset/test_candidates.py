@@ -67,3 +67,21 @@ def test_thick_structures_are_those_of_an_opening_of_the_whole_map(
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     expected = cv2.morphologyEx((rough >= share).astype(np.uint8), cv2.MORPH_OPEN, kernel)
     np.testing.assert_array_equal(thick([Layer(rough)], (height, width), share), expected)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8), st.data())
+def test_a_window_of_thick_structures_is_that_of_the_whole(seed: int, level: float, data: st.DataObject) -> None:
+    random = np.random.default_rng(seed)
+
+    def scores(height: int, width: int) -> np.ndarray:
+        return cv2.resize(random.random((height // 6, width // 6)).astype(np.float32), (width, height))
+
+    size = (200, 160)
+    layers = [Layer(scores(100, 80), 2), Layer(scores(90, 70), 1, 40, 60)]
+    spans = []
+    for side in size:
+        start = data.draw(st.integers(0, side - 1))
+        spans.append(slice(start, data.draw(st.integers(start + 1, side))))
+    window = spans[0], spans[1]
+    whole = thick(layers, size, level)
+    np.testing.assert_array_equal(thick(layers, size, level, window)[window], whole[window])
