@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import cv2
@@ -190,8 +191,12 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
 
 def _patches(image: np.ndarray) -> Iterator[np.ndarray]:
     """Patches of full resolution, evenly spread, float32 and grey."""
-    height, width = image.shape[:2]
-    rows = np.linspace(0, height - _PATCH, _GRID).astype(int)
-    cols = np.linspace(0, width - _PATCH, _GRID).astype(int)
-    for y, x in product(rows, cols):
+    for y, x in _corners(image.shape[0], image.shape[1]):
         yield cv2.cvtColor(image[y : y + _PATCH, x : x + _PATCH], cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _corners(height: int, width: int) -> tuple[tuple[int, int], ...]:
+    """Where the patches of an image of this size begin: y, x."""
+    rows, cols = (np.linspace(0, side - _PATCH, _GRID).astype(int).tolist() for side in (height, width))
+    return tuple(product(rows, cols))

@@ -100,8 +100,11 @@ class CameraOutputs:
         return frozenset(wanted)
 
     def is_heard(self) -> bool:
-        """Whether ``wanted`` is not empty."""
-        return bool(self.wanted())
+        """Whether ``wanted`` is not empty; looks no farther than the first output that somebody listens to."""
+        maps = (publisher for _, publisher in self._maps)
+        return (
+            any(map(_is_heard, maps)) or self.wants_places() or self._draws_overlay() or _is_heard(self._anomaly_color)
+        )
 
     def wants_places(self) -> bool:
         """Whether somebody listens to where objects are: markers, or detections where vision_msgs is installed."""
