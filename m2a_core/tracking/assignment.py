@@ -19,7 +19,12 @@ def assign(affinity: np.ndarray) -> list[tuple[int, int]]:
     Returns:
         Pairs of row and column by ascending row; among equally good answers the order alone decides.
     """
-    rows, cols = (np.flatnonzero((affinity > 0).any(axis=axis)) for axis in (1, 0))
+    possible = affinity > 0
+    counts = [possible.sum(axis=axis) for axis in (1, 0)]
+    if all(count.max(initial=0) <= 1 for count in counts):
+        # As a rule nobody has a choice.
+        return [(int(row), int(col)) for row, col in np.argwhere(possible)]
+    rows, cols = (np.flatnonzero(count) for count in counts)
     cost = -affinity[np.ix_(rows, cols)].astype(np.float64)
     # A pair of affinity 0 changes no sum: everybody of the smaller side gets a partner, and such pairs are dropped.
     if len(rows) <= len(cols):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -69,28 +70,35 @@ def panoptic_instance(track_id: int) -> int:
 
 @dataclass
 class _Track:
-    """State is x0, y0, x1, y1 in pixels and x, y on the ground in metres (NaN where unknown); velocity per second."""
+    """State is x0, y0, x1, y1 in pixels and x, y on the ground in metres (NaN where unknown); velocity per second.
+
+    Lists: with six numbers of one track, each call of NumPy would take longer than all that is computed here.
+    """
 
     track_id: int
-    state: np.ndarray
-    velocity: np.ndarray
+    state: list[float]
+    velocity: list[float]
     seen_ns: int
     strong: int
     hits: int = 1
     missed: int = 0
     confirmed: bool = False
 
-    def predicted(self, stamp_ns: int) -> np.ndarray:
+    def predicted(self, stamp_ns: int) -> list[float]:
         """The state at a time, if the object goes on as before."""
-        return self.state + self.velocity * (1e-9 * (stamp_ns - self.seen_ns))
+        seconds = 1e-9 * (stamp_ns - self.seen_ns)
+        return [value + seconds * speed for value, speed in zip(self.state, self.velocity, strict=True)]
 
-    def see(self, state: np.ndarray, stamp_ns: int, strong: bool) -> None:
+    def see(self, state: list[float], stamp_ns: int, strong: bool) -> None:
         """Take up what was seen."""
         if stamp_ns > self.seen_ns:
-            measured = (state - self.state) / (1e-9 * (stamp_ns - self.seen_ns))
+            seconds = 1e-9 * (stamp_ns - self.seen_ns)
             # The first measurement replaces the zero that a track starts with.
             share = 1.0 if self.hits == 1 else _VELOCITY_UPDATE
-            self.velocity = np.nan_to_num(self.velocity + share * (measured - self.velocity))
+            steps = ((new - old) / seconds for new, old in zip(state, self.state, strict=True))
+            speeds = (old + share * (new - old) for new, old in zip(steps, self.velocity, strict=True))
+            # Where either place is unknown, so is the speed.
+            self.velocity = [speed if isfinite(speed) else 0.0 for speed in speeds]
         self.state, self.seen_ns = state, stamp_ns
         self.hits, self.missed = self.hits + 1, 0
         self.strong += strong
@@ -141,8 +149,8 @@ class Tracker:
         if self._stamp_ns is not None and not 0 <= stamp_ns - self._stamp_ns <= 1e9 * config.max_gap_s:
             self._tracks.clear()
         self._stamp_ns = stamp_ns
-        corners = np.array(boxes, np.float64).reshape(-1, 4)
-        states = np.hstack([corners, np.asarray(ground, np.float64).reshape(-1, 2)])
+        places = np.asarray(ground, np.float64).reshape(-1, 2).tolist()
+        states = [[*map(float, box), *place] for box, place in zip(boxes, places, strict=True)]
         pairs = dict(assign(self._affinity(states, stamp_ns)))
         of_instance: dict[int, _Track] = {}
         strong = [True] * len(states) if strong is None else strong
@@ -158,7 +166,7 @@ class Tracker:
         for index in range(len(states)):
             if index not in of_instance:
                 self._last_id = next_track_id(self._last_id, [track.track_id for track in self._tracks])
-                of_instance[index] = _Track(self._last_id, states[index], np.zeros(6), stamp_ns, int(strong[index]))
+                of_instance[index] = _Track(self._last_id, states[index], [0.0] * 6, stamp_ns, int(strong[index]))
                 self._tracks.append(of_instance[index])
         for track in of_instance.values():
             supported = config.min_low_hits > 0 and track.hits >= max(config.min_low_hits, config.min_hits)
@@ -172,25 +180,29 @@ class Tracker:
             gone = {id(track) for track in sorted(self._tracks, key=lambda track: -track.missed)[:excess]}
             self._tracks = [track for track in self._tracks if id(track) not in gone]
 
-    def _affinity(self, states: np.ndarray, stamp_ns: int) -> np.ndarray:
+    def _affinity(self, seen: Sequence[list[float]], stamp_ns: int) -> np.ndarray:
         """float64 [tracks, instances] in [0, 1]; 0 where the two cannot be the same."""
-        if not self._tracks or not len(states):
-            return np.zeros((len(self._tracks), len(states)))
+        if not self._tracks or not seen:
+            return np.zeros((len(self._tracks), len(seen)))
+        states = np.array(seen)
         predicted = np.array([track.predicted(stamp_ns) for track in self._tracks])
         unseen = 1e-9 * (stamp_ns - np.array([track.seen_ns for track in self._tracks]))
         gates = np.minimum(_GATE_M + _GATE_SPEED_M_S * unseen, _MAX_GATE_M)
         iou = _iou(predicted[:, :4], states[:, :4])
-        distance = np.linalg.norm(predicted[:, None, 4:] - states[None, :, 4:], axis=2)
-        closeness = np.nan_to_num(1 - distance / gates[:, None], nan=0.0)
-        affinity: np.ndarray = np.maximum(np.where(iou >= _MIN_IOU, iou, 0.0), np.clip(closeness, 0.0, None))
+        x, y = (predicted[:, None, axis] - states[None, :, axis] for axis in (4, 5))
+        # No place, no closeness: of a number and NaN, fmax takes the number.
+        closeness = np.fmax(1 - np.sqrt(x * x + y * y) / gates[:, None], 0.0)
+        affinity: np.ndarray = np.maximum(np.where(iou >= _MIN_IOU, iou, 0.0), closeness)
         return affinity
 
 
 def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """float64 [N, M] intersection over union of boxes [N, 4] and [M, 4]; one turned inside out has no area."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None).prod(axis=1) for boxes in (first, second)]
+    sizes = np.minimum(first[:, None, 2:], second[None, :, 2:]) - np.maximum(first[:, None, :2], second[None, :, :2])
+    shared = np.maximum(sizes[..., 0], 0.0) * np.maximum(sizes[..., 1], 0.0)
+    areas = [
+        np.maximum(boxes[:, 2] - boxes[:, 0], 0.0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0.0)
+        for boxes in (first, second)
+    ]
     iou: np.ndarray = shared / np.maximum(areas[0][:, None] + areas[1][None, :] - shared, 1e-9)
     return iou
