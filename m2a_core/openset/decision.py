@@ -98,7 +98,7 @@ def decision_scores(
         case Decision.ANOMALY:
             return anomaly, refined
         case Decision.BACKGROUND:
-            removed = refined_away(anomaly, refined).view(np.uint8)
+            kept = ~refined_away(anomaly, refined)
             # A tenth of the time of NumPy's masked product.
-            score: np.ndarray = cv2.copyTo(SUPPRESSED * background, removed, background.copy())
+            score: np.ndarray = cv2.copyTo(background, kept.view(np.uint8), SUPPRESSED * background)
             return score, score

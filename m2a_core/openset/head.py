@@ -192,7 +192,7 @@ class OpenSetHead:
         """Open-set panoptic map, int32 at the maps' size, from the numbers of unknown instances in the valid area."""
         segments = merge_segments(
             _valid_cells(view.winning_query, view, maps),
-            _valid_cells(view.query_masks, view, maps),
+            view.query_masks,
             view.class_probs,
             self._labels,
             self._thresholds.keep_score,

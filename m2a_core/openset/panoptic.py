@@ -31,7 +31,8 @@ def merge_segments(
 
     Args:
         owner: int [h, w], the query with the highest score at each pixel; negative for none.
-        query_masks: bool [Q, h, w], sigmoid(M) >= 0.5.
+        query_masks: bool [Q, H, W], sigmoid(M) >= 0.5, H >= h, W >= w; what lies right of the owners and below does not
+            count.
         class_probs: float [Q, K+1], softmax(C), last = no object.
         labels: the known classes.
         keep_score: probability above which a query is kept.
@@ -41,9 +42,10 @@ def merge_segments(
         int32 [h, w]: ``class_id * 256 + instance``, instance 0 for stuff and 1.. for the things of a class;
         65535 void.
     """
-    queries, cells = len(query_masks), owner.size
-    flat, places = owner.ravel().astype(np.intp), np.arange(cells)
-    inside = np.take(query_masks.reshape(-1), np.maximum(flat, 0) * cells + places)
+    (height, width), (queries, rows, columns) = owner.shape, query_masks.shape
+    flat = owner.ravel().astype(np.intp)
+    places = np.add.outer(columns * np.arange(height), np.arange(width)).ravel()
+    inside = np.take(query_masks.reshape(-1), np.maximum(flat, 0) * (rows * columns) + places)
     # Each pixel's query and whether it lies in that one's mask as one number; the first are pixels without an owner.
     codes = 2 * (flat + 1) + inside
     counts = np.bincount(codes, minlength=2 * (queries + 1)).reshape(-1, 2)
@@ -51,7 +53,9 @@ def merge_segments(
     ids = np.full((queries + 1, 2), PANOPTIC_VOID, np.int32)
     instances = dict.fromkeys(labels.things, 0)
     for query in kept_queries(class_probs, keep_score):
-        if not drawn[query + 1] or owned[query + 1] < min_overlap * np.count_nonzero(query_masks[query]):
+        if not drawn[query + 1] or owned[query + 1] < min_overlap * np.count_nonzero(
+            query_masks[query, :height, :width]
+        ):
             continue
         class_id = int(class_probs[query].argmax())
         if class_id in labels.things:

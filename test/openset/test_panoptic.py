@@ -78,6 +78,15 @@ def test_hidden_masks_and_pixels_outside_the_mask_are_void():
     np.testing.assert_array_equal(panoptic, [[PANOPTIC_VOID, PANOPTIC_VOID, CAR * 256 + 1, PANOPTIC_VOID]])
 
 
+def test_what_lies_beside_the_owners_does_not_count():
+    random = np.random.default_rng(0)
+    masks, owner = random.random((5, 9, 12)) < 0.6, random.integers(-1, 5, (7, 10)).astype(np.int32)
+    probs = _probabilities(ROAD, CAR, CAR, NO_OBJECT, ROAD)
+    expected = merge_segments(owner, masks[:, :7, :10].copy(), probs, CAMVID11, 0.5, 0.1)
+    assert len(np.unique(expected)) > 2
+    np.testing.assert_array_equal(merge_segments(owner, masks, probs, CAMVID11, 0.5, 0.1), expected)
+
+
 @pytest.mark.parametrize("probs", [_probabilities(NO_OBJECT, NO_OBJECT), _probabilities(ROAD, CAR, score=0.4)])
 def test_without_a_kept_query_all_is_void(probs):
     assert kept_queries(probs, 0.5).size == 0
