@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.harvest.clustering import MAX_FITTED, MIN_CLUSTER, Fitted, Neighbours, Worth, fit, ranked
+from m2a_core.harvest.clustering import MAX_FITTED, MIN_CLUSTER, Worth, fit, ranked
 from m2a_core.harvest.records import (
     NO_CLUSTER,
     OBJECTS,
@@ -56,7 +56,7 @@ def join(folder: Path, files: Sequence[Path], min_cluster: int = MIN_CLUSTER, ma
         folder: the harvest's.
         files: records of one bag each, by id.
         min_cluster: objects that make a cluster.
-        max_fitted: see ``clustering``.
+        max_fitted: so many at once, see ``clustering``.
 
     Raises:
         DataError: a file is damaged.
@@ -97,35 +97,69 @@ def _in_order(files: Iterable[Path]) -> Iterator[ObjectRecord]:
 
 def _clusters(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[int, float, str | None]]:
     """Id of every record -> cluster, probability, and the record that it is a duplicate of."""
-    vectors: list[np.ndarray] = []
-    blocks: Sequence[int] = ()
-    for _, batch, rows in _embeddings(path):
-        blocks = rows[0]["blocks"]
-        vectors.append(batch[: max_fitted - sum(map(len, vectors))])
-        if sum(map(len, vectors)) >= max_fitted:
-            break
-    fitted = fit(np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32), min_cluster, blocks)
-    found: dict[str, tuple[int, float, str | None]] = {}
+    found = _fitted(path, min_cluster, max_fitted)
     facts: dict[int, list[tuple[float, float, float | None]]] = {}
-    start, neighbours = 0, Neighbours(fitted)
-    for ids, batch, rows in _embeddings(path):
-        clusters, probabilities = _of_batch(fitted, neighbours, start, batch)
-        start += len(batch)
-        for identity, cluster, probability, row in zip(
-            ids, clusters.tolist(), probabilities.tolist(), rows, strict=True
-        ):
-            found[identity] = (cluster, probability, None)
+    for _, _, rows in _embeddings(path):
+        for row in rows:
+            cluster, probability = found[row["id"]]
             if cluster != NO_CLUSTER:
                 facts.setdefault(cluster, []).append((row["score_mean"], probability, row["distance_min_m"]))
     numbers = ranked({cluster: _worth(of) for cluster, of in facts.items()})
     numbers[NO_CLUSTER] = NO_CLUSTER
-    found = {identity: (numbers[cluster], probability, None) for identity, (cluster, probability, _) in found.items()}
+    every: dict[str, tuple[int, float, str | None]] = {
+        identity: (numbers[cluster], probability, None) for identity, (cluster, probability) in found.items()
+    }
     for listed in read_columns(path, ("id", "duplicate_of")):
         for row in listed:
             if row["duplicate_of"] is not None:
-                cluster, probability, _ = found.get(row["duplicate_of"], (NO_CLUSTER, 0.0, None))
-                found[row["id"]] = (cluster, probability, row["duplicate_of"])
-    return found
+                cluster, probability, _ = every.get(row["duplicate_of"], (NO_CLUSTER, 0.0, None))
+                every[row["id"]] = (cluster, probability, row["duplicate_of"])
+    return every
+
+
+def _fitted(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[int, float]]:
+    """Id of every record that is no duplicate -> cluster and probability.
+
+    Of more records than are fitted at once, those in no cluster are fitted again, until that finds none: a rare kind
+    has too few among the first.
+    """
+    found = {identity: (NO_CLUSTER, 0.0) for ids, _, _ in _embeddings(path) for identity in ids}
+    clusters = 0
+    while True:
+        chosen: list[str] = []
+        vectors: list[np.ndarray] = []
+        blocks: Sequence[int] = ()
+        for ids, batch, rows in _embeddings(path):
+            blocks = rows[0]["blocks"]
+            left = [n for n, identity in enumerate(ids) if found[identity][0] == NO_CLUSTER][: max_fitted - len(chosen)]
+            chosen += [ids[n] for n in left]
+            vectors.append(batch[left])
+            if len(chosen) >= max_fitted:
+                break
+        if len(chosen) < 2 * min_cluster:
+            return found
+        fitted = fit(np.concatenate(vectors), min_cluster, blocks)
+        new = int(fitted.clusters.max()) + 1
+        if new == 0:
+            return found
+        found.update(_numbered(chosen, fitted.clusters, fitted.probabilities, clusters))
+        if len(found) <= max_fitted:
+            return found
+        for ids, batch, _ in _embeddings(path):
+            left = [n for n, identity in enumerate(ids) if found[identity][0] == NO_CLUSTER]
+            found.update(_numbered([ids[n] for n in left], *fitted.assign(batch[left]), clusters))
+        clusters += new
+
+
+def _numbered(
+    ids: Sequence[str], clusters: np.ndarray, probabilities: np.ndarray, first: int
+) -> dict[str, tuple[int, float]]:
+    """Of the ids in a cluster: its number, from ``first`` on, and the probability."""
+    return {
+        identity: (first + cluster, probability)
+        for identity, cluster, probability in zip(ids, clusters.tolist(), probabilities.tolist(), strict=True)
+        if cluster != NO_CLUSTER
+    }
 
 
 def _embeddings(path: Path) -> Iterator[tuple[list[str], np.ndarray, list[dict[str, Any]]]]:
@@ -134,17 +168,6 @@ def _embeddings(path: Path) -> Iterator[tuple[list[str], np.ndarray, list[dict[s
         rows = [row for row in batch if row["duplicate_of"] is None]
         if rows:
             yield [row["id"] for row in rows], np.stack([row["embedding"] for row in rows]), rows
-
-
-def _of_batch(fitted: Fitted, neighbours: Neighbours, start: int, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clusters and probabilities of records from number ``start`` on: fitted ones first, then those that join them."""
-    known = slice(start, min(start + len(batch), len(fitted.clusters)))
-    rest = batch[max(0, len(fitted.clusters) - start) :]
-    clusters, probabilities = neighbours.assign(fitted.project(rest))
-    return (
-        np.concatenate([fitted.clusters[known], clusters]).astype(np.int64),
-        np.concatenate([fitted.probabilities[known], probabilities]),
-    )
 
 
 def _worth(of: list[tuple[float, float, float | None]]) -> Worth:

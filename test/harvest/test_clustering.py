@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2a_core.harvest.clustering import Neighbours, Worth, fit, ranked
+from m2a_core.harvest.clustering import Worth, fit, ranked
 from m2a_core.harvest.duplicates import MAX_GAP_S, find_duplicates
 from m2a_core.harvest.joining import join
 from m2a_core.harvest.records import NO_CLUSTER, read_records, write_records
@@ -65,13 +65,43 @@ def test_block_that_tells_kinds_apart_counts_beside_one_that_is_larger():
     vectors = np.concatenate([0.3 * parts[0], parts[1]], axis=1).astype(np.float32)
     fitted = fit(vectors[::2], blocks=(40, 8))
     clusters = np.full(90, NO_CLUSTER)
-    clusters[::2], clusters[1::2] = fitted.clusters, Neighbours(fitted).assign(fitted.project(vectors[1::2]))[0]
+    clusters[::2], clusters[1::2] = fitted.clusters, fitted.assign(vectors[1::2])[0]
     found = [set(clusters[kinds == kind].tolist()) - {NO_CLUSTER} for kind in range(3)]
     assert [len(of) for of in found] == [1, 1, 1]
     assert len(set.union(*found)) == 3
     assert np.mean(clusters != NO_CLUSTER) > 0.9
     plain = fit(vectors[::2]).clusters
     assert [len(set(plain[kinds[::2] == kind].tolist()) - {NO_CLUSTER}) for kind in range(3)] != [1, 1, 1]
+
+
+def linked_kinds():
+    """Two kinds in six blocks, with a chain of records between them in each block: others in each."""
+    rng = np.random.default_rng(8)
+    parts = []
+    for block in range(6):
+        centres = rng.normal(size=(2, 6))
+        part = centres[np.repeat([0, 1], 20)] + 0.25 * rng.normal(size=(40, 6))
+        links = np.r_[block * 3 : block * 3 + 3, 20 + block * 3 : 23 + block * 3]
+        part[links] = centres[0] + np.linspace(0.1, 0.9, 6)[:, None] * (centres[1] - centres[0])
+        parts.append(part / np.linalg.norm(part, axis=1, keepdims=True))
+    vectors = np.concatenate(parts, axis=1).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_kinds_that_a_few_records_link_are_apart():
+    clusters = fit(linked_kinds(), blocks=(6,) * 6).clusters
+    found = [set(clusters[kind * 20 : kind * 20 + 20].tolist()) - {NO_CLUSTER} for kind in (0, 1)]
+    assert not found[0] & found[1]
+    assert np.mean(clusters != NO_CLUSTER) > 0.8
+
+
+def test_probability_says_how_often_a_record_is_with_the_others_of_its_cluster():
+    vectors, groups = blobs(np.random.default_rng(3), [20, 20], spread=0.02)
+    fitted = fit(vectors)
+    assert (fitted.probabilities > 0.9).all()
+    between = vectors[groups == 0].mean(axis=0) + vectors[groups == 1].mean(axis=0)
+    odd = fit(np.concatenate([vectors, [between / np.linalg.norm(between)]]).astype(np.float32))
+    assert odd.probabilities[-1] < fitted.probabilities.min()
 
 
 def test_too_few_objects_are_no_cluster():
@@ -84,13 +114,13 @@ def test_newcomers_join_the_cluster_they_lie_in_and_no_other():
     vectors, groups = blobs(rng, [60, 60, 60])
     fitted = fit(vectors[::2])
     numbers = {group: fitted.clusters[groups[::2] == group].max() for group in range(3)}
-    clusters, probabilities = Neighbours(fitted).assign(fitted.project(vectors[1::2]))
+    clusters, probabilities = fitted.assign(vectors[1::2])
     joined = clusters != NO_CLUSTER
     assert joined.mean() > 0.8
     assert all(clusters[i] == numbers[groups[1::2][i]] for i in np.flatnonzero(joined))
     assert ((probabilities > 0.5) == joined).all()
     far = -vectors[:1]
-    assert Neighbours(fitted).assign(fitted.project(far))[0].tolist() == [NO_CLUSTER]
+    assert fitted.assign(far)[0].tolist() == [NO_CLUSTER]
 
 
 def test_rank_goes_by_how_often_how_near_and_how_sure():
@@ -195,6 +225,23 @@ def test_what_is_too_much_to_fit_joins_by_its_neighbours(tmp_path):
     assert len(of[0]) == len(of[1]) == 1
     assert of[0] != of[1]
     assert joined.unclustered < 30
+
+
+def test_rare_kinds_are_found_among_more_records_than_are_fitted_at_once(tmp_path):
+    """Nine and ten of 130; of the 40 that are fitted first, three each."""
+    rng = np.random.default_rng(6)
+    vectors, groups = blobs(rng, [60, 51, 9, 10], spread=0.02)
+    rare = [np.flatnonzero(groups == group) for group in (2, 3)]
+    first = rng.permutation(
+        np.r_[np.flatnonzero(groups == 0)[:18], np.flatnonzero(groups == 1)[:16], rare[0][:3], rare[1][:3]]
+    )
+    order = np.r_[first, rng.permutation(np.setdiff1d(np.arange(130), first))]
+    write_records(tmp_path / "a.parquet", [record(n, embedding=vectors[i]) for n, i in enumerate(order)])
+    joined = join(tmp_path / "out", [tmp_path / "a.parquet"], max_fitted=40)
+    clusters = [r.cluster for r in read_records(tmp_path / "out" / "objects.parquet")]
+    of = [{c for c, i in zip(clusters, order, strict=True) if groups[i] == group} - {NO_CLUSTER} for group in range(4)]
+    assert [len(numbers) for numbers in of] == [1, 1, 1, 1]
+    assert joined.clusters == len(set.union(*of)) == 4
 
 
 def test_more_files_than_may_be_open_are_joined(tmp_path, monkeypatch):
