@@ -8,7 +8,8 @@ two bags of CamVid's test drives are replayed before and after: ``same`` with th
 other objects of the same kinds.
 
 python -m benchmarks.closing_loop --data DATA --out DIR [--kinds KIND,...] [--outliers-only] [--steps N] [STEP ...]
-Steps are drives, name, train, thresholds and measure: each begins where the one before ended; without names all run.
+Steps are drives, name, train, thresholds and measure: each begins where the one before ended. With names those run;
+without, all that an earlier call with the same options has not done in DIR.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ SCENE = "scene"
 """What parts of the scene are named that were taken for unknown."""
 _HOLD = 4
 """Frames of a picture in the drives."""
+_DONE = ".{}.done"
 
 
 def m2a(*arguments: object) -> None:
@@ -57,6 +59,8 @@ def m2a(*arguments: object) -> None:
 
 def drives(data: Path, out: Path, kinds: Sequence[str]) -> None:
     """Compose, replay and harvest the drives; compose the unseen ones."""
+    for old in ("bags", "replay", "harvest"):
+        shutil.rmtree(out / old, ignore_errors=True)
     folder = data / "outliers_coco"
     with (folder / "train.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -201,6 +205,7 @@ def measure(data: Path, out: Path) -> None:
         figures[side] = {}
         for drive in UNSEEN:
             bag, folder = out / "bags" / drive, out / f"{drive}_{side}"
+            shutil.rmtree(folder, ignore_errors=True)
             m2a("replay", bag / drive, "--mode", "offline", "--threads", 1, "--model", model, "--out", folder)
             figures[side][drive] = measure_replay(folder, bag)
         for known in MIX:
@@ -222,7 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("parts", nargs="*", metavar="STEP", help=f"some of {', '.join(STEPS)} (default: all)")
     args = parser.parse_args(arguments)
     data, out, kinds = args.data.resolve(), args.out.resolve(), args.kinds.split(",")
-    for part in args.parts or STEPS:
+    settings = json.dumps([args.kinds, args.outliers_only, args.steps])
+    for part in args.parts or [step for step in STEPS if not _is_done(out, step, settings)]:
         if part == "drives":
             drives(data, out, kinds)
         elif part == "name":
@@ -235,6 +241,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measure(data, out)
         else:
             parser.error(f"'{part}': expected some of {', '.join(STEPS)}")
+        # What was made of the step's old result is no longer up to date.
+        for later in STEPS[STEPS.index(part) + 1 :]:
+            (out / _DONE.format(later)).unlink(missing_ok=True)
+        (out / _DONE.format(part)).write_text(settings, encoding="utf-8")
+
+
+def _is_done(out: Path, step: str, settings: str) -> bool:
+    file = out / _DONE.format(step)
+    return file.is_file() and file.read_text(encoding="utf-8") == settings
 
 
 if __name__ == "__main__":

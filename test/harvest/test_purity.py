@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.harvest_purity import FALSE_ALARM, kind_of, purity
+from benchmarks.harvest_purity import FALSE_ALARM, kind_of, over_parts, purity
 from m2a_core.harvest.records import NO_CLUSTER
 from test.harvest.harvests import record
 
@@ -20,6 +20,27 @@ def test_share_counts_objects_in_pure_clusters_alone():
     found = purity([*held, (NO_CLUSTER, "ball"), (NO_CLUSTER, FALSE_ALARM)])
     assert found.share == pytest.approx(8 / 11)
     assert (found.objects, found.false_alarms) == (11, 6)
+
+
+def test_clusters_are_counted_and_measured_beside_what_is_in_none():
+    held = [(0, "box")] * 6 + [(1, "ball"), (1, FALSE_ALARM)]
+    found = purity([*held, (NO_CLUSTER, "ball"), (NO_CLUSTER, FALSE_ALARM)])
+    assert (found.count, found.size) == (2, 4.0)
+    assert found.left == pytest.approx(1 / 8)
+
+
+def test_random_parts_are_clustered_anew_and_take_duplicates_along():
+    rng = np.random.default_rng(2)
+    records = [
+        record(n, embedding=np.eye(4, dtype=np.float32)[n % 2] + rng.normal(0, 0.02, 4).astype(np.float32))
+        for n in range(40)
+    ]
+    records.append(record(40, duplicate_of=records[0].id))
+    kinds = {one.id: ("box", "ball")[one.track_id % 2] for one in records} | {records[-1].id: FALSE_ALARM}
+    parts = list(over_parts(records, kinds, 3))
+    assert [found.objects for found in parts] == [34, 34, 34]
+    assert all(found.false_alarms <= 1 for found in parts)
+    assert all(found.count == 2 and found.share == 1.0 for found in parts)
 
 
 def test_one_false_alarm_too_many_makes_a_cluster_impure():
