@@ -23,6 +23,9 @@ from m2a_core.harvest.records import (
     write_records,
 )
 
+ROUNDS = 4
+"""So often are objects clustered, the first time included, where they are more than are fitted at once."""
+
 OPEN_FILES = 128
 """Files that are merged at a time: a process may not open ten thousand."""
 
@@ -120,12 +123,12 @@ def _clusters(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[
 def _fitted(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[int, float]]:
     """Id of every record that is no duplicate -> cluster and probability.
 
-    Of more records than are fitted at once, those in no cluster are fitted again, until that finds none: a rare kind
+    Of more records than are fitted at once, those in no cluster are fitted again, ``ROUNDS`` times in all: a rare kind
     has too few among the first.
     """
     found = {identity: (NO_CLUSTER, 0.0) for ids, _, _ in _embeddings(path) for identity in ids}
     clusters = 0
-    while True:
+    for _ in range(ROUNDS):
         chosen: list[str] = []
         vectors: list[np.ndarray] = []
         blocks: Sequence[int] = ()
@@ -137,18 +140,19 @@ def _fitted(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[in
             if len(chosen) >= max_fitted:
                 break
         if len(chosen) < 2 * min_cluster:
-            return found
+            break
         fitted = fit(np.concatenate(vectors), min_cluster, blocks)
         new = int(fitted.clusters.max()) + 1
         if new == 0:
-            return found
+            break
         found.update(_numbered(chosen, fitted.clusters, fitted.probabilities, clusters))
         if len(found) <= max_fitted:
-            return found
+            break
         for ids, batch, _ in _embeddings(path):
             left = [n for n, identity in enumerate(ids) if found[identity][0] == NO_CLUSTER]
             found.update(_numbered([ids[n] for n in left], *fitted.assign(batch[left]), clusters))
         clusters += new
+    return found
 
 
 def _numbered(
