@@ -81,7 +81,7 @@ def replaced(path: Path, alone: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def written_to(out: Path) -> Iterator[None]:
+def writing_to(out: Path) -> Iterator[None]:
     """What goes wrong on the disk in a command that writes to ``--out``, as a DataError that says so."""
     try:
         yield

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from m2a_core.cli.actions import add_action
 from m2a_core.errors import ConfigError
-from m2a_core.files import json_text, written_to
+from m2a_core.files import json_text, writing_to
 
 HELP = "look at ROS 2 bags (info), or make one with ground truth (make)"
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from m2a_ros.process.shared_files import shared_file
 
     clip = shared_file("config/demo/clip.yaml").parent
-    with written_to(args.out):
+    with writing_to(args.out):
         count = make_bag(clip, args.out, args.storage, args.transport or TRANSPORTS[0], args.frames)
     print(f"{count} frames written to {args.out / 'bag'}, their ground truth to {args.out / 'truth'}")
     return 0
@@ -99,7 +99,7 @@ def _compose(args: argparse.Namespace) -> int:
 
     if args.transport is not None or args.frames is not None:
         raise ConfigError("--transport and --frames are of the shipped clip; a recorded bag (--from) stays as it is")
-    with written_to(args.out):
+    with writing_to(args.out):
         made = compose_bag(
             args.source, args.out, args.storage, args.topic, args.objects, args.every, tuple(args.mounting)
         )

@@ -22,7 +22,7 @@ from pathlib import Path
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import load_clip
 from m2a_core.errors import ConfigError
-from m2a_core.files import written_to
+from m2a_core.files import writing_to
 
 HELP = "play a driving clip through the ROS 2 node and show what it finds"
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     _check_range("--duration", args.duration, _DURATIONS)
     bundle = load_bundle(args.model)
     out = args.out.resolve()
-    with written_to(args.out):
+    with writing_to(args.out):
         drive = replay_drive(clip, bundle, rate, args.duration, out / "live")
         found = summarize(drive, clip, bundle, out)
         shutil.rmtree(drive.work)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.errors import ConfigError
-from m2a_core.files import written_to
+from m2a_core.files import writing_to
 from m2a_ros.replay.executors import add_executor_options
 
 HELP = "collect unknown objects of bags, and show them in a gallery to name them"
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     request = Request(
         tuple(args.sources), args.out, args.model, args.encoder, args.keep_frames, blur, args.min_cluster, workers
     )
-    with written_to(args.out):
+    with writing_to(args.out):
         outcome = harvest(request)
     print(outcome.text)
     return _INCOMPLETE if outcome.failed else 0

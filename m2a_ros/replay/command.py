@@ -41,7 +41,7 @@ from typing import Any
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.errors import ConfigError
-from m2a_core.files import written_to
+from m2a_core.files import writing_to
 from m2a_core.runtime.factory import BACKENDS
 from m2a_ros.replay.executors import EXECUTORS, add_executor_options
 from m2a_ros.replay.mode_settings import ModeSettings
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         args.executor,
         _workers(args),
     )
-    with written_to(args.out):
+    with writing_to(args.out):
         outcome = replay(request)
     print(outcome.text)
     return 0 if outcome.complete else _INCOMPLETE

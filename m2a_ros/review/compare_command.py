@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from m2a_core.files import written_to
+from m2a_core.files import writing_to
 
 HELP = "compare two finished replays with ground truth"
 
@@ -32,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from m2a_ros.review.compare_page import run_compare
 
-    with written_to(args.out):
+    with writing_to(args.out):
         print(run_compare(args.folders, args.out, args.segment))
     return 0
