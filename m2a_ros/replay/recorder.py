@@ -31,13 +31,7 @@ class BagRecorder:
     """Writes what a replay finds out about one bag; a context manager. All of it may be called from one thread."""
 
     def __init__(
-        self,
-        folder: Path,
-        chunks: Path,
-        cameras: tuple[str, ...],
-        labels: LabelSet,
-        threshold: float,
-        chunk_messages: int = CHUNK_MESSAGES,
+        self, folder: Path, chunks: Path, cameras: tuple[str, ...], labels: LabelSet, threshold: float
     ) -> None:
         """Find out what is done already.
 
@@ -47,10 +41,9 @@ class BagRecorder:
             cameras: names of the cameras.
             labels: the classes of the model.
             threshold: anomaly score from which a pixel is unknown.
-            chunk_messages: messages in a chunk.
         """
         self._folder, self._chunks, self._cameras = folder, chunks, cameras
-        self._labels, self._threshold, self._limit = labels, threshold, chunk_messages
+        self._labels, self._threshold = labels, threshold
         self._chunk: ChunkWriter | None = None
         self._videos: dict[str, OverlayVideo] = {}
         chunks.mkdir(parents=True, exist_ok=True)
@@ -121,7 +114,7 @@ class BagRecorder:
 
     def _roll(self) -> None:
         assert self._chunk is not None
-        if self._chunk.messages == self._limit:
+        if self._chunk.messages == CHUNK_MESSAGES:
             self._chunk.finish(last=False)
             self._chunk = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -73,15 +74,15 @@ def test_double_scores_closer_than_single_precision_are_told_apart() -> None:
     assert metrics.compute().auprc == 0.5
 
 
-def test_repeated_scores_are_stored_once_in_the_files(tmp_path: Path) -> None:
-    metrics = PixelMetrics(1000, tmp_path)
+def test_repeated_scores_are_stored_once_in_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    metrics = PixelMetrics(1000)
     frames = make_frames("ties", 4)
     assert measure(metrics, frames) == pytest.approx(oracle(frames), abs=1e-12)
-    continuous = PixelMetrics(1000, tmp_path / "continuous")
+    assert not list(tmp_path.rglob("*.npy"))
+    continuous = PixelMetrics(1000)
     measure(continuous, make_frames("continuous", 4))
-    written = sorted((tmp_path / "continuous" / "known").glob("*.npy"))
-    assert written
-    assert not list((tmp_path / "known").glob("*.npy"))
+    assert list(tmp_path.rglob("*.npy"))
 
 
 def test_runs_written_by_others_count_as_frames_do(tmp_path: Path) -> None:
