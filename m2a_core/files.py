@@ -80,15 +80,6 @@ def replaced(path: Path, alone: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def writing_to(out: Path) -> Iterator[None]:
-    """What goes wrong on the disk in a command that writes to ``--out``, as a DataError that says so."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"--out {out}: cannot write there ({error.strerror or error})") from error
-
-
 def relative_path(name: object, source: object) -> str:
     """A file name out of a document, such as ``file_name`` in COCO's: below the folder that it is looked up in.
 

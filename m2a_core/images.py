@@ -17,7 +17,7 @@ from m2a_core.encoded_image import MAX_SCANS, EncodedImage, inspect
 from m2a_core.errors import DataError
 from m2a_core.files import read_regular, replaced
 from m2a_core.image_header import MAX_PIXELS, ImageHeader, is_cut_short, read_header
-from m2a_core.unended_jpeg import decode_unended, imdecode
+from m2a_core.unended_jpeg import decode_unended
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 """Endings, in any case, that are taken for images when a directory is given."""
@@ -147,7 +147,7 @@ def _decode(data: bytes, source: str, flags: int) -> np.ndarray:
         raise DataError(f"{source}: a JPEG of {stream.scans} scans, expected at most {MAX_SCANS}; each costs a pass")
     if is_cut_short(data):
         data = _ended(data, stream, source)
-    image = imdecode(data, flags)
+    image = _imdecode(data, flags)
     if image is None:
         raise DataError(f"{source}: damaged; OpenCV cannot decode the image ({len(data)} bytes)")
     return image
@@ -161,6 +161,14 @@ def _ended(data: bytes, stream: EncodedImage | None, source: str) -> bytes:
         return decode_unended(data, stream)[1]
     except DataError as error:
         raise DataError(f"{source}: the image is {error} ({len(data)} bytes); fetch or send it again") from error
+
+
+def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
+    try:
+        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        return image
+    except cv2.error:
+        return None
 
 
 def _to_8_bit(image: np.ndarray, header: ImageHeader, source: str) -> np.ndarray:

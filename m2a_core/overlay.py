@@ -152,12 +152,19 @@ def shrink(
     if small is None or small.shape[:2] != size[::-1]:
         small = resized(image, size[::-1])
     return small, OpenSetResult(
-        open_set=None if ids is None else cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST),
+        open_set=_nearest(ids, size),
         instances=tuple(_scaled(instance, size[0] / width, size[1] / height) for instance in result.instances),
         horizon=None
         if window is None
         else replace(window, box=_scaled_box(window.box, size[0] / width, size[1] / height)),
     )
+
+
+def _nearest(ids: np.ndarray | None, size: tuple[int, int]) -> np.ndarray | None:
+    if ids is None or ids.shape == size[::-1]:
+        return ids
+    found: np.ndarray = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
+    return found
 
 
 def shrink_scores(scores: np.ndarray, max_width: int) -> np.ndarray:

@@ -40,7 +40,7 @@ def decode_unended(data: bytes, found: EncodedImage, tolerance: float = 0.0) -> 
     if found.codec != JPEG or found.progressive or not found.scans:
         raise DataError("cut short: it has no end")
     data = data.rstrip(b"\xff")
-    pixels = imdecode(data + _EOI)
+    pixels = _imdecode(data + _EOI)
     if pixels is None:
         raise DataError("damaged and without an end")
     rows = len(pixels)
@@ -58,17 +58,16 @@ def _rows_missing(data: bytes, pixels: np.ndarray) -> int:
     """Rows from the first that depends on what follows the data: after the last block of an image, nothing does."""
     changed = np.zeros(len(pixels), bool)
     for filling in _FILLINGS:
-        other = imdecode(data + filling + _EOI)
+        other = _imdecode(data + filling + _EOI)
         if other is None or other.shape != pixels.shape:
             return len(pixels)
         changed |= (other != pixels).reshape(len(pixels), -1).any(axis=1)
     return len(pixels) - int(changed.argmax()) if changed.any() else 0
 
 
-def imdecode(data: bytes, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray | None:
-    """What OpenCV makes of a stream, by its own flags; None where that is nothing."""
+def _imdecode(data: bytes) -> np.ndarray | None:
     try:
-        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         return image
     except cv2.error:
         return None

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 from m2a_core.doctor.findings import Finding, Level
-from m2a_core.extras import PROJECT
 
 SUPPORTED = ((3, 10), (3, 13))
 """Oldest and newest minor version; setup.py refuses older ones."""
+PROJECT = "m2a_ros"
 _TWINS = (
     ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
     ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),

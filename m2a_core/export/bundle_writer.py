@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 from m2a_core import __version__
 from m2a_core.bundle.loading import hash_file, load_bundle, sha256_of
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.bundle.signing import remove_signature
+from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import PLAIN, ExportOptions, build_onnx
-from m2a_core.export.staging import staged_bundle
 from m2a_core.export.verify import Agreement, verify, verify_batches, verify_precision
 from m2a_core.metrics.parity import Parity
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
@@ -68,15 +70,26 @@ def export_bundle(
     }
     say("tracing the network into ONNX")
     graph = build_onnx(network, metadata, options)
-    copy, file = Path(f"{name}.safetensors"), f"{name}.onnx"
-    with staged_bundle(out, copy.name, hash_file(copy).name, file) as staged:
-        (staged / file).write_bytes(graph.SerializeToString(deterministic=True))
-        manifest = _manifest(name, network, notes, sha256_of(staged / file))
-        (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
-        shutil.copyfile(weights, staged / copy)
-        hash_file(staged / copy).write_text(f"{weights_digest}  {copy.name}\n", encoding="utf-8")
-        say(f"running the graph and PyTorch on {len(frames)} frames")
-        return _verify(OnnxRuntime(load_bundle(staged)), network, frames, options)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.") as temporary:
+            staged = Path(temporary)
+            (staged / f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))
+            manifest = _manifest(name, network, notes, sha256_of(staged / f"{name}.onnx"))
+            (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
+            copy = staged / f"{name}.safetensors"
+            shutil.copyfile(weights, copy)
+            hash_file(copy).write_text(f"{weights_digest}  {copy.name}\n", encoding="utf-8")
+            say(f"running the graph and PyTorch on {len(frames)} frames")
+            report = _verify(OnnxRuntime(load_bundle(staged)), network, frames, options)
+            out.mkdir(exist_ok=True)
+            remove_signature(out)
+            # The manifest comes last: until then the old one's hash refuses the new graph.
+            for file in (copy.name, hash_file(copy).name, f"{name}.onnx", FILE_NAME):
+                (staged / file).replace(out / file)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot write the bundle ({error})") from error
+    return report
 
 
 def _verify(

@@ -11,6 +11,7 @@ a CPU only; not verified on hardware.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,9 @@ from m2a_core.bundle.camera_image import ENCODINGS, CameraImage
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.bundle.signing import remove_signature
 from m2a_core.contract.io_spec import CAMERA_OUTPUTS, INPUT
 from m2a_core.errors import ExportError
-from m2a_core.export.staging import staged_bundle
 from m2a_core.openset.decision import SUPPRESSED
 from m2a_core.perception import Perception
 from m2a_core.preprocess import PADDING_COLOR, Geometry, Letterbox
@@ -105,19 +106,31 @@ def write_camera_bundle(
     name = f"{bundle.directory.resolve().name}.{size[1]}x{size[0]}"
     out = bundle.directory.resolve().with_name(name)
     model = camera_graph(onnx.load(bundle.onnx_path), bundle.manifest, size, encoding)
-    file = f"{name}.onnx"
-    with staged_bundle(out, file) as staged:
-        (staged / file).write_bytes(model.SerializeToString(deterministic=True))
-        digest = sha256_of(staged / file)
-        camera = CameraImage(size, encoding, bundle.manifest.thresholds.anomaly)
-        manifest = replace(bundle.manifest, name=name, onnx_file=file, onnx_sha256=digest, camera=camera)
-        (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
-        equal = _equal_share(load_bundle(staged), bundle, frames)
-        if equal < MIN_EQUAL:
-            raise ExportError(
-                f"{name}: {equal:.2%} of a frame's pixels are as the CPU has them, expected {MIN_EQUAL:.0%}; the "
-                "network's answers depend on single grey levels of its image"
+    try:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.") as temporary:
+            staged = Path(temporary)
+            (staged / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+            manifest = replace(
+                bundle.manifest,
+                name=name,
+                onnx_file=f"{name}.onnx",
+                onnx_sha256=sha256_of(staged / f"{name}.onnx"),
+                camera=CameraImage(size, encoding, bundle.manifest.thresholds.anomaly),
             )
+            (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
+            equal = _equal_share(load_bundle(staged), bundle, frames)
+            if equal < MIN_EQUAL:
+                raise ExportError(
+                    f"{name}: {equal:.2%} of a frame's pixels are as the CPU has them, expected {MIN_EQUAL:.0%}; the "
+                    "network's answers depend on single grey levels of its image"
+                )
+            out.mkdir(exist_ok=True)
+            remove_signature(out)
+            # The manifest comes last: until then the old one's hash refuses the new graph.
+            for file in (f"{name}.onnx", FILE_NAME):
+                (staged / file).replace(out / file)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot write the camera's bundle ({error})") from error
     return out, equal
 
 

@@ -9,6 +9,7 @@ precision. The tool is ONNX Runtime's.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,10 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from m2a_core.bundle.loading import ModelBundle, sha256_of
 from m2a_core.bundle.manifest import FILE_NAME, Manifest
+from m2a_core.bundle.signing import remove_signature
 from m2a_core.contract.io_spec import INPUT
 from m2a_core.contract.plugin import OP_TYPE
 from m2a_core.errors import ExportError
-from m2a_core.export.staging import staged_bundle
 from m2a_core.metrics.parity import TOLERANCES, Parity, compare
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
@@ -81,20 +82,30 @@ def quantise_bundle(bundle: ModelBundle, frames: Sequence[np.ndarray], out: Path
         )
     images = [Letterbox(bundle.manifest.input_size).apply(frame)[0] for frame in frames]
     name = out.resolve().name
-    with staged_bundle(out, f"{name}.onnx") as staged:
-        for scopes in CHOICES:
-            manifest, parity = _quantise(bundle, model, images, staged / f"{name}.onnx", scopes)
-            violations = parity.violations(TOLERANCES["int8"])
-            if not violations:
-                break
-            say(f"quantised {' and '.join(scopes)}: out of tolerance ({'; '.join(violations)})")
-        else:
-            raise ExportError(
-                f"{name}: quantised results are out of tolerance ({'; '.join(violations)}); nothing was written: "
-                "calibrate on more and more varied frames"
-            )
-        say(f"quantised {' and '.join(scopes)}")
-        (staged / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.") as temporary:
+            graph = Path(temporary, f"{name}.onnx")
+            for scopes in CHOICES:
+                manifest, parity = _quantise(bundle, model, images, graph, scopes)
+                violations = parity.violations(TOLERANCES["int8"])
+                if not violations:
+                    break
+                say(f"quantised {' and '.join(scopes)}: out of tolerance ({'; '.join(violations)})")
+            else:
+                raise ExportError(
+                    f"{name}: quantised results are out of tolerance ({'; '.join(violations)}); nothing was written: "
+                    "calibrate on more and more varied frames"
+                )
+            say(f"quantised {' and '.join(scopes)}")
+            manifest_file = Path(temporary, FILE_NAME)
+            manifest_file.write_text(manifest.to_json(), encoding="utf-8")
+            out.mkdir(exist_ok=True)
+            remove_signature(out)
+            for file in (graph, manifest_file):
+                file.replace(out / file.name)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot write the bundle ({error})") from error
     return parity
 
 

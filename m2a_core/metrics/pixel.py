@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -101,13 +102,14 @@ class PixelMetrics:
 
     Args:
         buffer_values: scores of each kind sorted at a time; peak memory stays near 16 bytes each plus 0.4 GB.
-            Pixels beyond take up to 4 bytes (float32) each of a temporary directory.
+        spill_dir: directory for runs beyond the buffer; None = a temporary one, made only when needed.
+            It takes up to 4 bytes (float32) per pixel.
     """
 
-    def __init__(self, buffer_values: int = 1 << 26) -> None:
+    def __init__(self, buffer_values: int = 1 << 26, spill_dir: Path | None = None) -> None:
         """Start empty."""
-        self._anomaly = RunStore(buffer_values)
-        self._known = RunStore(buffer_values)
+        self._anomaly = RunStore(buffer_values, None if spill_dir is None else spill_dir / "anomaly")
+        self._known = RunStore(buffer_values, None if spill_dir is None else spill_dir / "known")
 
     def update(self, score: np.ndarray, truth: np.ndarray) -> None:
         """Add a frame; see ``split_scores`` for shapes and errors. A frame that raises adds nothing."""

@@ -92,13 +92,15 @@ class RunStore:
     """Collects scores into sorted runs within a memory budget.
 
     Args:
-        buffer_values: scores sorted at a time; memory is about twice this times the item size. Once half as many are
-            kept in memory, runs go to a temporary directory.
+        buffer_values: scores sorted at a time; memory is about twice this times the item size.
+        spill_dir: where runs go once half of ``buffer_values`` is kept in memory; None = a temporary directory made
+            when needed.
     """
 
-    def __init__(self, buffer_values: int) -> None:
+    def __init__(self, buffer_values: int, spill_dir: Path | None = None) -> None:
         """Start empty."""
         self._capacity = buffer_values
+        self._spill_dir = spill_dir
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._buffer: np.ndarray | None = None
         self._filled = 0
@@ -148,6 +150,9 @@ class RunStore:
         self._runs.append(RunFile(stem))
 
     def _directory(self) -> Path:
+        if self._spill_dir is not None:
+            self._spill_dir.mkdir(parents=True, exist_ok=True)
+            return self._spill_dir
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="m2a-runs-")
         return Path(self._temporary.name)

@@ -37,8 +37,8 @@ def describe_instances(
     for number, (mean, component) in enumerate(scored, start=1):
         rows, cols = _window_at_image(component, geometry)
         mask = geometry.undo_labels(numbers, window=(rows, cols)) == number
-        if mask.any():
-            instances.append(_describe(mask, cols.start, rows.start, len(instances) + 1, mean))
+        if described := _describe(mask, cols.start, rows.start, len(instances) + 1, mean):
+            instances.append(described)
             ids_of[number] = len(instances)
     if len(instances) < len(scored):
         numbers = ids_of[numbers]
@@ -54,13 +54,15 @@ def _window_at_image(component: Component, geometry: Geometry) -> tuple[slice, s
     return rows, cols
 
 
-def _describe(mask: np.ndarray, left: int, top: int, number: int, score: float) -> UnknownInstance:
-    """The record of a non-empty mask whose first pixel is at (left, top) of the image."""
-    bits = mask.astype(np.uint8)
+def _describe(mask: np.ndarray, left: int, top: int, number: int, score: float) -> UnknownInstance | None:
+    """The record of a mask whose first pixel is at (left, top) of the image; None of an empty one."""
+    bits = mask.view(np.uint8)
     x, y, width, height = cv2.boundingRect(bits)
+    if not width:
+        return None
     contours, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top))
     # Resizing can cut a thin component in two; the outline is then the larger part's.
-    contour = max(contours, key=lambda c: (cv2.contourArea(c), len(c)))
+    contour = contours[0] if len(contours) == 1 else max(contours, key=lambda c: (cv2.contourArea(c), len(c)))
     lowest = y + height - 1
     return UnknownInstance(
         id=number,

@@ -19,8 +19,8 @@ import argparse
 from pathlib import Path
 
 from m2a_core.cli.actions import add_action
-from m2a_core.errors import ConfigError
-from m2a_core.files import json_text, writing_to
+from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import json_text
 
 HELP = "look at ROS 2 bags (info), or make one with ground truth (make)"
 
@@ -88,8 +88,10 @@ def run(args: argparse.Namespace) -> int:
     from m2a_ros.process.shared_files import shared_file
 
     clip = shared_file("config/demo/clip.yaml").parent
-    with writing_to(args.out):
+    try:
         count = make_bag(clip, args.out, args.storage, args.transport or TRANSPORTS[0], args.frames)
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(f"{count} frames written to {args.out / 'bag'}, their ground truth to {args.out / 'truth'}")
     return 0
 
@@ -99,10 +101,12 @@ def _compose(args: argparse.Namespace) -> int:
 
     if args.transport is not None or args.frames is not None:
         raise ConfigError("--transport and --frames are of the shipped clip; a recorded bag (--from) stays as it is")
-    with writing_to(args.out):
+    try:
         made = compose_bag(
             args.source, args.out, args.storage, args.topic, args.objects, args.every, tuple(args.mounting)
         )
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(f"{made.images} images with {made.objects} objects on the road written to {args.out / 'bag'}")
     for note in made.notes:
         print(f"  {note}")

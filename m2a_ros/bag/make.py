@@ -22,7 +22,7 @@ from m2a_core.compose.ground import GroundCamera
 from m2a_core.errors import ConfigError
 from m2a_core.images import write_png
 from m2a_ros.bag.calibration import TF
-from m2a_ros.bag.messages import encoded, new_header, raw_image
+from m2a_ros.bag.messages import encoded, raw_image, stamped
 from m2a_ros.bag.reader import CAMERA_INFO, COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.bag.suitability import TRUTH_NAMES
 
@@ -118,7 +118,7 @@ def _write(
 
     @lru_cache(len(clip) if kind == COMPRESSED else 1)
     def picture(index: int) -> Any:
-        return _image(clip.image(index), new_header(0, FRAME_ID), kind)
+        return _image(clip.image(index), stamped(0, FRAME_ID), kind)
 
     with Writer(out / "bag", version=9, storage_plugin=STORAGE[storage]) as writer:
         images = writer.add_connection(IMAGE_TOPIC + "/compressed" * (kind == COMPRESSED), kind, typestore=TYPESTORE)
@@ -132,7 +132,7 @@ def _write(
         writer.write(mounting, FIRST_STAMP_NS, TYPESTORE.serialize_cdr(_mounting(clip.camera), TF))
         for step, index in enumerate(indices):
             stamp = FIRST_STAMP_NS + round(step * 1e9 / rate)
-            header = new_header(stamp, FRAME_ID)
+            header = stamped(stamp, FRAME_ID)
             image = replace(picture(index), header=header)
             writer.write(infos, stamp, TYPESTORE.serialize_cdr(_info(clip.camera, header), CAMERA_INFO))
             writer.write(images, stamp, TYPESTORE.serialize_cdr(image, kind))
@@ -170,7 +170,7 @@ def _mounting(camera: GroundCamera) -> Any:
     rotation = types["geometry_msgs/msg/Quaternion"](x=-c - s, y=c + s, z=-c + s, w=c - s)
     move = types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=camera.above_road)
     transform = types["geometry_msgs/msg/TransformStamped"](
-        header=new_header(FIRST_STAMP_NS, "base_link"),
+        header=stamped(FIRST_STAMP_NS, "base_link"),
         child_frame_id=FRAME_ID,
         transform=types["geometry_msgs/msg/Transform"](translation=move, rotation=rotation),
     )

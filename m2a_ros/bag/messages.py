@@ -11,7 +11,7 @@ from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.images.conversions import JPEG_FORMAT, JPEG_QUALITY, image_fields
 
 
-def new_header(stamp_ns: int, frame_id: str) -> Any:
+def stamped(stamp_ns: int, frame_id: str) -> Any:
     """A ``std_msgs/Header``."""
     sec, nanosec = divmod(stamp_ns, 1_000_000_000)
     stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)

@@ -21,8 +21,7 @@ from pathlib import Path
 
 from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
 from m2a_core.compose.clip import load_clip
-from m2a_core.errors import ConfigError
-from m2a_core.files import writing_to
+from m2a_core.errors import ConfigError, DataError
 
 HELP = "play a driving clip through the ROS 2 node and show what it finds"
 
@@ -62,10 +61,12 @@ def run(args: argparse.Namespace) -> int:
     _check_range("--duration", args.duration, _DURATIONS)
     bundle = load_bundle(args.model)
     out = args.out.resolve()
-    with writing_to(args.out):
+    try:
         drive = replay_drive(clip, bundle, rate, args.duration, out / "live")
         found = summarize(drive, clip, bundle, out)
         shutil.rmtree(drive.work)
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(f"\n{found.text}")
     return 0 if found.is_sound else _UNSOUND
 

@@ -27,8 +27,7 @@ from importlib import import_module
 from pathlib import Path
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
-from m2a_core.errors import ConfigError
-from m2a_core.files import writing_to
+from m2a_core.errors import ConfigError, DataError
 from m2a_ros.replay.executors import add_executor_options
 
 HELP = "collect unknown objects of bags, and show them in a gallery to name them"
@@ -94,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
     request = Request(
         tuple(args.sources), args.out, args.model, args.encoder, args.keep_frames, blur, args.min_cluster, workers
     )
-    with writing_to(args.out):
+    try:
         outcome = harvest(request)
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(outcome.text)
     return _INCOMPLETE if outcome.failed else 0

@@ -127,6 +127,12 @@ def fill_image(msg: Any, array: np.ndarray, encoding: str) -> None:
 
 def fill_jpeg(msg: Any, rgb: np.ndarray, quality: int = JPEG_QUALITY) -> None:
     """Fill a fresh ``sensor_msgs/CompressedImage`` with a JPEG of uint8 [H, W, 3] RGB, all but its header."""
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     msg.format = JPEG_FORMAT
-    msg.data.frombytes(jpeg.data.cast("B"))
+    msg.data.frombytes(encode_jpeg(rgb, quality).data.cast("B"))
+
+
+def encode_jpeg(rgb: np.ndarray, quality: int = JPEG_QUALITY) -> np.ndarray:
+    """A JPEG, uint8 [N], of uint8 [H, W, 3] RGB."""
+    jpeg: np.ndarray
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return jpeg

@@ -11,13 +11,15 @@ import sys
 
 import numpy as np
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from m2a_ros.images.conversions import JPEG_FORMAT
 from m2a_ros.images.encodings import pixel_format
 
 _LENGTH = 4
 """Bytes in front of the pixels that say how many they take; the message's last field."""
+_COUNT = struct.Struct("=I")
 _STAMP, _STAMP_AT = struct.Struct("=iI"), 4
 """Seconds and nanoseconds, behind the encapsulation: the message's first field."""
 _ALIGNMENT = 64
@@ -72,3 +74,29 @@ class ImageBuffer:
         self.serialized[: len(head)] = np.frombuffer(head, np.uint8)
         channels = () if self._layout.channels == 1 else (self._layout.channels,)
         self._pixels = self.serialized[len(head) :].view(self._layout.dtype).reshape(*size, *channels)
+
+
+class JpegBuffer:
+    """One output's serialised ``sensor_msgs/CompressedImage``; belongs to one thread."""
+
+    def __init__(self) -> None:
+        """Start without a picture."""
+        self._without_data = CompressedImage(format=JPEG_FORMAT)
+        self._head = np.empty(0, np.uint8)
+
+    def filled(self, header: Header, jpeg: np.ndarray) -> np.ndarray:
+        """The next message.
+
+        Args:
+            header: of the message.
+            jpeg: uint8 [N].
+
+        Returns:
+            uint8 [M], the whole message.
+        """
+        if not self._head.size or self._without_data.header.frame_id != header.frame_id:
+            self._without_data.header.frame_id = header.frame_id
+            self._head = np.frombuffer(serialize_message(self._without_data), np.uint8).copy()
+        _STAMP.pack_into(self._head, _STAMP_AT, header.stamp.sec, header.stamp.nanosec)
+        _COUNT.pack_into(self._head, self._head.size - _LENGTH, jpeg.size)
+        return np.concatenate((self._head, jpeg))

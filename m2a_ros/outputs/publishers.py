@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +14,17 @@ from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
 from m2a_core.bundle.manifest import Manifest
+from m2a_core.geometry.localization import LocalizedInstance
 from m2a_core.geometry.scaled_info import scaled_info
 from m2a_core.openset.enlargement import Enlargement
 from m2a_core.overlay import draw_overlay, draw_scores, overlay_size, shrink, shrink_scores
 from m2a_core.stream.camera_stream import StreamResult
 from m2a_core.types import OpenSetResult, Output
-from m2a_ros.images.conversions import fill_jpeg
-from m2a_ros.images.image_buffer import ImageBuffer
+from m2a_ros.images.conversions import encode_jpeg
+from m2a_ros.images.image_buffer import ImageBuffer, JpegBuffer
 from m2a_ros.outputs.detections import Detection2DArray, detections_message
 from m2a_ros.outputs.label_info import label_info_message
+from m2a_ros.outputs.marker_fields import array_of, bytes_of, writes_what_rclpy_reads
 from m2a_ros.outputs.markers import MarkerBuilder, locations_in
 from m2a_ros.outputs.output_spec import MAPS, MASK, SCORE_MAP
 from m2a_ros.parameters.settings import Settings
@@ -72,7 +75,7 @@ class CameraOutputs:
         output, debug = f"~/output/{camera}", f"~/debug/{camera}"
         self._maps = [(spec, self._create(Image, f"{output}/{spec.topic}")) for spec in MAPS]
         self._buffers = {spec.topic: ImageBuffer(spec.encoding) for spec in MAPS}
-        self._picture = ImageBuffer("rgb8")
+        self._picture, self._jpeg = ImageBuffer("rgb8"), JpegBuffer()
         self._info = self._create(CameraInfo, f"{output}/camera_info")
         self._markers = self._create(MarkerArray, f"{output}/unknown_markers")
         # The type exists only where vision_msgs is installed.
@@ -144,7 +147,7 @@ class CameraOutputs:
 
     def clear_markers(self) -> None:
         """Delete the markers that are shown."""
-        self._markers.publish(self._marker_builder.build(self._node.get_clock().now().to_msg(), {}))
+        self._publish_markers(self._node.get_clock().now().to_msg(), {})
 
     def _publish_maps(self, header: Header, result: OpenSetResult) -> None:
         for spec, publisher in self._maps:
@@ -191,9 +194,16 @@ class CameraOutputs:
             return
         if _is_heard(self._markers):
             located = locations_in(settings.marker_region, result.objects)
-            self._markers.publish(self._marker_builder.build(header.stamp, located))
+            self._publish_markers(header.stamp, located)
         if self._detections is not None and _is_heard(self._detections):
             self._detections.publish(detections_message(header, result.objects, result.pose))
+
+    def _publish_markers(self, stamp: Any, located: Mapping[int, LocalizedInstance]) -> None:
+        header, markers = self._marker_builder.header(stamp), self._marker_builder.build(located)
+        if writes_what_rclpy_reads():
+            publish_raw(self._markers, bytes_of(header, markers))
+        else:
+            self._markers.publish(array_of(header, markers))
 
     def _publish_overlay(
         self,
@@ -211,9 +221,8 @@ class CameraOutputs:
         if raw:
             self._publish_picture(self._overlay, header, overlay)
         if jpeg:
-            compressed = CompressedImage(header=header)
-            fill_jpeg(compressed, overlay, settings.overlay_quality)
-            self._overlay_jpeg.publish(compressed)
+            message = self._jpeg.filled(header, encode_jpeg(overlay, settings.overlay_quality))
+            publish_raw(self._overlay_jpeg, message)
 
     def _publish_anomaly_color(
         self, header: Header, result: OpenSetResult, settings: Settings, enlargement: Enlargement | None

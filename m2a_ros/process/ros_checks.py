@@ -120,9 +120,9 @@ def check_discovery(environment: Mapping[str, str] = os.environ) -> Iterator[Fin
         yield Finding("discovery", Level.NOTE, f"by the discovery server {server}; every process must name the same")
 
 
-def check_shared_memory(folder: Path = SHARED_MEMORY) -> Iterator[Finding]:
+def check_shared_memory(folder: Path = SHARED_MEMORY, user: int | None = None) -> Iterator[Finding]:
     """Shared memory, through which images go on one machine."""
-    problem = shared_memory_problem(folder, os.getuid())
+    problem = shared_memory_problem(folder, os.getuid() if user is None else user)
     if problem:
         yield Finding(str(folder), Level.WARNING, *_problem_and_remedy(problem))
         return

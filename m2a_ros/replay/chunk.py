@@ -32,7 +32,7 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.stream.camera_stream import Detections
 from m2a_core.types import FarEnd
 from m2a_ros.bag.frames import Problem, Recorded
-from m2a_ros.bag.messages import new_header, raw_image
+from m2a_ros.bag.messages import raw_image, stamped
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.images.conversions import JPEG_FORMAT
 from m2a_ros.outputs.output_spec import MAPS, class_map_json
@@ -92,7 +92,7 @@ class ChunkWriter:
 
     def add_frame(self, frame: PublishedFrame) -> None:
         """Write the node's messages and the record of a frame."""
-        header = new_header(frame.stamp_ns, frame.frame_id)
+        header = stamped(frame.stamp_ns, frame.frame_id)
         self._class_map_once(frame)
         for spec in MAPS:
             message = raw_image(header, frame.arrays[spec.topic], spec.encoding)

@@ -40,8 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from m2a_core.bundle.loading import DEFAULT_MODEL
-from m2a_core.errors import ConfigError
-from m2a_core.files import writing_to
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.runtime.factory import BACKENDS
 from m2a_ros.replay.executors import EXECUTORS, add_executor_options
 from m2a_ros.replay.mode_settings import ModeSettings
@@ -124,8 +123,10 @@ def run(args: argparse.Namespace) -> int:
         args.executor,
         _workers(args),
     )
-    with writing_to(args.out):
+    try:
         outcome = replay(request)
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     print(outcome.text)
     return 0 if outcome.complete else _INCOMPLETE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -134,15 +134,6 @@ class Counts:
             dropped,
             self.last_error,
         )
-
-
-def losses(counts: Collection[Counts], sent: int, answered: int) -> dict[str, int]:
-    """Images that were sent and not answered, by reason."""
-    lost = Counter({"on_the_way": sent - sum(c.received for c in counts)})
-    for figures in counts:
-        lost.update(figures.dropped)
-    lost["on_the_way_back"] = sum(c.published for c in counts) - answered
-    return {reason: number for reason, number in sorted(lost.items()) if number}
 
 
 class NodeSession:

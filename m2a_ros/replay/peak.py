@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from m2a_ros.bag.cameras import CameraTopic
-from m2a_ros.replay.node_session import MAP_NAMES, Key, NodeSettings, Setup, losses
+from m2a_ros.replay.node_session import MAP_NAMES, Key, NodeSettings, Setup
 from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.playback import Playback, playback
 from m2a_ros.replay.player import SentLog
@@ -118,6 +118,10 @@ class Trials:
         self._player.session.wait(lambda: len(self._arrived) >= count, _LAST_ANSWERS_S)
         sent = {(image.camera, image.stamp_ns, image.frame_id): image for image in SentLog(self._log).new()}
         latencies = [(self._arrived[key] - sent[key].sent_ns) / 1e6 for key in sent if key in self._arrived]
+        dropped: Counter[str] = Counter({"on_the_way": count - sum(c.received for c in counts.values())})
+        for figures in counts.values():
+            dropped.update(figures.dropped)
+        dropped["on_the_way_back"] = sum(c.published for c in counts.values()) - len(latencies)
         self._progress(count)
         return {
             "hz": round(rate, 3),
@@ -125,7 +129,7 @@ class Trials:
             "sent": count,
             "answered": len(latencies),
             "loss": 1 - len(latencies) / count,
-            "lost": losses(counts.values(), count, len(latencies)),
+            "lost": {reason: number for reason, number in sorted(dropped.items()) if number},
             "latency_ms": spread(latencies) if latencies else {"p50": 1e3 / rate},
         }
 

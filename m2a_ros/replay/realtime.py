@@ -6,6 +6,7 @@ Times are those of the steady clock (``time.monotonic_ns``), which processes of 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from m2a_ros.bag.cameras import CameraTopic
 from m2a_ros.bag.frames import UNDECODABLE_MESSAGE, Problem, Recorded
 from m2a_ros.process.memory import MemoryWatch
 from m2a_ros.replay.matching import SentImages
-from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, NodeSettings, Outputs, Setup, losses, put
+from m2a_ros.replay.node_session import MAP_NAMES, Counts, Key, NodeSettings, Outputs, Setup, put
 from m2a_ros.replay.outcome import spread
 from m2a_ros.replay.playback import playback
 from m2a_ros.replay.player import Sent, SentLog
@@ -137,10 +138,14 @@ class Listener:
         for image in self._unsent:
             self._problem(image, None, Problem(UNDECODABLE_MESSAGE, "the bytes are not an image message"), topics)
         answered, sent = self._answered, len(self._sent)
+        lost = Counter({"on_the_way": sent - sum(c.received for c in counts.values())})
+        for figures in counts.values():
+            lost.update(figures.dropped)
+        lost["on_the_way_back"] = sum(c.published for c in counts.values()) - answered
         return {
             "sent": sent,
             "answered": answered,
-            "lost": losses(counts.values(), sent, answered),
+            "lost": {reason: count for reason, count in sorted(lost.items()) if count},
             "latency_ms": spread(self._latencies) if self._latencies else None,
             "age_ms": spread(self._ages) if self._ages else None,
             "player_late_ms": spread([(i.sent_ns - i.due_ns) / 1e6 for i in self._sent]) if sent else None,

@@ -31,7 +31,13 @@ class BagRecorder:
     """Writes what a replay finds out about one bag; a context manager. All of it may be called from one thread."""
 
     def __init__(
-        self, folder: Path, chunks: Path, cameras: tuple[str, ...], labels: LabelSet, threshold: float
+        self,
+        folder: Path,
+        chunks: Path,
+        cameras: tuple[str, ...],
+        labels: LabelSet,
+        threshold: float,
+        chunk_messages: int = CHUNK_MESSAGES,
     ) -> None:
         """Find out what is done already.
 
@@ -41,9 +47,10 @@ class BagRecorder:
             cameras: names of the cameras.
             labels: the classes of the model.
             threshold: anomaly score from which a pixel is unknown.
+            chunk_messages: messages in a chunk.
         """
         self._folder, self._chunks, self._cameras = folder, chunks, cameras
-        self._labels, self._threshold = labels, threshold
+        self._labels, self._threshold, self._limit = labels, threshold, chunk_messages
         self._chunk: ChunkWriter | None = None
         self._videos: dict[str, OverlayVideo] = {}
         chunks.mkdir(parents=True, exist_ok=True)
@@ -114,7 +121,7 @@ class BagRecorder:
 
     def _roll(self) -> None:
         assert self._chunk is not None
-        if self._chunk.messages == CHUNK_MESSAGES:
+        if self._chunk.messages == self._limit:
             self._chunk.finish(last=False)
             self._chunk = None
 

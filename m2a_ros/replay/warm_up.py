@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from m2a_ros.bag.cameras import CameraTopic
-from m2a_ros.bag.messages import encoded, new_header, raw_image
+from m2a_ros.bag.messages import encoded, raw_image, stamped
 from m2a_ros.bag.reader import COMPRESSED, IMAGE, TYPESTORE
 from m2a_ros.replay.node_runner import RunningNode
 from m2a_ros.replay.node_session import MATCH_TIMEOUT_S, Counts, Key, Outputs, ReplayError, put
@@ -26,7 +26,7 @@ BLANK_SIZE = (64, 96)
 def blank_image(camera: CameraTopic, stamp_ns: int, size: tuple[int, int] = BLANK_SIZE) -> bytes:
     """A serialised black image of the camera's type; ``size`` is H, W."""
     pixels = np.zeros((*size, 3), np.uint8)
-    header = new_header(stamp_ns, _FRAME_ID)
+    header = stamped(stamp_ns, _FRAME_ID)
     if COMPRESSED in camera.types:
         return bytes(TYPESTORE.serialize_cdr(encoded(header, pixels, png=True), COMPRESSED))
     return bytes(TYPESTORE.serialize_cdr(raw_image(header, pixels, "rgb8"), IMAGE))

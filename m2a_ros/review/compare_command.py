@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from m2a_core.files import writing_to
+from m2a_core.errors import DataError
 
 HELP = "compare two finished replays with ground truth"
 
@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from m2a_ros.review.compare_page import run_compare
 
-    with writing_to(args.out):
+    try:
         print(run_compare(args.folders, args.out, args.segment))
+    except OSError as error:
+        raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error
     return 0

@@ -20,13 +20,12 @@ from m2a_ros.bag.cameras import camera_name
 from m2a_ros.bag.cdr_header import stamp_or_recorded
 from m2a_ros.bag.frames import stamp_of
 from m2a_ros.bag.reader import IMAGE, Bag, UndecodableMessage, decode
-from m2a_ros.bag.suitability import TRUTH_NAMES
 from m2a_ros.images.conversions import image_to_array
 from m2a_ros.images.encodings import ImageError
 from m2a_ros.review.request import ReviewRequest, Source
 
-LABELS, INSTANCES = TRUTH_NAMES
-"""Folders of what label topics hold."""
+LABELS, INSTANCES = "anomaly_labels", "instance_ids"
+"""Last part of the topics that ``m2a bag make`` writes: ``/m2a/truth/<camera>/anomaly_labels``."""
 
 Key = tuple[str, str, int]
 """Bag (empty: any), camera, stamp in nanoseconds."""

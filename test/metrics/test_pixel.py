@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +73,15 @@ def test_double_scores_closer_than_single_precision_are_told_apart() -> None:
     assert metrics.compute().auprc == 0.5
 
 
-def test_repeated_scores_are_stored_once_in_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    metrics = PixelMetrics(1000)
+def test_repeated_scores_are_stored_once_in_the_files(tmp_path: Path) -> None:
+    metrics = PixelMetrics(1000, tmp_path)
     frames = make_frames("ties", 4)
     assert measure(metrics, frames) == pytest.approx(oracle(frames), abs=1e-12)
-    assert not list(tmp_path.rglob("*.npy"))
-    continuous = PixelMetrics(1000)
+    continuous = PixelMetrics(1000, tmp_path / "continuous")
     measure(continuous, make_frames("continuous", 4))
-    assert list(tmp_path.rglob("*.npy"))
+    written = sorted((tmp_path / "continuous" / "known").glob("*.npy"))
+    assert written
+    assert not list((tmp_path / "known").glob("*.npy"))
 
 
 def test_runs_written_by_others_count_as_frames_do(tmp_path: Path) -> None:

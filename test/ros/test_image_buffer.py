@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from m2a_core.overlay import shrink
 from m2a_core.types import OpenSetResult, UnknownInstance
-from m2a_ros.images.image_buffer import ImageBuffer
+from m2a_ros.images.conversions import JPEG_FORMAT
+from m2a_ros.images.image_buffer import ImageBuffer, JpegBuffer
 from test.ros.messages import header, scene
 
 
@@ -40,6 +41,16 @@ def test_memory_is_kept_while_the_size_stays() -> None:
     first = buffer.begin(header(1), (4, 6))
     assert buffer.begin(header(2), (4, 6)) is first
     assert np.shares_memory(first, buffer.serialized)
+
+
+def test_jpegs_are_what_is_sent_frame_after_frame() -> None:
+    buffer = JpegBuffer()
+    for stamp, (length, frame_id) in enumerate([(5, "camera"), (90, "camera"), (17, "b"), (1, "a longer name")]):
+        head = header(stamp)
+        head.frame_id = frame_id
+        jpeg = np.random.default_rng(stamp).integers(0, 256, length).astype(np.uint8)
+        sent = deserialize_message(buffer.filled(head, jpeg).tobytes(), CompressedImage)
+        assert (sent.header, sent.format, bytes(sent.data)) == (head, JPEG_FORMAT, jpeg.tobytes())
 
 
 def result_of(ids: np.ndarray) -> OpenSetResult:

@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from visualization_msgs.msg import Marker
+from rclpy.serialization import deserialize_message, serialize_message
+from visualization_msgs.msg import Marker, MarkerArray
 
 from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.localization import LocalizedInstance, localize
 from m2a_core.geometry.projection import GroundProjector, Mounting
 from m2a_core.stream.objects import TrackedObject
 from m2a_core.types import UnknownInstance
+from m2a_ros.outputs.marker_fields import array_of, bytes_of, writes_what_rclpy_reads
 from m2a_ros.outputs.markers import MarkerBuilder, locations_in
 from test.ros.messages import camera_info
 
@@ -29,6 +31,14 @@ def placed() -> LocalizedInstance:
     (item,) = localize([box(300, 200, 340, 290)], PROJECTOR, 60, 1.0)
     assert item is not None
     return item
+
+
+def shown(builder: MarkerBuilder, located: dict[int, LocalizedInstance], stamp: Time = STAMP) -> list[Marker]:
+    """The markers of a frame as rclpy reads them."""
+    header, markers = builder.header(stamp), builder.build(located)
+    message = deserialize_message(bytes_of(header, markers).tobytes(), MarkerArray)
+    assert message == deserialize_message(serialize_message(array_of(header, markers)), MarkerArray)
+    return list(message.markers)
 
 
 def test_an_object_gets_its_metric_place_and_size() -> None:
@@ -67,13 +77,13 @@ def test_above_the_horizon_or_too_far_there_is_no_marker(bottom: int) -> None:
 def test_bounds_that_reach_the_horizon_are_open() -> None:
     (item,) = localize([box(300, 200, 340, 253)], PROJECTOR, 60, 8.0)
     assert item is not None
-    markers = MarkerBuilder("front", "base_link", lifetime=1.0).build(STAMP, {1: item}).markers
+    markers = shown(MarkerBuilder("front", "base_link", lifetime=1.0), {1: item})
     near = 1.5 / np.tan(np.arctan(21 / np.hypot(500, 8)) + 0.01)
     assert markers[2].text == f"unknown 1  0.88  57.7 m (> {near:.1f})  4.6 x 6.1 m"
 
 
 def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
-    markers = MarkerBuilder("front", "base_link", lifetime=1.25).build(STAMP, {4: placed()}).markers
+    markers = shown(MarkerBuilder("front", "base_link", lifetime=1.25), {4: placed()})
     assert {(m.ns, m.id, m.action) for m in markers} == {
         ("front/outline", 4, Marker.ADD),
         ("front/footprint", 4, Marker.ADD),
@@ -96,28 +106,33 @@ def test_markers_carry_id_score_and_the_frame_s_stamp() -> None:
 
 
 def test_a_marker_shown_again_says_what_its_new_frame_does() -> None:
-    (item,), builder = localize([box(100, 260, 180, 330)], PROJECTOR, 60, 1.0), MarkerBuilder("front", "base_link", 0.0)
+    square, builder = box(100, 260, 180, 330), MarkerBuilder("front", "base_link", 0.0)
+    hexagon = np.array([[100, 290], [120, 260], [160, 260], [180, 290], [160, 330], [120, 330]], np.int32)
+    shapes = [square, replace(square, contour=hexagon), replace(square, contour=hexagon[::2].copy())]
+    item, more, fewer = localize(shapes, PROJECTOR, 60, 1.0)
     assert item is not None
-    for before in ({1: placed()}, {}):
-        builder.build(STAMP, before)
-        again = builder.build(Time(sec=7), {1: item}).markers
-        assert again == MarkerBuilder("front", "base_link", 0.0).build(Time(sec=7), {1: item}).markers
+    assert more is not None
+    assert fewer is not None
+    for before in ({1: placed()}, {1: more}, {1: fewer}, {}):
+        shown(builder, before)
+        again = shown(builder, {1: item}, Time(sec=7))
+        assert again == shown(MarkerBuilder("front", "base_link", 0.0), {1: item}, Time(sec=7))
 
 
 def test_what_is_gone_is_deleted_once() -> None:
     builder = MarkerBuilder("front", "base_link", lifetime=0.0)
-    builder.build(STAMP, {1: placed(), 2: placed()})
-    second = builder.build(STAMP, {2: placed(), 3: placed()}).markers
+    shown(builder, {1: placed(), 2: placed()})
+    second = shown(builder, {2: placed(), 3: placed()})
     assert {(m.ns, m.id) for m in second if m.action == Marker.DELETE} == {
         ("front/outline", 1),
         ("front/footprint", 1),
         ("front/label", 1),
     }
     assert {m.id for m in second if m.action == Marker.ADD} == {2, 3}
-    third = builder.build(STAMP, {}).markers
+    third = shown(builder, {})
     assert {m.id for m in third} == {2, 3}
     assert all(m.action == Marker.DELETE for m in third)
-    assert builder.build(STAMP, {}).markers == []
+    assert shown(builder, {}) == []
 
 
 @pytest.mark.parametrize(("region", "shown"), [("scene", {1, 2, 3}), ("road", {1, 3})])
@@ -128,3 +143,17 @@ def test_with_region_road_an_object_off_the_road_gets_no_marker(region: str, sho
     ]
     objects = [*(TrackedObject(item, placed()) for item in instances), TrackedObject(replace(instances[0], id=4), None)]
     assert locations_in(region, objects).keys() == shown
+
+
+def test_the_installed_markers_have_the_layout_that_is_written() -> None:
+    assert writes_what_rclpy_reads()
+
+
+def test_a_layout_that_is_another_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if the definition had one more text behind the mesh.
+    monkeypatch.setattr("m2a_ros.outputs.marker_fields._NO_MESH", b"")
+    writes_what_rclpy_reads.cache_clear()
+    try:
+        assert not writes_what_rclpy_reads()
+    finally:
+        writes_what_rclpy_reads.cache_clear()

@@ -21,17 +21,17 @@ _TILE = (240, 360)
 _LINE = 22
 
 
-def choose_samples(report: CheckReport) -> list[OwnFrame]:
+def choose_samples(report: CheckReport, count: int = SAMPLES) -> list[OwnFrame]:
     """Frames that together show as many classes as can be, those of train first."""
     pool = [item for split in report.splits.values() for item in split.shown]
     pool = pool[:: max(1, len(pool) // 2000)]
     chosen: list[OwnFrame] = []
     missing: set[int] = set().union(*(shown for _, shown in pool)) if pool else set()
-    while pool and len(chosen) < SAMPLES:
+    while pool and len(chosen) < count:
         best = max(range(len(pool)), key=lambda i: len(pool[i][1] & missing))
         if not pool[best][1] & missing:
             # All classes are there: the rest is spread over the frames.
-            best = round(len(pool) * (len(chosen) + 0.5) / SAMPLES) % len(pool)
+            best = round(len(pool) * (len(chosen) + 0.5) / count) % len(pool)
         frame, shown = pool.pop(best)
         missing -= shown
         chosen.append(frame)

@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
-
 # kernel, stride, expansion, output channels, repeats: those of Lite0
 STAGES = (
     (3, 1, 1, 16, 1),
@@ -28,6 +26,8 @@ TAPS = {1: "res2", 2: "res3", 4: "res4", 6: "res5"}
 """Stages whose last block gives a feature."""
 LITE0, LITE2 = (1.0, 1.0), (1.1, 1.2)
 """Factors on width and depth."""
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 class SameConv(nn.Module):
