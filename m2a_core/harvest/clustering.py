@@ -28,6 +28,9 @@ MAX_FITTED = 4_000
 AXES, STANDARD_AXES = 32, 12
 """Of embeddings of one block and of standardised ones, for newcomers."""
 
+_LOOSE = 1.5
+"""Times the reach of the middle cluster; a few records lie a little farther apart than many."""
+
 _NEAR_M = 10.0
 _UNKNOWN_NEARNESS = 0.5
 
@@ -51,6 +54,12 @@ class Fitted:
     def assign(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Clusters int [M] and probabilities float [M] of other embeddings, float32 [M, D]."""
         return self.neighbours.assign(self.projection.apply(vectors))
+
+    def loose(self, vectors: np.ndarray, other: Fitted) -> set[int]:
+        """Clusters of other fitted embeddings, float32 [M, D], whose records lie farther apart than those of these."""
+        limit = _LOOSE * np.median(list(self.neighbours.reach.values()))
+        apart = Neighbours(self.projection.apply(vectors), other.clusters).reach
+        return {number for number, reach in apart.items() if reach > limit}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.harvest.clustering import MAX_FITTED, MIN_CLUSTER, Worth, fit, ranked
+from m2a_core.harvest.clustering import MAX_FITTED, MIN_CLUSTER, Fitted, Worth, fit, ranked
 from m2a_core.harvest.records import (
     NO_CLUSTER,
     OBJECTS,
@@ -124,45 +124,56 @@ def _fitted(path: Path, min_cluster: int, max_fitted: int) -> dict[str, tuple[in
     """Id of every record that is no duplicate -> cluster and probability.
 
     Of more records than are fitted at once, those in no cluster are fitted again, ``ROUNDS`` times in all: a rare kind
-    has too few among the first.
+    has too few among the first. What is left also holds all that lies alone, so such clusters must be dense.
     """
     found = {identity: (NO_CLUSTER, 0.0) for ids, _, _ in _embeddings(path) for identity in ids}
+    first: Fitted | None = None
     clusters = 0
     for _ in range(ROUNDS):
-        chosen: list[str] = []
-        vectors: list[np.ndarray] = []
-        blocks: Sequence[int] = ()
-        for ids, batch, rows in _embeddings(path):
-            blocks = rows[0]["blocks"]
-            left = [n for n, identity in enumerate(ids) if found[identity][0] == NO_CLUSTER][: max_fitted - len(chosen)]
-            chosen += [ids[n] for n in left]
-            vectors.append(batch[left])
-            if len(chosen) >= max_fitted:
-                break
+        chosen, vectors, blocks = _left(path, found, max_fitted)
         if len(chosen) < 2 * min_cluster:
             break
-        fitted = fit(np.concatenate(vectors), min_cluster, blocks)
-        new = int(fitted.clusters.max()) + 1
-        if new == 0:
+        fitted = fit(vectors, min_cluster, blocks)
+        first = first or fitted
+        dense = set(range(int(fitted.clusters.max()) + 1)) - (
+            set() if fitted is first else first.loose(vectors, fitted)
+        )
+        if not dense:
             break
-        found.update(_numbered(chosen, fitted.clusters, fitted.probabilities, clusters))
+        found.update(_numbered(chosen, fitted.clusters, fitted.probabilities, dense, clusters))
         if len(found) <= max_fitted:
             break
         for ids, batch, _ in _embeddings(path):
-            left = [n for n, identity in enumerate(ids) if found[identity][0] == NO_CLUSTER]
-            found.update(_numbered([ids[n] for n in left], *fitted.assign(batch[left]), clusters))
-        clusters += new
+            rest = [n for n, identity in enumerate(ids) if found[identity][0] == NO_CLUSTER]
+            found.update(_numbered([ids[n] for n in rest], *fitted.assign(batch[rest]), dense, clusters))
+        clusters += int(fitted.clusters.max()) + 1
     return found
 
 
+def _left(path: Path, found: dict[str, tuple[int, float]], most: int) -> tuple[list[str], np.ndarray, Sequence[int]]:
+    """Ids and embeddings of the first records in no cluster, and the sizes of embeddings' blocks."""
+    chosen: list[str] = []
+    vectors = [np.zeros((0, 1), np.float32)]
+    blocks: Sequence[int] = ()
+    for ids, batch, rows in _embeddings(path):
+        blocks = rows[0]["blocks"]
+        left = [n for n, identity in enumerate(ids) if found[identity][0] == NO_CLUSTER][: most - len(chosen)]
+        if left:
+            chosen += [ids[n] for n in left]
+            vectors.append(batch[left])
+        if len(chosen) >= most:
+            break
+    return chosen, np.concatenate(vectors[1:] or vectors), blocks
+
+
 def _numbered(
-    ids: Sequence[str], clusters: np.ndarray, probabilities: np.ndarray, first: int
+    ids: Sequence[str], clusters: np.ndarray, probabilities: np.ndarray, of: Container[int], first: int
 ) -> dict[str, tuple[int, float]]:
-    """Of the ids in a cluster: its number, from ``first`` on, and the probability."""
+    """Of the ids in one of the clusters ``of``: its number, from ``first`` on, and the probability."""
     return {
         identity: (first + cluster, probability)
         for identity, cluster, probability in zip(ids, clusters.tolist(), probabilities.tolist(), strict=True)
-        if cluster != NO_CLUSTER
+        if cluster in of
     }
 
 

@@ -14,7 +14,11 @@ _REACH = 1.2
 
 
 class Neighbours:
-    """Which cluster's records a vector is nearest to."""
+    """Which cluster's records a vector is nearest to.
+
+    Attributes:
+        reach: cluster -> how far from its records a newcomer may lie.
+    """
 
     def __init__(self, vectors: np.ndarray, clusters: np.ndarray) -> None:
         """Index records float [N, A] that are in clusters, int [N]."""
@@ -23,10 +27,13 @@ class Neighbours:
         inside = clusters != NO_CLUSTER
         self._clusters, vectors = clusters[inside], vectors[inside]
         self._index = None
+        self.reach: dict[int, float] = {}
         if len(vectors) > _NEIGHBOURS:
             self._index = NearestNeighbors(n_neighbors=_NEIGHBOURS + 1).fit(vectors)
             own = _REACH * self._index.kneighbors(vectors)[0][:, _NEIGHBOURS]
-            self._reach = {n: float(np.percentile(own[self._clusters == n], 95)) for n in np.unique(self._clusters)}
+            self.reach = {
+                n: float(np.percentile(own[self._clusters == n], 95)) for n in np.unique(self._clusters).tolist()
+            }
 
     def assign(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cluster and probability of vectors [M, A]; most of the nearest must be of it, all in its reach."""
@@ -36,6 +43,6 @@ class Neighbours:
         distances, indices = self._index.kneighbors(vectors, _NEIGHBOURS)
         for row, (away, nearest) in enumerate(zip(distances, indices, strict=True)):
             number, votes = Counter(self._clusters[nearest].tolist()).most_common(1)[0]
-            if 2 * votes > _NEIGHBOURS and away[-1] <= self._reach[number]:
+            if 2 * votes > _NEIGHBOURS and away[-1] <= self.reach[number]:
                 clusters[row], probabilities[row] = number, votes / _NEIGHBOURS
         return clusters, probabilities

@@ -244,6 +244,17 @@ def test_rare_kinds_are_found_among_more_records_than_are_fitted_at_once(tmp_pat
     assert joined.clusters == len(set.union(*of)) == 4
 
 
+def test_clusters_are_loose_whose_records_lie_farther_apart_than_others_do():
+    rng = np.random.default_rng(9)
+    first, _ = blobs(rng, [30, 30], dimensions=16, spread=0.02)
+    dense, _ = blobs(rng, [9, 10], dimensions=16, spread=0.02)
+    wide, _ = blobs(rng, [12, 12], dimensions=16, spread=0.12)
+    later = fit(np.concatenate([dense, wide]))
+    numbers = [set(later.clusters[part].tolist()) - {NO_CLUSTER} for part in (slice(0, 19), slice(19, 43))]
+    assert len(numbers[0]) == len(numbers[1]) == 2
+    assert fit(first).loose(np.concatenate([dense, wide]), later) == numbers[1]
+
+
 def test_more_files_than_may_be_open_are_joined(tmp_path, monkeypatch):
     monkeypatch.setattr("m2a_core.harvest.joining.OPEN_FILES", 3)
     files = []
