@@ -12,8 +12,8 @@ With normal frames: the lowest thresholds, of the mask and of the seeds, that ke
 An alarm is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model
 reports. Do not use frames that the model was trained on.
 
-  --like MODEL              as many of the frames raise an alarm as with another bundle at its own thresholds. Unknown
-                            instances then also reach as far: as many pixels of the frames are at or above the extent
+  --like MODEL              as many of the frames raise an alarm as with another bundle at its own thresholds, and they
+                            show as many unknown instances, which reach as far: as many pixels are at the extent
 
 With --drift, normal frames change no threshold. Only what the network's answers to them look like is stored, by which
 the node tells drift. The other rules store it too, from 50 frames on.
@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from m2a_core.cli.calibrate_like import by_count, by_instances, by_share
 from m2a_core.cli.calibration_frames import CalibrationFrame, check_readable, sources
 from m2a_core.errors import ConfigError, DataError, ModelError
 from m2a_core.files import replaced
@@ -111,17 +112,18 @@ def run(args: argparse.Namespace) -> int:
     wanted = None if like is None else _at_own_thresholds(like, normal, args.min_pixels)
 
     chosen: dict[str, float] = {}
-    for name in () if args.drift else _FOUND:
+    if like is not None and wanted is not None:
+        chosen["extent"] = by_share(args.like, np.concatenate(quiet["refined"].sample), wanted["extent"])
+        chosen["refined"] = by_instances(bundle, like, [read for _, read, _ in normal], chosen["extent"])
+    for name in () if args.drift else [name for name in _FOUND if name not in chosen]:
         if normal and (name == "refined" or not labelled):
             alarms = np.array(quiet[name].alarms, np.float32)
             chosen[name] = (
-                _by_rate(args, name, alarms) if wanted is None else _by_count(args, name, alarms, wanted[name])
+                _by_rate(args, name, alarms) if wanted is None else by_count(args.like, name, alarms, wanted[name])
             )
         elif name == "anomaly":
             chosen[name] = calibration.threshold_at_tpr(np.concatenate(found[name].anomalous), args.tpr)
             print(f"{name:8s} threshold {chosen[name]:.6g}: finds {100 * args.tpr:g} % of the anomalous pixels")
-    if wanted is not None:
-        chosen["extent"] = _by_share(args, np.concatenate(quiet["refined"].sample), wanted["extent"])
     if args.frame_fpr is not None:
         needed = calibration.frames_needed(args.frame_fpr)
         print(f"this guarantee needs at least {needed} normal frames; {len(normal)} were given")
@@ -191,7 +193,7 @@ def _by_rate(args: argparse.Namespace, name: str, alarms: np.ndarray) -> float:
 def _at_own_thresholds(
     bundle: ModelBundle, frames: Sequence[CalibrationFrame], min_pixels: int | None
 ) -> dict[str, float]:
-    """How many frames raise an alarm with a bundle, by threshold; ``extent``: the share of pixels that reach it."""
+    """``anomaly``: how many frames raise an alarm with a bundle; ``extent``: the share of pixels that reach it."""
     from m2a_core.perception import Perception
 
     perception = Perception.load(bundle.directory, spin=True)
@@ -199,30 +201,7 @@ def _at_own_thresholds(
     perception.close()
     own = bundle.manifest.thresholds
     share = float(np.mean(np.concatenate(scored["refined"].sample) >= own.extent))
-    return {name: of.at(getattr(own, name)).alarms for name, of in scored.items()} | {"extent": share}
-
-
-def _by_count(args: argparse.Namespace, name: str, alarms: np.ndarray, wanted: float) -> float:
-    """The lowest threshold at which no more frames raise an alarm than are wanted."""
-    from m2a_core.evaluation import calibration
-
-    threshold = calibration.threshold_at_alarms(alarms, int(wanted))
-    found = int(np.count_nonzero(alarms >= threshold))
-    print(
-        f"{name:8s} threshold {threshold:.6g}: {found} of {len(alarms)} normal frames raise an alarm, as with "
-        f"{args.like} at its own threshold ({wanted})"
-    )
-    return threshold
-
-
-def _by_share(args: argparse.Namespace, scores: np.ndarray, wanted: float) -> float:
-    """The extent, in [0, 1], that a wanted share of pixels reaches."""
-    extent = float(np.clip(np.quantile(scores, 1 - wanted), 0, 1))
-    print(
-        f"extent   threshold {extent:.6g}: {100 * np.mean(scores >= extent):.2f} % of normal pixels reach it, as with "
-        f"{args.like} ({100 * wanted:.2f} %)"
-    )
-    return extent
+    return {"anomaly": scored["anomaly"].at(own.anomaly).alarms, "extent": share}
 
 
 def _score(

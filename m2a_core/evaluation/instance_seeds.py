@@ -1,0 +1,50 @@
+"""Which seeds show the unknown instances of frames: what a threshold of seeds costs in false alarms.
+
+A frame that raises an alarm has pixels at a score, anywhere; an instance takes a thick structure down to the extent,
+with a seed in it. So frames with alarms can be as many and instances twice as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from m2a_core.bundle.loading import ModelBundle
+from m2a_core.openset.candidates import OPENING
+from m2a_core.perception import Perception
+from m2a_core.runtime.factory import create_runtime
+from m2a_core.types import Frame, Output
+
+_WANTED = frozenset({Output.REFINED, Output.UNKNOWN_INSTANCES})
+
+
+def instance_seeds(bundle: ModelBundle, images: Iterable[np.ndarray], extent: float | None = None) -> np.ndarray:
+    """Of every unknown instance in images, the highest threshold of seeds that shows it: float32 [N].
+
+    Args:
+        bundle: the model's.
+        images: uint8 [H, W, 3], RGB.
+        extent: how far instances reach; None for the bundle's own.
+
+    Raises:
+        ModelError: the bundle cannot be run.
+        InferenceError: the network failed.
+    """
+    own = bundle.manifest.thresholds
+    reach = own.extent if extent is None else extent
+    manifest = replace(bundle.manifest, thresholds=replace(own, refined=reach, extent=reach))
+    perception = Perception(manifest, create_runtime(bundle, spin=True))
+    seeds: list[float] = []
+    for image in images:
+        result = perception.infer(Frame(image), _WANTED)
+        assert result.refined is not None
+        assert result.unknown_instances is not None
+        side = 2 * (round(image.shape[0] * OPENING) // 2) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        thick = cv2.morphologyEx(result.refined, cv2.MORPH_OPEN, kernel)
+        seeds += [float(thick[result.unknown_instances == instance.id].max()) for instance in result.instances]
+    perception.close()
+    return np.array(seeds, np.float32)
