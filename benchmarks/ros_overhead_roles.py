@@ -124,6 +124,9 @@ class ConstantModel:
         """It has no process of its own that could end."""
         return ""
 
+    def abandon(self) -> None:
+        """Nothing of it hangs."""
+
     def close(self) -> None:
         """Nothing to free."""
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,9 @@ def assert_same_run(one: Trainer, other: Trainer) -> None:
     for path, value in states[0].items():
         same = torch.equal(value, states[1][path]) if isinstance(value, torch.Tensor) else value == states[1][path]
         assert same, path
-    for name in ("model", "average", "pixel_head"):
-        for (key, a), b in zip(
-            getattr(one, name).state_dict().items(), getattr(other, name).state_dict().values(), strict=True
-        ):
+    for name, module in (("model", "model"), ("average", "averages.network"), ("pixel_head", "pixel_head")):
+        part = attrgetter(module)
+        for (key, a), b in zip(part(one).state_dict().items(), part(other).state_dict().values(), strict=True):
             assert torch.equal(a, b), f"{name}.{key}"
 
 
