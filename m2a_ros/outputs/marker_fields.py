@@ -24,7 +24,8 @@ _ENCAPSULATION = bytes((0, sys.byteorder == "little", 0, 0))
 _COUNT, _STAMP, _IDS, _BODY = (struct.Struct(code) for code in ("=I", "=iI", "=3i", "=10d4fiI?"))
 _NO_TEXTURE = struct.pack("=II4siII4sI4sII", 0, 1, b"", 0, 0, 1, b"", 1, b"", 0, 0)
 """No colours, then texture_resource, texture and uv_coordinates: an empty text is its closing zero."""
-_NO_MESH = struct.pack("=I4sI4sI?", 1, b"", 1, b"", 0, False)
+NO_MESH = struct.pack("=I4sI4sI?", 1, b"", 1, b"", 0, False)
+"""mesh_resource, mesh_file and mesh_use_embedded_materials, the last fields."""
 Three = tuple[float, float, float]
 
 
@@ -95,7 +96,7 @@ def bytes_of(header: Header, markers: Sequence[MarkerFields]) -> np.ndarray:
         out += _NO_TEXTURE
         _add_text(out, fields.text.encode())
         _align(out, 4)
-        out += _NO_MESH
+        out += NO_MESH
     return np.frombuffer(out, np.uint8)
 
 

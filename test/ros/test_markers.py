@@ -151,7 +151,7 @@ def test_the_installed_markers_have_the_layout_that_is_written() -> None:
 
 def test_a_layout_that_is_another_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # As if the definition had one more text behind the mesh.
-    monkeypatch.setattr("m2a_ros.outputs.marker_fields._NO_MESH", b"")
+    monkeypatch.setattr("m2a_ros.outputs.marker_fields.NO_MESH", b"")
     writes_what_rclpy_reads.cache_clear()
     try:
         assert not writes_what_rclpy_reads()
