@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from m2a_core.bundle.loading import ModelBundle
-from m2a_core.openset.candidates import OPENING
+from m2a_core.openset.candidates import opening_kernel
 from m2a_core.perception import Perception
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.types import Frame, Output
@@ -42,9 +42,7 @@ def instance_seeds(bundle: ModelBundle, images: Iterable[np.ndarray], extent: fl
         result = perception.infer(Frame(image), _WANTED)
         assert result.refined is not None
         assert result.unknown_instances is not None
-        side = 2 * (round(image.shape[0] * OPENING) // 2) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        thick = cv2.morphologyEx(result.refined, cv2.MORPH_OPEN, kernel)
+        thick = cv2.morphologyEx(result.refined, cv2.MORPH_OPEN, opening_kernel(image.shape[0]))
         seeds += [float(thick[result.unknown_instances == instance.id].max()) for instance in result.instances]
     perception.close()
     return np.array(seeds, np.float32)

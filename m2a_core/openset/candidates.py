@@ -73,6 +73,13 @@ def candidates_of(layers: Sequence[Layer], size: tuple[int, int], seed: float, e
     return candidates
 
 
+def opening_kernel(height: int) -> np.ndarray:
+    """What structures of a view must hold so as not to be opened away: uint8 [k, k], k odd; ``height`` in pixels."""
+    side = 2 * (round(height * OPENING) // 2) + 1
+    kernel: np.ndarray = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return kernel
+
+
 def thick(
     layers: Sequence[Layer], size: tuple[int, int], level: float, window: tuple[slice, slice] | None = None
 ) -> np.ndarray:
@@ -89,9 +96,8 @@ def thick(
     """
     result = np.zeros(size, np.uint8)
     for layer in layers:
-        side = 2 * (round(len(layer.refined) * OPENING) // 2) + 1
-        part = _part(layer, window, side)
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        kernel = opening_kernel(len(layer.refined))
+        part = _part(layer, window, len(kernel))
         opened = _opened((part.refined >= level).view(np.uint8), kernel)
         if part.zoom > 1:
             rows, columns = opened.shape
