@@ -141,7 +141,7 @@ def test_a_map_with_a_stamp_that_nobody_sent_fails_the_demo(
 
 def test_interrupting_the_demo_leaves_no_process_behind(model: Path, tmp_path: Path) -> None:
     demo = subprocess.Popen(
-        [sys.executable, "-m", "m2a_ros.main", "demo", "--model", str(model), "--out", str(tmp_path)],
+        [sys.executable, "-m", "m2a_ros.main", "demo", "--rate", "2", "--model", str(model), "--out", str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

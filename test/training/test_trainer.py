@@ -102,7 +102,7 @@ def test_training_moves_every_part_but_the_frozen_backbone(uninterrupted):
         assert any(not torch.equal(before, trained[k]) for k, before in start.items() if k.startswith(part)), part
 
 
-@pytest.mark.parametrize("step", [1, 3, 4, 7])
+@pytest.mark.parametrize("step", [1, 4, 7])
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp_path, step):
     """Kills between two checkpoints (every 2 steps), right after the change of stage, and in the last stage."""
     killed = tiny_trainer(tmp_path)
@@ -118,7 +118,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(uninterrupted, tmp
     assert_same_run(resumed, uninterrupted)
 
 
-@pytest.mark.parametrize("step", [0, 2, 3, 5])
+@pytest.mark.parametrize("step", [0, 3, 5])
 def test_sigterm_finishes_the_step_saves_and_the_resumed_run_is_exact(uninterrupted, tmp_path, step):
     before = signal.getsignal(signal.SIGTERM)
     stopped = tiny_trainer(tmp_path)
