@@ -48,7 +48,7 @@ def bundle(exported) -> ModelBundle:
 def swin() -> ExportedNetwork:
     """The small network behind Swin, whose windows are the hardest to cut out of a batch; also puts out full masks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "swin_tiny", lambda: Swin(dataclasses.replace(SWIN_T, depths=(2, 0, 0, 1))))
+        patch.setitem(BACKBONES, "swin_tiny", lambda: Swin(dataclasses.replace(SWIN_T, depths=(2, 1, 1, 1))))
         return small_network(config=dataclasses.replace(SMALL, backbone="swin_tiny"), full_masks=True)
 
 
