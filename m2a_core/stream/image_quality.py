@@ -7,6 +7,7 @@ The checks look at a thumbnail and at a few patches of full resolution; they cos
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,7 +109,7 @@ def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
         limits: from where on it counts.
     """
     thumbnail = _thumbnail(image)
-    brightest, bright = percentiles(thumbnail, 99, 90)
+    brightest, bright, middle = percentiles(thumbnail, 99, 90, 50)
     if brightest < limits.black:
         return BLACK
     if np.count_nonzero(thumbnail >= 250) > limits.saturated * thumbnail.size:
@@ -119,7 +120,7 @@ def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
         return COVERED
     if bright < limits.dark:
         return DARK
-    if min(image.shape[:2]) >= _THUMBNAIL[1] and blank_share(thumbnail, limits.blank) > limits.covered_blocks:
+    if min(image.shape[:2]) >= _THUMBNAIL[1] and blank_share(thumbnail, limits.blank, middle) > limits.covered_blocks:
         return COVERED
     if min(image.shape[:2]) < _PATCH:
         return ""
@@ -131,23 +132,36 @@ def degradation(image: np.ndarray, limits: QualityLimits = LIMITS) -> str:
     return ""
 
 
-def blank_share(thumbnail: np.ndarray, limit: float) -> float:
+def blank_share(thumbnail: np.ndarray, limit: float, middle: float) -> float:
     """Share of a thumbnail's blocks, uint8 [96, 128], that show nothing of a scene, as under a cover on the lens.
 
     Not counted are white blocks, what is bright and without texture from the upper edge on (a clear sky), and blocks of
     exactly one colour that is not black, which no camera takes (a simulator's or a test's picture).
+
+    Args:
+        thumbnail: uint8 [96, 128].
+        limit: see ``QualityLimits.blank``.
+        middle: the thumbnail's median, above which is bright.
     """
     grey = thumbnail.astype(np.float32)
     steps = cv2.magnitude(
         cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
     )
-    rows, cols = grey.shape[0] // _BLOCK, grey.shape[1] // _BLOCK
-    blocks = [m.reshape(rows, _BLOCK, cols, _BLOCK).swapaxes(1, 2).reshape(rows, cols, -1) for m in (grey, steps)]
-    level = blocks[0].mean(-1)
-    drawn = (np.ptp(blocks[0], axis=-1) == 0) & (level > _BLACK_BLOCK)
-    blank = ((blocks[1] < limit).mean(-1) >= 0.9) & (level < _WHITE) & ~drawn
-    sky = np.logical_and.accumulate(blank & (level > percentiles(thumbnail, 50)[0]), axis=0)
+    smooth = (_blocks(steps) < limit).mean(-1) >= 0.9
+    if not smooth.any():
+        return 0.0
+    blocks = _blocks(grey)
+    level = blocks.mean(-1)
+    drawn = (np.ptp(blocks, axis=-1) == 0) & (level > _BLACK_BLOCK)
+    blank = smooth & (level < _WHITE) & ~drawn
+    sky = np.logical_and.accumulate(blank & (level > middle), axis=0)
     return float((blank & ~sky).mean())
+
+
+def _blocks(values: np.ndarray) -> np.ndarray:
+    """A thumbnail's values by blocks, [rows of blocks, columns, values of a block]."""
+    rows, cols = values.shape[0] // _BLOCK, values.shape[1] // _BLOCK
+    return values.reshape(rows, _BLOCK, cols, _BLOCK).swapaxes(1, 2).reshape(rows, cols, -1)
 
 
 def noise_sigma(grey: np.ndarray) -> float:
@@ -166,12 +180,12 @@ def sharpness(grey: np.ndarray) -> float:
 
 
 def percentiles(grey: np.ndarray, *percents: float) -> list[float]:
-    """What ``np.percentile`` gives of uint8 values, in an eighth of its time."""
-    up_to = np.bincount(grey.ravel(), minlength=256).cumsum()
+    """What ``np.percentile`` gives of uint8 values, in a small part of its time."""
+    up_to = cv2.calcHist([grey], [0], None, [256], [0, 256]).cumsum(dtype=np.int64).tolist()
     found = []
     for percent in percents:
         rank, rest = divmod(percent * (grey.size - 1), 100)
-        low, high = np.searchsorted(up_to, [rank, rank + 1], side="right")
+        low, high = bisect_right(up_to, rank), bisect_right(up_to, rank + 1)
         found.append(float(low + rest / 100 * (high - low)))
     return found
 
