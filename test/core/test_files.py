@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2a_core import files
@@ -29,6 +29,7 @@ def refused(constant: str) -> float:
 
 @pytest.mark.slow
 @given(VALUES)
+@settings(max_examples=40)
 def test_numbers_that_json_lacks_become_null(value):
     json.loads(json_text(value), parse_constant=refused)
 
