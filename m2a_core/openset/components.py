@@ -19,6 +19,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_PEAK = 0.9
+"""Quantile of a component's scores that stands for its peak: one pixel alone says little."""
+
+_SUREST = 1 - 1e-6
+"""Scores above have no log-odds to speak of in float32."""
+
 
 @dataclass(frozen=True)
 class Component:
@@ -76,6 +82,33 @@ def find_components(
         x, y, width, height = cv2.boundingRect((labels == label).astype(np.uint8))
         found.append(Component(x, y, labels[y : y + height, x : x + width] == label))
     return found
+
+
+def around_peak(component: Component, score: np.ndarray, share: float) -> Component:
+    """The part of a component whose score comes close to the component's own peak.
+
+    A network's answer fades out around an object over some cells of its masks. How far a fixed level reaches there
+    depends on how sure the network is; a share of the peak does not.
+
+    Args:
+        component: of an unknown object.
+        score: float32 [H, W] in [0, 1], the maps in which it was found.
+        share: of the peak's log-odds that a pixel must have, in [0, 1]; 0 keeps the component as it is, and so does a
+            peak of 0.5 or less. The peak is the score that a tenth of the pixels reach.
+
+    Returns:
+        The component, or what is left of it, which may have several parts.
+    """
+    if share == 0:
+        return component
+    peak = min(float(np.quantile(score[component.window][component.mask], _PEAK)), _SUREST)
+    if peak <= 0.5:
+        return component
+    # No more than the peak itself, whatever rounding makes of it: something is always left.
+    level = min(peak, 1 / (1 + ((1 - peak) / peak) ** share))
+    mask = component.mask & (score[component.window] >= level)
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return Component(component.x + x, component.y + y, mask[y : y + height, x : x + width])
 
 
 def _outlined(mask: np.ndarray, left: int, top: int) -> Iterator[tuple[int, Component]]:

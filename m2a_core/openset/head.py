@@ -12,7 +12,7 @@ from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.candidates import Layer, candidates_of, thick
-from m2a_core.openset.components import Component
+from m2a_core.openset.components import Component, around_peak
 from m2a_core.openset.decision import View, decide
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import PAPER_COMPONENTS, PAPER_ITERATIONS, mine_unknown
@@ -109,7 +109,10 @@ class OpenSetHead:
             assert semantic is not None
             open_set = open_set_semantic(semantic, score, self._thresholds.anomaly, self._labels.unknown_id)
         if wanted & {Output.UNKNOWN_INSTANCES, Output.PANOPTIC}:
-            strong, weak = self._split(self._mine(view, geometry), view, geometry)
+            strong, weak = (
+                [around_peak(component, view.refined, self._thresholds.peak_share) for component in found]
+                for found in self._split(self._mine(view, geometry), view, geometry)
+            )
             numbers, instances = describe_instances(strong, view.score, geometry)
             if Output.PANOPTIC in wanted:
                 panoptic = self._panoptic(numbers, view, maps)
