@@ -57,13 +57,6 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Keep what earlier tests imported out of the collections that training asks for: a quarter of its time."""
-    if item.get_closest_marker("slow"):
-        gc.collect()
-        gc.freeze()
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what has a ROS domain or needs files that take long to make (other tests are marked where they are).
 
