@@ -193,7 +193,7 @@ _THRESHOLD_MEANINGS = {
     "anomaly": "Score from which a pixel is unknown; the model's decision says which score.",
     "refined": "Refined score f^r from which a pixel is the seed of an unknown instance.",
     "extent": "Refined score f^r down to which an unknown instance extends.",
-    "peak_share": "And down to which share of its own peak, in log-odds of f^r; 0 asks for no share.",
+    "peak_share": "Share of its own peak, in log-odds of f^r, down to which an unknown instance extends; 0: no limit.",
     "background": "Background score B (Eq. 17) from which a pixel is background; only for COCO's panoptic classes.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
     "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",
