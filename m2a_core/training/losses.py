@@ -85,8 +85,8 @@ class Criterion:
             total = total + cfg.choice * parts["choice"]
         if cfg.semantic > 0 or cfg.lovasz > 0:
             label, class_set = (torch.stack([getattr(t, name) for t in targets]) for name in ("label", "class_set"))
-            probabilities = self._map(*heads[-1], label)[..., ::2, ::2]
             label, class_set = label[:, ::2, ::2], class_set[:, ::2, ::2]
+            probabilities = self._map(*heads[-1], targets[0].label)
             if cfg.semantic > 0:
                 sets = class_set if bool(class_set.any()) else None
                 parts["semantic"] = semantic_loss(probabilities, label, sets, self.process_mean)
@@ -182,10 +182,10 @@ class Criterion:
 
     @staticmethod
     def _map(class_logits: Tensor, mask_logits: Tensor, label: Tensor) -> Tensor:
-        """Class probabilities [B, K, H, W] at the label's size."""
-        size = (int(label.shape[1]), int(label.shape[2]))
+        """Class probabilities [B, K, ceil(H/2), ceil(W/2)] at every other pixel of a label [H, W]."""
         scores = class_scores(class_logits, mask_logits)
-        return class_probabilities(F.interpolate(scores, size=size, mode="bilinear", align_corners=False))
+        full = F.interpolate(scores, size=tuple(label.shape), mode="bilinear", align_corners=False)
+        return class_probabilities(full[..., ::2, ::2])
 
     def _pixel_loss(self, logits: Tensor, targets: Sequence[Target]) -> Tensor:
         label = torch.stack([t.label for t in targets])
