@@ -101,10 +101,7 @@ def around_peak(component: Component, score: np.ndarray, share: float) -> Compon
     """
     if share == 0:
         return component
-    values = score[component.window][component.mask]
-    place = int(_PEAK * (values.size - 1))
-    # Twenty times as fast as NumPy's quantile, of which every object of every frame would take one.
-    peak = min(float(np.partition(values, place)[place]), _SUREST)
+    peak = min(peak_of(score[component.window][component.mask]), _SUREST)
     if peak <= 0.5:
         return component
     # No more than the peak itself, whatever rounding makes of it: something is always left.
@@ -112,6 +109,20 @@ def around_peak(component: Component, score: np.ndarray, share: float) -> Compon
     mask = component.mask & (score[component.window] >= level)
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return Component(component.x + x, component.y + y, mask[y : y + height, x : x + width])
+
+
+def peak_of(values: np.ndarray) -> float:
+    """What a tenth of the values, float [N], reach."""
+    place = int(_PEAK * (values.size - 1))
+    # Twenty times as fast as NumPy's quantile, of which every object of every frame would take one.
+    return float(np.partition(values, place)[place])
+
+
+def log_odds_of(score: np.ndarray) -> np.ndarray:
+    """float32 log(s / (1 - s)) of scores in [0, 1], those of almost 0 and 1 finite."""
+    clipped = np.clip(score, 1 - _SUREST, _SUREST)
+    odds: np.ndarray = np.log(clipped / (1 - clipped))
+    return odds
 
 
 def _outlined(mask: np.ndarray, left: int, top: int) -> Iterator[tuple[int, Component]]:

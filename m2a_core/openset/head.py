@@ -12,6 +12,7 @@ from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.candidates import Layer, candidates_of, thick
+from m2a_core.openset.color_outline import outline_by_color
 from m2a_core.openset.components import Component, around_peak
 from m2a_core.openset.decision import View, decide
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
@@ -72,13 +73,23 @@ class OpenSetHead:
         self._decision = decision
 
     def compute(
-        self, net: NetworkOutput, geometry: Geometry, wanted: frozenset[Output], size: tuple[int, int] | None = None
+        self,
+        net: NetworkOutput,
+        geometry: Geometry,
+        wanted: frozenset[Output],
+        size: tuple[int, int] | None = None,
+        image: np.ndarray | None = None,
     ) -> OpenSetResult:
         """Run the heads on the network's tensors of one image; see ``compute_view``."""
-        return self.compute_view(decide(net, self._decision), geometry, wanted, size)
+        return self.compute_view(decide(net, self._decision), geometry, wanted, size, image)
 
     def compute_view(
-        self, view: View, geometry: Geometry, wanted: frozenset[Output], size: tuple[int, int] | None = None
+        self,
+        view: View,
+        geometry: Geometry,
+        wanted: frozenset[Output],
+        size: tuple[int, int] | None = None,
+        image: np.ndarray | None = None,
     ) -> OpenSetResult:
         """Run the heads.
 
@@ -87,6 +98,8 @@ class OpenSetHead:
             geometry: how the image lies in the view's maps.
             wanted: the outputs to compute.
             size: height, width of the maps; None for the image's own, ``NATIVE`` for the view's.
+            image: uint8 [H0, W0, 3], the image itself, its channels in any order, for outlines of small instances;
+                None leaves them as the scores have them.
 
         Returns:
             The wanted maps; others None. ``instances`` come with ``unknown_instances``.
@@ -109,10 +122,9 @@ class OpenSetHead:
             assert semantic is not None
             open_set = open_set_semantic(semantic, score, self._thresholds.anomaly, self._labels.unknown_id)
         if wanted & {Output.UNKNOWN_INSTANCES, Output.PANOPTIC}:
-            strong, weak = (
-                [around_peak(component, view.refined, self._thresholds.peak_share) for component in found]
-                for found in self._split(self._mine(view, geometry), view, geometry)
-            )
+            strong, weak = self._split(self._mine(view, geometry), view, geometry)
+            outlined = self._outlined([*strong, *weak], view, geometry, image)
+            strong, weak = outlined[: len(strong)], outlined[len(strong) :]
             numbers, instances = describe_instances(strong, view.score, geometry)
             if Output.PANOPTIC in wanted:
                 panoptic = self._panoptic(numbers, view, maps)
@@ -174,6 +186,17 @@ class OpenSetHead:
             iterations=PAPER_ITERATIONS if from_background else None,
         )
         return [c for c in mined if len(layers) == 1 or c.area >= round(limits.min_area * _seen_in(c, layers).area)]
+
+    def _outlined(
+        self, components: list[Component], view: View, geometry: Geometry, image: np.ndarray | None
+    ) -> list[Component]:
+        """The components with outlines by their own peaks and, where they are small, by the image's colors."""
+        limits = self._thresholds
+        cut = [around_peak(component, view.refined, limits.peak_share) for component in components]
+        largest = round(limits.color_area * geometry.valid[0] * geometry.valid[1])
+        if image is None or largest == 0:
+            return cut
+        return outline_by_color(cut, view.refined, image, geometry, largest)
 
     def _split(
         self, components: list[Component], view: View, geometry: Geometry

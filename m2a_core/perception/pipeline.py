@@ -200,13 +200,13 @@ class Perception:
         if self.manifest.camera is not None:
             geometry = self._letterbox.geometry(*frame.image.shape[:2])
             (network,) = yield [self.manifest.camera.of(frame.image)]
-            result, mask = self._head.compute(network, geometry, wanted, size), self.camera_mask(network)
+            result, mask = self._head.compute(network, geometry, wanted, size, frame.image), self.camera_mask(network)
             is_replaced = mask is not None and size is None and result.open_set is not None
             return replace(result, open_set=mask) if is_replaced else result
         image, geometry = self._letterbox.apply(frame.image)
         if not (self._horizon and hz.has_detail(geometry)):
             (network,) = yield [image]
-            return self._head.compute(network, geometry, wanted, size)
+            return self._head.compute(network, geometry, wanted, size, frame.image)
         canvas = hz.canvas_of(geometry)
         target = hz.held(last, frame.stamp_ns, geometry.original)
         if target is None:
@@ -222,7 +222,7 @@ class Perception:
         view = merge_views(decide(whole, decision), decide(window, decision), placement, geometry.valid)
         y, x = hz.steady(target, self._far_end(whole, geometry))
         horizon = Horizon(box, FarEnd(y, x, frame.stamp_ns, geometry.original))
-        return replace(self._head.compute_view(view, canvas, wanted, size), horizon=horizon)
+        return replace(self._head.compute_view(view, canvas, wanted, size, frame.image), horizon=horizon)
 
     def _window(
         self, frame: Frame, target: tuple[float, float], geometry: Geometry

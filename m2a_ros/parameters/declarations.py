@@ -194,6 +194,7 @@ _THRESHOLD_MEANINGS = {
     "refined": "Refined score f^r from which a pixel is the seed of an unknown instance.",
     "extent": "Refined score f^r down to which an unknown instance extends.",
     "peak_share": "Share of its own peak, in log-odds of f^r, down to which an unknown instance extends; 0: no limit.",
+    "color_area": "Largest unknown instance whose outline the image's colors draw, as a share of its pixels; 0: none.",
     "background": "Background score B (Eq. 17) from which a pixel is background; only for COCO's panoptic classes.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
     "overlap": "Share of its mask that a query's segment must keep in the panoptic merge.",

@@ -1,0 +1,162 @@
+"""Outlines of small unknown instances that the image's colors draw."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import multivariate_normal
+
+from m2a_core.bundle.manifest import Thresholds
+from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.labels.builtin import CAMVID11
+from m2a_core.openset.color_outline import MOST, NOISE, log_ratio, outline_by_color
+from m2a_core.openset.components import Component, find_components
+from m2a_core.openset.head import OpenSetHead
+from m2a_core.preprocess import Geometry, Letterbox
+from m2a_core.types import Output, UnknownInstance
+
+SIZE = (96, 144)
+IMAGE_SIZE = (192, 288)
+WHOLE = Letterbox(SIZE).geometry(*IMAGE_SIZE)
+LIMITS = Thresholds(anomaly=0.5, refined=0.9, extent=0.7, min_area=0.0005, color_area=0.05)
+
+
+def discs(*places: tuple[int, int], radius: int = 12) -> np.ndarray:
+    """bool [192, 288]: discs around x, y of the image."""
+    drawn = np.zeros(IMAGE_SIZE, np.uint8)
+    for place in places:
+        cv2.circle(drawn, place, radius, 1, -1)
+    return drawn.astype(bool)
+
+
+def picture(objects: np.ndarray, color: tuple[int, int, int] = (150, 60, 40)) -> np.ndarray:
+    """uint8 [192, 288, 3]: gray asphalt with noise, objects in a color."""
+    noise = np.random.default_rng(3).normal(0, 6, (*IMAGE_SIZE, 3))
+    return np.clip(np.where(objects[..., None], color, (95, 95, 100)) + noise, 0, 255).astype(np.uint8)
+
+
+def coarse_score(objects: np.ndarray) -> np.ndarray:
+    """float32 [96, 144]: a score as cells of 8 pixels of the maps give it, shifted against the object."""
+    cells = cv2.resize(np.roll(objects, 5, 1).astype(np.float32), (18, 12), interpolation=cv2.INTER_AREA)
+    log_odds = 14 * cv2.resize(cells, SIZE[::-1], interpolation=cv2.INTER_LINEAR) - 4
+    return (1 / (1 + np.exp(-log_odds))).astype(np.float32)
+
+
+def iou(component: Component, objects: np.ndarray) -> float:
+    found = np.zeros(SIZE, np.uint8)
+    found[component.window][component.mask] = 1
+    at_image = WHOLE.undo_labels(found).astype(bool)
+    return float((at_image & objects).sum() / (at_image | objects).sum())
+
+
+def instances(objects: np.ndarray, limits: Thresholds, image: np.ndarray | None) -> tuple[UnknownInstance, ...]:
+    score = coarse_score(objects)
+    network = NetworkOutput(
+        anomaly=score,
+        refined=score,
+        semantic=np.full(SIZE, 3, np.uint8),
+        background=score,
+        winning_query=np.zeros((24, 36), np.int32),
+        query_masks=np.ones((1, 24, 36), bool),
+        class_probs=np.full((1, 12), 1 / 12, np.float32),
+    )
+    head = OpenSetHead(CAMVID11, limits)
+    return head.compute(network, WHOLE, frozenset({Output.UNKNOWN_INSTANCES}), image=image).instances
+
+
+def test_an_outline_of_mask_cells_becomes_that_of_the_object() -> None:
+    objects = discs((120, 90))
+    score = coarse_score(objects)
+    (before,) = find_components(score >= 0.7)
+    (after,) = outline_by_color([before], score, picture(objects), WHOLE, largest=1000)
+    assert iou(before, objects) < 0.7
+    assert iou(after, objects) > 0.9
+
+
+def test_the_order_of_an_images_channels_does_not_matter() -> None:
+    objects = discs((120, 90), (60, 40))
+    score = coarse_score(objects)
+    components = find_components(score >= 0.7)
+    image = picture(objects)
+    drawn = (outline_by_color(components, score, i, WHOLE, 1000) for i in (image, image[..., ::-1].copy()))
+    for one, other in zip(*drawn, strict=True):
+        assert one.window == other.window
+        np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_colors_that_say_nothing_leave_the_outline_to_the_score() -> None:
+    objects = discs((120, 90))
+    score = coarse_score(objects)
+    (before,) = find_components(score >= 0.7)
+    (after,) = outline_by_color([before], score, np.full((*IMAGE_SIZE, 3), 90, np.uint8), WHOLE, 1000)
+    log_odds = np.log(score / (1 - score))
+    half = cv2.blur(log_odds - 0.5 * np.quantile(log_odds[before.window][before.mask], 0.9), (3, 3)) > 0
+    found = np.zeros(SIZE, bool)
+    found[after.window][after.mask] = True
+    assert (found ^ half).sum() <= 0.1 * half.sum()
+
+
+def test_objects_above_the_limit_and_beyond_the_first_ones_stay_as_they_are() -> None:
+    places = [(20 + 40 * (n % 7), 25 + 60 * (n // 7)) for n in range(20)]
+    objects = discs(*places, radius=8)
+    score = coarse_score(objects)
+    components = find_components(score >= 0.7)
+    drawn = outline_by_color(components, score, picture(objects), WHOLE, 1000)
+    assert sum(a is not b for a, b in zip(components, drawn, strict=True)) == MOST < len(components)
+    assert outline_by_color(components, score, picture(objects), WHOLE, 5) == components
+
+
+def test_the_head_draws_small_instances_by_an_image_only() -> None:
+    objects = discs((120, 90))
+    by_score, by_color, without, off = (
+        instances(objects, limits, image)
+        for limits, image in (
+            (replace(LIMITS, color_area=0.0), picture(objects)),
+            (LIMITS, picture(objects)),
+            (LIMITS, None),
+            (replace(LIMITS, color_area=0.001), picture(objects)),
+        )
+    )
+    true_box = (108, 78, 133, 103)
+    assert by_score[0].bbox != pytest.approx(true_box, abs=3)
+    assert by_color[0].bbox == pytest.approx(true_box, abs=2)
+    for same in (without, off):
+        np.testing.assert_array_equal(same[0].contour, by_score[0].contour)
+
+
+def test_the_ratio_of_colors_is_that_of_two_normal_distributions() -> None:
+    objects = discs((120, 90))[::2, ::2]
+    colors = picture(discs((120, 90)))[::2, ::2].astype(np.float32)
+    densities = []
+    for where in (objects, ~objects):
+        covariance = np.cov(colors[where].T.astype(np.float64), bias=True) + NOISE * np.eye(3)
+        densities.append(multivariate_normal(colors[where].mean(0), covariance).logpdf(colors))
+    found = log_ratio(colors, objects, ~objects)
+    np.testing.assert_allclose(found, densities[0] - densities[1], rtol=1e-4, atol=1e-3)
+
+
+SMALL = (24, 32)
+
+
+@given(
+    arrays(np.float32, SMALL, elements=st.floats(0, 1, width=32)),
+    arrays(np.uint8, (31, 41, 3)),
+    arrays(bool, SMALL, elements=st.sampled_from([False, False, True])).filter(np.any),
+)
+def test_whatever_the_image_instances_stay_apart_and_inside(
+    score: np.ndarray, image: np.ndarray, mask: np.ndarray
+) -> None:
+    geometry = Geometry((31, 41), SMALL, (24 / 31, 32 / 41))
+    components = find_components(mask)
+    drawn = outline_by_color(components, score, image, geometry, mask.size)
+    assert len(drawn) == len(components)
+    seen = np.zeros(SMALL, int)
+    for component in drawn:
+        assert component.mask.any()
+        assert component.mask.shape == seen[component.window].shape
+        seen[component.window] += component.mask
+    assert seen.max() == 1
