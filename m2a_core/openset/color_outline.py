@@ -8,6 +8,7 @@ of their ratio and the closeness of its score to the object's peak add up to mor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -45,6 +46,9 @@ _PER_PEAK = 2.0
 
 NOISE = 25.0
 """Variance that every color has, in squared grey levels: JPEG and the sensor see to it."""
+
+ANY_COLOR = -3 * math.log(128)
+"""Log of the least density of a color inside an object, which may have parts of any color: legs, wheels, prints."""
 
 
 def outline_by_color(
@@ -101,7 +105,7 @@ def _drawn(
     inside = own & (closeness >= np.partition(surest, surest.size // 2)[surest.size // 2])
     colors = _part(image, geometry, rows, cols)
     said = np.clip(log_ratio(colors, inside, around), -_MOST_SAID, _MOST_SAID) + _PER_PEAK * closeness
-    belongs = ((cv2.blur(said, (3, 3)) > 0) & (own | others)).view(np.uint8)
+    belongs = ((said > 0) & (own | others)).view(np.uint8)
     # Of several parts, the one that holds most of the object.
     _, labels = cv2.connectedComponents(belongs, connectivity=8)
     sizes = np.bincount(labels[own])
@@ -138,18 +142,21 @@ def log_ratio(colors: np.ndarray, inside: np.ndarray, around: np.ndarray) -> np.
         around: bool [h, w], pixels of what is around it.
 
     Returns:
-        float32 [h, w], log of the ratio of two normal distributions, of which ``NOISE`` is a part.
+        float32 [h, w], log of the ratio of two densities: those of normal distributions, of which ``NOISE`` is a part;
+        inside, it is at least ``ANY_COLOR``.
     """
-    lengths, constant = [], 0.0
-    for where in (around, inside):
+    whitenings, constants = [], []
+    for where in (inside, around):
         covariance, mean = cv2.calcCovarMatrix(
             colors[where], None, cv2.COVAR_NORMAL | cv2.COVAR_ROWS | cv2.COVAR_SCALE, ctype=cv2.CV_64F
         )
         covariance += NOISE * np.eye(3)
         # Squares of what this makes of a color add up to its Mahalanobis distance.
         whiten = np.linalg.cholesky(np.linalg.inv(covariance)).T
-        lengths.append(np.hstack([whiten, -whiten @ mean.T]))
-        constant = 0.5 * float(np.linalg.slogdet(covariance)[1]) - constant
-    whitened = cv2.transform(colors, np.vstack(lengths))
-    ratio: np.ndarray = cv2.transform(whitened * whitened, np.array([[0.5] * 3 + [-0.5] * 3 + [-constant]]))
+        whitenings.append(np.hstack([whiten, -whiten @ mean.T]))
+        constants.append(0.5 * (np.linalg.slogdet(covariance)[1] + 3 * math.log(2 * math.pi)))
+    whitened = cv2.transform(colors, np.vstack(whitenings))
+    sums = np.kron(np.eye(2), [-0.5] * 3)
+    densities = cv2.transform(whitened * whitened, np.hstack([sums, -np.array(constants)[:, None]]))
+    ratio: np.ndarray = np.maximum(densities[..., 0], ANY_COLOR) - densities[..., 1]
     return ratio
