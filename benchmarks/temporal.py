@@ -53,8 +53,9 @@ VARIANTS: tuple[tuple[str, TrackerConfig | None, float], ...] = (
 
 @dataclass(frozen=True)
 class Seen:
-    """One frame: the network's output, the truth (0 known, 1 anomaly, 255 void) and the objects."""
+    """One frame: the image, the network's output, the truth (0 known, 1 anomaly, 255 void) and the objects."""
 
+    image: np.ndarray
     network: NetworkOutput
     truth: np.ndarray
     objects: tuple[Sighting, ...]
@@ -131,7 +132,7 @@ def shown(
     tracker = Tracker()
     geometry = Letterbox(frames[0].network.anomaly.shape).geometry(*frames[0].truth.shape)
     for number, seen in enumerate(frames):
-        result = head.compute(seen.network, geometry, frozenset({Output.UNKNOWN_INSTANCES}))
+        result = head.compute(seen.network, geometry, frozenset({Output.UNKNOWN_INSTANCES}), image=seen.image)
         if config is not None:
             nowhere = np.full((len(result.instances) + len(result.candidates), 2), np.nan)
             followed = update_tracks(tracker, int(1e9 * number / rate), result, nowhere, config, unknown)

@@ -29,7 +29,7 @@ _GAP = 2
 _GAP_KERNEL = np.ones((2 * _GAP + 1, 2 * _GAP + 1), np.uint8)
 
 _LEAST_AROUND = 20
-"""Pixels around an object that there must be to tell their colors."""
+"""Pixels around an object, above or below its middle, that there must be to tell their colors."""
 
 _LEAST = 6
 """Pixels that an outline must hold, and ..."""
@@ -97,14 +97,17 @@ def _drawn(
     around = others & (cv2.dilate(own.view(np.uint8), _GAP_KERNEL) == 0)
     log_odds = log_odds_of(score[rows, cols])
     peak = peak_of(log_odds[own])
-    if peak <= 0 or np.count_nonzero(around) < _LEAST_AROUND:
+    if peak <= 0:
         return None
     # Nothing is said at half of the peak, where an outline by the score alone would be.
     closeness = np.clip(log_odds / peak - 0.5, -0.5, 0.5)
     surest = closeness[own]
     inside = own & (closeness >= np.partition(surest, surest.size // 2)[surest.size // 2])
-    colors = _part(image, geometry, rows, cols)
-    said = np.clip(log_ratio(colors, inside, around), -_MOST_SAID, _MOST_SAID) + _PER_PEAK * closeness
+    middle = (component.window[0].start + component.window[0].stop) // 2 - rows.start
+    ratio = _log_ratio(_part(image, geometry, rows, cols), inside, around, middle)
+    if ratio is None:
+        return None
+    said = np.clip(ratio, -_MOST_SAID, _MOST_SAID) + _PER_PEAK * closeness
     belongs = ((said > 0) & (own | others)).view(np.uint8)
     # Of several parts, the one that holds most of the object.
     _, labels = cv2.connectedComponents(belongs, connectivity=8)
@@ -133,30 +136,40 @@ def _part(image: np.ndarray, geometry: Geometry, rows: slice, cols: slice) -> np
     return part.astype(np.float32)
 
 
-def log_ratio(colors: np.ndarray, inside: np.ndarray, around: np.ndarray) -> np.ndarray:
-    """How much likelier each color is inside than around.
+def _log_ratio(colors: np.ndarray, inside: np.ndarray, around: np.ndarray, middle: int) -> np.ndarray | None:
+    """Log of how much likelier each color is inside than around; None where too little is around.
+
+    What an object stands on looks unlike what is behind it, so rows above and from ``middle`` have a surrounding each.
+    """
+    halves = [half for half in (slice(0, middle), slice(middle, None)) if around[half].sum() >= _LEAST_AROUND]
+    if not halves:
+        return None
+    ratio: np.ndarray = np.maximum(log_density(colors, colors[inside]), ANY_COLOR)
+    if len(halves) == 1:
+        ratio -= log_density(colors, colors[around])
+        return ratio
+    for half in halves:
+        ratio[half] -= log_density(colors[half], colors[half][around[half]])
+    return ratio
+
+
+def log_density(colors: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Log of the normal distribution fitted to some colors, at others.
 
     Args:
         colors: float32 [h, w, 3].
-        inside: bool [h, w], pixels of the object.
-        around: bool [h, w], pixels of what is around it.
+        seen: float32 [N, 3], N >= 1; their covariance is widened by ``NOISE``.
 
     Returns:
-        float32 [h, w], log of the ratio of two densities: those of normal distributions, of which ``NOISE`` is a part;
-        inside, it is at least ``ANY_COLOR``.
+        float32 [h, w].
     """
-    whitenings, constants = [], []
-    for where in (inside, around):
-        covariance, mean = cv2.calcCovarMatrix(
-            colors[where], None, cv2.COVAR_NORMAL | cv2.COVAR_ROWS | cv2.COVAR_SCALE, ctype=cv2.CV_64F
-        )
-        covariance += NOISE * np.eye(3)
-        # Squares of what this makes of a color add up to its Mahalanobis distance.
-        whiten = np.linalg.cholesky(np.linalg.inv(covariance)).T
-        whitenings.append(np.hstack([whiten, -whiten @ mean.T]))
-        constants.append(0.5 * (np.linalg.slogdet(covariance)[1] + 3 * math.log(2 * math.pi)))
-    whitened = cv2.transform(colors, np.vstack(whitenings))
-    sums = np.kron(np.eye(2), [-0.5] * 3)
-    densities = cv2.transform(whitened * whitened, np.hstack([sums, -np.array(constants)[:, None]]))
-    ratio: np.ndarray = np.maximum(densities[..., 0], ANY_COLOR) - densities[..., 1]
-    return ratio
+    covariance, mean = cv2.calcCovarMatrix(
+        seen, None, cv2.COVAR_NORMAL | cv2.COVAR_ROWS | cv2.COVAR_SCALE, ctype=cv2.CV_64F
+    )
+    covariance += NOISE * np.eye(3)
+    # Squares of what this makes of a color add up to its Mahalanobis distance.
+    whiten = np.linalg.cholesky(np.linalg.inv(covariance)).T
+    whitened = cv2.transform(colors, np.hstack([whiten, -whiten @ mean.T]))
+    constant = -0.5 * (np.linalg.slogdet(covariance)[1] + 3 * math.log(2 * math.pi))
+    density: np.ndarray = cv2.transform(whitened * whitened, np.array([[-0.5, -0.5, -0.5, constant]]))
+    return density

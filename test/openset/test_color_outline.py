@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.builtin import CAMVID11
-from m2a_core.openset.color_outline import ANY_COLOR, MOST, NOISE, log_ratio, outline_by_color
+from m2a_core.openset.color_outline import MOST, NOISE, log_density, outline_by_color
 from m2a_core.openset.components import Component, find_components
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Geometry, Letterbox
@@ -128,16 +128,28 @@ def test_the_head_draws_small_instances_by_an_image_only() -> None:
         np.testing.assert_array_equal(same[0].contour, by_score[0].contour)
 
 
-def test_the_ratio_of_colors_is_that_of_two_normal_distributions() -> None:
-    objects = discs((120, 90))[::2, ::2]
-    colors = picture(discs((120, 90)))[::2, ::2].astype(np.float32)
-    densities = []
-    for where in (objects, ~objects):
-        covariance = np.cov(colors[where].T.astype(np.float64), bias=True) + NOISE * np.eye(3)
-        densities.append(multivariate_normal(colors[where].mean(0), covariance).logpdf(colors))
-    found = log_ratio(colors, objects, ~objects)
-    assert (densities[0] < ANY_COLOR).mean() > 0.5
-    np.testing.assert_allclose(found, np.maximum(densities[0], ANY_COLOR) - densities[1], rtol=1e-4, atol=1e-3)
+def test_a_density_is_that_of_a_normal_distribution() -> None:
+    colors = picture(discs((120, 90))).astype(np.float32)
+    seen = colors[discs((120, 90))]
+    covariance = np.cov(seen.T.astype(np.float64), bias=True) + NOISE * np.eye(3)
+    want = multivariate_normal(seen.mean(0), covariance).logpdf(colors)
+    np.testing.assert_allclose(log_density(colors, seen), want, rtol=1e-4, atol=1e-3)
+
+
+def test_feet_as_dark_as_what_is_behind_an_object_are_told_from_the_ground() -> None:
+    objects = np.zeros(IMAGE_SIZE, bool)
+    objects[70:100, 100:136] = True
+    objects[100:114, 102:110] = objects[100:114, 126:134] = True
+    image = np.full((*IMAGE_SIZE, 3), 190, np.uint8)
+    image[:84] = 30
+    image[70:100, 100:136] = (60, 120, 160)
+    image[100:114][objects[100:114]] = 30
+    score = coarse_score(objects)
+    (after,) = outline_by_color(find_components(score >= 0.7), score, image, WHOLE, 2000)
+    found = np.zeros(SIZE, np.uint8)
+    found[after.window][after.mask] = 1
+    foot = np.flatnonzero(WHOLE.undo_labels(found).any(1)).max()
+    assert foot == pytest.approx(113, abs=2)
 
 
 def test_a_part_of_another_color_that_the_score_covers_is_kept() -> None:
