@@ -162,6 +162,7 @@ class OpenSetResult:
         horizon: what was looked at more closely; None for nothing.
         timings_ms: milliseconds by stage (``preprocess``, ``network``, ``heads``).
         image_size: height, width of the frame where maps have another size; None where they have the frame's.
+        score_by_color: the image's colors changed ``score``; a mask that the model's graph made is then not of it.
     """
 
     anomaly: np.ndarray | None = None
@@ -179,6 +180,7 @@ class OpenSetResult:
     horizon: Horizon | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
     image_size: tuple[int, int] | None = None
+    score_by_color: bool = False
 
     def window(self, instance: UnknownInstance, ids: np.ndarray) -> tuple[slice, slice]:
         """Rows and columns of a map that contain an instance of this result; ``ids`` is the map."""

@@ -35,7 +35,7 @@ def instance_seeds(bundle: ModelBundle, images: Iterable[np.ndarray], extent: fl
     """
     own = bundle.manifest.thresholds
     reach = own.extent if extent is None else extent
-    manifest = replace(bundle.manifest, thresholds=replace(own, refined=reach, extent=reach))
+    manifest = replace(bundle.manifest, thresholds=replace(own, refined=reach, extent=reach, color_area=0.0))
     perception = Perception(manifest, create_runtime(bundle, spin=True))
     seeds: list[float] = []
     for image in images:

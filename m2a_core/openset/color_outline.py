@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -44,6 +45,10 @@ rough guess, and its tails are wrong."""
 _PER_PEAK = 2.0
 """What the score says for a pixel per peak of log-odds above half of the peak; anything from 1.8 to 3.2 does."""
 
+_RAISED, _LOWERED = 0.5, 0.25
+"""Shares of what colors say that move the log-odds of the score inside and outside of an outline: a part that was taken
+for the surrounding must not be lost."""
+
 NOISE = 25.0
 """Variance that every color has, in squared grey levels: JPEG and the sensor see to it."""
 
@@ -52,75 +57,124 @@ ANY_COLOR = -3 * math.log(128)
 
 
 def outline_by_color(
-    components: Sequence[Component], score: np.ndarray, image: np.ndarray, geometry: Geometry, largest: int
-) -> list[Component]:
-    """Draw the outlines of small objects anew.
+    components: Sequence[Component],
+    score: np.ndarray,
+    image: np.ndarray,
+    geometry: Geometry,
+    largest: int,
+    taken: Sequence[Component] = (),
+) -> tuple[list[Component], np.ndarray]:
+    """Draw the outlines of small objects anew, and sharpen the score along them.
 
     Args:
-        components: unknown objects, disjoint, found in the valid area; at most 255.
+        components: unknown objects, disjoint, found in the valid area; with ``taken`` at most 255.
         score: float32 [H, W] in [0, 1], the maps in which they were found.
         image: uint8 [H0, W0, 3], the image itself, its channels in any order.
         geometry: how the image lies in the maps.
         largest: pixels of the largest object, in the maps, whose outline is drawn.
+        taken: other objects, into which no outline may reach.
 
     Returns:
-        The components in the same order, disjoint. An object is left as it is where colors do not tell it from what
-        is around it, and beyond the first ``MOST`` small ones.
+        The components in the same order, disjoint, and the score: ``score`` itself where no outline was drawn, else a
+        copy, higher inside of new outlines and lower around them. An object is left as it is where colors do not tell
+        it from what is around it, and beyond the first ``MOST`` small ones.
     """
     small = [n for n, component in enumerate(components, start=1) if component.area <= largest][:MOST]
-    found = list(components)
+    found, outlines = list(components), []
     if not small:
-        return found
+        return found, score
     numbers = np.zeros(geometry.valid, np.uint8)
     for number, component in enumerate(components, start=1):
         numbers[component.window][component.mask] = number
+    for component in taken:
+        numbers[component.window][component.mask] = len(components) + 1
     for number in small:
         old = components[number - 1]
-        drawn = _drawn(old, number, numbers, score, image, geometry)
-        if drawn is not None:
-            numbers[old.window][old.mask] = 0
-            numbers[drawn.window][drawn.mask] = number
-            found[number - 1] = drawn
-    return found
+        near = _near(old, number, numbers, score, image, geometry)
+        mask = None if near is None else near.outline()
+        if near is None or mask is None:
+            continue
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        drawn = Component(near.cols.start + x, near.rows.start + y, mask[y : y + height, x : x + width])
+        numbers[old.window][old.mask] = 0
+        numbers[drawn.window][drawn.mask] = number
+        found[number - 1] = drawn
+        outlines.append((near, mask))
+    if not outlines:
+        return found, score
+    sharpened = score.copy()
+    for near, mask in outlines:
+        near.sharpen(sharpened, mask, numbers[near.rows, near.cols] == 0)
+    return found, sharpened
 
 
-def _drawn(
+@dataclass(frozen=True)
+class _Near:
+    """An object and what is near it; maps are [h, w], those of ``rows`` and ``cols``.
+
+    Attributes:
+        rows: of the score's maps.
+        cols: of the score's maps.
+        own: bool, the object.
+        free: bool, where no other object is.
+        log_odds: float32, of the score.
+        closeness: float32 in [-0.5, 0.5], of the log-odds to the object's peak: 0 at half of it.
+        ratio: float32, what colors say for the object.
+    """
+
+    rows: slice
+    cols: slice
+    own: np.ndarray
+    free: np.ndarray
+    log_odds: np.ndarray
+    closeness: np.ndarray
+    ratio: np.ndarray
+
+    def outline(self) -> np.ndarray | None:
+        """The object by its colors, bool [h, w]; None where they do not say enough."""
+        said = self.ratio + _PER_PEAK * self.closeness
+        # Of several parts, the one that holds most of the object.
+        _, labels = cv2.connectedComponents(((said > 0) & self.free).view(np.uint8), connectivity=8)
+        sizes = np.bincount(labels[self.own])
+        sizes[0] = 0
+        label = int(sizes.argmax())
+        if sizes[label] < max(1, _LEAST_KEPT * np.count_nonzero(self.own)):
+            return None
+        mask: np.ndarray = labels == label
+        return mask if np.count_nonzero(mask) >= _LEAST else None
+
+    def sharpen(self, score: np.ndarray, outline: np.ndarray, outside: np.ndarray) -> None:
+        """Let colors raise a score [H, W] inside of the outline and lower it outside of all objects, in place."""
+        raised, lowered = outline & (self.ratio > 0), outside & (self.ratio < 0)
+        moved = 1 / (1 + np.exp(-self.log_odds - np.where(outline, _RAISED, _LOWERED) * self.ratio))
+        part = score[self.rows, self.cols]
+        np.copyto(part, np.maximum(part, moved), where=raised)
+        np.copyto(part, np.minimum(part, moved), where=lowered)
+
+
+def _near(
     component: Component, number: int, numbers: np.ndarray, score: np.ndarray, image: np.ndarray, geometry: Geometry
-) -> Component | None:
-    """The component by its colors; None where they do not say enough."""
+) -> _Near | None:
+    """What colors say near a component; None where they cannot say anything."""
     rows, cols = (
         slice(max(0, span.start - _REACH), min(limit, span.stop + _REACH))
         for span, limit in zip(component.window, geometry.valid, strict=True)
     )
-    near = numbers[rows, cols]
-    own, others = near == number, near == 0
-    around = others & (cv2.dilate(own.view(np.uint8), _GAP_KERNEL) == 0)
+    own, others = numbers[rows, cols] == number, numbers[rows, cols] == 0
     log_odds = log_odds_of(score[rows, cols])
-    peak = peak_of(log_odds[own])
+    peak = peak_of(log_odds[own]) if own.any() else 0.0
     if peak <= 0:
         return None
     # Nothing is said at half of the peak, where an outline by the score alone would be.
     closeness = np.clip(log_odds / peak - 0.5, -0.5, 0.5)
     surest = closeness[own]
     inside = own & (closeness >= np.partition(surest, surest.size // 2)[surest.size // 2])
+    around = others & (cv2.dilate(own.view(np.uint8), _GAP_KERNEL) == 0)
     middle = (component.window[0].start + component.window[0].stop) // 2 - rows.start
     ratio = _log_ratio(_part(image, geometry, rows, cols), inside, around, middle)
     if ratio is None:
         return None
-    said = np.clip(ratio, -_MOST_SAID, _MOST_SAID) + _PER_PEAK * closeness
-    belongs = ((said > 0) & (own | others)).view(np.uint8)
-    # Of several parts, the one that holds most of the object.
-    _, labels = cv2.connectedComponents(belongs, connectivity=8)
-    sizes = np.bincount(labels[own])
-    sizes[0] = 0
-    label = int(sizes.argmax())
-    if sizes[label] < max(1, _LEAST_KEPT * surest.size):
-        return None
-    mask = labels == label
-    if np.count_nonzero(mask) < _LEAST:
-        return None
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return Component(cols.start + x, rows.start + y, mask[y : y + height, x : x + width])
+    return _Near(rows, cols, own, own | others, log_odds, closeness, np.clip(ratio, -_MOST_SAID, _MOST_SAID))
 
 
 def _part(image: np.ndarray, geometry: Geometry, rows: slice, cols: slice) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -25,6 +25,19 @@ from m2a_core.types import OpenSetResult, Output, UnknownInstance
 
 NATIVE = (0, 0)
 """Size of maps that are as large as the network's, without its padding."""
+
+
+_OF_OBJECTS = frozenset({Output.UNKNOWN_INSTANCES, Output.PANOPTIC})
+_BY_COLOR = frozenset({Output.SCORE, Output.REFINED, Output.REFINED_ROAD, Output.OPEN_SET})
+"""Outputs that small objects' colors change beside those of objects."""
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """Unknown instances, and the weaker candidates."""
+
+    strong: list[Component] = field(default_factory=list)
+    weak: list[Component] = field(default_factory=list)
 
 
 class Candidates(str, Enum):
@@ -110,6 +123,12 @@ class OpenSetHead:
         instances: tuple[UnknownInstance, ...] = ()
         candidates: tuple[UnknownInstance, ...] = ()
         candidate_map = None
+        plain, objects = view, _Objects()
+        largest = 0 if image is None else round(self._thresholds.color_area * geometry.valid[0] * geometry.valid[1])
+        if wanted & (_OF_OBJECTS if largest == 0 else _OF_OBJECTS | _BY_COLOR):
+            objects = self._objects(view, geometry)
+            if image is not None and largest:
+                objects, view = _drawn_by_color(objects, view, geometry, image, largest)
         if wanted & {Output.SCORE, Output.OPEN_SET}:
             score = maps.undo_continuous(view.score)
         if Output.REFINED in wanted:
@@ -121,17 +140,14 @@ class OpenSetHead:
             assert score is not None
             assert semantic is not None
             open_set = open_set_semantic(semantic, score, self._thresholds.anomaly, self._labels.unknown_id)
-        if wanted & {Output.UNKNOWN_INSTANCES, Output.PANOPTIC}:
-            strong, weak = self._split(self._mine(view, geometry), view, geometry)
-            outlined = self._outlined([*strong, *weak], view, geometry, image)
-            strong, weak = outlined[: len(strong)], outlined[len(strong) :]
-            numbers, instances = describe_instances(strong, view.score, geometry)
+        if wanted & _OF_OBJECTS:
+            numbers, instances = describe_instances(objects.strong, plain.score, geometry)
             if Output.PANOPTIC in wanted:
                 panoptic = self._panoptic(numbers, view, maps)
             if Output.UNKNOWN_INSTANCES in wanted:
                 unknown = maps.undo_labels(numbers)
-                if weak:
-                    weak_numbers, candidates = describe_instances(weak, view.score, geometry)
+                if objects.weak:
+                    weak_numbers, candidates = describe_instances(objects.weak, plain.score, geometry)
                     candidate_map = maps.undo_labels(weak_numbers)
             if instances or candidates:
                 hull = self._hull(view, geometry)
@@ -150,6 +166,7 @@ class OpenSetHead:
             candidates=candidates,
             candidate_map=candidate_map,
             image_size=None if maps.original == geometry.original else geometry.original,
+            score_by_color=view.score is not plain.score,
         )
 
     def _hull(self, view: View, geometry: Geometry) -> np.ndarray | None:
@@ -187,16 +204,14 @@ class OpenSetHead:
         )
         return [c for c in mined if len(layers) == 1 or c.area >= round(limits.min_area * _seen_in(c, layers).area)]
 
-    def _outlined(
-        self, components: list[Component], view: View, geometry: Geometry, image: np.ndarray | None
-    ) -> list[Component]:
-        """The components with outlines by their own peaks and, where they are small, by the image's colors."""
-        limits = self._thresholds
-        cut = [around_peak(component, view.refined, limits.peak_share) for component in components]
-        largest = round(limits.color_area * geometry.valid[0] * geometry.valid[1])
-        if image is None or largest == 0:
-            return cut
-        return outline_by_color(cut, view.refined, image, geometry, largest)
+    def _objects(self, view: View, geometry: Geometry) -> _Objects:
+        """Unknown instances and candidates, as far as the scores say."""
+        share = self._thresholds.peak_share
+        strong, weak = (
+            [around_peak(component, view.refined, share) for component in found]
+            for found in self._split(self._mine(view, geometry), view, geometry)
+        )
+        return _Objects(strong, weak)
 
     def _split(
         self, components: list[Component], view: View, geometry: Geometry
@@ -228,6 +243,17 @@ class OpenSetHead:
         panoptic = Geometry(maps.valid, maps.valid, (1.0, 1.0)).undo_labels(segments, view.stride)
         draw_unknown(panoptic, numbers, self._labels.unknown_id)
         return maps.undo_labels(panoptic)
+
+
+def _drawn_by_color(
+    objects: _Objects, view: View, geometry: Geometry, image: np.ndarray, largest: int
+) -> tuple[_Objects, View]:
+    """Objects with the outlines that their colors draw, and the view with its scores along them."""
+    strong, sharpened = outline_by_color(objects.strong, view.refined, image, geometry, largest)
+    # Candidates must not change what a frame shows by itself.
+    weak, _ = outline_by_color(objects.weak, view.refined, image, geometry, largest, strong)
+    same = view.score is view.refined
+    return _Objects(strong, weak), replace(view, refined=sharpened, score=sharpened if same else view.score)
 
 
 def _with_road(

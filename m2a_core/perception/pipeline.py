@@ -201,7 +201,9 @@ class Perception:
             geometry = self._letterbox.geometry(*frame.image.shape[:2])
             (network,) = yield [self.manifest.camera.of(frame.image)]
             result, mask = self._head.compute(network, geometry, wanted, size, frame.image), self.camera_mask(network)
-            is_replaced = mask is not None and size is None and result.open_set is not None
+            is_replaced = (
+                mask is not None and size is None and result.open_set is not None and not result.score_by_color
+            )
             return replace(result, open_set=mask) if is_replaced else result
         image, geometry = self._letterbox.apply(frame.image)
         if not (self._horizon and hz.has_detail(geometry)):

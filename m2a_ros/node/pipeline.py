@@ -165,7 +165,7 @@ class CameraPipeline:
         enlargement = None
         if job.prepared.config.resolution == IMAGE and result.result.image_size is not None:
             manifest = perception.manifest
-            mask = perception.camera_mask(job.task.outputs[0])
+            mask = None if result.result.score_by_color else perception.camera_mask(job.task.outputs[0])
             thresholds, unknown = manifest.thresholds, manifest.labels.unknown_id
             enlargement = Enlargement(result.result.image_size, thresholds.anomaly, unknown, mask)
         seen = self._stream.seen(job.prepared, job.task, perception)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import multivariate_normal
+from sklearn.metrics import average_precision_score
 
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
@@ -72,9 +73,19 @@ def test_an_outline_of_mask_cells_becomes_that_of_the_object() -> None:
     objects = discs((120, 90))
     score = coarse_score(objects)
     (before,) = find_components(score >= 0.7)
-    (after,) = outline_by_color([before], score, picture(objects), WHOLE, largest=1000)
+    (after,), _ = outline_by_color([before], score, picture(objects), WHOLE, largest=1000)
     assert iou(before, objects) < 0.7
     assert iou(after, objects) > 0.9
+
+
+def test_the_score_falls_off_where_the_object_does() -> None:
+    objects = discs((120, 90))
+    score = coarse_score(objects)
+    _, sharpened = outline_by_color(find_components(score >= 0.7), score, picture(objects), WHOLE, largest=1000)
+    at_image = [WHOLE.undo_continuous(s).ravel() for s in (score, sharpened)]
+    before, after = (average_precision_score(objects.ravel(), s) for s in at_image)
+    assert before < 0.9
+    assert after > 0.97
 
 
 def test_the_order_of_an_images_channels_does_not_matter() -> None:
@@ -82,7 +93,7 @@ def test_the_order_of_an_images_channels_does_not_matter() -> None:
     score = coarse_score(objects)
     components = find_components(score >= 0.7)
     image = picture(objects)
-    drawn = (outline_by_color(components, score, i, WHOLE, 1000) for i in (image, image[..., ::-1].copy()))
+    drawn = (outline_by_color(components, score, i, WHOLE, 1000)[0] for i in (image, image[..., ::-1].copy()))
     for one, other in zip(*drawn, strict=True):
         assert one.window == other.window
         np.testing.assert_array_equal(one.mask, other.mask)
@@ -92,7 +103,7 @@ def test_colors_that_say_nothing_leave_the_outline_to_the_score() -> None:
     objects = discs((120, 90))
     score = coarse_score(objects)
     (before,) = find_components(score >= 0.7)
-    (after,) = outline_by_color([before], score, np.full((*IMAGE_SIZE, 3), 90, np.uint8), WHOLE, 1000)
+    (after,), _ = outline_by_color([before], score, np.full((*IMAGE_SIZE, 3), 90, np.uint8), WHOLE, 1000)
     log_odds = np.log(score / (1 - score))
     half = log_odds > 0.5 * np.quantile(log_odds[before.window][before.mask], 0.9)
     found = np.zeros(SIZE, bool)
@@ -105,9 +116,9 @@ def test_objects_above_the_limit_and_beyond_the_first_ones_stay_as_they_are() ->
     objects = discs(*places, radius=8)
     score = coarse_score(objects)
     components = find_components(score >= 0.7)
-    drawn = outline_by_color(components, score, picture(objects), WHOLE, 1000)
+    drawn, _ = outline_by_color(components, score, picture(objects), WHOLE, 1000)
     assert sum(a is not b for a, b in zip(components, drawn, strict=True)) == MOST < len(components)
-    assert outline_by_color(components, score, picture(objects), WHOLE, 5) == components
+    assert outline_by_color(components, score, picture(objects), WHOLE, 5) == (components, score)
 
 
 def test_the_head_draws_small_instances_by_an_image_only() -> None:
@@ -145,7 +156,7 @@ def test_feet_as_dark_as_what_is_behind_an_object_are_told_from_the_ground() -> 
     image[70:100, 100:136] = (60, 120, 160)
     image[100:114][objects[100:114]] = 30
     score = coarse_score(objects)
-    (after,) = outline_by_color(find_components(score >= 0.7), score, image, WHOLE, 2000)
+    (after,), _ = outline_by_color(find_components(score >= 0.7), score, image, WHOLE, 2000)
     found = np.zeros(SIZE, np.uint8)
     found[after.window][after.mask] = 1
     foot = np.flatnonzero(WHOLE.undo_labels(found).any(1)).max()
@@ -160,7 +171,7 @@ def test_a_part_of_another_color_that_the_score_covers_is_kept() -> None:
     objects = body | part
     score = coarse_score(objects)
     (before,) = find_components(score >= 0.7)
-    (after,) = outline_by_color([before], score, image, WHOLE, 1000)
+    (after,), _ = outline_by_color([before], score, image, WHOLE, 1000)
     assert iou(after, objects) > 0.9 > iou(before, objects)
 
 
@@ -177,7 +188,7 @@ def test_whatever_the_image_instances_stay_apart_and_inside(
 ) -> None:
     geometry = Geometry((31, 41), SMALL, (24 / 31, 32 / 41))
     components = find_components(mask)
-    drawn = outline_by_color(components, score, image, geometry, mask.size)
+    drawn, sharpened = outline_by_color(components, score, image, geometry, mask.size)
     assert len(drawn) == len(components)
     seen = np.zeros(SMALL, int)
     for component in drawn:
@@ -185,3 +196,11 @@ def test_whatever_the_image_instances_stay_apart_and_inside(
         assert component.mask.shape == seen[component.window].shape
         seen[component.window] += component.mask
     assert seen.max() == 1
+    inside = seen.astype(bool)
+    assert ((sharpened >= score) | ~inside).all()
+    assert ((sharpened <= score) | inside).all()
+    boxes = np.zeros(SMALL, np.uint8)
+    for component in components:
+        boxes[component.window] = 1
+    reach = cv2.dilate(boxes, np.ones((17, 17), np.uint8)) > 0
+    np.testing.assert_array_equal(sharpened[~reach], score[~reach])
