@@ -195,35 +195,49 @@ def _log_ratio(colors: np.ndarray, inside: np.ndarray, around: np.ndarray, middl
 
     What an object stands on looks unlike what is behind it, so rows above and from ``middle`` have a surrounding each.
     """
-    halves = [half for half in (slice(0, middle), slice(middle, None)) if around[half].sum() >= _LEAST_AROUND]
+    halves = [
+        half for half in (slice(0, middle), slice(middle, None)) if np.count_nonzero(around[half]) >= _LEAST_AROUND
+    ]
     if not halves:
         return None
-    ratio: np.ndarray = np.maximum(log_density(colors, colors[inside]), ANY_COLOR)
     if len(halves) == 1:
-        ratio -= log_density(colors, colors[around])
-        return ratio
-    for half in halves:
-        ratio[half] -= log_density(colors[half], colors[half][around[half]])
+        halves = [slice(None)]
+    own, *surroundings = fit_normals([colors[inside], *(colors[half][around[half]] for half in halves)])
+    ratio: np.ndarray = np.maximum(own.log_density(colors), ANY_COLOR)
+    for half, surrounding in zip(halves, surroundings, strict=True):
+        ratio[half] -= surrounding.log_density(colors[half])
     return ratio
 
 
-def log_density(colors: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Log of the normal distribution fitted to some colors, at others.
+@dataclass(frozen=True)
+class Normal:
+    """A normal distribution of colors.
 
-    Args:
-        colors: float32 [h, w, 3].
-        seen: float32 [N, 3], N >= 1; their covariance is widened by ``NOISE``.
-
-    Returns:
-        float32 [h, w].
+    Attributes:
+        whiten: float64 [3, 4]: of a color and 1 it makes numbers whose squares add up to the Mahalanobis distance.
+        constant: log of the density at the mean.
     """
-    covariance, mean = cv2.calcCovarMatrix(
-        seen, None, cv2.COVAR_NORMAL | cv2.COVAR_ROWS | cv2.COVAR_SCALE, ctype=cv2.CV_64F
-    )
-    covariance += NOISE * np.eye(3)
-    # Squares of what this makes of a color add up to its Mahalanobis distance.
-    whiten = np.linalg.cholesky(np.linalg.inv(covariance)).T
-    whitened = cv2.transform(colors, np.hstack([whiten, -whiten @ mean.T]))
-    constant = -0.5 * (np.linalg.slogdet(covariance)[1] + 3 * math.log(2 * math.pi))
-    density: np.ndarray = cv2.transform(whitened * whitened, np.array([[-0.5, -0.5, -0.5, constant]]))
-    return density
+
+    whiten: np.ndarray
+    constant: float
+
+    def log_density(self, colors: np.ndarray) -> np.ndarray:
+        """Log of the density of each color, float32 [h, w, 3]: float32 [h, w]."""
+        whitened = cv2.transform(colors, self.whiten)
+        cv2.multiply(whitened, whitened, whitened)
+        density: np.ndarray = cv2.transform(whitened, np.array([[-0.5, -0.5, -0.5, self.constant]]))
+        return density
+
+
+def fit_normals(samples: Sequence[np.ndarray]) -> list[Normal]:
+    """Normal distributions of some colors each, float32 [N, 3], N >= 1, with covariances widened by ``NOISE``."""
+    flags = cv2.COVAR_NORMAL | cv2.COVAR_ROWS | cv2.COVAR_SCALE
+    fits = [cv2.calcCovarMatrix(seen, None, flags, ctype=cv2.CV_64F) for seen in samples]
+    roots = np.linalg.cholesky(np.array([covariance for covariance, _ in fits]) + NOISE * np.eye(3))
+    whitens = np.linalg.inv(roots)
+    shifts = -whitens @ np.array([mean.T for _, mean in fits])
+    constants = -1.5 * math.log(2 * math.pi) - np.log(roots.diagonal(axis1=1, axis2=2)).sum(1)
+    return [
+        Normal(np.hstack([whiten, shift]), float(constant))
+        for whiten, shift, constant in zip(whitens, shifts, constants, strict=True)
+    ]

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.builtin import CAMVID11
-from m2a_core.openset.color_outline import MOST, NOISE, log_density, outline_by_color
+from m2a_core.openset.color_outline import MOST, NOISE, fit_normals, outline_by_color
 from m2a_core.openset.components import Component, find_components
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Geometry, Letterbox
@@ -139,12 +139,13 @@ def test_the_head_draws_small_instances_by_an_image_only() -> None:
         np.testing.assert_array_equal(same[0].contour, by_score[0].contour)
 
 
-def test_a_density_is_that_of_a_normal_distribution() -> None:
+def test_densities_are_those_of_normal_distributions() -> None:
     colors = picture(discs((120, 90))).astype(np.float32)
-    seen = colors[discs((120, 90))]
-    covariance = np.cov(seen.T.astype(np.float64), bias=True) + NOISE * np.eye(3)
-    want = multivariate_normal(seen.mean(0), covariance).logpdf(colors)
-    np.testing.assert_allclose(log_density(colors, seen), want, rtol=1e-4, atol=1e-3)
+    samples = [colors[discs((120, 90))], colors[~discs((120, 90))]]
+    for normal, seen in zip(fit_normals(samples), samples, strict=True):
+        covariance = np.cov(seen.T.astype(np.float64), bias=True) + NOISE * np.eye(3)
+        want = multivariate_normal(seen.mean(0), covariance).logpdf(colors)
+        np.testing.assert_allclose(normal.log_density(colors), want, rtol=1e-4, atol=1e-3)
 
 
 def test_feet_as_dark_as_what_is_behind_an_object_are_told_from_the_ground() -> None:
