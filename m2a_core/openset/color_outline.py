@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -63,8 +63,8 @@ def outline_by_color(
     geometry: Geometry,
     largest: int,
     taken: Sequence[Component] = (),
-) -> tuple[list[Component], np.ndarray]:
-    """Draw the outlines of small objects anew, and sharpen the score along them.
+) -> ColorOutlines:
+    """Draw the outlines of small objects anew.
 
     Args:
         components: unknown objects, disjoint, found in the valid area; with ``taken`` at most 255.
@@ -75,14 +75,14 @@ def outline_by_color(
         taken: other objects, into which no outline may reach.
 
     Returns:
-        The components in the same order, disjoint, and the score: ``score`` itself where no outline was drawn, else a
-        copy, higher inside of new outlines and lower around them. An object is left as it is where colors do not tell
-        it from what is around it, and beyond the first ``MOST`` small ones.
+        The components in the same order, disjoint. An object is left as it is where colors do not tell it from what is
+        around it, and beyond the first ``MOST`` small ones.
     """
     small = [n for n, component in enumerate(components, start=1) if component.area <= largest][:MOST]
-    found, outlines = list(components), []
+    found: list[Component] = list(components)
+    drawn: list[tuple[_Near, np.ndarray]] = []
     if not small:
-        return found, score
+        return ColorOutlines(found)
     numbers = np.zeros(geometry.valid, np.uint8)
     for number, component in enumerate(components, start=1):
         numbers[component.window][component.mask] = number
@@ -95,17 +95,34 @@ def outline_by_color(
         if near is None or mask is None:
             continue
         x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-        drawn = Component(near.cols.start + x, near.rows.start + y, mask[y : y + height, x : x + width])
+        new = Component(near.cols.start + x, near.rows.start + y, mask[y : y + height, x : x + width])
         numbers[old.window][old.mask] = 0
-        numbers[drawn.window][drawn.mask] = number
-        found[number - 1] = drawn
-        outlines.append((near, mask))
-    if not outlines:
-        return found, score
-    sharpened = score.copy()
-    for near, mask in outlines:
-        near.sharpen(sharpened, mask, numbers[near.rows, near.cols] == 0)
-    return found, sharpened
+        numbers[new.window][new.mask] = number
+        found[number - 1] = new
+        drawn.append((near, mask))
+    return ColorOutlines(found, drawn, numbers)
+
+
+@dataclass(frozen=True)
+class ColorOutlines:
+    """What `outline_by_color` gives.
+
+    Attributes:
+        components: the objects.
+    """
+
+    components: list[Component]
+    _drawn: Sequence[tuple[_Near, np.ndarray]] = ()
+    _numbers: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+
+    def sharpened(self, score: np.ndarray) -> np.ndarray:
+        """The score higher inside of new outlines and lower around them: a copy, or ``score`` where there are none."""
+        if not self._drawn:
+            return score
+        moved = score.copy()
+        for near, outline in self._drawn:
+            near.sharpen(moved, outline, self._numbers[near.rows, near.cols] == 0)
+        return moved
 
 
 @dataclass(frozen=True)

@@ -249,11 +249,12 @@ def _drawn_by_color(
     objects: _Objects, view: View, geometry: Geometry, image: np.ndarray, largest: int
 ) -> tuple[_Objects, View]:
     """Objects with the outlines that their colors draw, and the view with its scores along them."""
-    strong, sharpened = outline_by_color(objects.strong, view.refined, image, geometry, largest)
+    strong = outline_by_color(objects.strong, view.refined, image, geometry, largest)
+    sharpened = strong.sharpened(view.refined)
+    score = sharpened if view.score is view.refined else view.score
     # Candidates must not change what a frame shows by itself.
-    weak, _ = outline_by_color(objects.weak, view.refined, image, geometry, largest, strong)
-    same = view.score is view.refined
-    return _Objects(strong, weak), replace(view, refined=sharpened, score=sharpened if same else view.score)
+    weak = outline_by_color(objects.weak, view.refined, image, geometry, largest, strong.components)
+    return _Objects(strong.components, weak.components), replace(view, refined=sharpened, score=score)
 
 
 def _with_road(

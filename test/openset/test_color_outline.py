@@ -73,7 +73,7 @@ def test_an_outline_of_mask_cells_becomes_that_of_the_object() -> None:
     objects = discs((120, 90))
     score = coarse_score(objects)
     (before,) = find_components(score >= 0.7)
-    (after,), _ = outline_by_color([before], score, picture(objects), WHOLE, largest=1000)
+    (after,) = outline_by_color([before], score, picture(objects), WHOLE, largest=1000).components
     assert iou(before, objects) < 0.7
     assert iou(after, objects) > 0.9
 
@@ -81,7 +81,8 @@ def test_an_outline_of_mask_cells_becomes_that_of_the_object() -> None:
 def test_the_score_falls_off_where_the_object_does() -> None:
     objects = discs((120, 90))
     score = coarse_score(objects)
-    _, sharpened = outline_by_color(find_components(score >= 0.7), score, picture(objects), WHOLE, largest=1000)
+    outlines = outline_by_color(find_components(score >= 0.7), score, picture(objects), WHOLE, largest=1000)
+    sharpened = outlines.sharpened(score)
     at_image = [WHOLE.undo_continuous(s).ravel() for s in (score, sharpened)]
     before, after = (average_precision_score(objects.ravel(), s) for s in at_image)
     assert before < 0.9
@@ -93,7 +94,7 @@ def test_the_order_of_an_images_channels_does_not_matter() -> None:
     score = coarse_score(objects)
     components = find_components(score >= 0.7)
     image = picture(objects)
-    drawn = (outline_by_color(components, score, i, WHOLE, 1000)[0] for i in (image, image[..., ::-1].copy()))
+    drawn = (outline_by_color(components, score, i, WHOLE, 1000).components for i in (image, image[..., ::-1].copy()))
     for one, other in zip(*drawn, strict=True):
         assert one.window == other.window
         np.testing.assert_array_equal(one.mask, other.mask)
@@ -103,7 +104,8 @@ def test_colors_that_say_nothing_leave_the_outline_to_the_score() -> None:
     objects = discs((120, 90))
     score = coarse_score(objects)
     (before,) = find_components(score >= 0.7)
-    (after,), _ = outline_by_color([before], score, np.full((*IMAGE_SIZE, 3), 90, np.uint8), WHOLE, 1000)
+    gray = np.full((*IMAGE_SIZE, 3), 90, np.uint8)
+    (after,) = outline_by_color([before], score, gray, WHOLE, 1000).components
     log_odds = np.log(score / (1 - score))
     half = log_odds > 0.5 * np.quantile(log_odds[before.window][before.mask], 0.9)
     found = np.zeros(SIZE, bool)
@@ -116,9 +118,11 @@ def test_objects_above_the_limit_and_beyond_the_first_ones_stay_as_they_are() ->
     objects = discs(*places, radius=8)
     score = coarse_score(objects)
     components = find_components(score >= 0.7)
-    drawn, _ = outline_by_color(components, score, picture(objects), WHOLE, 1000)
+    drawn = outline_by_color(components, score, picture(objects), WHOLE, 1000).components
     assert sum(a is not b for a, b in zip(components, drawn, strict=True)) == MOST < len(components)
-    assert outline_by_color(components, score, picture(objects), WHOLE, 5) == (components, score)
+    untouched = outline_by_color(components, score, picture(objects), WHOLE, 5)
+    assert untouched.components == components
+    assert untouched.sharpened(score) is score
 
 
 def test_the_head_draws_small_instances_by_an_image_only() -> None:
@@ -157,7 +161,7 @@ def test_feet_as_dark_as_what_is_behind_an_object_are_told_from_the_ground() -> 
     image[70:100, 100:136] = (60, 120, 160)
     image[100:114][objects[100:114]] = 30
     score = coarse_score(objects)
-    (after,), _ = outline_by_color(find_components(score >= 0.7), score, image, WHOLE, 2000)
+    (after,) = outline_by_color(find_components(score >= 0.7), score, image, WHOLE, 2000).components
     found = np.zeros(SIZE, np.uint8)
     found[after.window][after.mask] = 1
     foot = np.flatnonzero(WHOLE.undo_labels(found).any(1)).max()
@@ -172,7 +176,7 @@ def test_a_part_of_another_color_that_the_score_covers_is_kept() -> None:
     objects = body | part
     score = coarse_score(objects)
     (before,) = find_components(score >= 0.7)
-    (after,), _ = outline_by_color([before], score, image, WHOLE, 1000)
+    (after,) = outline_by_color([before], score, image, WHOLE, 1000).components
     assert iou(after, objects) > 0.9 > iou(before, objects)
 
 
@@ -189,7 +193,8 @@ def test_whatever_the_image_instances_stay_apart_and_inside(
 ) -> None:
     geometry = Geometry((31, 41), SMALL, (24 / 31, 32 / 41))
     components = find_components(mask)
-    drawn, sharpened = outline_by_color(components, score, image, geometry, mask.size)
+    outlines = outline_by_color(components, score, image, geometry, mask.size)
+    drawn, sharpened = outlines.components, outlines.sharpened(score)
     assert len(drawn) == len(components)
     seen = np.zeros(SMALL, int)
     for component in drawn:
