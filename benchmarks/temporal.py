@@ -187,7 +187,8 @@ def main() -> None:
     perception = Perception.load(args.model)
     nothing: frozenset[Output] = frozenset()
     recorded = [
-        [Seen(perception.infer_raw(Frame(i), nothing, raw=False)[1], t, tuple(o)) for i, t, o in c] for c in clips(args)
+        [Seen(i, perception.infer_raw(Frame(i), nothing, raw=False)[1], t, tuple(o)) for i, t, o in c]
+        for c in clips(args)
     ]
     given_limits = {name: getattr(args, name) for name in ("refined", "extent") if getattr(args, name) is not None}
     limits = replace(manifest.thresholds, **given_limits)
