@@ -76,3 +76,17 @@ def test_descent_raises_the_mean_iou() -> None:
         lovasz_loss(logits.sigmoid(), label).backward()
         optimizer.step()
     assert lovasz_loss(logits.sigmoid(), label).item() < 0.5 * first.item()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 24)])
+def test_single_precision_gives_loss_and_gradient_of_double_precision(size: tuple[int, int]) -> None:
+    probabilities, label = scene(7, size=size)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        given_probabilities = torch.tensor(probabilities, dtype=dtype, requires_grad=True)
+        loss = lovasz_loss(given_probabilities, torch.tensor(label))
+        loss.backward()
+        assert given_probabilities.grad is not None
+        results.append((loss.item(), given_probabilities.grad.double()))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-3, atol=1e-6)
