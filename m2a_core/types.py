@@ -150,7 +150,8 @@ class OpenSetResult:
         anomaly: float32 [H, W], f of Eq. 7, higher = more anomalous (can leave [0, 1]: S sums over queries).
         background: float32 [H, W], B of Eq. 17, in [0, 1].
         score: float32 [H, W], the score that decides what is unknown: f, or what the model's ``decision`` says.
-        refined: float32 [H, W], the score in which unknown instances are looked for: f^r of Eq. 15, or ``score``.
+        refined: float32 [H, W], the score in which unknown instances are looked for: f^r of Eq. 15, or ``score``; along
+            the outlines of small ones sharpened by the image's colors, where the model's ``color_area`` says so.
         refined_road: float32 [H, W], ``refined``, lowered away from the road.
         semantic: uint8 [H, W], closed-set class id (Eq. 5).
         open_set: uint8 [H, W], class id or the label set's unknown id (Eq. 16); 255 unlabelled.

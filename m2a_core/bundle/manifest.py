@@ -42,7 +42,7 @@ class Thresholds:
         peak_share: and as far as the log-odds of f^r are at least this share of those of its own peak, in [0, 1]; 0 for
             everywhere.
         color_area: the outline of an unknown instance up to this share of the image's pixels is drawn by the image's
-            colors, and the score along it, in [0, 1]; 0 for none.
+            colors, and f^r is sharpened along it, in [0, 1]; 0 for none.
         background: a pixel is background where B (Eq. 17) is at least this, in [0, 1].
         keep_score: a query takes part in the panoptic merge when its top known class has at least this probability.
         overlap: a query's segment is kept when at least this share of its mask is still its own after the merge.

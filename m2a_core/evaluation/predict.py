@@ -33,7 +33,7 @@ OWN_SCORES = ("refined", "anomaly", "background", "refined_road")
 """Scores that a result holds."""
 
 REFINED_BY = {f"refined_{decision.value}": decision for decision in Decision}
-"""f^r by either rule, whatever the model's own is; of the whole view alone."""
+"""f^r by either rule, whatever the model's own is; of the whole view alone, without colors."""
 
 SCORE_NAMES = ("refined", "anomaly", *SCORES, "background", "refined_road", *REFINED_BY)
 """Every anomaly score that one run of the network gives, as ``--scores`` takes them."""

@@ -72,7 +72,7 @@ def outline_by_color(
         image: uint8 [H0, W0, 3], the image itself, its channels in any order.
         geometry: how the image lies in the maps.
         largest: pixels of the largest object, in the maps, whose outline is drawn.
-        taken: other objects, into which no outline may reach.
+        taken: other objects, disjoint from these, into which no outline may reach.
 
     Returns:
         The components in the same order, disjoint. An object is left as it is where colors do not tell it from what is
@@ -188,22 +188,33 @@ def _near(
     inside = own & (closeness >= np.partition(surest, surest.size // 2)[surest.size // 2])
     around = others & (cv2.dilate(own.view(np.uint8), _GAP_KERNEL) == 0)
     middle = (component.window[0].start + component.window[0].stop) // 2 - rows.start
-    ratio = _log_ratio(_part(image, geometry, rows, cols), inside, around, middle)
+    ratio = _log_ratio(part_of(image, geometry, rows, cols), inside, around, middle)
     if ratio is None:
         return None
     return _Near(rows, cols, own, own | others, log_odds, closeness, np.clip(ratio, -_MOST_SAID, _MOST_SAID))
 
 
-def _part(image: np.ndarray, geometry: Geometry, rows: slice, cols: slice) -> np.ndarray:
+def part_of(image: np.ndarray, geometry: Geometry, rows: slice, cols: slice) -> np.ndarray:
     """A window of the maps as the image shows it, float32 [h, w, 3]."""
+    (scale_y, scale_x), size = geometry.scale, (cols.stop - cols.start, rows.stop - rows.start)
+    if scale_y > 1:
+        # Whole pixels of a small image are too coarse to cut at.
+        places = np.array(
+            [
+                [1 / scale_x, 0, (cols.start + 0.5) / scale_x - 0.5],
+                [0, 1 / scale_y, (rows.start + 0.5) / scale_y - 0.5],
+            ]
+        )
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        warped: np.ndarray = cv2.warpAffine(image, places, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return warped.astype(np.float32)
     (top, bottom), (left, right) = (
         (int(span.start / scale), min(limit, max(int(span.start / scale) + 1, round(span.stop / scale))))
         for span, scale, limit in zip((rows, cols), geometry.scale, geometry.original, strict=True)
     )
     part = image[top:bottom, left:right]
-    size = (cols.stop - cols.start, rows.stop - rows.start)
     if part.shape[1::-1] != size:
-        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if geometry.scale[0] < 1 else cv2.INTER_LINEAR)
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     return part.astype(np.float32)
 
 

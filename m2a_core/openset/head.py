@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+import cv2
 import numpy as np
 
 from m2a_core.bundle.decision import Decision
@@ -28,8 +29,8 @@ NATIVE = (0, 0)
 
 
 _OF_OBJECTS = frozenset({Output.UNKNOWN_INSTANCES, Output.PANOPTIC})
-_BY_COLOR = frozenset({Output.SCORE, Output.REFINED, Output.REFINED_ROAD, Output.OPEN_SET})
-"""Outputs that small objects' colors change beside those of objects."""
+_OF_REFINED = frozenset({Output.REFINED, Output.REFINED_ROAD})
+_OF_SCORE = frozenset({Output.SCORE, Output.OPEN_SET})
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,14 @@ class OpenSetHead:
         instances: tuple[UnknownInstance, ...] = ()
         candidates: tuple[UnknownInstance, ...] = ()
         candidate_map = None
-        plain, objects = view, _Objects()
+        plain, objects, needs_objects = view, _Objects(), wanted & _OF_OBJECTS
         largest = 0 if image is None else round(self._thresholds.color_area * geometry.valid[0] * geometry.valid[1])
-        if wanted & (_OF_OBJECTS if largest == 0 else _OF_OBJECTS | _BY_COLOR):
+        if largest:
+            needs_objects |= wanted & (_OF_REFINED | _OF_SCORE if view.score is view.refined else _OF_REFINED)
+        if needs_objects:
             objects = self._objects(view, geometry)
+            if Output.UNKNOWN_INSTANCES not in wanted:
+                objects = _Objects(objects.strong)
             if image is not None and largest:
                 objects, view = _drawn_by_color(objects, view, geometry, image, largest)
         if wanted & {Output.SCORE, Output.OPEN_SET}:
@@ -141,13 +146,13 @@ class OpenSetHead:
             assert semantic is not None
             open_set = open_set_semantic(semantic, score, self._thresholds.anomaly, self._labels.unknown_id)
         if wanted & _OF_OBJECTS:
-            numbers, instances = describe_instances(objects.strong, plain.score, geometry)
+            numbers, instances = describe_instances(objects.strong, view.score, geometry)
             if Output.PANOPTIC in wanted:
                 panoptic = self._panoptic(numbers, view, maps)
             if Output.UNKNOWN_INSTANCES in wanted:
                 unknown = maps.undo_labels(numbers)
                 if objects.weak:
-                    weak_numbers, candidates = describe_instances(objects.weak, plain.score, geometry)
+                    weak_numbers, candidates = describe_instances(objects.weak, view.score, geometry)
                     candidate_map = maps.undo_labels(weak_numbers)
             if instances or candidates:
                 hull = self._hull(view, geometry)
@@ -252,9 +257,27 @@ def _drawn_by_color(
     strong = outline_by_color(objects.strong, view.refined, image, geometry, largest)
     sharpened = strong.sharpened(view.refined)
     score = sharpened if view.score is view.refined else view.score
-    # Candidates must not change what a frame shows by itself.
-    weak = outline_by_color(objects.weak, view.refined, image, geometry, largest, strong.components)
+    # Candidates must not change what a frame shows by itself, so they are what instances leave of them.
+    left = _apart(objects.weak, strong.components, geometry.valid)
+    weak = outline_by_color(left, view.refined, image, geometry, largest, strong.components)
     return _Objects(strong.components, weak.components), replace(view, refined=sharpened, score=score)
+
+
+def _apart(components: list[Component], taken: list[Component], size: tuple[int, int]) -> list[Component]:
+    """The components without what others [H, W] have taken; those that lose more than half are left out."""
+    if not components:
+        return []
+    is_taken = np.zeros(size, bool)
+    for component in taken:
+        is_taken[component.window] |= component.mask
+    left = []
+    for component in components:
+        mask = component.mask & ~is_taken[component.window]
+        if 2 * np.count_nonzero(mask) < component.area:
+            continue
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        left.append(Component(component.x + x, component.y + y, mask[y : y + height, x : x + width]))
+    return left
 
 
 def _with_road(

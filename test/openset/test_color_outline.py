@@ -11,10 +11,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import multivariate_normal
 from sklearn.metrics import average_precision_score
 
+from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.builtin import CAMVID11
-from m2a_core.openset.color_outline import MOST, NOISE, fit_normals, outline_by_color
+from m2a_core.openset.color_outline import MOST, NOISE, fit_normals, outline_by_color, part_of
 from m2a_core.openset.components import Component, find_components
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Geometry, Letterbox
@@ -55,8 +56,13 @@ def iou(component: Component, objects: np.ndarray) -> float:
 
 
 def instances(objects: np.ndarray, limits: Thresholds, image: np.ndarray | None) -> tuple[UnknownInstance, ...]:
-    score = coarse_score(objects)
-    network = NetworkOutput(
+    head = OpenSetHead(CAMVID11, limits)
+    wanted = frozenset({Output.UNKNOWN_INSTANCES})
+    return head.compute(output_of(coarse_score(objects)), WHOLE, wanted, image=image).instances
+
+
+def output_of(score: np.ndarray) -> NetworkOutput:
+    return NetworkOutput(
         anomaly=score,
         refined=score,
         semantic=np.full(SIZE, 3, np.uint8),
@@ -65,8 +71,6 @@ def instances(objects: np.ndarray, limits: Thresholds, image: np.ndarray | None)
         query_masks=np.ones((1, 24, 36), bool),
         class_probs=np.full((1, 12), 1 / 12, np.float32),
     )
-    head = OpenSetHead(CAMVID11, limits)
-    return head.compute(network, WHOLE, frozenset({Output.UNKNOWN_INSTANCES}), image=image).instances
 
 
 def test_an_outline_of_mask_cells_becomes_that_of_the_object() -> None:
@@ -141,6 +145,36 @@ def test_the_head_draws_small_instances_by_an_image_only() -> None:
     assert by_color[0].bbox == pytest.approx(true_box, abs=2)
     for same in (without, off):
         np.testing.assert_array_equal(same[0].contour, by_score[0].contour)
+
+
+@pytest.mark.parametrize("reach", [86, 90])
+def test_a_candidate_that_an_instance_grew_over_is_one_object_with_it(reach: int) -> None:
+    score = np.full(SIZE, 0.02, np.float32)
+    score[40:60, 60:reach] = 0.97
+    score[40:60, 60:78], score[40:60, 78:80] = 0.999, 0.6
+    image = np.full((*SIZE, 3), 95, np.uint8)
+    image[40:60, 60:reach] = (150, 60, 40)
+    limits = replace(LIMITS, refined=0.99, extent=0.9, peak_share=0.5)
+    head = OpenSetHead(CAMVID11, limits, low_threshold=0.955, decision=Decision.BACKGROUND)
+    wanted = frozenset({Output.UNKNOWN_INSTANCES, Output.SCORE})
+    result = head.compute(output_of(score), Letterbox(SIZE).geometry(*SIZE), wanted, image=image)
+    (instance,) = result.instances
+    assert instance.area > 360
+    assert result.score is not None
+    assert result.unknown_instances is not None
+    mean = result.score[result.unknown_instances == 1].mean()
+    assert instance.score == pytest.approx(mean)
+    assert result.candidates == ()
+
+
+@pytest.mark.parametrize("size", [(24, 36), (40, 60), (96, 144), (200, 300)])
+def test_colors_are_looked_up_where_they_are_whatever_the_images_size(size: tuple[int, int]) -> None:
+    ramp = np.linspace(0, 250, size[1])[None, :, None].repeat(size[0], 0).repeat(3, 2).astype(np.uint8)
+    geometry = Geometry(size, SIZE, (SIZE[0] / size[0], SIZE[1] / size[1]))
+    rows, cols = slice(31, 62), slice(45, 96)
+    sampling = cv2.INTER_LINEAR if size < SIZE else cv2.INTER_AREA
+    whole = cv2.resize(ramp, SIZE[::-1], interpolation=sampling)
+    np.testing.assert_allclose(part_of(ramp, geometry, rows, cols), whole[rows, cols], atol=250 / 144 + 1)
 
 
 def test_densities_are_those_of_normal_distributions() -> None:
