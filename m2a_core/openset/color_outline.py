@@ -1,9 +1,9 @@
 """Outlines of small unknown objects by the image's own colors. Ours, not in the paper.
 
 The masks of the network have a quarter of its input's size. A small object covers a cell or two of them, and where it
-ends only the image says. One step of GrabCut (Rother et al., SIGGRAPH 2004) without its graph: a normal distribution is
-fitted to the colors inside the object and one to those around it; a pixel near the object belongs to it where the log
-of their ratio and the closeness of its score to the object's peak add up to more than zero.
+ends only the image says. One step of GrabCut (Rother et al., SIGGRAPH 2004) without its graph: normal distributions are
+fitted to the colors inside the object and to those around its upper and its lower half; a pixel near the object belongs
+to it where the log of their ratio and the closeness of its score to the object's peak add up to more than zero.
 """
 
 from __future__ import annotations
