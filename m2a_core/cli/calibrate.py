@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
     from m2a_core.evaluation import calibration
+    from m2a_core.evaluation.instance_seeds import by_scores_alone
 
     if args.min_pixels is not None and args.min_pixels < 1:
         raise ConfigError(f"--min-pixels: expected at least 1, got {args.min_pixels}")
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     like = None if args.like is None else load_bundle(args.like)
     _check_place(args, bundle)
     check_readable([*labelled, *normal], anomalies=bool(labelled))
-    perception = _by_scores_alone(bundle)
+    perception = by_scores_alone(bundle)
     figures: list[np.ndarray] = []
     found, quiet = (_score(perception, frames, args.min_pixels, figures) for frames in (labelled, normal))
     perception.close()
@@ -193,7 +194,9 @@ def _at_own_thresholds(
     bundle: ModelBundle, frames: Sequence[CalibrationFrame], min_pixels: int | None
 ) -> dict[str, float]:
     """``anomaly``: how many frames raise an alarm with a bundle; ``extent``: the share of pixels that reach it."""
-    perception = _by_scores_alone(bundle)
+    from m2a_core.evaluation.instance_seeds import by_scores_alone
+
+    perception = by_scores_alone(bundle)
     scored = _score(perception, frames, min_pixels, [])
     perception.close()
     own = bundle.manifest.thresholds
@@ -224,15 +227,6 @@ def _score(
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
     return scored
-
-
-def _by_scores_alone(bundle: ModelBundle) -> Perception:
-    """The model with scores as the network gives them: what colors make of these depends on the thresholds."""
-    from m2a_core.perception import Perception
-    from m2a_core.runtime.factory import create_runtime
-
-    manifest = replace(bundle.manifest, thresholds=replace(bundle.manifest.thresholds, color_area=0.0))
-    return Perception(manifest, create_runtime(bundle, spin=True))
 
 
 def _check_place(args: argparse.Namespace, bundle: ModelBundle) -> None:

@@ -33,10 +33,8 @@ def instance_seeds(bundle: ModelBundle, images: Iterable[np.ndarray], extent: fl
         ModelError: the bundle cannot be run.
         InferenceError: the network failed.
     """
-    own = bundle.manifest.thresholds
-    reach = own.extent if extent is None else extent
-    manifest = replace(bundle.manifest, thresholds=replace(own, refined=reach, extent=reach, color_area=0.0))
-    perception = Perception(manifest, create_runtime(bundle, spin=True))
+    reach = bundle.manifest.thresholds.extent if extent is None else extent
+    perception = by_scores_alone(bundle, refined=reach, extent=reach)
     seeds: list[float] = []
     for image in images:
         result = perception.infer(Frame(image), _WANTED)
@@ -46,3 +44,17 @@ def instance_seeds(bundle: ModelBundle, images: Iterable[np.ndarray], extent: fl
         seeds += [float(thick[result.unknown_instances == instance.id].max()) for instance in result.instances]
     perception.close()
     return np.array(seeds, np.float32)
+
+
+def by_scores_alone(bundle: ModelBundle, **limits: float) -> Perception:
+    """The model with scores as the network gives them: what colors make of these depends on the thresholds.
+
+    Args:
+        bundle: the model's.
+        limits: thresholds in place of the bundle's.
+
+    Raises:
+        ModelError: the bundle cannot be run.
+    """
+    thresholds = replace(bundle.manifest.thresholds, color_area=0.0, **limits)
+    return Perception(replace(bundle.manifest, thresholds=thresholds), create_runtime(bundle, spin=True))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from m2a_core.openset.components import Component, log_odds_of, peak_of
+from m2a_core.openset.components import Component, component_of, log_odds_of, peak_of
 from m2a_core.preprocess import Geometry
 
 MOST = 16
@@ -94,8 +94,7 @@ def outline_by_color(
         mask = None if near is None else near.outline()
         if near is None or mask is None:
             continue
-        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-        new = Component(near.cols.start + x, near.rows.start + y, mask[y : y + height, x : x + width])
+        new = component_of(mask, near.cols.start, near.rows.start)
         numbers[old.window][old.mask] = 0
         numbers[new.window][new.mask] = number
         found[number - 1] = new

@@ -106,9 +106,28 @@ def around_peak(component: Component, score: np.ndarray, share: float) -> Compon
         return component
     # No more than the peak itself, whatever rounding makes of it: something is always left.
     level = min(peak, 1 / (1 + ((1 - peak) / peak) ** share))
-    mask = component.mask & (score[component.window] >= level)
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return Component(component.x + x, component.y + y, mask[y : y + height, x : x + width])
+    return component_of(component.mask & (score[component.window] >= level), component.x, component.y)
+
+
+def component_of(mask: np.ndarray, x: int, y: int) -> Component:
+    """A mask, bool [h, w] and True somewhere, whose first pixel is at (x, y), in its bounding box."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return Component(x + left, y + top, mask[top : top + height, left : left + width])
+
+
+def apart(components: list[Component], taken: list[Component], size: tuple[int, int]) -> list[Component]:
+    """The components without what others [H, W] have taken; those that lose more than half are left out."""
+    if not components:
+        return []
+    is_taken = np.zeros(size, bool)
+    for component in taken:
+        is_taken[component.window] |= component.mask
+    masks = [component.mask & ~is_taken[component.window] for component in components]
+    return [
+        component_of(mask, component.x, component.y)
+        for component, mask in zip(components, masks, strict=True)
+        if 2 * np.count_nonzero(mask) >= component.area
+    ]
 
 
 def peak_of(values: np.ndarray) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-import cv2
 import numpy as np
 
 from m2a_core.bundle.decision import Decision
@@ -14,7 +13,7 @@ from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.candidates import Layer, candidates_of, thick
 from m2a_core.openset.color_outline import outline_by_color
-from m2a_core.openset.components import Component, around_peak
+from m2a_core.openset.components import Component, apart, around_peak
 from m2a_core.openset.decision import View, decide
 from m2a_core.openset.instances import MAX_INSTANCES, describe_instances
 from m2a_core.openset.mining import PAPER_COMPONENTS, PAPER_ITERATIONS, mine_unknown
@@ -258,26 +257,9 @@ def _drawn_by_color(
     sharpened = strong.sharpened(view.refined)
     score = sharpened if view.score is view.refined else view.score
     # Candidates must not change what a frame shows by itself, so they are what instances leave of them.
-    left = _apart(objects.weak, strong.components, geometry.valid)
+    left = apart(objects.weak, strong.components, geometry.valid)
     weak = outline_by_color(left, view.refined, image, geometry, largest, strong.components)
     return _Objects(strong.components, weak.components), replace(view, refined=sharpened, score=score)
-
-
-def _apart(components: list[Component], taken: list[Component], size: tuple[int, int]) -> list[Component]:
-    """The components without what others [H, W] have taken; those that lose more than half are left out."""
-    if not components:
-        return []
-    is_taken = np.zeros(size, bool)
-    for component in taken:
-        is_taken[component.window] |= component.mask
-    left = []
-    for component in components:
-        mask = component.mask & ~is_taken[component.window]
-        if 2 * np.count_nonzero(mask) < component.area:
-            continue
-        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-        left.append(Component(component.x + x, component.y + y, mask[y : y + height, x : x + width]))
-    return left
 
 
 def _with_road(
