@@ -115,10 +115,15 @@ class ColorOutlines:
     _numbers: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
 
     def sharpened(self, score: np.ndarray) -> np.ndarray:
-        """The score higher inside of new outlines and lower around them: a copy, or ``score`` where there are none."""
+        """The score higher inside of new outlines and lower around them: a copy of its valid area; see ``score``.
+
+        Args:
+            score: float32 [H, W] in [0, 1], in which the objects were found; it is given back where nothing was drawn.
+        """
         if not self._drawn:
             return score
-        moved = score.copy()
+        height, width = self._numbers.shape
+        moved = score[:height, :width].copy()
         for near, outline in self._drawn:
             near.sharpen(moved, outline, self._numbers[near.rows, near.cols] == 0)
         return moved
@@ -229,10 +234,9 @@ def _log_ratio(colors: np.ndarray, inside: np.ndarray, around: np.ndarray, middl
         return None
     if len(halves) == 1:
         halves = [slice(None)]
-    own, *surroundings = fit_normals([colors[inside], *(colors[half][around[half]] for half in halves)])
-    ratio: np.ndarray = np.maximum(own.log_density(colors), ANY_COLOR)
-    for half, surrounding in zip(halves, surroundings, strict=True):
-        ratio[half] -= surrounding.log_density(colors[half])
+    ratio: np.ndarray = np.maximum(fit_normal(colors[inside]).log_density(colors), ANY_COLOR)
+    for half in halves:
+        ratio[half] -= fit_normal(colors[half][around[half]]).log_density(colors[half])
     return ratio
 
 
@@ -256,15 +260,20 @@ class Normal:
         return density
 
 
-def fit_normals(samples: Sequence[np.ndarray]) -> list[Normal]:
-    """Normal distributions of some colors each, float32 [N, 3], N >= 1, with covariances widened by ``NOISE``."""
+def fit_normal(seen: np.ndarray) -> Normal:
+    """The normal distribution of some colors, float32 [N, 3], N >= 1, its covariance widened by ``NOISE``."""
     flags = cv2.COVAR_NORMAL | cv2.COVAR_ROWS | cv2.COVAR_SCALE
-    fits = [cv2.calcCovarMatrix(seen, None, flags, ctype=cv2.CV_64F) for seen in samples]
-    roots = np.linalg.cholesky(np.array([covariance for covariance, _ in fits]) + NOISE * np.eye(3))
-    whitens = np.linalg.inv(roots)
-    shifts = -whitens @ np.array([mean.T for _, mean in fits])
-    constants = -1.5 * math.log(2 * math.pi) - np.log(roots.diagonal(axis1=1, axis2=2)).sum(1)
-    return [
-        Normal(np.hstack([whiten, shift]), float(constant))
-        for whiten, shift, constant in zip(whitens, shifts, constants, strict=True)
-    ]
+    covariance, mean = cv2.calcCovarMatrix(seen, None, flags, ctype=cv2.CV_64F)
+    (c00, _, _), (c10, c11, _), (c20, c21, c22) = covariance.tolist()
+    # Cholesky's root and its inverse written out: for 3 x 3 numbers NumPy's calls take ten times as long.
+    r00 = math.sqrt(c00 + NOISE)
+    r10, r20 = c10 / r00, c20 / r00
+    r11 = math.sqrt(c11 + NOISE - r10**2)
+    r21 = (c21 - r20 * r10) / r11
+    r22 = math.sqrt(c22 + NOISE - r20**2 - r21**2)
+    w10, w21 = -r10 / (r00 * r11), -r21 / (r11 * r22)
+    w20 = (r10 * r21 - r20 * r11) / (r00 * r11 * r22)
+    m0, m1, m2 = mean[0].tolist()
+    rows = ((1 / r00, 0.0, 0.0), (w10, 1 / r11, 0.0), (w20, w21, 1 / r22))
+    whiten = np.array([(*row, -(row[0] * m0 + row[1] * m1 + row[2] * m2)) for row in rows])
+    return Normal(whiten, -1.5 * math.log(2 * math.pi) - math.log(r00 * r11 * r22))

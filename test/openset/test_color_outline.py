@@ -15,7 +15,7 @@ from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.builtin import CAMVID11
-from m2a_core.openset.color_outline import MOST, NOISE, fit_normals, outline_by_color, part_of
+from m2a_core.openset.color_outline import MOST, NOISE, fit_normal, outline_by_color, part_of
 from m2a_core.openset.components import Component, find_components
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Geometry, Letterbox
@@ -180,10 +180,10 @@ def test_colors_are_looked_up_where_they_are_whatever_the_images_size(size: tupl
 def test_densities_are_those_of_normal_distributions() -> None:
     colors = picture(discs((120, 90))).astype(np.float32)
     samples = [colors[discs((120, 90))], colors[~discs((120, 90))]]
-    for normal, seen in zip(fit_normals(samples), samples, strict=True):
+    for seen in samples:
         covariance = np.cov(seen.T.astype(np.float64), bias=True) + NOISE * np.eye(3)
         want = multivariate_normal(seen.mean(0), covariance).logpdf(colors)
-        np.testing.assert_allclose(normal.log_density(colors), want, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(fit_normal(seen).log_density(colors), want, rtol=1e-4, atol=1e-3)
 
 
 def test_feet_as_dark_as_what_is_behind_an_object_are_told_from_the_ground() -> None:
