@@ -25,6 +25,7 @@ from m2a_core.training.batches import Batches, in_order
 from m2a_core.training.broken_step import give_up
 from m2a_core.training.clock import Clock
 from m2a_core.training.config import StageConfig, TrainConfig
+from m2a_core.training.errors import TrainingError
 from m2a_core.training.log import RunLog
 from m2a_core.training.losses import Criterion
 from m2a_core.training.network import TrainedNetwork
@@ -157,7 +158,8 @@ class Trainer:
             Whether all stages are done.
 
         Raises:
-            TrainingError: loss or gradient is not finite; the batch is saved beside the checkpoint.
+            TrainingError: loss or gradient is not finite, and the batch is saved beside the checkpoint; or a process
+                that prepares batches was killed.
             CheckpointError: a checkpoint cannot be written; the one before it is left whole.
             DataError: a frame cannot be read, in this process or another; a checkpoint is written first.
         """
@@ -176,6 +178,15 @@ class Trainer:
             if self.accelerator.is_main:
                 self.write(self.checkpoint)
             raise
+        except RuntimeError as error:
+            # PyTorch raises it in a signal's handler, so the step may be half done and is not worth a checkpoint.
+            if "DataLoader worker" not in str(error):
+                raise
+            kept = f"--resume goes on from {self.checkpoint}" if self.checkpoint.is_file() else "nothing was saved yet"
+            raise TrainingError(
+                f"stage {self.progress.stage}, step {self.progress.step}: a process that prepares batches ended "
+                f"({str(error).splitlines()[0]}); {kept}. If memory ran out, set workers: 0"
+            ) from error
         finally:
             log.close()
             for number, handler in handlers.items():

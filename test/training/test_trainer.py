@@ -165,6 +165,19 @@ def test_a_process_killed_by_the_system_resumes_exactly(uninterrupted, tmp_path)
     assert_same_run(resumed, uninterrupted)
 
 
+@pytest.mark.parametrize(("step", "kept"), [(0, "nothing was saved yet"), (4, "--resume goes on from")])
+def test_a_killed_process_that_prepares_batches_ends_the_run_in_words(uninterrupted, tmp_path, step, kept):
+    trainer = tiny_trainer(tmp_path, train_config(workers=1))
+    call_before(trainer, step, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(TrainingError, match=rf"prepares batches ended .*{kept}.* workers: 0"):
+        trainer.run()
+    if step:
+        resumed = tiny_trainer(tmp_path)
+        resumed.resume()
+        assert resumed.run()
+        assert_same_run(resumed, uninterrupted)
+
+
 def test_another_seed_gives_other_weights(uninterrupted, tmp_path):
     """Equality above is not the equality of runs that learn nothing."""
     other = tiny_trainer(tmp_path, train_config(seed=2))
