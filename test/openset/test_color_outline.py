@@ -13,13 +13,13 @@ from sklearn.metrics import average_precision_score
 
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.manifest import Thresholds
-from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.openset.color_outline import MOST, NOISE, fit_normal, outline_by_color, part_of
 from m2a_core.openset.components import Component, find_components
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Geometry, Letterbox
 from m2a_core.types import Output, UnknownInstance
+from test.openset.score_alone import output_of
 
 SIZE = (96, 144)
 IMAGE_SIZE = (192, 288)
@@ -59,18 +59,6 @@ def instances(objects: np.ndarray, limits: Thresholds, image: np.ndarray | None)
     head = OpenSetHead(CAMVID11, limits)
     wanted = frozenset({Output.UNKNOWN_INSTANCES})
     return head.compute(output_of(coarse_score(objects)), WHOLE, wanted, image=image).instances
-
-
-def output_of(score: np.ndarray) -> NetworkOutput:
-    return NetworkOutput(
-        anomaly=score,
-        refined=score,
-        semantic=np.full(SIZE, 3, np.uint8),
-        background=score,
-        winning_query=np.zeros((24, 36), np.int32),
-        query_masks=np.ones((1, 24, 36), bool),
-        class_probs=np.full((1, 12), 1 / 12, np.float32),
-    )
 
 
 def test_an_outline_of_mask_cells_becomes_that_of_the_object() -> None:

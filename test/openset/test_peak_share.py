@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from m2a_core.bundle.manifest import Thresholds
-from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.openset.components import Component, around_peak
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.preprocess import Letterbox
 from m2a_core.types import Output
+from test.openset.score_alone import output_of
 
 SIZE = (64, 96)
 LIMITS = Thresholds(anomaly=0.5, refined=0.9, extent=0.7, min_area=0.001)
@@ -29,17 +29,8 @@ def fading(peak: float) -> np.ndarray:
 
 def area(score: np.ndarray, limits: Thresholds) -> int:
     """Pixels of the one unknown instance."""
-    network = NetworkOutput(
-        anomaly=score,
-        refined=score,
-        semantic=np.full(SIZE, 3, np.uint8),
-        background=score,
-        winning_query=np.zeros((16, 24), np.int32),
-        query_masks=np.ones((1, 16, 24), bool),
-        class_probs=np.full((1, 12), 1 / 12, np.float32),
-    )
     head = OpenSetHead(CAMVID11, limits)
-    result = head.compute(network, Letterbox(SIZE).geometry(*SIZE), frozenset({Output.UNKNOWN_INSTANCES}))
+    result = head.compute(output_of(score), Letterbox(SIZE).geometry(*SIZE), frozenset({Output.UNKNOWN_INSTANCES}))
     (instance,) = result.instances
     return instance.area
 
