@@ -8,7 +8,7 @@ With --camera, OUT.WIDTHxHEIGHT/ is a second bundle, whose graph takes a camera'
 colours and the open-set mask at that size are in the graph. It is for accelerators, by `m2a build-engine` or not.
 
 example:
-  m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 360x480 \\
+  m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 320x576 \\
       --frames drive/ --thresholds thresholds.json --license "research use" --out engines/m2a-edge
 where thresholds.json holds for example the scores at 95 % true-positive rate: {"anomaly": 0.31, "refined": 0.28}
 """
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="safetensors file of `m2a train`")
     parser.add_argument("--model", required=True, metavar="NAME", help="network that the weights were trained for")
-    parser.add_argument("--size", required=True, metavar="HxW", help="input size in pixels, multiples of 4: 360x480")
+    parser.add_argument("--size", required=True, metavar="HxW", help="input size in pixels, multiples of 4: 320x576")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the bundle, e.g. engines/m2a-edge")
     parser.add_argument(
         "--frames",
@@ -176,7 +176,7 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         ConfigError: not two positive numbers with an x between.
     """
-    return _two_numbers(text, f"size '{text}': expected HEIGHTxWIDTH in pixels, e.g. 360x480")
+    return _two_numbers(text, f"size '{text}': expected HEIGHTxWIDTH in pixels, e.g. 320x576")
 
 
 def parse_camera(text: str) -> tuple[int, int]:

@@ -141,7 +141,9 @@ NODE_PARAMETERS = (
         (0.0, 3600.0),
     ),
     ParameterSpec(
-        "tracking.min_hits", 2, "Frames in a row in which an unknown instance must be seen before it gets a marker.",
+        "tracking.min_hits", 2,
+        "Frames in which an unknown instance must be strong (reach thresholds.refined) before it gets a marker; a frame "
+        "without it starts the count again.",
         (1, 100), live=True, old_name="tracking.confirm_frames",
     ),
     ParameterSpec(
@@ -151,7 +153,7 @@ NODE_PARAMETERS = (
     ParameterSpec(
         "temporal.low_threshold",
         LOW_THRESHOLD,
-        "Refined score f^r down to which an object that was seen before is kept; 1.0 switches this off.",
+        "Score `refined` down to which an object that was seen before is kept; 1.0 switches this off.",
         (0.0, 1.0),
         live=True, old_name="temporal.hold",
     ),
@@ -191,9 +193,9 @@ NODE_PARAMETERS = (
 
 _THRESHOLD_MEANINGS = {
     "anomaly": "Score from which a pixel is unknown; the model's decision says which score.",
-    "refined": "Refined score f^r from which a pixel is the seed of an unknown instance.",
-    "extent": "Refined score f^r down to which an unknown instance extends.",
-    "peak_share": "Share of its own peak, in log-odds of f^r, down to which an unknown instance extends; 0: no limit.",
+    "refined": "Score `refined` from which a pixel is the seed of an unknown instance.",
+    "extent": "Score `refined` down to which an unknown instance extends.",
+    "peak_share": "Share of its own peak, in log-odds of `refined`, down to which an unknown instance extends; 0: no limit.",
     "color_area": "Largest unknown instance whose outline the image's colors draw, as a share of its pixels; 0: none.",
     "background": "Background score B (Eq. 17) from which a pixel is background; only for COCO's panoptic classes.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
