@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("fp32", "fp16", "int8"),
         default="fp16",
-        help="fp16 keeps norms, softmax and the open-set maps in single precision; int8 needs a graph of "
+        help="fp16 keeps layer norms, softmax and the open-set maps in single precision; int8 needs a graph of "
         "`m2a quantize` (default: %(default)s)",
     )
     parser.add_argument("--size", metavar="HxW", help="size the graph must have been exported for")

@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--blur",
         default="",
         metavar="WHAT,...",
-        help="mask in OUT/classes: people, plates (whole vehicles), or classes of the model; pictures there are then "
-        "crops. Cut-outs, which training uses, stay as they are",
+        help="mask in OUT/classes: people, plates (whole vehicles), or classes of the model. Cut-outs, which "
+        "training uses, stay as they are",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="where to write")
 

@@ -2,9 +2,9 @@
 
 SOURCE is a folder of `m2a replay --out`, or a bag, which is then replayed into DIR/replay first (mode offline, the
 node's defaults; run `m2a replay` yourself for a parameter file or other topics). Each unknown object that replay
-tracked becomes a record: best pictures, mask, score, place, time, and an embedding, the mean of the network's own mask
-features under the mask. A track that continues where another one ended and looks the same counts as the same object.
-Records are clustered (HDBSCAN). Clusters are ranked by how often, how near and how certainly their objects were seen.
+tracked becomes a record: best pictures, mask, score, place, time, and an embedding of the network's features of the
+object and its colours. A track that continues where another one ended and looks the same counts as the same object.
+Records that look alike form clusters, ranked by how often, how near and how certainly their objects were seen.
 
 DIR then holds
   gallery.html      one page: look through the clusters, name them, mark false alarms, save choices.json

@@ -142,8 +142,8 @@ NODE_PARAMETERS = (
     ),
     ParameterSpec(
         "tracking.min_hits", 2,
-        "Frames in which an unknown instance must be strong (reach thresholds.refined) before it gets a marker; a frame "
-        "without it starts the count again.",
+        "Frames in which an unknown instance must be strong (reach thresholds.refined) before it gets a marker; a "
+        "frame without it starts the count again.",
         (1, 100), live=True, old_name="tracking.confirm_frames",
     ),
     ParameterSpec(
@@ -195,7 +195,7 @@ _THRESHOLD_MEANINGS = {
     "anomaly": "Score from which a pixel is unknown; the model's decision says which score.",
     "refined": "Score `refined` from which a pixel is the seed of an unknown instance.",
     "extent": "Score `refined` down to which an unknown instance extends.",
-    "peak_share": "Share of its own peak, in log-odds of `refined`, down to which an unknown instance extends; 0: no limit.",
+    "peak_share": "Share of its own peak, in log-odds of `refined`, down to which an instance extends; 0: no limit.",
     "color_area": "Largest unknown instance whose outline the image's colors draw, as a share of its pixels; 0: none.",
     "background": "Background score B (Eq. 17) from which a pixel is background; only for COCO's panoptic classes.",
     "keep_score": "Class probability from which a query takes part in the panoptic merge.",
