@@ -113,11 +113,10 @@ class ConstantModel:
 
     def finish(self, frame: PerceptionTask) -> OpenSetResult:
         """The constant result."""
-        frame.advance()
-        return self._result
+        return frame.result()
 
     def _steps(self) -> Steps:
-        yield []
+        yield ()
         return self._result
 
     def ended(self) -> str:

@@ -37,6 +37,10 @@ NOT_ON_A_PROCESSOR = (
 )
 
 
+def _nothing() -> None:
+    """What there is to do while an accelerator works, where nobody says otherwise."""
+
+
 class Perception:
     """A loaded model, ready for frames of any size."""
 
@@ -151,37 +155,34 @@ class Perception:
         return network.open_set if is_ours else None
 
     def run(
-        self, frames: Sequence[PerceptionTask], raw: bool = False, meanwhile: Callable[[], object] = lambda: None
+        self, frames: Sequence[PerceptionTask], raw: bool = False, meanwhile: Callable[[], object] = _nothing
     ) -> None:
         """Run the network on frames that are ready, together where it takes batches: the second step.
 
+        All of the network's work is done here: one thread at a time may use it.
+
         Args:
-            frames: that are ready.
+            frames: that are ready, or that it failed on before.
             raw: see ``infer_raw``.
             meanwhile: called once, while an accelerator works.
 
         Raises:
             InferenceError: the network failed.
         """
-        start = perf_counter()
-        images = [image for frame in frames for image in frame.images]
-        outputs = infer_images(self._runtime, images, raw, meanwhile)
-        network_ms = 1e3 * (perf_counter() - start)
-        for frame in frames:
-            frame.outputs = outputs[: len(frame.images)]
-            frame.laps_ms["network"] = frame.laps_ms.get("network", 0.0) + network_ms
-            outputs = outputs[len(frame.images) :]
+        while waiting := [frame for frame in frames if frame.images]:
+            start = perf_counter()
+            images = [image for frame in waiting for image in frame.images]
+            outputs = infer_images(self._runtime, images, raw, meanwhile)
+            meanwhile = _nothing
+            network_ms = 1e3 * (perf_counter() - start)
+            for frame in waiting:
+                seen, outputs = outputs[: len(frame.images)], outputs[len(frame.images) :]
+                frame.laps_ms["network"] = frame.laps_ms.get("network", 0.0) + network_ms
+                frame.answered(seen)
 
     def finish(self, frame: PerceptionTask) -> OpenSetResult:
-        """Make the result of the network's answer: the last step.
-
-        Raises:
-            InferenceError: the network was needed once more, and failed.
-        """
-        while not frame.advance():
-            self.run([frame])
-        assert frame.result is not None
-        return replace(frame.result, timings_ms=frame.laps_ms)
+        """Make the result of the network's answer: the last step."""
+        return replace(frame.result(), timings_ms=frame.laps_ms)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -200,6 +201,7 @@ class Perception:
         if self.manifest.camera is not None:
             geometry = self._letterbox.geometry(*frame.image.shape[:2])
             (network,) = yield [self.manifest.camera.of(frame.image)]
+            yield ()
             result, mask = self._head.compute(network, geometry, wanted, size, frame.image), self.camera_mask(network)
             is_replaced = (
                 mask is not None and size is None and result.open_set is not None and not result.score_by_color
@@ -208,6 +210,7 @@ class Perception:
         image, geometry = self._letterbox.apply(frame.image)
         if not (self._horizon and hz.has_detail(geometry)):
             (network,) = yield [image]
+            yield ()
             return self._head.compute(network, geometry, wanted, size, frame.image)
         canvas = hz.canvas_of(geometry)
         target = hz.held(last, frame.stamp_ns, geometry.original)
@@ -220,6 +223,7 @@ class Perception:
             # Placed by the road as the frame before saw it, so that both views can go as one batch.
             placement, box, closer = self._window(frame, target, geometry)
             whole, window = yield [image, closer]
+        yield ()
         decision = self.manifest.decision
         view = merge_views(decide(whole, decision), decide(window, decision), placement, geometry.valid)
         y, x = hz.steady(target, self._far_end(whole, geometry))

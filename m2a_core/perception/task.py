@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
@@ -11,17 +12,17 @@ from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.types import OpenSetResult
 
 Steps = Generator[Sequence[np.ndarray], Sequence[NetworkOutput], OpenSetResult]
-"""Yields images for the network, uint8 [H, W, 3] each, is sent its outputs, and returns the result."""
+"""Yields images for the network, uint8 [H, W, 3] each, and is sent its outputs; once it needs no more, it yields none, and
+then returns the result."""
 
 
 class PerceptionTask:
     """A frame that the network has not seen yet, or whose answer nobody has looked at.
 
     Attributes:
-        images: uint8 [H, W, 3] each, for the network.
-        whole: the first of them, which shows all of the frame.
-        outputs: the network's, one per image; empty before it ran.
-        result: None before it is made.
+        images: uint8 [H, W, 3] each, that the network is to see next; none once it has seen all.
+        whole: the first one, which shows all of the frame.
+        outputs: the network's so far, the one of ``whole`` first.
         laps_ms: milliseconds by stage: ``preprocess``, ``network``, ``heads``.
     """
 
@@ -29,20 +30,32 @@ class PerceptionTask:
         """Begin: everything up to the first images."""
         self._steps = steps
         self.outputs: Sequence[NetworkOutput] = ()
-        self.result: OpenSetResult | None = None
         self.laps_ms: dict[str, float] = {}
         start = perf_counter()
         self.images: Sequence[np.ndarray] = next(steps)
         self.whole: np.ndarray | None = self.images[0] if self.images else None
         self.laps_ms["preprocess"] = 1e3 * (perf_counter() - start)
 
-    def advance(self) -> bool:
-        """Go on from the network's outputs: to the result, or to more images; whether it was the result."""
+    def answered(self, outputs: Sequence[NetworkOutput]) -> None:
+        """Take the network's outputs, one per image; ``images`` are then what it is to see next."""
+        self.outputs = (*self.outputs, *outputs)
+        with self._heads_lap():
+            self.images = self._steps.send(outputs)
+
+    def result(self) -> OpenSetResult:
+        """Make the result; once, when there are no ``images`` left."""
+        with self._heads_lap():
+            try:
+                self._steps.send(())
+            except StopIteration as done:
+                made: OpenSetResult = done.value
+                return made
+        raise AssertionError("the network is still to see images")
+
+    @contextmanager
+    def _heads_lap(self) -> Iterator[None]:
         start = perf_counter()
         try:
-            self.images = self._steps.send(self.outputs)
-        except StopIteration as done:
-            self.result = done.value
-            self.images = ()
-        self.laps_ms["heads"] = self.laps_ms.get("heads", 0.0) + 1e3 * (perf_counter() - start)
-        return self.result is not None
+            yield
+        finally:
+            self.laps_ms["heads"] = self.laps_ms.get("heads", 0.0) + 1e3 * (perf_counter() - start)

@@ -185,11 +185,7 @@ class CameraStream:
         return perception.begin(frame, wanted, self._far_end, maps)
 
     def finish(self, prepared: PreparedFrame, task: PerceptionTask, perception: Perception) -> OpenSetResult:
-        """The model's result at the frame's size, after ``Perception.run``.
-
-        Raises:
-            InferenceError: the network was needed once more, and failed.
-        """
+        """The model's result at the frame's size, after ``Perception.run``."""
         self.answer_fault = self._judge(prepared, task, perception)
         result = perception.finish(task)
         self._far_end = None if result.horizon is None else result.horizon.far_end

@@ -141,13 +141,9 @@ class CameraPipeline:
         return FrameJob(image, config, prepared, task, start, {"decode": decode_ms})
 
     def finish(self, job: FrameJob) -> FrameJob | None:
-        """Make the result of the network's answer; None for a frame that fails, which is counted and reported."""
+        """Make the result of the network's answer; None where nothing is to be published for it."""
         perception, settings = job.config.perception, job.config.settings
-        try:
-            inferred = self._stream.finish(job.prepared, job.task, perception)
-        except InferenceError as error:
-            self.fail(job, error)
-            return None
+        inferred = self._stream.finish(job.prepared, job.task, perception)
         self._count_degraded(job)
         if self._drops(self._stream.answer_fault, settings):
             return None

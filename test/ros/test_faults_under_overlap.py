@@ -44,8 +44,19 @@ class FakeAccelerator:
         self.gate = threading.Event()
         self.gate.set()
         self.holds = threading.Event()
+        self._use = threading.Lock()
+        self.is_shared = False
 
     def submit(self, images: np.ndarray, raw: bool = False) -> Done:
+        if not self._use.acquire(blocking=False):
+            self.is_shared = True
+            raise AssertionError("two threads use the network")
+        try:
+            return self._work(images, raw)
+        finally:
+            self._use.release()
+
+    def _work(self, images: np.ndarray, raw: bool) -> Done:
         self.batches.append(len(images))
         time.sleep(0.005)
         if len(images) > 1 and not self.gate.is_set():
@@ -98,7 +109,8 @@ class Cameras:
         )
 
     def check(self) -> None:
-        """Whatever was answered is right, in order, and of good frames alone."""
+        """Whatever was answered is right, in order, and of good frames alone; one thread used the network."""
+        assert not any(accelerator.is_shared for accelerator in self.accelerators)
         for topic, mask in MASKS.items():
             stamps = self.answered(topic)
             assert stamps == sorted(stamps)
@@ -126,6 +138,16 @@ def cameras(nodes: Nodes, tiny: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def drops(cameras: Cameras, name: str, reason: str) -> int:
     return int(cameras.nodes.status(f"m2a: camera {name}").get(f"dropped.bad_image.{reason}", 0))
+
+
+def test_second_looks_at_the_road_s_end_never_share_the_network_with_the_next_frame(cameras: Cameras) -> None:
+    """Stamps lie a second apart, so that no window is kept: every frame is looked at twice, one after the other."""
+    cameras.start()
+    large = (384, 512)
+    for _ in range(12):
+        cameras.until_both_answer(large, large)
+    assert len(cameras.accelerators[0].batches) >= 2 * 12
+    cameras.check()
 
 
 def test_every_hostile_message_between_good_ones_costs_itself_alone(cameras: Cameras) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2a_core.bundle.loading import load_bundle
+from m2a_core.errors import InferenceError
 from m2a_core.geometry.crop import Region, place_back
 from m2a_core.labels.builtin import CAMVID11
 from m2a_core.perception import Perception
@@ -228,6 +229,39 @@ def test_both_looks_go_as_one_batch_where_the_runtime_takes_it(bundle) -> None:
     for one, other in zip(*results, strict=True):
         assert one.horizon == other.horizon
         np.testing.assert_array_equal(one.score, other.score)
+
+
+def test_the_network_is_done_with_a_frame_before_its_result_is_made(bundle, twice) -> None:
+    loaded = load_bundle(bundle)
+    runtime = OnnxRuntime(loaded, threads=1)
+    perception, image = Perception(loaded.manifest, runtime), street((672, 432, 712, 472))
+    task = perception.begin(Frame(image), frozenset({Output.SCORE}))
+    perception.run([task])
+    assert task.images == ()
+    assert len(task.outputs) == 2
+    runtime.submit = None  # type: ignore[assignment] # nobody may use it now: the next frame's thread does
+    np.testing.assert_array_equal(perception.finish(task).score, twice.infer(Frame(image)).score)
+
+
+def test_a_second_look_that_fails_is_tried_again_by_itself(bundle, twice) -> None:
+    class FailsOnce(OnnxRuntime):
+        """Gives its second answer at the second try."""
+
+        calls = 0
+
+        def submit(self, images, raw=False):
+            self.calls += 1
+            if self.calls == 2:
+                raise InferenceError("once")
+            return super().submit(images, raw)
+
+    loaded = load_bundle(bundle)
+    perception, image = Perception(loaded.manifest, FailsOnce(loaded, threads=1)), street((672, 432, 712, 472))
+    task = perception.begin(Frame(image), frozenset({Output.SCORE}))
+    with pytest.raises(InferenceError):
+        perception.run([task])
+    perception.run([task])
+    np.testing.assert_array_equal(perception.finish(task).score, twice.infer(Frame(image)).score)
 
 
 def test_a_model_that_knows_no_road_looks_once(bundle) -> None:
