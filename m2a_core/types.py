@@ -190,7 +190,9 @@ class OpenSetResult:
             return slice(y0, y1), slice(x0, x1)
         height, width = self.image_size
         rows, columns = ids.shape
+        # Of a map that is finer than the image, pixels lie between those that the box knows of.
+        beyond_y, beyond_x = -(-rows // height), -(-columns // width)
         return (
-            slice(y0 * rows // height, min(rows, -(-y1 * rows // height) + 1)),
-            slice(x0 * columns // width, min(columns, -(-x1 * columns // width) + 1)),
+            slice(max(0, y0 * rows // height - beyond_y), min(rows, -(-y1 * rows // height) + beyond_y)),
+            slice(max(0, x0 * columns // width - beyond_x), min(columns, -(-x1 * columns // width) + beyond_x)),
         )

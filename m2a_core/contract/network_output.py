@@ -54,9 +54,9 @@ def require_finite(output: NetworkOutput, source: object) -> NetworkOutput:
         source: what gave it, for the message.
 
     Raises:
-        InferenceError: f, f^r or a class probability is NaN or infinite.
+        InferenceError: f, f^r, B or a class probability is NaN or infinite.
     """
-    for name in ("anomaly", "refined", "class_probs"):
+    for name in ("anomaly", "refined", "background", "class_probs"):
         if not np.isfinite(getattr(output, name)).all():
             raise InferenceError(
                 f"{source}: output '{name}' holds NaN or infinite values on a frame: the weights are damaged, or half "

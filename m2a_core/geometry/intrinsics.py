@@ -57,13 +57,13 @@ class Intrinsics:
             raise DataError(f"camera_info is uncalibrated: D is {coefficients.tolist()}; calibrate the camera")
         model = "" if rectified else info.distortion_model
         distortion = np.zeros(0) if rectified else check_distortion(model, coefficients)
-        roi, binning = info.roi, (max(1, info.binning_x), max(1, info.binning_y))
+        roi = info.roi
         matrix[:2, 2] -= (roi.x_offset, roi.y_offset)
         size = (roi.width or info.width, roi.height or info.height)
         if min(size) == 0 < max(size):
             raise DataError(f"camera_info is for images of {size[0]}x{size[1]}; correct the driver")
         whole = cls(size, matrix, distortion, model, rotation)
-        return whole._resampled((size[0] // binning[0], size[1] // binning[1]))
+        return whole._resampled(size_of(info))
 
     def fitted(self, size: tuple[int, int]) -> Intrinsics | None:
         """The calibration for an image that was resized, keeping the aspect.
@@ -75,12 +75,7 @@ class Intrinsics:
             None when the aspect differs by more than rounding to whole pixels can explain: the image was cropped then,
             and who knows where.
         """
-        (width, height), (own_width, own_height) = size, self.size
-        if min(own_width, own_height) == 0:
-            return None
-        if max(abs(width * own_height / own_width - height), abs(height * own_width / own_height - width)) > 1:
-            return None
-        return self._resampled(size)
+        return self._resampled(size) if is_resized(self.size, size) else None
 
     def _resampled(self, size: tuple[int, int]) -> Intrinsics:
         if size == self.size:
@@ -107,6 +102,23 @@ class Intrinsics:
         """
         rays: np.ndarray = directions(pixels, self.matrix, self.model, self.distortion) @ self.rotation.T
         return rays
+
+
+def size_of(info: Any) -> tuple[int, int]:
+    """Width, height of the image that the region of interest and the binning of a ``CameraInfo`` leave, in pixels."""
+    roi = info.roi
+    return (
+        (roi.width or info.width) // max(1, info.binning_x),
+        (roi.height or info.height) // max(1, info.binning_y),
+    )
+
+
+def is_resized(own: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether an image of width, height ``size`` may be one of ``own`` in another size: with the same aspect."""
+    (own_width, own_height), (width, height) = own, size
+    if min(own) == 0:
+        return False
+    return max(abs(width * own_height / own_width - height), abs(height * own_width / own_height - width)) <= 1
 
 
 class CalibrationReader:

@@ -210,6 +210,11 @@ class CameraStream:
         height, width = perception.seen_size(*_size(prepared.frame.image))
         return whole[:height, :width]
 
+    @staticmethod
+    def map_size(prepared: PreparedFrame, perception: Perception) -> tuple[int, int]:
+        """Height and width that the maps of a frame have, or are enlarged to."""
+        return _map_size(prepared, perception) or _size(prepared.frame.image)
+
     def track(self, prepared: PreparedFrame, result: OpenSetResult, perception: Perception) -> StreamResult:
         """Localize the unknown instances of the next frame and give them the ids of their tracks.
 

@@ -139,7 +139,8 @@ class BatchSlots:
         ahead = [(image.stamp_ns - opener.stamp_ns) / 1e9 for image in frames]
         fitting = [i for i, seconds in enumerate(ahead) if abs(seconds) <= self._config.max_spread]
         if fitting:
-            return frames[min(fitting, key=lambda i: abs(ahead[i]))]
+            # The latest of equals, where a driver stamps all alike.
+            return frames[min(reversed(fitting), key=lambda i: abs(ahead[i]))]
         kept = [image for image, seconds in zip(frames, ahead, strict=True) if 0 < seconds <= _MAX_DELAY_S]
         for _ in range(len(frames) - len(kept)):
             self._on_drop(camera, OUTSIDE_WINDOW)

@@ -37,6 +37,7 @@ OTHER_SIZE = BAD_FRAME_PREFIX + "other_size"
 NOT_RECTIFIED_PREFIX = "not_rectified."
 DEGRADED_PREFIX = "degraded."
 INFERENCE_ERROR = "inference_error"
+INFO_MISFIT = "camera_info_does_not_fit"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class CameraPipeline:
         """Decode a message and make it ready for the network; None for one that is dropped, which is counted."""
         wanted = self.outputs.wanted()
         settings, perception = config.settings, config.perception
-        if not wanted:
+        wants_info_alone = not wanted and self.outputs.wants_info()
+        if not (wanted or wants_info_alone):
             self._statistics.dropped(NO_SUBSCRIBER)
             return None
         if not self._limiter.accepts(image.received_at, settings.camera[self._camera].max_rate):
@@ -127,6 +129,11 @@ class CameraPipeline:
             return None
         except NotRectifiable as error:
             self.drop(NOT_RECTIFIED_PREFIX + error.reason, error)
+            return None
+        if wants_info_alone:
+            # Consumers may wait for it before they subscribe to maps.
+            self._publish_info(image.message.header, prepared, perception)
+            self._statistics.dropped(NO_SUBSCRIBER)
             return None
         # Else it is looked at while the accelerator works.
         if settings.suppress_degraded and self._drops(prepared.degraded, settings):
@@ -165,9 +172,19 @@ class CameraPipeline:
             thresholds, unknown = manifest.thresholds, manifest.labels.unknown_id
             enlargement = Enlargement(result.result.image_size, thresholds.anomaly, unknown, mask)
         seen = self._stream.seen(job.prepared, job.task, perception)
+        self._publish_info(header, job.prepared, perception)
         self.outputs.publish(header, result, job.config.settings, seen, enlargement)
         publish_ms = job.timings_ms["publish"] + 1e3 * (time.perf_counter() - start)
         self._finish(header, {**job.timings_ms, "publish": publish_ms}, job.start)
+
+    def _publish_info(self, header: Header, prepared: PreparedFrame, perception: Perception) -> None:
+        """Publish the calibration of the maps; one that does not fit is counted, reported, and costs nothing else."""
+        maps, image = self._stream.map_size(prepared, perception), prepared.frame.image.shape[:2]
+        try:
+            self.outputs.publish_info(header, prepared.sensors.camera_info, image, maps)
+        except DataError as error:
+            self._statistics.odd_image(INFO_MISFIT)
+            self._log.warn(error)
 
     def fail(self, job: FrameJob, error: InferenceError) -> None:
         """Count and report a frame that the network failed on, and what is wrong with its image."""

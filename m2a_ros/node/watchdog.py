@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from m2a_core.errors import M2aError
 from m2a_ros.node.model import LoadedModel
 from m2a_ros.node.stages import Stages
 
@@ -129,7 +128,7 @@ class Recovery:
         """Start.
 
         Args:
-            load: gives the model; may raise ``M2aError``.
+            load: gives the model; whatever it raises is reported, and it is tried again.
             attempt: how many recoveries there were before.
             report: told why loading failed.
             loaded: called once there is a model to take.
@@ -159,8 +158,8 @@ class Recovery:
                 return
             try:
                 model = self._load()
-            except M2aError as error:
-                self._report(f"the model cannot be reloaded: {error}")
+            except Exception as error:  # noqa: BLE001 # a model is loaded again just when memory or files run short
+                self._report(f"the model cannot be reloaded: {error or type(error).__name__}")
                 continue
             with self._lock:
                 self._model = model

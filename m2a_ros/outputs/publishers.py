@@ -103,15 +103,40 @@ class CameraOutputs:
         return frozenset(wanted)
 
     def is_heard(self) -> bool:
-        """Whether ``wanted`` is not empty; looks no farther than the first output that somebody listens to."""
+        """Whether somebody listens to anything of a frame; looks no farther than the first such output."""
         maps = (publisher for _, publisher in self._maps)
         return (
-            any(map(_is_heard, maps)) or self.wants_places() or self._draws_overlay() or _is_heard(self._anomaly_color)
+            any(map(_is_heard, maps))
+            or self.wants_places()
+            or self._draws_overlay()
+            or _is_heard(self._anomaly_color)
+            or self.wants_info()
         )
 
     def wants_places(self) -> bool:
         """Whether somebody listens to where objects are: markers, or detections where vision_msgs is installed."""
         return _is_heard(self._markers) or (self._detections is not None and _is_heard(self._detections))
+
+    def wants_info(self) -> bool:
+        """Whether somebody listens to the calibration of the maps, for which no network is needed."""
+        return _is_heard(self._info)
+
+    def publish_info(self, header: Header, camera_info: Any, image: tuple[int, int], maps: tuple[int, int]) -> None:
+        """Publish the calibration that the maps follow: rectified and scaled as they are.
+
+        Args:
+            header: the frame's.
+            camera_info: of the frame's image, as the maps show it; None for none.
+            image: height, width of that image.
+            maps: height, width of the maps.
+
+        Raises:
+            DataError: it does not fit the image.
+        """
+        if camera_info is not None and self.wants_info():
+            info = scaled_info(camera_info, image, maps)
+            info.header = header
+            self._info.publish(info)
 
     def publish(
         self,
@@ -121,7 +146,7 @@ class CameraOutputs:
         small: np.ndarray | None = None,
         enlargement: Enlargement | None = None,
     ) -> None:
-        """Publish everything of a frame that is heard, with the frame's own header.
+        """Publish everything of a frame that is heard, but its calibration, with the frame's own header.
 
         Args:
             header: the frame's.
@@ -136,7 +161,6 @@ class CameraOutputs:
         else:
             mask = self._publish_enlarged(header, result.result, enlargement)
             drawn = None if mask is None else replace(result.result, open_set=mask)
-        self._publish_info(header, result, enlargement)
         self._publish_objects(header, result, settings)
         if drawn is not None and drawn.open_set is not None:
             self._publish_overlay(header, result.frame.image, drawn, settings, small)
@@ -177,17 +201,6 @@ class CameraOutputs:
                 spec.write(scores, scores)
             publish_raw(publisher, self._buffers[spec.topic].serialized)
         return mask
-
-    def _publish_info(self, header: Header, result: StreamResult, enlargement: Enlargement | None) -> None:
-        """The calibration that the maps follow: rectified and scaled as they are."""
-        if result.camera_info is None or not _is_heard(self._info):
-            return
-        image = result.frame.image.shape[:2]
-        shown = next((m for spec in MAPS if (m := getattr(result.result, spec.output.value)) is not None), None)
-        maps = image if shown is None or enlargement is not None else shown.shape
-        info = scaled_info(result.camera_info, image, maps)
-        info.header = header
-        self._info.publish(info)
 
     def _publish_objects(self, header: Header, result: StreamResult, settings: Settings) -> None:
         if result.result.unknown_instances is None:

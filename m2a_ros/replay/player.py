@@ -159,7 +159,8 @@ class Player:
                 if info := self._first_infos.get(camera.camera):
                     self._infos[camera.camera].publish(info)
                     calibration = decode(info, CAMERA_INFO)
-                    size = (calibration.height, calibration.width)
+                    if calibration.height and calibration.width:
+                        size = (calibration.height, calibration.width)
                 self._publishers[camera.camera].publish(blank_image(camera, order["blank"], size))
             return {}
         if "play" in order:

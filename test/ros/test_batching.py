@@ -60,6 +60,15 @@ def test_frames_within_the_window_are_one_batch_with_the_anchor_first() -> None:
     assert batches.drops == {}
 
 
+def test_of_frames_with_equal_stamps_the_latest_is_taken() -> None:
+    batches = Batches(wait=0.0)
+    for received in range(4):
+        batches.put("left", 0, received)
+    batches.put("front", 0)
+    taken = batches.slots.take()
+    assert [image.received_at for image in taken if image.camera == "left"] == [3]
+
+
 def test_a_batch_waits_for_cameras_that_came_for_the_one_before() -> None:
     batches = Batches()
     for camera in ("left", "right"):

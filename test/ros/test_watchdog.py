@@ -16,7 +16,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import RestartNeededError
+from m2a_core.errors import M2aError, RestartNeededError
 from m2a_core.runtime.factory import create_runtime
 from m2a_ros.node import model, watchdog
 from test.ros.in_process import Nodes
@@ -159,6 +159,27 @@ def test_a_process_that_dies_while_no_frames_come_is_started_anew_and_once(nodes
 )
 def test_pauses_grow(attempt: int, expected: list[float]) -> None:
     assert list(islice(watchdog.pauses(attempt), 4)) == expected
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "too many open files"), M2aError("no GPU")])
+def test_a_model_that_cannot_be_loaded_again_for_any_reason_is_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(watchdog, "pauses", lambda _: iter([0.0] * 3))
+    answers: list[Any] = [error, error, "the model"]
+
+    def load() -> Any:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    reports: list[str] = []
+    loaded = threading.Event()
+    recovery = watchdog.Recovery(load, 0, reports.append, loaded.set)
+    assert loaded.wait(10)
+    assert recovery.take() == "the model"
+    assert len(reports) == 2
+    assert all(str(error) in report or type(error).__name__ in report for report in reports)
 
 
 @pytest.mark.parametrize("transition", ["deactivate", "shutdown"])

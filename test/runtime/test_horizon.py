@@ -239,7 +239,7 @@ def test_the_network_is_done_with_a_frame_before_its_result_is_made(bundle, twic
     perception.run([task])
     assert task.images == ()
     assert len(task.outputs) == 2
-    runtime.submit = None  # type: ignore[assignment] # nobody may use it now: the next frame's thread does
+    runtime.submit = None  # Nobody may use it now: the next frame's thread does.
     np.testing.assert_array_equal(perception.finish(task).score, twice.infer(Frame(image)).score)
 
 

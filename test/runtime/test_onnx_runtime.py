@@ -156,7 +156,7 @@ def test_loading_leaves_no_file_behind(bundle):
     assert sorted(p.name for p in Path(bundle.directory).iterdir()) == ["manifest.json", "tiny.onnx"]
 
 
-@pytest.mark.parametrize("name", ["anomaly", "refined", "class_probs"])
+@pytest.mark.parametrize("name", ["anomaly", "refined", "background", "class_probs"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_scores_that_are_no_numbers_are_an_error_and_never_known_ground(bundle, name, value):
     model = onnx.load(bundle.onnx_path)

@@ -105,6 +105,15 @@ def test_equal_pictures_are_frozen_after_three_seconds_of_their_stamps():
     assert quality.judge(image, int(5.1e9)) == ""
 
 
+def test_a_small_thing_that_moves_through_a_still_picture_is_no_frozen_camera():
+    quality = ImageQuality()
+    for step in range(60):
+        image = FRAMES[0].copy()
+        # Between the pixels of a grid of 16, so that only a closer look finds it.
+        image[20:28, 18 + 16 * (step % 5) : 26 + 16 * (step % 5)] = (255, 0, 0)
+        assert quality.judge(image, step * 10**8) == ""
+
+
 def test_a_bag_that_begins_anew_is_not_frozen():
     quality, image = ImageQuality(), FRAMES[0]
     quality.judge(image, int(100e9))

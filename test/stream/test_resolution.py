@@ -10,14 +10,17 @@ import cv2
 import numpy as np
 import pytest
 
+from m2a_core.errors import DataError
+from m2a_core.geometry.intrinsics import Intrinsics
 from m2a_core.geometry.scaled_info import scaled_info
 from m2a_core.openset.enlargement import Enlargement
 from m2a_core.overlay import shrink
 from m2a_core.perception import Perception
+from m2a_core.preprocess import Geometry
 from m2a_core.stream.camera_stream import CameraStream, StreamResult
 from m2a_core.stream.config import StreamConfig
 from m2a_core.stream.sensors import Sensors
-from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output
+from m2a_core.types import ALL_OUTPUTS, Frame, OpenSetResult, Output, UnknownInstance
 from test.stream.calibrations import calibration
 from test.tiny_bundle import write_tiny_bundle
 
@@ -208,6 +211,35 @@ def test_binning_and_a_region_of_interest_are_scaled_with_the_sensor_s_k() -> No
     assert (made.roi.x_offset, made.roi.y_offset, made.roi.width, made.roi.height) == (64, 36, 128, 72)
     assert made.k[0] == pytest.approx(400.0 / 4)
     assert made.binning_x == 0
+
+
+def test_a_region_of_interest_that_the_driver_resized_gives_the_images_calibration() -> None:
+    info = camera_info(1024, 576)
+    info.roi = SimpleNamespace(x_offset=256, y_offset=144, width=512, height=288, do_rectify=False)
+    made = scaled_info(info, (144, 256), (144, 256))
+    own, wanted = (Intrinsics.from_camera_info(i).fitted((256, 144)) for i in (info, made))
+    assert own is not None
+    assert wanted is not None
+    np.testing.assert_allclose(wanted.matrix, own.matrix, atol=0.5)
+
+
+@pytest.mark.parametrize("change", [{"width": 0, "height": 0}, {"width": 640, "height": 480}, {"height": 0}])
+def test_a_calibration_of_other_images_is_not_scaled(change: dict[str, int]) -> None:
+    info = camera_info()
+    vars(info).update(change)
+    with pytest.raises(DataError, match="no camera_info is published"):
+        scaled_info(info, (HEIGHT, WIDTH), (72, 128))
+
+
+def test_an_object_s_window_holds_all_of_it_in_maps_finer_than_the_image() -> None:
+    ids = np.zeros((320, 427), np.uint16)
+    cv2.circle(ids, (200, 150), 4, 1, -1)
+    numbers = Geometry((120, 160), ids.shape, (320 / 120, 427 / 160)).undo_labels(ids)
+    rows, cols = np.nonzero(numbers)
+    box = (int(cols.min()), int(rows.min()), int(cols.max()) + 1, int(rows.max()) + 1)
+    instance = UnknownInstance(1, 1.0, len(rows), box, np.zeros((1, 2), np.int32), (0.0, 0.0))
+    window = OpenSetResult(image_size=(120, 160)).window(instance, ids)
+    assert np.count_nonzero(ids[window]) == np.count_nonzero(ids)
 
 
 def test_results_refer_to_the_image(perception: Perception, tmp_path: Path) -> None:
