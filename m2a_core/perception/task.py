@@ -12,8 +12,8 @@ from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.types import OpenSetResult
 
 Steps = Generator[Sequence[np.ndarray], Sequence[NetworkOutput], OpenSetResult]
-"""Yields images for the network, uint8 [H, W, 3] each, and is sent its outputs; yields none once it needs no more, and then
-returns the result."""
+"""Yields images for the network, uint8 [H, W, 3] each, and is sent its outputs; yields none once it needs no more, and
+then returns the result."""
 
 
 class PerceptionTask:
