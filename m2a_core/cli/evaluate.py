@@ -139,20 +139,22 @@ def _run_folder(args: argparse.Namespace) -> int:
     from m2a_core.cli.evaluate_output import conclude, output_files
     from m2a_core.data.files import pair_folders
     from m2a_core.evaluation import unmeasured
-    from m2a_core.evaluation.evaluator import evaluate_pairs, finish
+    from m2a_core.evaluation.evaluator import evaluate_pairs
     from m2a_core.evaluation.pictures import folder_pictures
     from m2a_core.evaluation.report import write_report
+    from m2a_core.evaluation.work_folder import claim
     from m2a_core.metrics.component import Track
 
     out, work = output_files(args)
     pairs, missing = pair_folders(args.pred, args.gt, args.key)
+    claim(work)
     track, by_benchmark = Track(args.track or "anomaly"), args.track is not None
     evaluation = evaluate_pairs(pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark)
     undefined = unmeasured.of_anomalies(evaluation, args.threshold is not None)
     figures = {**evaluation.to_json(), "undefined": undefined, "pred": str(args.pred), "gt": str(args.gt)}
     write_json(out, figures)
     write_report(out.with_suffix(".html"), str(args.pred), evaluation, figures, folder_pictures(pairs, args.images))
-    return conclude(out, work, figures, evaluation, finish)
+    return conclude(out, work, figures, evaluation)
 
 
 def _run_model(args: argparse.Namespace) -> int:
@@ -160,10 +162,11 @@ def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.cli.evaluate_output import COMPARED, conclude, output_files
     from m2a_core.data.catalog import open_dataset
     from m2a_core.evaluation import classes, unmeasured
-    from m2a_core.evaluation.evaluator import evaluate_pairs, finish
+    from m2a_core.evaluation.evaluator import evaluate_pairs
     from m2a_core.evaluation.pictures import ClassPictures, model_pictures
     from m2a_core.evaluation.predict import Outputs, Scorer, class_view, predict_dataset
     from m2a_core.evaluation.report import write_report
+    from m2a_core.evaluation.work_folder import claim
     from m2a_core.metrics.component import Track
     from m2a_core.perception import Perception
 
@@ -183,6 +186,7 @@ def _run_model(args: argparse.Namespace) -> int:
     outputs = Outputs(work / hashlib.sha256(key.encode()).hexdigest()[:16])
     perception = Perception.load(name, spin=True, horizon=args.horizon == "on")
     scorer = Scorer(perception, scores)
+    claim(work)
     failed = predict_dataset(dataset, scorer, outputs)
 
     figures: dict[str, Any] = {"dataset": dataset.name, "model": bundle.manifest.name, "score": scores[0]}
@@ -225,7 +229,7 @@ def _run_model(args: argparse.Namespace) -> int:
     title = f"{bundle.manifest.name} on {dataset.name}"
     write_report(out.with_suffix(".html"), title, evaluation, figures, pictures, class_pictures)
     perception.close()
-    return conclude(out, work, figures, evaluation, finish)
+    return conclude(out, work, figures, evaluation)
 
 
 def _mask_threshold(manifest: Manifest, score: str) -> float | None:

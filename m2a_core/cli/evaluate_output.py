@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2a_core.errors import ConfigError
+from m2a_core.evaluation.work_folder import finish, require_own
 from m2a_core.reporting.page import count
 
 if TYPE_CHECKING:
@@ -23,22 +24,26 @@ def output_files(args: argparse.Namespace) -> tuple[Path, Path]:
     """The file for the figures, and the folder for what is unfinished.
 
     Raises:
-        ConfigError: ``--json`` is missing or names something else.
+        ConfigError: ``--json`` is missing or names something else, or the folder is the user's.
     """
     if args.json is None:
         raise ConfigError("--json OUT.json is needed: where to write the figures")
     out: Path = args.json
     if out.is_dir() or out.suffix == ".html":
         raise ConfigError(f"--json {out}: expected a file such as OUT.json; the report goes to OUT.html beside it")
+    work = out.with_suffix(".work")
+    if work == out:
+        raise ConfigError(f"--json {out}: is where partial results go; give a file such as {out.with_suffix('.json')}")
+    require_own(work)
     out.parent.mkdir(parents=True, exist_ok=True)
-    return out, out.with_suffix(".work")
+    return out, work
 
 
 def _fraction(value: float | None) -> str:
     return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evaluation | None, finish: Any) -> int:
+def conclude(out: Path, work: Path, figures: dict[str, Any], evaluation: Evaluation | None) -> int:
     """Print the figures and what is missing of them; returns the exit code."""
     if evaluation is not None:
         for key in COMPARED[:-1]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -90,7 +89,7 @@ def evaluate_pairs(
 
     Args:
         pairs: the frames.
-        work: directory for partial results; see ``finish``.
+        work: directory for partial results.
         track: component sizes of which track.
         threshold: T; None takes the benchmark's best-F1 threshold (``metrics.smiyc_curve``).
         workers: threads.
@@ -129,11 +128,6 @@ def evaluate_pairs(
         )
         components = component_metrics([f for shard in shards for f in shard.components(threshold, track)])
     return Evaluation(pixel, binned, components, threshold, rule, track, records, failed, by_benchmark)
-
-
-def finish(work: Path) -> None:
-    """Remove the partial results once the figures are written."""
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def _run(

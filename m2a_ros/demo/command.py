@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = load_bundle(args.model)
     out = args.out.resolve()
     try:
-        drive = replay_drive(clip, bundle, rate, args.duration, out / "live")
+        drive = replay_drive(clip, bundle, rate, args.duration, out / ".live")
         found = summarize(drive, clip, bundle, out)
         shutil.rmtree(drive.work)
     except OSError as error:

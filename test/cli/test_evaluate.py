@@ -106,6 +106,27 @@ def test_partial_results_are_gone_after_success(data: Path) -> None:
     assert sorted(p.name for p in data.iterdir()) == ["gt", "out.html", "out.json", "pred"]
 
 
+def test_a_work_folder_of_the_user_is_refused_and_kept(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notes = data / "out.work" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("x")
+    assert evaluate(data) == (2, {})
+    assert f"{notes.parent}: is taken" in capsys.readouterr().err
+    assert [path.name for path in notes.parent.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_in_the_place_of_the_work_folder_is_refused_and_kept(data: Path) -> None:
+    (data / "out.work").write_text("x")
+    assert evaluate(data) == (2, {})
+    assert (data / "out.work").read_text() == "x"
+
+
+def test_an_output_that_is_its_own_work_folder_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(data, "--json", str(data / "out.work")) == (2, {})
+    assert "out.work: is where partial results go" in capsys.readouterr().err
+    assert sorted(p.name for p in data.iterdir()) == ["gt", "pred"]
+
+
 @pytest.mark.parametrize("stage", ["process_pixels", "process_components"])
 def test_a_killed_run_goes_on_where_it_stopped(data: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, expected = evaluate(data)
