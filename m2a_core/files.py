@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import stat
 import tokenize
 import zipfile
@@ -27,6 +28,8 @@ MAX_TEXT = 1 << 31
 
 _MAX_NAME, _MAX_PATH = 255, 1024
 """Bytes of a file's name, on every file system in use, and of a path in a document."""
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Where a file cannot have a second name: another file system, one without such links, or too many of them."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,6 +62,26 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or where the file system has no such links a copy.
+
+    Args:
+        source: the file; it is never written to.
+        target: the new name.
+
+    Raises:
+        OSError: there is a ``target`` already, or it cannot be made.
+    """
+    try:
+        os.link(source.resolve(), target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        # A target that is there may be another name of a source: writing to it would write to that.
+        with source.open("rb") as file, target.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
 
 
 @contextmanager

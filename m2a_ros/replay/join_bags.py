@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from m2a_core.files import link_or_copy
 from m2a_core.yaml_file import read_yaml
 from m2a_ros.replay.chunk import OUTPUT
 
@@ -35,7 +36,7 @@ def join_bags(chunks: list[Path], bag: Path) -> None:
         if not information["message_count"] and (joined or chunk is not chunks[-1]):
             continue
         name = f"{bag.name}_{number}.mcap"
-        _link(chunk / OUTPUT / information["relative_file_paths"][0], unfinished / name)
+        link_or_copy(chunk / OUTPUT / information["relative_file_paths"][0], unfinished / name)
         information["files"][0]["path"] = name
         information["relative_file_paths"] = [name]
         joined = _join(joined, information) if joined else information
@@ -59,10 +60,3 @@ def _join(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
         "message_count": first["message_count"] + second["message_count"],
         "topics_with_message_count": list(topics.values()),
     }
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

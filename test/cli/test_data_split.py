@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ from m2a_core.cli.main import main
 from m2a_core.data.own.frames import OwnFrame, Truth
 from m2a_core.data.own.opening import open_own
 from m2a_core.data.own.splitting import assign
+from m2a_core.files import link_or_copy
 from test.data.own_roots import classes, write_own
 
 
@@ -89,6 +92,49 @@ def test_frames_of_one_name_in_two_splits_both_stay(tmp_path: Path) -> None:
                 path.rename(path.parent / f"{'ab'[number]}_{7 * number}{path.suffix}")
     assert main(["data", "split", str(root), "--val", "0.4", "--out", str(tmp_path / "out")]) == 0
     assert sorted(frames_of(tmp_path / "out")) == ["train_a_0", "train_b_7", "val_a_0", "val_b_7"]
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "copied"])
+def test_frames_whose_folders_and_names_join_to_one_name_both_stay_and_their_sources_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    root = write_own(tmp_path / "root", classes(2), {"train": 4, "val": 2})
+    for kind in ("images", "masks"):
+        for path, name in zip(
+            sorted((root / kind / "train").iterdir()),
+            ("cam/front_001", "cam_front/001", "2_cam_front_001", "cam/front_002"),
+            strict=True,
+        ):
+            new = root / kind / "train" / f"{name}{path.suffix}"
+            new.parent.mkdir(exist_ok=True)
+            path.rename(new)
+    if not linked:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(os, "link", refuse)
+    before, frames = contents(root), frames_of(root)
+    assert len(frames) == 6
+    assert main(["data", "split", str(root), "--val", "0.3", "--out", str(tmp_path / "out")]) == 0
+    assert contents(root) == before
+    after = frames_of(tmp_path / "out")
+    assert sorted(image.tobytes() for _, image, _ in after.values()) == sorted(
+        image.tobytes() for _, image, _ in frames.values()
+    )
+
+
+def test_a_link_is_never_written_through(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    link_or_copy(tmp_path / "a", tmp_path / "out")
+    with pytest.raises(FileExistsError):
+        link_or_copy(tmp_path / "b", tmp_path / "out")
+    assert [(tmp_path / name).read_text() for name in ("a", "b", "out")] == ["a", "b", "a"]
 
 
 def test_broken_data_are_not_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

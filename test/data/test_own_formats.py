@@ -423,6 +423,29 @@ def test_marks_and_line_ends_of_windows_change_nothing(tmp_path: Path, name: str
         np.testing.assert_array_equal(frame.read()[1].label, EXPECTED)
 
 
+@pytest.mark.parametrize("name", ["folder", "coco instances", "cvat", "yolo"])
+def test_frames_whose_folders_and_names_join_to_one_name_have_names_of_their_own(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, name)
+    (old,) = (frame.image for frame in open_own(root, kind).split("train"))
+    for new in ("cam/front_001.png", "cam_front/001.png"):
+        for folder in [p for p in (root / "images/train", root / "train2017", root / "train/images") if p.is_dir()]:
+            (folder / new).parent.mkdir()
+            shutil.copy(old, folder / new)
+        if name == "folder":
+            write_mask(root / "masks/train" / new, drawn(IDS, 255).astype(np.uint8))
+    content = coco_content(["cam/front_001.png", "cam_front/001.png"])
+    if name == "coco instances":
+        (root / "annotations/instances_train2017.json").write_text(json.dumps(content))
+    images = "".join(f'<image name="train/{n}"/>' for n in ("cam/front_001.png", "cam_front/001.png"))
+    if name == "cvat":
+        (root / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
+    frames = [frame for frame in opened(root, kind).split("train") if "front" in frame.name]
+    assert len(frames) == len({frame.name for frame in frames}) == 2
+    assert len({frame.image for frame in frames}) == 2
+    assert sum("have the name of another" in note for note in open_own(root, kind).listing.notes) == 1
+
+
 def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:
     root = tmp_path / "latest"
     kind = write(root, "coco instances")

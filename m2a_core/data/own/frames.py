@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -90,6 +91,22 @@ class Listing:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def finish(self) -> None:
+        """Sort the frames, and give those of a split that share a name names of their own, which is noted."""
+        self.frames.sort(key=lambda frame: (frame.split, frame.name))
+        for split in {frame.split: None for frame in self.frames}:
+            places = [i for i, frame in enumerate(self.frames) if frame.split == split]
+            names = different([self.frames[i].name for i in places])
+            renamed = [(i, name) for i, name in zip(places, names, strict=True) if name != self.frames[i].name]
+            if renamed:
+                frame = self.frames[renamed[0][0]]
+                self.notes.append(
+                    f"{split}: {len(renamed)} frames have the name of another, such as {frame.image}: "
+                    f"'{frame.name}', called '{renamed[0][1]}' here"
+                )
+            for i, name in renamed:
+                self.frames[i] = replace(self.frames[i], name=name)
+
 
 @dataclass(frozen=True)
 class OwnDataset:
@@ -117,6 +134,23 @@ class OwnDataset:
         if problems:
             more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
             raise DataError(f"{problems[0]}{more}; `m2a data check {self.root}` names them all")
+
+
+def different(names: Sequence[str]) -> list[str]:
+    """The same names, but where one comes again it gets a number in front, such as ``2_a``.
+
+    At its end, the number would be taken for the frame's in its sequence.
+    """
+    taken, found = {*names}, []
+    seen: set[str] = set()
+    for name in names:
+        own = name
+        if name in seen:
+            own = next(other for n in itertools.count(2) if (other := f"{n}_{name}") not in taken)
+            taken.add(own)
+        seen.add(name)
+        found.append(own)
+    return found
 
 
 def split_named(word: str) -> str:

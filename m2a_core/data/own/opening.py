@@ -57,7 +57,7 @@ def open_own(root: Path, kind: str, classes: str = CLASSES, beside: Path | None 
         raise DataError(f"{root}: no such folder; expected\n{layout}")
     file = read_classes(root, classes, beside)
     listing = list_frames(root, file)
-    listing.frames.sort(key=lambda frame: (frame.split, frame.name))
+    listing.finish()
     if not listing.frames and not listing.problems:
         raise DataError(f"{root}: no frame of the format '{kind}' in it; expected\n{layout}")
     return OwnDataset(root, kind, file, listing)

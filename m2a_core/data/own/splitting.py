@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +11,10 @@ import cv2
 import numpy as np
 import yaml
 
-from m2a_core.data.own.frames import OwnDataset, OwnFrame
+from m2a_core.data.own.frames import OwnDataset, OwnFrame, different
 from m2a_core.data.own.opening import CLASSES
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import link_or_copy
 from m2a_core.images import write_png
 from m2a_core.labels.label_map import VOID
 from m2a_core.labels.label_set import LabelSet
@@ -113,12 +112,13 @@ def write_split(
         out.mkdir(parents=True, exist_ok=True)
         (out / CLASSES).write_text(classes_text(dataset.file.labels), encoding="utf-8")
         twice = {name for name, count in Counter(frame.name for frame, _ in frames).items() if count > 1}
-        for frame, split in ProgressBar(frames, desc="split", unit="frame", dynamic_ncols=True, leave=False):
-            # Frames of two splits may share a name.
-            name = f"{frame.split}_{frame.name}" if frame.name in twice else frame.name
+        # Frames of two splits may share a name.
+        names = different([f"{frame.split}_{frame.name}" if frame.name in twice else frame.name for frame, _ in frames])
+        bar = ProgressBar(frames, desc="split", unit="frame", dynamic_ncols=True, leave=False)
+        for (frame, split), name in zip(bar, names, strict=True):
             _write(frame, out, split, name)
     except OSError as error:
-        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
+        raise DataError(f"{error.filename2 or error.filename or out}: cannot be written ({error.strerror})") from error
 
 
 def classes_text(labels: LabelSet) -> str:
@@ -143,10 +143,7 @@ def _write(frame: OwnFrame, out: Path, split: str, name: str) -> None:
     if frame.aspect is not None:
         write_png(picture.with_suffix(".png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     else:
-        try:
-            os.link(frame.image.resolve(), picture)
-        except OSError:
-            shutil.copyfile(frame.image, picture)
+        link_or_copy(frame.image, picture)
     write_png(out / "masks" / split / f"{name}.png", truth.label)
     if truth.instances is not None:
         _, numbers = np.unique(np.append(0, truth.instances), return_inverse=True)
