@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 
 HELP = "find known classes and unknown objects in images, videos and cameras"
 
+_OF_BUNDLES = ("require_signature", "trusted_key", "horizon", "backend")
+_OF_CHECKPOINTS = ("size", "flip", "refine", "attention", "decision")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -96,11 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--horizon",
         choices=("on", "off"),
-        default="on",
         help="look a second time at a window at the far end of the road, where images hold more detail than the "
-        "network's input; bundles only (default: %(default)s)",
+        "network's input; bundles only (default: on)",
     )
-    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="default: %(default)s")
+    parser.add_argument("--backend", choices=BACKENDS, help=f"of bundles (default: {BACKENDS[0]})")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     predict_video.add_arguments(parser)
     checkpoint = parser.add_argument_group(
@@ -209,16 +211,23 @@ def _require_apart(stems: Mapping[str, str], suffix: str) -> None:
 def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
     """The bundle's perception, or the checkpoint's."""
     if args.checkpoint is not None:
+        given = [f"--{name.replace('_', '-')}" for name in _OF_BUNDLES if getattr(args, name)]
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)}: only with a bundle; a checkpoint has no signature, no other backend than PyTorch "
+                "and no second look at the road"
+            )
         # By name, as commands are: torch stays out of what the running path can reach.
         perception: Perception | CheckpointPerception = import_module("m2a_core.cli.checkpoint").load_perception(args)
         return perception
-    given = [f"--{name}" for name in ("size", "flip", "refine", "attention", "decision") if getattr(args, name)]
+    given = [f"--{name}" for name in _OF_CHECKPOINTS if getattr(args, name)]
     if given:
         raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
     from m2a_core.perception import NO_ROAD, Perception
 
-    horizon = args.horizon == "on"
-    perception = Perception.load(args.model, args.backend, args.threads, True, horizon, trust.asked_for(args))
+    horizon = args.horizon != "off"
+    backend = args.backend or BACKENDS[0]
+    perception = Perception.load(args.model, backend, args.threads, True, horizon, trust.asked_for(args))
     if horizon and perception.labels.road is None:
         print(f"m2a: note: model '{args.model}': {NO_ROAD}", file=sys.stderr)
     return perception

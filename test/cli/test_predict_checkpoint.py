@@ -178,6 +178,17 @@ def test_bad_options_are_named_and_write_nothing(tmp_path, picture, checkpoint, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--require-signature",), ("--trusted-key", "key.pem"), ("--backend", "onnxruntime"), ("--horizon", "on")],
+)
+def test_options_of_bundles_are_refused_with_a_checkpoint(tmp_path, picture, checkpoint, capsys, options):
+    arguments = ["predict", str(picture[0]), "--model", "small", "--checkpoint", str(checkpoint[0])]
+    assert main([*arguments, "--out", str(tmp_path), *options]) == 2
+    assert f"{options[0]}: only with a bundle" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_checkpoint_options_need_a_checkpoint(tmp_path, picture, capsys):
     assert main(["predict", str(picture[0]), "--flip", "--size", "native", "--out", str(tmp_path)]) == 2
     assert "--size, --flip: only with --checkpoint" in capsys.readouterr().err
