@@ -49,9 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--gt", type=Path, metavar="DIR", help="ground truth")
     source.add_argument(
         "--key",
-        default="anomaly",
         metavar="NAME",
-        help="array of the .npz files (default: %(default)s; `m2a predict` writes anomaly and refined)",
+        help="array of the .npz files (default: anomaly; `m2a predict` writes anomaly and refined)",
     )
     source.add_argument("--images", type=Path, metavar="DIR", help="camera images, only for the report's pictures")
     model = parser.add_argument_group("a model on a benchmark")
@@ -67,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--scores",
         "--score",
-        default="refined",
         metavar="NAME,...",
         help="anomaly scores to compare on the same outputs, the first one in full: refined (what the model decides "
         "by, default), anomaly (Eq. 7), background (Eq. 17), refined_road, refined_anomaly, refined_background, "
@@ -76,16 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--region",
         choices=("scene", "road"),
-        default="scene",
         help="where unknown objects count: road takes refined_road for refined, the score lowered away from the "
-        "model's own road surface, for obstacles on it (default: %(default)s)",
+        "model's own road surface, for obstacles on it (default: scene)",
     )
     model.add_argument(
         "--horizon",
         choices=("on", "off"),
-        default="on",
         help="refined, anomaly and background with the second look at the road's far end, or of one look as all other "
-        "scores are (default: %(default)s)",
+        "scores are (default: on)",
     )
     model.add_argument(
         "--submission",
@@ -113,19 +109,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
-    by_folder, by_model = (args.pred, args.gt), (args.dataset, args.root)
-    if args.submission is not None and args.dataset is None:
-        raise ConfigError("--submission: written by a model; give --dataset NAME --root DIR, not --pred and --gt")
+    from m2a_core.cli.evaluate_options import check_mode
+
     if args.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise ConfigError(f"--threshold: expected a finite score, got {args.threshold}")
-    if all(by_folder) and not any(by_model):
-        action = _run_folder
-    elif all(by_model) and not any(by_folder):
-        action = _run_submission if args.submission else _run_model
-    else:
-        raise ConfigError("give either --pred DIR --gt DIR, or --dataset NAME --root DIR [--model ...]")
+    check_mode(args)
+    action = _run_folder if args.pred else _run_submission if args.submission else _run_model
     try:
         return action(args)
     except OSError as error:
@@ -159,6 +150,7 @@ def _run_folder(args: argparse.Namespace) -> int:
 
 def _run_model(args: argparse.Namespace) -> int:
     from m2a_core.bundle.loading import DEFAULT_MODEL, load_bundle
+    from m2a_core.cli.evaluate_options import check_dataset
     from m2a_core.cli.evaluate_output import COMPARED, conclude, output_files
     from m2a_core.data.catalog import open_dataset
     from m2a_core.evaluation import classes, unmeasured
@@ -173,18 +165,18 @@ def _run_model(args: argparse.Namespace) -> int:
     out, work = output_files(args)
     scores = _scores(args)
     own = {key: value for key, value in (("kind", args.format), ("classes", args.classes)) if value is not None}
-    if own and args.dataset != "own":
-        raise ConfigError("--format and --classes: only with --dataset own")
     dataset = open_dataset(args.dataset, args.root, **own)
+    check_dataset(args, dataset)
     name = args.model or DEFAULT_MODEL
     bundle = load_bundle(name)
     if dataset.classes is not None and dataset.anomaly is None:
         class_view(bundle.manifest.labels, dataset)
     manifest = bundle.manifest
     model_key = f"{manifest.onnx_sha256}|{manifest.decision.value}|{manifest.thresholds}"
-    key = f"{model_key}|{args.horizon}|{scores}|{dataset.name}|{args.root.resolve()}"
+    horizon = args.horizon != "off"
+    key = f"{model_key}|{'on' if horizon else 'off'}|{scores}|{dataset.name}|{args.root.resolve()}"
     outputs = Outputs(work / hashlib.sha256(key.encode()).hexdigest()[:16])
-    perception = Perception.load(name, spin=True, horizon=args.horizon == "on")
+    perception = Perception.load(name, spin=True, horizon=horizon)
     scorer = Scorer(perception, scores)
     claim(work)
     failed = predict_dataset(dataset, scorer, outputs)
@@ -244,7 +236,7 @@ def _scores(args: argparse.Namespace) -> tuple[str, ...]:
     """The wanted scores, in the wanted region."""
     from m2a_core.evaluation.predict import parse_scores
 
-    names = parse_scores(args.scores)
+    names = parse_scores("refined" if args.scores is None else args.scores)
     if args.region == "road":
         names = tuple(dict.fromkeys("refined_road" if name == "refined" else name for name in names))
     return names
@@ -259,9 +251,12 @@ def _run_submission(args: argparse.Namespace) -> int:
 
     if args.dataset not in ("smiyc_anomaly", "smiyc_obstacle"):
         raise ConfigError(f"--submission: SMIYC's format is for smiyc_anomaly and smiyc_obstacle, not '{args.dataset}'")
+    scores = _scores(args)
+    if len(scores) > 1:
+        raise ConfigError(f"--submission: holds one score; --scores names {len(scores)}")
     dataset = smiyc(args.root, args.dataset.removeprefix("smiyc_"), "all")
-    perception = Perception.load(args.model or DEFAULT_MODEL, spin=True, horizon=args.horizon == "on")
-    folder = write_submission(dataset, Scorer(perception, _scores(args)[:1]), args.submission)
+    perception = Perception.load(args.model or DEFAULT_MODEL, spin=True, horizon=args.horizon != "off")
+    folder = write_submission(dataset, Scorer(perception, scores), args.submission)
     perception.close()
     print(f"{len(dataset.samples)} files in {folder}")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,18 +67,27 @@ def frame_name(path: Path) -> str:
     return stem
 
 
-def pair_folders(pred: Path, gt: Path, key: str = SCORE_KEY) -> tuple[list[Pair], dict[str, str]]:
-    """Pair the score maps of ``pred`` (array ``key`` of .npz files) with the ground truth of ``gt`` by frame name.
+def pair_folders(pred: Path, gt: Path, key: str | None = None) -> tuple[list[Pair], dict[str, str]]:
+    """Pair the score maps of ``pred`` with the ground truth of ``gt`` by frame name.
 
     Of what ``m2a predict`` wrote in several formats, NAME.npz counts, else NAME_KEY.png.
+
+    Args:
+        pred: folder of score maps.
+        gt: folder of ground truth.
+        key: array of .npz files, and KEY above; None for ``SCORE_KEY``, and files without names inside count too.
 
     Returns:
         The pairs, and for every frame that lacks one side its name with what is missing.
 
     Raises:
-        DataError: a folder does not exist or is empty, two files stand for one frame, or nothing pairs up.
+        DataError: a folder does not exist or is empty, two files stand for one frame, no file can hold ``key``, or
+            nothing pairs up.
     """
+    wanted, key = key, SCORE_KEY if key is None else key
     scores = files_by_frame(pred, SCORE_SUFFIXES, "score maps", key)
+    if wanted is not None:
+        _require_key(pred, list(scores.values()), key)
     truths = files_by_frame(gt, LABEL_SUFFIXES, "ground-truth masks")
     pairs = [Pair(name, scores[name], truths[name], key) for name in sorted(scores.keys() & truths.keys())]
     missing = {name: f"no score map for {truths[name]} in {pred}" for name in sorted(truths.keys() - scores.keys())}
@@ -121,6 +130,14 @@ def read_score(path: Path, key: str = SCORE_KEY) -> np.ndarray:
 def read_truth(path: Path) -> np.ndarray:
     """Read a ground-truth mask: uint8 [H, W], 0 known, 1 anomaly, 255 void; errors as ``read_label_map``."""
     return read_label_map(path, ANOMALY_VALUES)
+
+
+def _require_key(folder: Path, paths: Sequence[Path], key: str) -> None:
+    if any(path.suffix.lower() == ".npz" or path.stem.endswith(f"_{key}") for path in paths):
+        return
+    drawn = [output.value for output in Output if any(path.stem.endswith(f"_{output.value}") for path in paths)]
+    holds = f"; it holds {', '.join(drawn)}" if drawn else ""
+    raise DataError(f"{folder}: no score map '{key}': no .npz files in it, and none whose name ends in _{key}{holds}")
 
 
 def _without(stem: str, ending: str) -> str:

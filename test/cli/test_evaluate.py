@@ -355,6 +355,39 @@ def test_another_array_of_the_score_files_by_name(data: Path) -> None:
     assert figures["auroc"] == 0.5
 
 
+def test_a_key_that_pictures_cannot_hold_is_named_with_those_they_do(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "drawn").mkdir()
+    for i, (score, _) in enumerate(frames()):
+        for key in ("anomaly", "refined"):
+            cv2.imwrite(str(data / "drawn" / f"frame{i}_{key}.png"), np.round(score * 65535).astype(np.uint16))
+    assert evaluate(data, pred="drawn")[0] == 0
+    assert evaluate(data, "--key", "refined", pred="drawn")[0] == 0
+    (data / "out.json").unlink()
+    assert evaluate(data, "--key", "nope", pred="drawn") == (2, {})
+    assert f"{data / 'drawn'}: no score map 'nope'" in (said := capsys.readouterr().err)
+    assert "it holds anomaly, refined" in said
+
+
+def test_a_key_of_files_without_names_inside_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_scores(data / "plain", ".npy")
+    assert evaluate(data, "--key", "refined", pred="plain") == (2, {})
+    assert "no score map 'refined'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--model", "x"), ("--scores", "rba"), ("--region", "road"), ("--horizon", "off"), ("--format", "coco"),
+     ("--classes", "x.yaml")],
+)  # fmt: skip
+def test_options_of_models_are_refused_with_score_maps(
+    data: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(data, option, value) == (2, {})
+    assert f"{option}: only with --dataset NAME --root DIR" in capsys.readouterr().err
+
+
 def test_a_call_without_a_source_says_what_to_give(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--pred", str(data / "pred"), "--json", str(data / "out.json")]) == 2
     assert "--pred DIR --gt DIR" in capsys.readouterr().err

@@ -337,6 +337,43 @@ def test_streethazards_counts_the_classes_of_the_released_network(tmp_path: Path
     assert figures["open_iou"] > 0.5
 
 
+@pytest.mark.parametrize(("option", "value"), [("--key", "refined"), ("--images", "camera")])
+def test_options_of_score_maps_are_refused_with_a_data_set(
+    folder: Path, model: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(folder, "folder", model, option, value) == (2, {})
+    assert f"{option}: only with --pred DIR --gt DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--scores", "all"), ("--region", "scene"), ("--track", "anomaly"), ("--threshold", "0.5")]
+)
+def test_options_of_anomalies_are_refused_where_there_are_classes_only(
+    tmp_path: Path, model: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, ids = scene(40)
+    write(tmp_path / "data" / "test" / "a.png", image)
+    write(tmp_path / "data" / "testannot" / "a.png", ids)
+    assert evaluate(tmp_path, "camvid", model, option, value) == (2, {})
+    assert f"{option}: only with ground truth of anomalies" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--format", "coco"), "--format: only with --dataset own"),
+        (("--submission", "sub", "--threshold", "0.5"), "--threshold: not with --submission"),
+        (("--submission", "sub", "--scores", "rba,msp"), "--submission: holds one score; --scores names 2"),
+    ],
+)
+def test_options_that_say_nothing_beside_others_are_refused(
+    tmp_path: Path, model: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(tmp_path, "smiyc_anomaly", model, *options) == (2, {})
+    assert said in capsys.readouterr().err
+
+
 def test_score_maps_make_no_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--pred", "a", "--gt", "b", "--submission", str(tmp_path)]) == 2
     assert "--submission: written by a model" in capsys.readouterr().err
