@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and trainer.checkpoint.exists():
         trainer.resume()
         if accelerator.is_main:
-            print(f"resumed at stage {trainer.progress.stage}, step {trainer.progress.step}")
+            print(_resumed(trainer))
     try:
         out.mkdir(parents=True, exist_ok=True)
         if accelerator.is_main:
@@ -113,6 +113,13 @@ def run(args: argparse.Namespace) -> int:
         digest = save_weights(trainer.result(), trainer.model.config, path, notes)
         print(f"{path} sha256 {digest}")
     return 0 if done else EXIT_STOPPED
+
+
+def _resumed(trainer: Trainer) -> str:
+    stages, stage = trainer.config.stages, trainer.progress.stage
+    if stage < len(stages):
+        return f"resumed at stage {stage}, step {trainer.progress.step}"
+    return f"the run in {trainer.out} is finished, all {len(stages)} stages are done: nothing is trained"
 
 
 def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:

@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,24 @@ def parameter_groups(model: nn.Module, head: nn.Module, stage: StageConfig) -> l
         }
         for (backbone, plain), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def require_classes(state: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
+    """Raise `CheckpointError` where a checkpoint was trained on other classes, or on the same in another order.
+
+    Its weights would fit nevertheless, and mean other classes. Older checkpoints do not say theirs.
+    """
+    trained = state.get("classes", [*names])
+    if trained != [*names]:
+        pairs = enumerate(zip(trained, names, strict=False))
+        change = next(
+            (f"class {i} was '{old}' and is '{new}'" for i, (old, new) in pairs if old != new),
+            f"there were {len(trained)} classes and there are {len(names)}",
+        )
+        raise CheckpointError(
+            f"checkpoint {path}: was trained on other classes: {change}; give the classes back their names and order, "
+            "or start again in another folder"
+        )
 
 
 def load_optimizer(optimizer: Any, state: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from m2a_core.training.state import (
     load_checkpoint,
     load_optimizer,
     parameter_groups,
+    require_classes,
     save_checkpoint,
 )
 from m2a_core.training.targets import Target
@@ -107,9 +108,10 @@ class Trainer:
         """Continue from ``checkpoint.pt``; rates and weight decay are those of the configuration, even a changed one.
 
         Raises:
-            CheckpointError: missing, corrupt, or of another network.
+            CheckpointError: missing, corrupt, or of another network or other classes.
         """
         state = load_checkpoint(self.checkpoint)
+        require_classes(state, self.labels.names, self.checkpoint)
         try:
             self.progress = Progress(state["stage"], state["step"])
             self.model.load_state_dict(state["model"])
@@ -143,6 +145,7 @@ class Trainer:
             {
                 "stage": self.progress.stage,
                 "step": self.progress.step,
+                "classes": list(self.labels.names),
                 "model": self.model.state_dict(),
                 **self.averages.state(),
                 "pixel_head": self.pixel_head.state_dict(),

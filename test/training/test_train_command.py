@@ -79,6 +79,7 @@ def test_a_run_trains_validates_and_writes_its_weights(call, tmp_path, data_root
     assert (tmp_path / "checkpoint.pt").read_bytes() == before[1]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
     assert call("--resume") == 0
+    assert "is finished, all 2 stages are done: nothing is trained" in capsys.readouterr().out
     again = load_file(path)
     assert again.keys() == before[0].keys()
     assert all(torch.equal(again[k], v) for k, v in before[0].items())

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -372,6 +373,37 @@ def test_a_checkpoint_of_another_network_is_refused(uninterrupted, tmp_path):
     trainer.pixel_head = torch.nn.Conv2d(16, 5, 1)
     with pytest.raises(CheckpointError, match="does not fit the network"):
         trainer.resume()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda names: (names[1], names[0], *names[2:]), "class 0 was 'sky' and is 'building'"),
+        (lambda names: (*names[:-1], "moose"), "class 10 was 'bicyclist' and is 'moose'"),
+        (lambda names: names[:-1], "there were 11 classes and there are 10"),
+    ],
+)
+def test_a_run_does_not_resume_with_other_classes(uninterrupted, tmp_path, change, said):
+    (tmp_path / "checkpoint.pt").write_bytes(uninterrupted.checkpoint.read_bytes())
+    trainer = tiny_trainer(tmp_path)
+    names = change(trainer.labels.names)
+    trainer.labels = replace(
+        trainer.labels, names=names, colors=trainer.labels.colors[: len(names)], things=frozenset()
+    )
+    with pytest.raises(CheckpointError, match=f"checkpoint.pt: was trained on other classes: {said}"):
+        trainer.resume()
+
+
+def test_a_checkpoint_from_before_it_named_its_classes_resumes(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    call_before(trainer, 2, terminate)
+    trainer.run()
+    state = load_checkpoint(trainer.checkpoint)
+    del state["classes"]
+    torch.save(state, trainer.checkpoint)
+    resumed = tiny_trainer(tmp_path)
+    resumed.resume()
+    assert (resumed.progress.stage, resumed.progress.step) == (0, 3)
 
 
 def test_a_resumed_run_takes_the_rates_of_its_configuration(tmp_path):
