@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from m2a_core.images import read_bytes
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
 
 VOID = 255
 """Id of pixels that do not count."""
@@ -28,6 +29,10 @@ SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff", ".bmp")
 _NAMED = 8
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies the samples of 2- and 4-bit grey files by, to fill 0..255."""
+_NOT_8_BITS = (";15", ";16", ";16B", ";16L", ";16N")
+"""Ends of Pillow's names of colours as they are stored."""
+_BITS_PER_SAMPLE = 258
+"""Tag of TIFF."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def read_stored_values(path: Path) -> np.ndarray:
 
     Args:
         path: PNG, TIFF, BMP, PPM or lossless WebP: grey of 1 to 32 bits, palette (the indices count, not the colours),
-            or colour with three equal channels and no transparency. Or .npy, or .npz with one array.
+            or colour of 8 bits with three equal channels and no transparency. Or .npy, or .npz with one array.
 
     Returns:
         Integer [H, W].
@@ -125,7 +130,8 @@ def id_image(path: Path) -> Iterator[tuple[ImageFile, str]]:
     """An image whose samples are ids, and its mode, as Pillow names it.
 
     Raises:
-        DataError: the file cannot be read, is a JPEG, is cut short, or cannot be decoded.
+        DataError: the file cannot be read, is a JPEG, is cut short, has samples that would come out changed, or cannot
+            be decoded.
     """
     # The node, which must start quickly, knows label sets and reads no label maps.
     from PIL import Image
@@ -138,9 +144,28 @@ def id_image(path: Path) -> Iterator[tuple[ImageFile, str]]:
         raise DataError(f"{path}: the image is cut short ({len(data)} bytes, no end); fetch it again")
     try:
         with Image.open(io.BytesIO(data)) as image:
+            _require_whole_samples(image, header.mode, path)
             yield image, header.mode
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: damaged; the image cannot be decoded ({error})") from error
+
+
+def _require_whole_samples(image: ImageFile, mode: str, path: Path) -> None:
+    """Raise `DataError` where Pillow would give other samples than the file holds, and say nothing."""
+    decoder, arguments = (image.tile[0][0], image.tile[0][3]) if image.tile else ("", "")
+    listed = (arguments,) if isinstance(arguments, str) else (*(arguments or ()),)
+    raw = str(listed[0]) if listed else ""
+    bits = (8,)
+    if image.format == "TIFF":
+        bits = tuple(cast("TiffImageFile", image).tag_v2.get(_BITS_PER_SAMPLE, bits))
+    # Of colours it keeps 8 bits a channel: the high byte of 16, and 5 or 6 bits stretched to 8.
+    if len(image.getbands()) > 1 and (max(bits) > 8 or raw.endswith(_NOT_8_BITS)):
+        raise DataError(
+            f"{path}: an {mode} picture whose channels have not 8 bits each; save the ids as grey of 8 or 16 bits"
+        )
+    whole = 65535 if len(image.getbands()) == 1 else 255
+    if decoder.startswith("ppm") and listed[1] not in (255, whole):
+        raise DataError(f"{path}: its largest value is declared as {listed[1]}; save the ids as PNG")
 
 
 def _read_picture(path: Path) -> np.ndarray:

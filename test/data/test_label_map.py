@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +16,7 @@ from PIL import Image
 
 from m2a_core.errors import DataError
 from m2a_core.labels.label_map import ANOMALY_VALUES, LabelValues, read_label_map, read_stored_values
+from m2a_core.labels.panoptic_png import read_segment_ids
 
 ONCE = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -153,6 +156,62 @@ def test_colours_are_refused_with_what_was_found(tmp_path: Path) -> None:
     Image.fromarray(picture).save(tmp_path / "gt.png")
     with pytest.raises(DataError, match=r"gt\.png: an RGB picture that holds .*\(255, 0, 0\) \(2 pixels\)"):
         read_stored_values(tmp_path / "gt.png")
+
+
+def _png_of_16_bits(samples: np.ndarray, kind: int) -> bytes:
+    """A PNG of 16-bit samples [H, W, C], by the standard (W3C PNG)."""
+    height, width, _ = samples.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+IDS_OF_16_BITS = np.array([[7, 300], [26, 513]], np.uint16)
+
+
+@pytest.mark.parametrize("kind", [2, 4, 6], ids=["RGB", "grey with alpha", "RGBA"])
+def test_png_colours_of_16_bits_are_not_read_as_their_high_byte(tmp_path: Path, kind: int) -> None:
+    channels = [IDS_OF_16_BITS] * (1 if kind == 4 else 3) + [np.full_like(IDS_OF_16_BITS, 65535)] * (kind != 2)
+    (tmp_path / "gt.png").write_bytes(_png_of_16_bits(np.dstack(channels), kind))
+    with pytest.raises(DataError, match=r"gt\.png: an \w+ picture whose channels have not 8 bits each; save the ids"):
+        read_stored_values(tmp_path / "gt.png")
+    with pytest.raises(DataError, match="whose channels have not 8 bits each"):
+        read_segment_ids(tmp_path / "gt.png", {1})
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8], ids=["none", "LZW", "deflate"])
+@pytest.mark.parametrize("alpha", [False, True], ids=["RGB", "RGBA"])
+def test_tiff_colours_of_16_bits_are_not_read_as_their_high_byte(tmp_path: Path, alpha: bool, compression: int) -> None:
+    stored = np.dstack([IDS_OF_16_BITS] * 3 + [np.full_like(IDS_OF_16_BITS, 65535)] * alpha)
+    assert cv2.imwrite(str(tmp_path / "gt.tif"), stored, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    with pytest.raises(DataError, match=r"gt\.tif: an RGBA? picture whose channels have not 8 bits each"):
+        read_stored_values(tmp_path / "gt.tif")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P5 2 2 3\n\0\1\2\3",
+        b"P2 2 2 3\n0 1 2 3\n",
+        b"P5 2 1 1000\n\0\7\1\54",
+        b"P6 1 1 65535\n" + b"\1\54" * 3,
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 58, 0, 0, 54, 40, 2, 1, 1, 16, 0, 4, 0, 0, 0, 0) + b"\x21\x04\x42\x08",
+    ],
+    ids=["PGM up to 3", "PGM in text", "PGM up to 1000", "PPM of 16 bits", "BMP of 5 bits"],
+)
+def test_samples_that_a_decoder_would_stretch_are_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "gt.png").write_bytes(data)
+    with pytest.raises(DataError, match=r"gt\.png: .*; save the ids as"):
+        read_stored_values(tmp_path / "gt.png")
+
+
+@pytest.mark.parametrize("data", [b"P5 2 2 255\n\0\1\2\3", b"P2 2 2 255\n0 1 2 3\n", b"P5 2 2 65535\n\0\0\0\1\0\2\0\3"])
+def test_pgm_gives_back_its_values(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "gt.pgm").write_bytes(data)
+    np.testing.assert_array_equal(read_stored_values(tmp_path / "gt.pgm"), [[0, 1], [2, 3]])
 
 
 def test_transparent_labels_are_refused(tmp_path: Path) -> None:
