@@ -124,10 +124,10 @@ def _resumed(trainer: Trainer) -> str:
 
 def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
     """Read every file; 0 when all is well."""
-    from m2a_core.training.build import build_batches, prepare
+    from m2a_core.training.build import build_batches, prepare, unknown_objects
     from m2a_core.training.check import check_frames, write_contact_sheet
     from m2a_core.training.false_alarms import open_hard_negatives
-    from m2a_core.training.sources import Sources, ground_ids, open_outliers
+    from m2a_core.training.sources import Sources, ground_ids
 
     prepared = prepare(config, args.config.parent, args.data_root)
     config, network, sources = prepared.config, prepared.network, prepared.sources
@@ -139,7 +139,7 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
         broken += len(report.broken)
     if broken:
         raise DataError(f"{args.data_root}: {broken} frames are broken, see above; fix them or leave them out")
-    seen, unseen = open_outliers(config.data, args.data_root, args.config.parent)
+    seen, unseen = unknown_objects(prepared, args.config.parent, args.data_root)
     kinds = len({cutout.kind for cutout in seen})
     print(f"outliers: {len(seen)} of {kinds} kinds to train on, {len(unseen)} others to validate with")
     hard = open_hard_negatives(config.data.hard_negatives, args.data_root, network.labels, ground_ids(network.labels))

@@ -165,6 +165,28 @@ def prepare(config: TrainConfig, config_dir: Path, data_root: Path) -> Run:
     return Run(config, network, open_sources(config.data, data_root, network.labels, mixes, own), own, tuple(notes))
 
 
+def unknown_objects(run: Run, config_dir: Path, data_root: Path) -> tuple[list[Cutout], list[Cutout]]:
+    """Read the unknown objects of a run: those to train on, and others to measure with.
+
+    Raises:
+        DataError: files are missing or malformed, or a kind is one of the classes, or what one is made of, in any case.
+    """
+    seen, unseen = open_outliers(run.config.data, data_root, config_dir)
+    labels = run.network.labels
+    names = [[name] for name in labels.names] if run.own is None else class_names(run.own)
+    owners = {name.strip().casefold(): own[0] for own in names for name in own}
+    for cutout in sorted((*seen, *unseen), key=lambda cutout: cutout.kind):
+        owner = owners.get(cutout.kind.strip().casefold())
+        if owner is not None:
+            folder = cutout.folder or data_root / run.config.data.outliers.root
+            which = "is a class" if owner.casefold() == cutout.kind.strip().casefold() else f"belongs to '{owner}'"
+            raise DataError(
+                f"{folder}: cut-outs of '{cutout.kind}', which {which} of {labels.name}: it would be taught or "
+                "measured as known and as unknown; take out the cut-outs, or the class"
+            )
+    return seen, unseen
+
+
 def build_trainer(
     config: TrainConfig, config_dir: Path, data_root: Path, out: Path, accelerator: Accelerator | None = None
 ) -> Trainer:
@@ -184,13 +206,7 @@ def build_trainer(
     """
     run = prepare(config, config_dir, data_root)
     config, network, sources, notes = run.config, run.network, run.sources, list(run.notes)
-    seen, unseen = open_outliers(config.data, data_root, config_dir)
-    both = sorted({cutout.kind for cutout in seen} & {*network.labels.names})
-    if both:
-        raise DataError(
-            f"{data_root / config.data.outliers.root}: cut-outs of '{both[0]}', which is a class of "
-            f"{network.labels.name}: it would be taught as known and as unknown; take out the cut-outs, or the class"
-        )
+    seen, unseen = unknown_objects(run, config_dir, data_root)
     if seen and not unseen:
         notes.append("no kind of outlier is left to measure with: the ranking of unknown objects is not measured")
     hard = open_hard_negatives(config.data.hard_negatives, data_root, network.labels, ground_ids(network.labels))

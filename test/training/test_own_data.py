@@ -152,6 +152,30 @@ def test_a_kind_of_outlier_is_no_class_and_a_single_one_is_not_measured(
     assert "the ranking of unknown objects is not measured" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("call", ["--check", "--dry-run", "--resume"])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("class 1", "is a class of root"),
+        # The first kind by name is measured with; those below are trained on.
+        ("CLASS 1", "is a class of root"),
+        ("Moped", "belongs to 'class 0' of root"),
+    ],
+)
+def test_no_known_class_is_taught_or_measured_as_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture, call: str, kind: str, said: str
+) -> None:
+    root = write_own(tmp_path / "root", classes(2))
+    # YOLO's classes go by name, and images without a text have no objects.
+    (root / "data.yaml").write_text("names: [moped, class 1]")
+    entries = [{"name": "class 0", "from": ["moped"]}, {"name": "class 1", "thing": True}]
+    (root / "classes.yaml").write_text(yaml.safe_dump({"classes": entries}))
+    for other in ("aardvark", "zebra"):
+        write_outliers(root / "outliers", {kind: (250, 20, 200), other: (20, 250, 200)})
+        assert train(tmp_path, root, call, format="yolo-seg") == 2
+        assert f"outliers: cut-outs of '{kind}', which {said}: it would be" in capsys.readouterr().err
+
+
 def test_steps_shorten_every_stage_and_must_be_some(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = load_config(OWN_YAML)
     assert [stage.iterations for stage in shortened(config, 30).stages] == [30, 30]
