@@ -446,6 +446,92 @@ def test_frames_whose_folders_and_names_join_to_one_name_have_names_of_their_own
     assert sum("have the name of another" in note for note in open_own(root, kind).listing.notes) == 1
 
 
+def test_folders_that_are_links_are_read_and_circles_end(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "folder")
+    for part in ("images", "masks", "instances"):
+        (root / part / "train" / "drive").rename(tmp_path / f"elsewhere {part}")
+        (root / part / "train" / "drive").symlink_to(tmp_path / f"elsewhere {part}")
+        (root / part / "train" / "again").symlink_to(root / part / "train")
+    (frame,) = opened(root, kind).split("train")
+    truth = frame.read()[1]
+    np.testing.assert_array_equal(truth.label, EXPECTED)
+    assert truth.instances is not None
+
+
+def test_a_link_to_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "folder")
+    image = root / "images/train/drive/a.001.jpg"
+    image.unlink()
+    image.symlink_to(tmp_path / "absent.jpg")
+    assert str(image) in _complaint(root, kind)
+
+
+@pytest.mark.parametrize("masks", ["same name", "val"])
+@pytest.mark.parametrize("name", ["validation", "valid", "Val"])
+def test_folders_of_a_split_may_have_its_other_names(tmp_path: Path, name: str, masks: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "folder")
+    for part in ("images", "instances", *(["masks"] if masks == "same name" else [])):
+        (root / part / "val").rename(root / part / name)
+    dataset = opened(root, kind)
+    (frame,) = dataset.split("val")
+    assert dataset.listing.notes == []
+    truth = frame.read()[1]
+    np.testing.assert_array_equal(truth.label, EXPECTED)
+    assert truth.instances is not None
+
+
+def test_images_of_no_split_are_noted(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "folder")
+    write_image(root / "images" / "extra" / "b.jpg")
+    write_image(root / "images" / "c.jpg")
+    (note,) = opened(root, kind).listing.notes
+    assert "images: 2 images are in no folder of a split (train, val, test) and are skipped, such as" in note
+    assert note.endswith("images/c.jpg")
+
+
+def test_masks_of_a_split_without_images_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "folder")
+    shutil.copytree(root / "masks" / "val", root / "masks" / "test")
+    (problem,) = open_own(root, kind).listing.problems
+    assert "masks/test/drive/a.001.png: a mask without its image" in problem
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".bmp"])
+def test_numbers_of_things_may_have_every_ending_of_masks(tmp_path: Path, suffix: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "folder")
+    old = root / "instances/train/drive/a.001.png"
+    write_mask(old.with_suffix(suffix), NUMBERS.astype(np.uint8))
+    old.unlink()
+    truth = opened(root, kind).split("train")[0].read()[1]
+    assert truth.instances is not None
+    assert set(np.unique(truth.instances).tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ((".png", ".tif"), "a.001.png and a.001.tif: two instance maps of a.001.jpg; keep one"),
+        ((".jpg",), "a.001.jpg: the instance map is a JPEG, which changes ids"),
+        ((".webp",), "a.001.webp: cannot be the instance map of a.001.jpg; save the ids as PNG"),
+    ],
+)
+def test_numbers_of_things_that_cannot_be_read_are_named(tmp_path: Path, files: tuple[str, ...], said: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "folder")
+    old = root / "instances/train/drive/a.001.png"
+    old.unlink()
+    for suffix in files:
+        write_mask(old.with_suffix(suffix), NUMBERS.astype(np.uint8))
+    (problem,) = open_own(root, kind).listing.problems
+    assert said in problem
+
+
 def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:
     root = tmp_path / "latest"
     kind = write(root, "coco instances")

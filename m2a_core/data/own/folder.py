@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,9 @@ from m2a_core.data.own.frames import (
     by_key,
     files_in,
     is_picture,
+    seen_in,
     sequence_of,
+    splits_in,
 )
 from m2a_core.errors import DataError
 from m2a_core.labels.label_file import LabelFile
@@ -28,6 +30,8 @@ ROOT/classes.yaml
 ROOT/images/{train,val}/NAME.jpg          (any image; folders below are sequences)
 ROOT/masks/{train,val}/NAME.png           (the ids of classes.yaml, 8 or 16 bits, or a palette's indices)
 ROOT/instances/{train,val}/NAME.png       (optional: numbers of things, 0 = none)"""
+
+KINDS = ("images", "masks", "instances")
 
 Reader = Callable[..., Truth]
 """As `read_truth`."""
@@ -45,27 +49,54 @@ def list_folder(root: Path, file: LabelFile, read: Reader | None = None) -> List
         ConfigError: a class has no id.
     """
     listing, values = Listing(), file.values
-    for split in (*SPLITS, UNSPLIT):
-        below = "" if split == UNSPLIT else split
-        pictures, masks, numbers = (root / kind / below for kind in ("images", "masks", "instances"))
-        if split == UNSPLIT and any((root / "images" / name).is_dir() for name in SPLITS):
-            continue
-        read_one = functools.partial(read or read_truth, values=values, file=file)
-        _pair(listing, split, (pictures, masks, numbers), read_one)
+    read_one = functools.partial(read or read_truth, values=values, file=file)
+    kinds = [root / kind for kind in KINDS]
+    splits = splits_in(kinds[0])
+    if not splits:
+        _pair(listing, UNSPLIT, kinds, read_one)
+        return listing
+    _note_others(listing, kinds[0], splits)
+    taken: set[str] = set()
+    for name, split in splits.items():
+        folders = [_of_split(kind, name, split) for kind in kinds]
+        taken.add(folders[1].name)
+        _pair(listing, split, folders, read_one)
+    for name, split in splits_in(kinds[1]).items():
+        if name not in taken:
+            _pair(listing, split, [kind / name for kind in kinds], read_one)
     return listing
 
 
-def _pair(listing: Listing, split: str, folders: tuple[Path, Path, Path], read_one: Callable[..., Truth]) -> None:
-    pictures, masks, numbers = folders
-    images, labels = (by_key(_images_in(listing, folder), folder) for folder in (pictures, masks))
+def _of_split(kind: Path, name: str, split: str) -> Path:
+    """The folder of that name, else one of the same split, such as masks/val for images/validation."""
+    found = splits_in(kind)
+    return kind / (name if name in found else next((other for other in found if found[other] == split), name))
+
+
+def _note_others(listing: Listing, images: Path, splits: Mapping[str, str]) -> None:
+    """Note what lies beside the splits."""
+    others = [path for path in seen_in(images) if path.name not in splits]
+    found = [image for path in others for image in (files_in(path) if path.is_dir() else [path]) if is_picture(image)]
+    if found:
+        listing.notes.append(
+            f"{images}: {len(found)} images are in no folder of a split ({', '.join(SPLITS)}) and are skipped, such as "
+            f"{found[0]}"
+        )
+
+
+def _pair(listing: Listing, split: str, folders: Sequence[Path], read_one: Callable[..., Truth]) -> None:
+    pictures, masks, _ = folders
+    images, labels, things = (by_key(_images_in(listing, folder), folder) for folder in folders)
     for key, paths in sorted(images.items()):
         name = key.replace("/", "_")
-        mask = _one_mask(listing, paths[0], labels.get(key, []), masks / f"{key}.png")
+        mask = _one_of(listing, paths[0], labels.get(key, []), "mask")
+        if key not in labels:
+            listing.problems.append(f"{paths[0]}: has no mask; expected {masks / key}.png")
         if len(paths) > 1:
             listing.problems.append(f"{paths[0]} and {paths[1].name}: two images of one name; keep one")
         elif mask is not None:
-            own = numbers / f"{key}.png"
-            read = functools.partial(read_one, mask, own if own.is_file() else None)
+            own = _one_of(listing, paths[0], things.get(key, []), "instance map")
+            read = functools.partial(read_one, mask, own)
             folder = str(Path(key).parent)
             sequence = sequence_of(Path(key).name, "" if folder == "." else folder)
             listing.frames.append(OwnFrame(name, split, sequence, paths[0], read, labels=mask))
@@ -85,18 +116,17 @@ def _images_in(listing: Listing, folder: Path) -> list[Path]:
     return images
 
 
-def _one_mask(listing: Listing, image: Path, paths: list[Path], expected: Path) -> Path | None:
-    """The mask of an image, or None and a problem."""
+def _one_of(listing: Listing, image: Path, paths: list[Path], what: str) -> Path | None:
+    """The label map of an image among the files of its name; None where there is none or, with a problem, no single."""
     usable = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    lossy = [path for path in paths if path.suffix.lower() in (".jpg", ".jpeg")]
     if len(usable) > 1:
-        listing.problems.append(f"{usable[0]} and {usable[1].name}: two masks of {image.name}; keep one")
+        listing.problems.append(f"{usable[0]} and {usable[1].name}: two {what}s of {image.name}; keep one")
     elif usable:
         return usable[0]
-    elif lossy:
-        listing.problems.append(f"{lossy[0]}: the mask is a JPEG, which changes ids; save the ids as PNG")
-    else:
-        listing.problems.append(f"{image}: has no mask; expected {expected}")
+    elif paths and paths[0].suffix.lower() in (".jpg", ".jpeg"):
+        listing.problems.append(f"{paths[0]}: the {what} is a JPEG, which changes ids; save the ids as PNG")
+    elif paths:
+        listing.problems.append(f"{paths[0]}: cannot be the {what} of {image.name}; save the ids as PNG")
     return None
 
 

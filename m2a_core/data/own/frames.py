@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -173,11 +173,43 @@ def is_picture(path: Path) -> bool:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files below a folder but hidden ones, sorted."""
-    if not folder.is_dir():
+    """All files below a folder but hidden ones, sorted; links are followed, and one that leads nowhere is a file.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return sorted(_below(folder, frozenset())) if folder.is_dir() else []
+
+
+def _below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    place = folder.resolve()
+    # A link to a folder that it lies in would go on for ever.
+    if place in above:
+        return
+    for path in seen_in(folder):
+        if path.is_dir():
+            yield from _below(path, above | {place})
+        elif path.is_file() or path.is_symlink():
+            yield path
+
+
+def seen_in(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted, but hidden files; nothing where there is no such folder.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
+
+
+def splits_in(folder: Path) -> dict[str, str]:
+    """The folders in a folder that are named after a split -> the split."""
+    return {path.name: split for path in seen_in(folder) if (split := split_named(path.name)) and path.is_dir()}
 
 
 def key_of(path: Path, folder: Path) -> str:
