@@ -84,6 +84,11 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(file, copy)
 
 
+def result_stem(name: Path) -> str:
+    """What the results of a file are named by: its path ``name`` below its folder without suffix, ``_`` for ``/``."""
+    return "_".join(name.with_suffix("").parts)
+
+
 @contextmanager
 def replaced(path: Path, alone: bool = True) -> Iterator[Path]:
     """A temporary path with the same ending; becomes ``path`` when the block ends well.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -80,7 +81,7 @@ def _frames(args: argparse.Namespace, by_rate: bool) -> Iterator[CalibrationFram
     """The frames of --images or --dataset."""
     from m2a_core.data.catalog import open_dataset
     from m2a_core.data.files import files_by_frame, read_truth
-    from m2a_core.images import SUFFIXES, read_image
+    from m2a_core.images import read_image
     from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
 
     if args.dataset and args.root and not args.images:
@@ -98,7 +99,7 @@ def _frames(args: argparse.Namespace, by_rate: bool) -> Iterator[CalibrationFram
             )
         yield from _normal(args.images)
         return
-    images = files_by_frame(args.images, SUFFIXES, "images")
+    images = _images(args.images)
     truths = files_by_frame(args.gt, LABEL_SUFFIXES, "ground-truth masks")
     for name, path in images.items():
         if name not in truths:
@@ -107,8 +108,18 @@ def _frames(args: argparse.Namespace, by_rate: bool) -> Iterator[CalibrationFram
 
 
 def _normal(folder: Path) -> Iterator[CalibrationFrame]:
+    from m2a_core.images import read_image
+
+    yield from ((path, partial(read_image, path), None) for path in _images(folder).values())
+
+
+def _images(folder: Path) -> dict[str, Path]:
     from m2a_core.data.files import files_by_frame
-    from m2a_core.images import SUFFIXES, read_image
+    from m2a_core.data.nested import folder_files
+    from m2a_core.images import SUFFIXES
 
     images = files_by_frame(folder, SUFFIXES, "images")
-    yield from ((path, partial(read_image, path), None) for path in images.values())
+    note = folder_files(folder, SUFFIXES).note
+    if note:
+        print(f"m2a: note: {note}", file=sys.stderr)
+    return images

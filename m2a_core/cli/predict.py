@@ -56,7 +56,9 @@ from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.cli import predict_video, trust
 from m2a_core.cli.predict_formats import FORMATS, ResultFiles, parse_formats
+from m2a_core.data.nested import folder_files
 from m2a_core.errors import ConfigError, DataError
+from m2a_core.files import result_stem
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.runtime.factory import BACKENDS
 from m2a_core.stream.video_source import is_video, shown_source, source_name
@@ -145,7 +147,8 @@ def run(args: argparse.Namespace) -> int:
     _require_apart({arg: source_name(arg) for arg in videos}, ".jsonl")
     images = [argument for argument in args.images if argument not in videos]
     predict_video.check_arguments(args, bool(videos))
-    paths = find_images(images) if images else []
+    names = named_images(images, args.out) if images else {}
+    paths = list(names)
     formats = list(dict.fromkeys(args.format or ["npz"]))
     if args.raw and "npz" not in formats:
         raise ConfigError(f"--raw: goes into .npz files; add npz to --format {','.join(formats)}")
@@ -156,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"--out {args.out}: cannot make the directory ({error.strerror})") from error
     failures = 0
     with (
-        ResultFiles(args.out, formats, paths, perception.labels, args.raw) as files,
+        ResultFiles(args.out, formats, names, perception.labels, args.raw) as files,
         ProgressBar(paths, unit="image", disable=not paths) as progress,
     ):
         for path in progress:
@@ -175,25 +178,40 @@ def run(args: argparse.Namespace) -> int:
 
 
 def find_images(arguments: Sequence[str]) -> list[Path]:
+    """The images of ``named_images``; errors as there."""
+    return list(named_images(arguments))
+
+
+def named_images(arguments: Sequence[str], out: Path | None = None) -> dict[Path, Path]:
     """Turn files, directories and glob patterns into image files, in order, each path once (links are paths too).
+
+    Args:
+        arguments: the files, directories (see ``data.nested``) and patterns.
+        out: folder for results, which are no images to find.
+
+    Returns:
+        File -> its path below the directory that was given, which its results are named by; else its name.
 
     Raises:
         DataError: an argument names nothing, or two files share a stem and would overwrite each other's results.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[Path, Path]] = {}
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            listed = folder_files(path, SUFFIXES, out)
+            matches = {match: match.relative_to(path) for match in listed.files}
+            if listed.note:
+                print(f"m2a: note: {listed.note}", file=sys.stderr)
         elif path.exists() or not glob.has_magic(argument):
-            matches = [path] if path.is_file() else []
+            matches = {path: Path(path.name)} if path.is_file() else {}
         else:
-            matches = sorted(p for p in map(Path, glob.glob(argument, recursive=True)) if p.is_file())
+            matches = {p: Path(p.name) for p in sorted(map(Path, glob.glob(argument, recursive=True))) if p.is_file()}
         if not matches:
             raise DataError(f"{argument}: no such image; expected a file, a directory with images or a glob pattern")
-        found.update({os.path.abspath(match): match for match in matches})
-    _require_apart({str(path): path.stem for path in found.values()}, ".npz")
-    return list(found.values())
+        found.update({os.path.abspath(match): (match, name) for match, name in matches.items()})
+    _require_apart({str(path): result_stem(name) for path, name in found.values()}, ".npz")
+    return dict(found.values())
 
 
 def _require_apart(stems: Mapping[str, str], suffix: str) -> None:

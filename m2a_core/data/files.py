@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from m2a_core.data.nested import FolderFiles, folder_files
 from m2a_core.errors import DataError
 from m2a_core.files import read_array
 from m2a_core.images import decode_stored, read_bytes
@@ -154,7 +155,9 @@ def _of_key(paths: Iterable[Path], key: str) -> list[Path]:
 
 
 def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str = "") -> dict[str, Path]:
-    """List the files of a folder by the frame that each belongs to.
+    """List the files of a folder by the frame that each belongs to; where it has none, those of the folders below it.
+
+    A frame of a folder below has the folder's name before its own: ``drive_0001``. Score maps lie in one folder.
 
     Args:
         folder: the folder.
@@ -169,10 +172,11 @@ def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str 
         raise DataError(f"{folder}: no such folder; expected {what} ({', '.join(suffixes)})")
     names = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in _of_key(names, key) if key else names:
+    listed = FolderFiles(folder, tuple(_of_key(names, key)), "") if key else folder_files(folder, suffixes)
+    for path in listed.files:
         if path.suffix.lower() in suffixes and not path.stem.endswith(_PICTURE_ENDING):
             own = path.with_stem(_without(path.stem, f"_{key}")) if key else path
-            found[frame_name(own)].append(path)
+            found[listed.stem(own.with_stem(frame_name(own)))].append(path)
     if not found:
         others = sorted({path.suffix.lower() for path in names})
         lossy = "; JPEG changes label values: save masks as PNG" if {".jpg", ".jpeg"} & {*others} - {*suffixes} else ""
@@ -181,6 +185,7 @@ def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str 
     for name, paths in found.items():
         if len(paths) > 1:
             raise DataError(
-                f"{folder}: frame '{name}' has {len(paths)} files ({', '.join(p.name for p in paths)}); keep one"
+                f"{folder}: frame '{name}' has {len(paths)} files "
+                f"({', '.join(str(p.relative_to(folder)) for p in paths)}); keep one"
             )
     return {name: paths[0] for name, paths in found.items()}

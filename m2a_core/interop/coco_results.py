@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from m2a_core.files import replaced, write_json
+from m2a_core.files import replaced, result_stem, write_json
 from m2a_core.interop.coco_json import bounding_box, categories, category_id, image_record, object_annotation
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.types import PANOPTIC_DIVISOR, PANOPTIC_VOID, OpenSetResult
@@ -29,12 +29,12 @@ class CocoResults:
         self._panoptic: list[dict[str, Any]] = []
         self._objects: list[dict[str, Any]] = []
 
-    def add(self, image_id: int, path: Path, result: OpenSetResult) -> None:
+    def add(self, image_id: int, name: Path, result: OpenSetResult) -> None:
         """Take one image's result and write its PNG.
 
         Args:
             image_id: its id; see ``number_images``.
-            path: the image's file.
+            name: the image's file, below the folder of all images.
             result: with ``panoptic``, ``anomaly`` and ``unknown_instances`` at the image's size.
 
         Raises:
@@ -42,10 +42,10 @@ class CocoResults:
         """
         panoptic = result.panoptic
         assert panoptic is not None, "every output is computed"
-        png = self.out / "panoptic" / f"{path.stem}.png"
+        png = self.out / "panoptic" / f"{result_stem(name)}.png"
         with replaced(png) as temporary:
             Image.fromarray(segment_colors(panoptic)).save(temporary)
-        self._images.append(image_record(image_id, path.name, (panoptic.shape[0], panoptic.shape[1])))
+        self._images.append(image_record(image_id, name.as_posix(), (panoptic.shape[0], panoptic.shape[1])))
         self._panoptic.append({"image_id": image_id, "file_name": png.name, "segments_info": segments_info(panoptic)})
         self._objects += object_results(result, self.labels, image_id)
 

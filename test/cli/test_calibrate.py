@@ -107,6 +107,38 @@ def test_normal_frames_give_a_guarantee_and_say_how_many_are_needed(
     assert after["metrics"]["calibration_frame_fpr"] == 0.1
 
 
+def test_frames_of_sequences_below_the_folder_count(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for drive in ("drive1", "drive2"):
+        write_normal(tmp_path / "val" / drive, 5)
+    assert main(["calibrate", "--model", str(bundle), "--images", str(tmp_path / "val"), "--frame-fpr", "0.1"]) == 0
+    captured = capsys.readouterr()
+    assert "needs at least 9 normal frames; 10 were given" in captured.out
+    assert "10 images from the folders below it: drive1, drive2" in captured.err
+
+
+def test_frames_below_a_folder_with_images_are_left_out_and_noted(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_normal(tmp_path / "val", 9)
+    write_normal(tmp_path / "val" / "drive", 2)
+    assert main(["calibrate", "--model", str(bundle), "--images", str(tmp_path / "val"), "--frame-fpr", "0.1"]) == 0
+    captured = capsys.readouterr()
+    assert "9 were given" in captured.out
+    assert "has images itself, so 2 in the folders below it are left out: drive" in captured.err
+
+
+def test_labelled_sequences_pair_by_their_paths(tmp_path: Path, bundle: Path) -> None:
+    for drive, left in (("drive1", 16), ("drive2", 64)):
+        image, ids = scene(left)
+        write(tmp_path / "images" / drive / "a.png", image)
+        write(tmp_path / "masks" / drive / "a_mask.png", (ids == 11).astype(np.uint8))
+    options = ["--images", str(tmp_path / "images"), "--gt", str(tmp_path / "masks")]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 0
+    assert manifest(bundle)["metrics"]["calibration_frames"] == 2
+
+
 def test_too_few_normal_frames_change_nothing(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_normal(tmp_path / "normal", 3)
     before = manifest(bundle)

@@ -93,6 +93,36 @@ def test_files_directories_and_patterns_are_taken_together_each_image_once(tmp_p
     assert find_images([str(tmp_path / "**" / "c.png")]) == [c]
 
 
+def test_sequences_below_a_folder_are_found_and_named_by_their_path(model, tmp_path, capsys):
+    for name in ("drive1/0001.png", "drive2/0001.png", "drive2/.hidden.png"):
+        write_scene(tmp_path / "val" / name)
+    for _ in range(2):  # The results of the first call are no images of the second.
+        assert predict(model, tmp_path / "val" / "out", tmp_path / "val") == 0
+        captured = capsys.readouterr()
+        assert "2 of 2 images written" in captured.out
+        assert f"note: {tmp_path / 'val'}: 2 images from the folders below it: drive1, drive2\n" in captured.err
+    stems = ("drive1_0001", "drive2_0001")
+    files = {f"{stem}{ending}" for stem in stems for ending in (".npz", "_overlay.jpg")}
+    assert {path.name for path in (tmp_path / "val" / "out").iterdir()} == files
+    # Nor are they for other commands.
+    assert [path.parent.name for path in find_images([str(tmp_path / "val")])] == ["drive1", "drive2"]
+    assert "left out as results of m2a predict: out" in capsys.readouterr().err
+
+
+def test_images_below_a_folder_with_images_are_left_out_and_noted(tmp_path, capsys):
+    image = write_scene(tmp_path / "val" / "a.png", 8, 8)
+    write_scene(tmp_path / "val" / "drive" / "b.png", 8, 8)
+    assert find_images([str(tmp_path / "val")]) == [image]
+    assert "has images itself, so 1 in the folders below it are left out: drive" in capsys.readouterr().err
+
+
+def test_sequences_whose_results_would_get_one_name_are_refused(tmp_path):
+    for name in ("a/b_c.png", "a_b/c.png"):
+        write_scene(tmp_path / name, 8, 8)
+    with pytest.raises(DataError, match="would both be written as a_b_c.npz"):
+        find_images([str(tmp_path)])
+
+
 def test_links_to_one_image_are_images_of_their_own(tmp_path):
     image = write_scene(tmp_path / "b.png", 8, 8)
     links = [tmp_path / "a.png", tmp_path / "c.png"]

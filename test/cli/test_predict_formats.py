@@ -195,3 +195,17 @@ def test_evaluate_takes_what_was_written_in_every_format(model, tmp_path, format
     sides = ["--pred", str(tmp_path / "out"), "--gt", str(tmp_path / "gt"), "--key", key]
     assert main(["evaluate", *sides, "--json", str(tmp_path / "x.json")]) == 0
     assert json.loads((tmp_path / "x.json").read_text())["n_frames"] == 2
+
+
+def test_sequences_have_results_of_their_own_in_every_format(model, tmp_path) -> None:
+    for drive in ("drive1", "drive2"):
+        (tmp_path / "val" / drive).mkdir(parents=True)
+        write_scene(tmp_path / "val" / drive / "1.png")
+    assert predict(model, tmp_path / "out", tmp_path / "val", "--format", "png,coco,supervision") == 0
+    for stem in ("drive1_1", "drive2_1"):
+        for name in (f"panoptic/{stem}.png", f"{stem}_refined.png", f"{stem}_detections.npz", f"{stem}_overlay.jpg"):
+            assert (tmp_path / "out" / name).is_file()
+    panoptic = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [entry["file_name"] for entry in panoptic["annotations"]] == ["drive1_1.png", "drive2_1.png"]
+    assert [entry["file_name"] for entry in panoptic["images"]] == ["drive1/1.png", "drive2/1.png"]
+    assert [entry["id"] for entry in panoptic["images"]] == [1, 2]
