@@ -483,6 +483,24 @@ def test_folders_of_a_split_may_have_its_other_names(tmp_path: Path, name: str, 
     assert truth.instances is not None
 
 
+@pytest.mark.parametrize("name", ["validation", "valid", "Val"])
+@pytest.mark.parametrize("kind", ["cvat", "yolo"])
+def test_folders_of_a_split_have_other_names_in_other_formats_too(tmp_path: Path, kind: str, name: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, kind)
+    if kind == "cvat":
+        (root / name).mkdir()
+        (root / "images").rename(root / name / "images")
+        (root / "annotations.xml").write_text(
+            '<annotations><image name="train/a_001.png"/><image name="val/a_001.png"/></annotations>'
+        )
+        (root / "annotations.xml").rename(root / name / "annotations.xml")
+        assert len(opened(root, kind).split("val")) == 2
+    else:
+        (root / "valid").rename(root / name)
+        assert len(opened(root, kind).split("val")) == 1
+
+
 def test_images_of_no_split_are_noted(tmp_path: Path) -> None:
     root = tmp_path / "root"
     kind = write(root, "folder")

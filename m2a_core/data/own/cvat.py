@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.data.coco import integer
-from m2a_core.data.own.frames import SPLITS, UNSPLIT, Listing, OwnFrame, Truth, sequence_of, split_named
+from m2a_core.data.own.frames import UNSPLIT, Listing, OwnFrame, Truth, sequence_of, split_named, splits_in
 from m2a_core.data.own.naming import Categories
 from m2a_core.errors import DataError, shown
 from m2a_core.files import plain_name, relative_path
@@ -40,7 +40,7 @@ def list_cvat(root: Path, file: LabelFile) -> Listing:
         DataError: the XML is malformed, or names a label that no class takes.
     """
     listing = Listing()
-    for folder, split in ((root, ""), *((root / name, name) for name in SPLITS)):
+    for folder, split in ((root, ""), *((root / name, name) for name in splits_in(root))):
         path = folder / "annotations.xml"
         if path.is_file():
             _list(listing, folder, path, split, file)
@@ -81,7 +81,7 @@ def _list(listing: Listing, folder: Path, path: Path, split: str, file: LabelFil
             stated = (height, width)
             read = functools.partial(_draw, drawn, file, stated, f"{path}: {name}")
             plain = Path(name).with_suffix("").as_posix()
-            folder_name = "" if plain.split("/")[0] in SPLITS and plain.count("/") < 2 else str(Path(plain).parent)
+            folder_name = "" if split_named(plain.split("/")[0]) and plain.count("/") < 2 else str(Path(plain).parent)
             sequence = sequence_of(Path(plain).name, "" if folder_name == "." else folder_name)
             listing.frames.append(OwnFrame(plain.replace("/", "_"), subset, sequence, image, read))
         seen.add(name)

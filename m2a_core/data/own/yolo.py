@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from m2a_core.data.own.coco import Region, draw
-from m2a_core.data.own.frames import SPLITS, Listing, OwnFrame, Truth, by_key, files_in, is_picture, sequence_of
+from m2a_core.data.own.frames import Listing, OwnFrame, Truth, by_key, files_in, is_picture, sequence_of, splits_in
 from m2a_core.data.own.naming import Categories, require_different_names
 from m2a_core.errors import MALFORMED, DataError, shown
 from m2a_core.files import read_text
@@ -41,14 +41,11 @@ def list_yolo(root: Path, file: LabelFile) -> Listing:
         DataError: the list of names is malformed, or names what no class takes.
     """
     listing, classes = Listing(), _classes(root, file)
-    for split in SPLITS:
-        for folder in {"val": ("val", "valid")}.get(split, (split,)):
-            places = (
-                (root / "images" / folder, root / "labels" / folder),
-                (root / folder / "images", root / folder / "labels"),
-            )
-            for pictures, texts in places:
-                _pair(listing, split, pictures, texts, classes, file)
+    pictures, texts = root / "images", root / "labels"
+    for name, split in sorted({**splits_in(texts), **splits_in(pictures)}.items()):
+        _pair(listing, split, pictures / name, texts / name, classes, file)
+    for name, split in splits_in(root).items():
+        _pair(listing, split, root / name / "images", root / name / "labels", classes, file)
     return listing
 
 
