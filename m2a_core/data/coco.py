@@ -28,17 +28,30 @@ class PanopticFrame:
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
-    """Read an annotation file.
+    """Read an annotation file; errors as `read_document` and `require_annotations`."""
+    return require_annotations(read_document(path), path)
+
+
+def read_document(path: Path) -> Any:
+    """Read a JSON.
 
     Raises:
-        DataError: it cannot be read, is no JSON, or lacks images, annotations or categories.
+        DataError: it cannot be read, or is no JSON.
     """
     try:
-        content = json.loads(read_text(path))
+        return json.loads(read_text(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); a half-finished download?") from error
+
+
+def require_annotations(content: Any, path: Path) -> dict[str, Any]:
+    """Take a JSON's content as annotations.
+
+    Raises:
+        DataError: it lacks images, annotations or categories.
+    """
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
         raise DataError(f"{path}: expected COCO annotations with lists of images, annotations and categories")
@@ -143,8 +156,20 @@ def segments_of(entry: Any, names: Mapping[str, str], where: str) -> list[tuple[
         name = looked_up(names, category, f"{where}: segment {number} is of category")
         if number in found:
             raise DataError(f"{where}: two segments have the id {number}")
-        found[number] = Segment(number, name, bool(part.get("iscrowd", 0))), category
+        found[number] = Segment(number, name, is_crowd(part, f"{where}: segment {number}")), category
     return list(found.values())
+
+
+def is_crowd(entry: Mapping[str, Any], where: str) -> bool:
+    """Whether an annotation is of a crowd; without ``iscrowd``, it is not.
+
+    Raises:
+        DataError: ``iscrowd`` is neither 0, 1, true nor false; the text "0" would count as true.
+    """
+    value = entry.get("iscrowd", 0)
+    if not isinstance(value, int) or value not in (0, 1):
+        raise DataError(f"{where}: iscrowd is {shown(value)}; expected 0, 1, true or false")
+    return bool(value)
 
 
 def integer(value: Any, what: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from m2a_core.data.coco import is_crowd
 from m2a_core.errors import MALFORMED, ConfigError, DataError, shown
 from m2a_core.files import read_json, relative_path
 from m2a_core.images import read_image
@@ -79,5 +80,5 @@ def _read(
         inside = segmentation_mask(entry.get("segmentation"), size, where) > 0
         class_id = ids[int(entry["category_id"])]
         label[inside] = class_id
-        instances[inside] = number if class_id in labels.things and not entry.get("iscrowd") else 0
+        instances[inside] = number if class_id in labels.things and not is_crowd(entry, where) else 0
     return LabelledImage(path.stem, path.parent.name, image, label, partial=True, instances=instances)

@@ -16,6 +16,7 @@ from m2a_core.data.coco import (
     PanopticFrame,
     field,
     files_by_id,
+    is_crowd,
     looked_up,
     names_by_id,
     panoptic_frames,
@@ -139,7 +140,7 @@ def _object(entry: Any, names: Mapping[str, str], path: Path) -> CocoObject:
         str(field(entry, "image_id", where)),
         looked_up(names, field(entry, "category_id", where), f"{path}: object {number} is of category"),
         area,
-        bool(entry.get("iscrowd", 0)),
+        is_crowd(entry, f"{path}: object {number}"),
         field(entry, "segmentation", where),
     )
 

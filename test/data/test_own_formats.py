@@ -285,6 +285,10 @@ def _spoil_text(file: str, old: str, new: str) -> Callable[[Path], None]:
          "expected polygons of at least three points"),
         ("coco instances", _spoil_json(lambda c: c["images"][0].update(file_name="../../../etc/passwd")),
          "'../../../etc/passwd' is no path below its folder"),
+        ("coco instances", _spoil_json(lambda c: c["annotations"][0].update(iscrowd="0")),
+         "annotation 0: iscrowd is '0'; expected 0, 1, true or false"),
+        ("coco panoptic", _spoil_json(lambda c: c["annotations"][0]["segments_info"][0].update(iscrowd="0")),
+         "segment 1000: iscrowd is '0'; expected 0, 1, true or false"),
         ("coco panoptic", _spoil_json(lambda c: c["annotations"][0].update(file_name="/etc/passwd")),
          "'/etc/passwd' is no path below its folder"),
         ("cvat", _spoil_text("annotations.xml", 'name="train/', 'name="../../'), "is no path below its folder"),
@@ -548,6 +552,56 @@ def test_numbers_of_things_that_cannot_be_read_are_named(tmp_path: Path, files: 
         write_mask(old.with_suffix(suffix), NUMBERS.astype(np.uint8))
     (problem,) = open_own(root, kind).listing.problems
     assert said in problem
+
+
+OTHER_JSON: dict[str, Any] = {
+    "annotations/captions_train2017.json": {"images": [], "annotations": [{"id": 1, "caption": "a"}]},
+    "annotations/captions_val2017.json": {"images": [], "annotations": []},
+    "annotations/person_keypoints_train2017.json": coco_content(["a_001.png"]),
+    "annotations/image_info_test2017.json": {"images": [], "categories": []},
+    "own.json": {"dataset": "own", "miou": 0.5},
+    "results.json": [{"image_id": 1}],
+}
+
+
+@pytest.mark.parametrize("name", ["coco instances", "coco panoptic"])
+def test_other_json_beside_the_annotations_is_noted_and_skipped(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, name)
+    for file, content in OTHER_JSON.items():
+        (root / file).write_text(json.dumps(content))
+    dataset = opened(root, kind)
+    assert [frame.split for frame in dataset.listing.frames] == ["train", "val"]
+    for frame in dataset.listing.frames:
+        np.testing.assert_array_equal(frame.read()[1].label, EXPECTED)
+    for file in OTHER_JSON:
+        assert sum(str(root / file) in note for note in dataset.listing.notes) == 1, file
+
+
+def test_annotations_may_have_any_name_but_must_be_whole(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "coco instances")
+    for split in ("train", "val"):
+        (root / f"annotations/instances_{split}2017.json").rename(root / f"{split}.json")
+    assert len(opened(root, kind).listing.frames) == 2
+    shutil.copy(root / "train.json", root / "training.json")
+    with pytest.raises(DataError, match=r"train.json and training.json: two annotations of the split 'train'"):
+        open_own(root, kind)
+    (root / "training.json").unlink()
+    content = json.loads((root / "train.json").read_text())
+    del content["categories"]
+    (root / "train.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"train.json: expected COCO annotations with lists"):
+        open_own(root, kind)
+
+
+@pytest.mark.parametrize(("value", "crowd"), [(0, False), (1, True), (False, False), (True, True)])
+def test_crowds_are_void(tmp_path: Path, value: Any, crowd: bool) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "coco instances")
+    _spoil_json(lambda c: [entry.update(iscrowd=value) for entry in c["annotations"]])(root)
+    label = opened(root, kind).split("train")[0].read()[1].label
+    np.testing.assert_array_equal(label, np.full(SIZE, 255) if crowd else EXPECTED)
 
 
 def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:

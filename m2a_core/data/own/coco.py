@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.data.coco import field, files_by_id, looked_up, names_by_id, read_annotations, segments_of
+from m2a_core.data.coco import (
+    field,
+    files_by_id,
+    is_crowd,
+    looked_up,
+    names_by_id,
+    read_document,
+    require_annotations,
+    segments_of,
+)
 from m2a_core.data.own.frames import UNSPLIT, Listing, OwnFrame, Truth, sequence_of, split_named
 from m2a_core.data.own.naming import Categories
 from m2a_core.errors import DataError
@@ -26,6 +35,11 @@ LAYOUT = """\
 ROOT/annotations/{instances_,panoptic_,}{train,val}*.json, or ROOT/{train,val}/_annotations.coco.json
 ROOT/images/{train,val}/FILE, ROOT/{train,val}*/FILE or ROOT/images/FILE
 panoptic: the PNGs in a folder beside the JSON, of the same name"""
+
+_KINDS = ("panoptic", "instances", "person_keypoints", "captions_")
+_OTHER = ""
+"""Words in the names of the files that COCO has for each split, and any other name."""
+_PREFERRED = ("panoptic", "instances", _OTHER, "person_keypoints")
 
 
 @dataclass(frozen=True)
@@ -41,8 +55,9 @@ class Region:
 def list_coco(root: Path, file: LabelFile) -> Listing:
     """List the frames.
 
-    Categories go by name, in any case. Of instances, what no object covers is void, unless the classes have one called
-    ``background``; later annotations lie over earlier ones; crowds are void.
+    Of several files of a split, the panoptic maps are read, else the instances. Categories go by name, in any case. Of
+    instances, what no object covers is void, unless the classes have one called ``background``; later annotations lie
+    over earlier ones; crowds are void.
 
     Args:
         root: see `LAYOUT`.
@@ -58,12 +73,35 @@ def list_coco(root: Path, file: LabelFile) -> Listing:
     ):
         found[_split_of(path.relative_to(root))].append(path)
     for split, paths in found.items():
-        panoptic = [path for path in paths if "panoptic" in path.stem]
-        chosen = panoptic or paths
-        if len(chosen) > 1:
-            raise DataError(f"{chosen[0]} and {chosen[1].name}: two annotations of the split '{split}'; keep one")
-        (_panoptic if panoptic else _instances)(listing, root, split, chosen[0], file)
+        chosen = _annotations_among(listing, split, paths)
+        if chosen is not None:
+            path, content = chosen
+            (_panoptic if _kind_of(path) == "panoptic" else _instances)(listing, root, split, path, content, file)
     return listing
+
+
+def _annotations_among(listing: Listing, split: str, paths: Sequence[Path]) -> tuple[Path, dict[str, Any]] | None:
+    """The annotations of a split and their content; the other files are noted."""
+    for kind in _PREFERRED:
+        found = [(path, read_document(path)) for path in paths if _kind_of(path) == kind]
+        if kind == _OTHER:
+            found = [(path, content) for path, content in found if _is_of_annotations(content)]
+        if len(found) > 1:
+            raise DataError(f"{found[0][0]} and {found[1][0].name}: two annotations of the split '{split}'; keep one")
+        if found:
+            chosen, content = found[0]
+            listing.notes.extend(f"{path}: is skipped, {chosen.name} is read" for path in paths if path != chosen)
+            return chosen, require_annotations(content, chosen)
+    listing.notes.extend(f"{path}: holds no annotations of objects and is skipped" for path in paths)
+    return None
+
+
+def _kind_of(path: Path) -> str:
+    return next((word for word in _KINDS if word in path.stem.lower()), _OTHER)
+
+
+def _is_of_annotations(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("annotations"), list)
 
 
 def _split_of(path: Path) -> str:
@@ -105,8 +143,7 @@ def _frames(
     return frames
 
 
-def _instances(listing: Listing, root: Path, split: str, path: Path, file: LabelFile) -> None:
-    content = read_annotations(path)
+def _instances(listing: Listing, root: Path, split: str, path: Path, content: dict[str, Any], file: LabelFile) -> None:
     names = names_by_id(content, path)
     categories = Categories(file, path)
     frames = _frames(listing, root, split, path, content)
@@ -116,7 +153,7 @@ def _instances(listing: Listing, root: Path, split: str, path: Path, file: Label
         category = field(entry, "category_id", number)
         class_id = categories.of(looked_up(names, category, f"{number} is of category"), category)
         image_id = str(field(entry, "image_id", number))
-        crowd = bool(entry.get("iscrowd", 0))
+        crowd = is_crowd(entry, number)
         regions[image_id].append(Region(class_id, crowd, field(entry, "segmentation", number), number))
     strange = sorted(regions.keys() - files_by_id(content, path).keys())
     if strange:
@@ -146,8 +183,7 @@ def draw(
     return Truth(label, instances)
 
 
-def _panoptic(listing: Listing, root: Path, split: str, path: Path, file: LabelFile) -> None:
-    content = read_annotations(path)
+def _panoptic(listing: Listing, root: Path, split: str, path: Path, content: dict[str, Any], file: LabelFile) -> None:
     names = names_by_id(content, path)
     categories = Categories(file, path)
     frames = _frames(listing, root, split, path, content)
