@@ -505,12 +505,13 @@ def test_folders_of_a_split_have_other_names_in_other_formats_too(tmp_path: Path
         assert len(opened(root, kind).split("val")) == 1
 
 
-def test_images_of_no_split_are_noted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["folder", "yolo"])
+def test_images_of_no_split_are_noted(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "root"
-    kind = write(root, "folder")
+    kind = write(root, kind)
     write_image(root / "images" / "extra" / "b.jpg")
     write_image(root / "images" / "c.jpg")
-    (note,) = opened(root, kind).listing.notes
+    (note,) = [note for note in opened(root, kind).listing.notes if "no folder of a split" in note]
     assert "images: 2 images are in no folder of a split (train, val, test) and are skipped, such as" in note
     assert note.endswith("images/c.jpg")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from m2a_core.data.own.frames import (
-    SPLITS,
     UNSPLIT,
     Listing,
     OwnFrame,
@@ -17,7 +16,7 @@ from m2a_core.data.own.frames import (
     by_key,
     files_in,
     is_picture,
-    seen_in,
+    note_others,
     sequence_of,
     splits_in,
 )
@@ -55,7 +54,7 @@ def list_folder(root: Path, file: LabelFile, read: Reader | None = None) -> List
     if not splits:
         _pair(listing, UNSPLIT, kinds, read_one)
         return listing
-    _note_others(listing, kinds[0], splits)
+    note_others(listing, kinds[0])
     taken: set[str] = set()
     for name, split in splits.items():
         folders = [_of_split(kind, name, split) for kind in kinds]
@@ -71,17 +70,6 @@ def _of_split(kind: Path, name: str, split: str) -> Path:
     """The folder of that name, else one of the same split, such as masks/val for images/validation."""
     found = splits_in(kind)
     return kind / (name if name in found else next((other for other in found if found[other] == split), name))
-
-
-def _note_others(listing: Listing, images: Path, splits: Mapping[str, str]) -> None:
-    """Note what lies beside the splits."""
-    others = [path for path in seen_in(images) if path.name not in splits]
-    found = [image for path in others for image in (files_in(path) if path.is_dir() else [path]) if is_picture(image)]
-    if found:
-        listing.notes.append(
-            f"{images}: {len(found)} images are in no folder of a split ({', '.join(SPLITS)}) and are skipped, such as "
-            f"{found[0]}"
-        )
 
 
 def _pair(listing: Listing, split: str, folders: Sequence[Path], read_one: Callable[..., Truth]) -> None:

@@ -212,6 +212,18 @@ def splits_in(folder: Path) -> dict[str, str]:
     return {path.name: split for path in seen_in(folder) if (split := split_named(path.name)) and path.is_dir()}
 
 
+def note_others(listing: Listing, images: Path) -> None:
+    """Note the images that lie beside the folders of splits; errors as `files_in`."""
+    splits = splits_in(images)
+    others = [path for path in seen_in(images) if path.name not in splits]
+    found = [image for path in others for image in (files_in(path) if path.is_dir() else [path]) if is_picture(image)]
+    if found:
+        listing.notes.append(
+            f"{images}: {len(found)} images are in no folder of a split ({', '.join(SPLITS)}) and are skipped, such as "
+            f"{found[0]}"
+        )
+
+
 def key_of(path: Path, folder: Path) -> str:
     """A file's name below a folder without its ending; what images and labels share."""
     return path.relative_to(folder).with_suffix("").as_posix()

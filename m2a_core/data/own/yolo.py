@@ -10,7 +10,17 @@ import numpy as np
 import yaml
 
 from m2a_core.data.own.coco import Region, draw
-from m2a_core.data.own.frames import Listing, OwnFrame, Truth, by_key, files_in, is_picture, sequence_of, splits_in
+from m2a_core.data.own.frames import (
+    Listing,
+    OwnFrame,
+    Truth,
+    by_key,
+    files_in,
+    is_picture,
+    note_others,
+    sequence_of,
+    splits_in,
+)
 from m2a_core.data.own.naming import Categories, require_different_names
 from m2a_core.errors import MALFORMED, DataError, shown
 from m2a_core.files import read_text
@@ -42,6 +52,7 @@ def list_yolo(root: Path, file: LabelFile) -> Listing:
     """
     listing, classes = Listing(), _classes(root, file)
     pictures, texts = root / "images", root / "labels"
+    note_others(listing, pictures)
     for name, split in sorted({**splits_in(texts), **splits_in(pictures)}.items()):
         _pair(listing, split, pictures / name, texts / name, classes, file)
     for name, split in splits_in(root).items():
