@@ -86,6 +86,11 @@ def _frames(args: argparse.Namespace, by_rate: bool) -> Iterator[CalibrationFram
 
     if args.dataset and args.root and not args.images:
         dataset = open_dataset(args.dataset, args.root)
+        if dataset.anomaly is None:
+            raise ConfigError(
+                f"--dataset {args.dataset}: has classes only, no ground truth of anomalies; frames without unknown "
+                "objects are given by --images DIR and --frame-fpr RATE, or another of the rules for normal frames"
+            )
         for sample in dataset.samples:
             yield sample.image, sample.picture, partial(dataset.anomaly_truth, sample)
         return

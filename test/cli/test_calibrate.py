@@ -107,6 +107,22 @@ def test_normal_frames_give_a_guarantee_and_say_how_many_are_needed(
     assert after["metrics"]["calibration_frame_fpr"] == 0.1
 
 
+def test_a_data_set_of_classes_is_refused_once_and_says_how_normal_frames_are_given(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        image, ids = scene(40)
+        write(tmp_path / "data" / "test" / f"{name}.png", image)
+        write(tmp_path / "data" / "testannot" / f"{name}.png", ids)
+    options = ["--dataset", "camvid", "--root", str(tmp_path / "data")]
+    for rule in ([], ["--frame-fpr", "0.5"]):
+        assert main(["calibrate", "--model", str(bundle), *options, *rule]) == 2
+        said = capsys.readouterr().err
+        assert "--dataset camvid: has classes only" in said
+        assert "--images DIR and --frame-fpr RATE" in said
+        assert "frames cannot be used" not in said
+
+
 def test_frames_of_sequences_below_the_folder_count(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
