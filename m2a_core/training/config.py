@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,15 @@ import yaml
 
 from m2a_core.errors import ConfigError
 from m2a_core.training.data_config import AugmentConfig, BlendConfig, DataConfig, OutlierConfig, require_mix
-from m2a_core.training.strict import from_dict, require, require_choice, require_counts, require_shares, require_size
+from m2a_core.training.strict import (
+    from_dict,
+    require,
+    require_choice,
+    require_counts,
+    require_not_negative,
+    require_shares,
+    require_size,
+)
 from m2a_core.yaml_file import read_yaml
 
 __all__ = [
@@ -28,6 +37,8 @@ __all__ = [
 OUTLIER_LOSSES = ("none", "printed", "text", "bce", "strict")
 SCHEDULES = ("cosine", "poly", "steps", "constant")
 PRECISIONS = ("no", "bf16", "fp16")
+MAX_POINTS = 1_000_000
+"""Points a mask, as many as a crop of 1000 x 1000 has pixels: memory grows with them."""
 ATTENTIONS = ("", "global_masked", "masked", "cross")
 STEPS_AT = (0.889, 0.963)
 """Shares of a stage after which ``steps`` divides the rate by ten: Mask2Former's 327778 and 355092 of 368750."""
@@ -85,7 +96,10 @@ class LossConfig:
         """Check ranges."""
         require(self.contrastive in OUTLIER_LOSSES, "contrastive", f"one of {OUTLIER_LOSSES}", self.contrastive)
         require_counts(self, "num_points", "oversample", "contrastive_stride")
+        require(self.num_points <= MAX_POINTS, "num_points", f"at most {MAX_POINTS}", self.num_points)
         require_shares(self, "importance", "balance")
+        weights = ("ce", "bce", "dice", "no_object", "pixel_aux", "choice", "semantic", "lovasz", "excess")
+        require_not_negative(self, *weights, "contrastive_weight", "margin")
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ class StageConfig:
     """One stage of training; a stage starts from the weights of the one before.
 
     Attributes:
-        name: name in logs and checkpoints.
+        name: name in logs and checkpoints, another one for each stage.
         iterations: optimiser steps.
         batch_size: images per step.
         lr: peak learning rate of AdamW.
@@ -163,7 +177,8 @@ class StageConfig:
         require_counts(self, "iterations", "batch_size")
         require_mix("mix", self.mix)
         require_shares(self, "min_lr", "ema", "outlier_prob", "known_paste_prob", "rare_frames")
-        require(self.lr > 0, "lr", "more than 0", self.lr)
+        require_not_negative(self, "warmup", "weight_decay", "backbone_lr", "clip_grad")
+        require(0 < self.lr < math.inf, "lr", "more than 0, finite", self.lr)
         require_choice(self, "schedule", SCHEDULES)
         if self.average is not None:
             require(self.average.with_ == "start", "average.with", "start", self.average.with_)
@@ -245,6 +260,8 @@ class TrainConfig:
         require_choice(self, "attention", ATTENTIONS)
         require_choice(self, "precision", PRECISIONS)
         require(len(self.stages) > 0, "stages", "at least one stage", list(self.stages))
+        names = [stage.name for stage in self.stages]
+        require(len({*names}) == len(names), "stages.name", "names that differ", names)
         mixed = [stage.name for stage in self.stages if stage.mix and self.data.dataset != "roads"]
         require(not mixed, "stages.mix", "none without data.dataset roads", mixed)
         pasting = max(stage.outlier_prob for stage in self.stages) > 0
@@ -252,7 +269,7 @@ class TrainConfig:
         fits = not pasting or self.data.outliers.source != "none" or self.data.dataset == "own"
         require(fits, "data.outliers.source", "cutouts or coco where a stage pastes outliers", "none")
         require_counts(self, "checkpoint_every")
-        require(self.workers >= 0, "workers", "0 or more", self.workers)
+        require_not_negative(self, "threads", "workers")
         require(0 <= self.seed < 2**24, "seed", "0 .. 2^24 - 1", self.seed)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from m2a_core.data.own.opening import CLASSES, FORMATS
-from m2a_core.training.strict import require, require_choice, require_counts, require_shares
+from m2a_core.training.strict import require, require_choice, require_counts, require_not_negative, require_shares
 
 DATASETS = ("camvid", "roads", "cityscapes", "streethazards", "coco_panoptic", "own")
 ROAD_SETS = ("cityscapes_640", "camvid", "idd_lite", "idd_obstacles")
@@ -165,8 +165,7 @@ class OutlierConfig:
         good = all(share > 0 for share in self.shares.values()) and sum(self.shares.values()) < 1
         require(good, "shares", "shares of more than 0, less than 1 together", self.shares)
         require_counts(self, "count")
-        require(self.subset >= 0, "subset", "0 or more", self.subset)
-        require(self.limit >= 0, "limit", "0 or more", self.limit)
+        require_not_negative(self, "subset", "limit")
 
 
 @dataclass(frozen=True)
@@ -264,3 +263,4 @@ class DataConfig:
         require(all(stride >= 1 for stride in self.splits.values()), "splits", "strides of at least 1", self.splits)
         require_shares(self, "held_apart")
         require_counts(self, "max_segments")
+        require_not_negative(self, "min_component")

@@ -101,12 +101,12 @@ class Cutout:
     folder: Path | None = None
 
 
-def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
+def _rows(path: Path, columns: set[str], remedy: str) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; give the folder that holds 'camvid' and 'outliers'") from error
+        raise DataError(f"{path}: {error.strerror}; {remedy}") from error
     if not rows or not columns <= rows[0].keys():
         found = sorted(rows[0]) if rows else "no rows"
         raise DataError(f"{path}: expected rows with the columns {', '.join(sorted(columns))}, got {found}")
@@ -153,7 +153,7 @@ def camvid_sources(
     if not set(splits) <= {"train", "val"}:
         raise DataError(f"CamVid splits {sorted(splits)}: only train and val may be trained on")
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in _rows(root / "frames.csv", {"split", "sequence", "name"}):
+    for row in _rows(root / "frames.csv", {"split", "sequence", "name"}, "give the folder that holds 'camvid'"):
         groups[row["split"], row["sequence"]].append(row["name"])
     train: list[FrameSource] = []
     held: list[FrameSource] = []
@@ -218,7 +218,8 @@ def read_cutouts(root: Path) -> list[Cutout]:
         DataError: a file is missing or malformed.
     """
     cutouts = []
-    for row in _rows(root / "train.csv", {"file", "kind", "type"}):
+    remedy = f"{root} should hold cut-outs of outliers, train.csv and train/*.png"
+    for row in _rows(root / "train.csv", {"file", "kind", "type"}, remedy):
         stem = Path(row["file"]).stem
         kind = row["kind"] if row["kind"] != "emoji3d" else f"emoji3d/{stem.removeprefix('fluent3d__')}"
         rgba = read_rgba(root / "train" / row["file"])

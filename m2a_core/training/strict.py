@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -27,6 +28,13 @@ def require_shares(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         require(0 <= value <= 1, name, "a number from 0 to 1", value)
+
+
+def require_not_negative(config: object, *names: str) -> None:
+    """Check that fields are finite and at least 0; raises `ConfigError`."""
+    for name in names:
+        value = getattr(config, name)
+        require(0 <= value < math.inf, name, "a finite number of at least 0", value)
 
 
 def require_counts(config: object, *names: str) -> None:

@@ -61,6 +61,21 @@ def test_unknown_keys_missing_keys_and_wrong_types_are_named(changes, message):
         ({"stages": []}, "stages: expected at least one stage"),
         ({"checkpoint_every": 0}, "checkpoint_every: expected at least 1, got 0"),
         ({"seed": -1}, "seed: expected"),
+        ({"threads": -1}, "threads: expected a finite number of at least 0, got -1"),
+        ({"stages": [STAGE, STAGE | {"name": "x"}, STAGE]}, r"stages\.name: expected names that differ, got \['known'"),
+        ({"data": {"min_component": -3}}, r"data\.min_component: expected a finite number of at least 0, got -3"),
+        ({"data": {"outliers": {"limit": -1}}}, r"data\.outliers\.limit: expected a finite number of at least 0"),
+        *(
+            ({"stages": [STAGE | {name: -1 if name == "warmup" else -1.0}]}, rf"stages\[0\]\.{name}: expected a finite")
+            for name in ("warmup", "clip_grad", "weight_decay", "backbone_lr")
+        ),
+        *(
+            ({"stages": [STAGE | {"loss": {name: value}}]}, rf"stages\[0\]\.loss\.{name}: expected a finite number")
+            for name in ("ce", "bce", "dice", "no_object", "pixel_aux", "semantic", "contrastive_weight", "margin")
+            for value in (-0.5, float("inf"))
+        ),
+        ({"stages": [STAGE | {"loss": {"num_points": 10**9}}]}, r"loss\.num_points: expected at most 1000000, got"),
+        ({"stages": [STAGE | {"lr": float("inf")}]}, r"stages\[0\]\.lr: expected more than 0, finite, got inf"),
         ({"validation": {"every": 0}}, r"validation\.every: expected at least 1"),
         ({"validation": {"input_size": [360, 480]}}, r"validation\.input_size: expected multiples of 32"),
         ({"data": {"augment": {"crop": [31, 96]}}}, r"data\.augment\.crop: expected height and width of at least 32"),

@@ -119,6 +119,13 @@ def test_a_wrong_folder_says_which_file_was_sought(tmp_path):
         load_camvid(tmp_path, {"train": 1}, 0.2)
 
 
+def test_missing_cutouts_are_named_by_the_folder_that_was_sought(tmp_path):
+    with pytest.raises(DataError) as caught:
+        load_cutouts(tmp_path / "outliers", None)
+    assert f"{tmp_path / 'outliers'} should hold cut-outs of outliers" in str(caught.value)
+    assert "camvid" not in str(caught.value)
+
+
 def test_a_list_without_the_needed_columns_is_named(camvid):
     write_rows(camvid / "frames.csv", [{"name": NAME, "part": "train"}])
     with pytest.raises(DataError, match=r"frames\.csv: expected rows with the columns name, sequence, split"):

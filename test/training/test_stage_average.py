@@ -73,7 +73,13 @@ def test_a_stage_overrides_crop_blend_and_frames():
     other = [frames(5)[4]]
     stages = [
         STAGES[1],
-        STAGES[1] | {"augment": {"crop": [32, 64]}, "blend": {"large": 1.0, "on_road": 0.0}, "outlier_prob": 1.0},
+        STAGES[1]
+        | {
+            "name": "other",
+            "augment": {"crop": [32, 64]},
+            "blend": {"large": 1.0, "on_road": 0.0},
+            "outlier_prob": 1.0,
+        },
     ]
     config = train_config(stages=stages)
     batches = Batches(known, mix, CAMVID11, config.data, 1, {1: other})
