@@ -75,6 +75,21 @@ class Thresholds:
                 raise ConfigError(f"threshold '{f.name}': expected a {expected}, got {value}")
 
 
+def require_reachable(thresholds: Thresholds, decision: Decision) -> None:
+    """Check that scores can reach the thresholds: those of ``background`` end at 1, those of ``anomaly`` nowhere.
+
+    Raises:
+        ConfigError: nothing could ever be unknown.
+    """
+    for name in ("anomaly", "refined") if decision is Decision.BACKGROUND else ():
+        value = getattr(thresholds, name)
+        # Calibration may choose the next number above 1, which no known pixel reaches.
+        if value > 1 + 1e-6:
+            raise ConfigError(
+                f"threshold '{name}': expected at most 1, where {decision.value}'s scores end, got {value}"
+            )
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Description of one model bundle.
@@ -112,6 +127,10 @@ class Manifest:
     created_with: dict[str, str] = field(default_factory=dict)
     scores: ScoreProfile | None = None
     camera: CameraImage | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the thresholds are of the scores; raises `ConfigError`."""
+        require_reachable(self.thresholds, self.decision)
 
     @property
     def graph_size(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from m2a_core.bundle.decision import Decision
-from m2a_core.bundle.manifest import Thresholds
+from m2a_core.bundle.manifest import Thresholds, require_reachable
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,7 @@ class BundleNotes:
     license: str
     metrics: dict[str, float]
     decision: Decision = Decision.BACKGROUND
+
+    def __post_init__(self) -> None:
+        """Check that the thresholds are of these scores, before the work of an export; raises `ConfigError`."""
+        require_reachable(self.thresholds, self.decision)

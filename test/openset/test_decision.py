@@ -110,6 +110,22 @@ def test_a_manifest_without_a_decision_means_the_printed_one(tmp_path) -> None:
     assert Manifest.from_json(new.to_json()) == new
 
 
+@pytest.mark.parametrize("name", ["anomaly", "refined"])
+def test_a_threshold_that_no_score_of_the_decision_reaches_is_refused(tmp_path, name: str) -> None:
+    path = write_tiny_bundle(tmp_path / "tiny") / FILE_NAME
+    data = json.loads(path.read_text())
+
+    def read(decision: str, value: float) -> Manifest:
+        stored = data | {"decision": decision, "thresholds": data["thresholds"] | {name: value}}
+        return Manifest.from_json(json.dumps(sealed(stored)), "manifest.json")
+
+    with pytest.raises(ModelError, match=rf"manifest\.json: threshold '{name}': expected at most 1, .*got 1\.5"):
+        read("background", 1.5)
+    # Eq. 7 has no upper end; and calibration stores the number next to the highest score.
+    assert getattr(read("anomaly", 1.5).thresholds, name) == 1.5
+    read("background", float(np.nextafter(np.float32(1), np.float32(2))))
+
+
 def test_a_decision_that_nobody_knows_is_named(tmp_path) -> None:
     path = write_tiny_bundle(tmp_path / "tiny") / FILE_NAME
     data = json.loads(path.read_text()) | {"decision": "coin"}
