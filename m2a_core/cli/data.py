@@ -133,6 +133,8 @@ def _split(args: argparse.Namespace) -> int:
     groups = sequences(dataset.listing.frames, args.sequence)
     splits = assign(groups, shares, args.seed)
     write_split(dataset, groups, splits, args.out)
+    for note in dataset.listing.notes:
+        print(f"note: {note}")
     for split in ("train", *shares):
         names = [name for name in groups if splits[name] == split]
         count = sum(len(groups[name]) for name in names)

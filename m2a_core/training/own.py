@@ -67,7 +67,7 @@ def fitted(config: TrainConfig, data_root: Path, dataset: OwnDataset) -> tuple[T
     Returns:
         The configuration that can run, and what one should know of it, a sentence each.
     """
-    outliers, notes = config.data.outliers, []
+    outliers, notes = config.data.outliers, [*dataset.listing.notes]
     if outliers.source == "auto":
         there = (data_root / outliers.root / "train.csv").is_file()
         outliers = replace(outliers, source="cutouts" if there else "none")

@@ -152,6 +152,24 @@ def test_a_kind_of_outlier_is_no_class_and_a_single_one_is_not_measured(
     assert "the ranking of unknown objects is not measured" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "call", [["train", "--check"], ["train", "--dry-run"], ["data", "check"], ["data", "split", "--out", "out"]]
+)
+def test_images_that_are_left_out_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, call: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = write_own(tmp_path / "root", classes(2))
+    (root / "images" / "extra").mkdir()
+    (root / "images" / "extra" / "a.png").write_bytes(next((root / "images" / "train").glob("*.png")).read_bytes())
+    command, *more = call
+    code = train(tmp_path, root, *more) if command == "train" else main([command, more[0], str(root), *more[1:]])
+    assert code == 0
+    assert "note: root/images: 1 images are in no folder of a split" in capsys.readouterr().out.replace(
+        f"{tmp_path}/", ""
+    )
+
+
 @pytest.mark.parametrize("call", ["--check", "--dry-run", "--resume"])
 @pytest.mark.parametrize(
     ("kind", "said"),
