@@ -74,6 +74,8 @@ class QualityLimits:
 
 
 LIMITS = QualityLimits()
+_FINER_NS = 500_000_000
+"""A picture that seems to stand still is looked at closely so often: it takes as long as all other checks."""
 
 
 class ImageQuality:
@@ -84,6 +86,7 @@ class ImageQuality:
         self._limits = limits
         self._print: int | None = None
         self._finer_print: int | None = None
+        self._looked_ns = 0
         self._same_since_ns = 0
 
     def judge(self, image: np.ndarray, stamp_ns: int) -> str:
@@ -97,12 +100,14 @@ class ImageQuality:
         fingerprint = _print_of(image, 16)
         if fingerprint != self._print or stamp_ns < self._same_since_ns:
             self._print, self._finer_print, self._same_since_ns = fingerprint, None, stamp_ns
+            self._looked_ns = stamp_ns
             return found
         # What moves may be smaller than the gaps between the pixels that tell most pictures apart.
-        before, self._finer_print = self._finer_print, _print_of(image, 4)
-        if before not in (None, self._finer_print):
-            self._same_since_ns = stamp_ns
-        elif not found and stamp_ns - self._same_since_ns >= 1e9 * self._limits.frozen_s:
+        if self._finer_print is None or stamp_ns - self._looked_ns >= _FINER_NS:
+            before, self._finer_print, self._looked_ns = self._finer_print, _print_of(image, 4), stamp_ns
+            if before not in (None, self._finer_print):
+                self._same_since_ns = stamp_ns
+        if not found and stamp_ns - self._same_since_ns >= 1e9 * self._limits.frozen_s:
             return FROZEN
         return found
 
