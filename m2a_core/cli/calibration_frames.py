@@ -120,11 +120,6 @@ def _normal(folder: Path) -> Iterator[CalibrationFrame]:
 
 def _images(folder: Path) -> dict[str, Path]:
     from m2a_core.data.files import files_by_frame
-    from m2a_core.data.nested import folder_files
     from m2a_core.images import SUFFIXES
 
-    images = files_by_frame(folder, SUFFIXES, "images")
-    note = folder_files(folder, SUFFIXES).note
-    if note:
-        print(f"m2a: note: {note}", file=sys.stderr)
-    return images
+    return files_by_frame(folder, SUFFIXES, "images", on_note=lambda note: print(f"m2a: note: {note}", file=sys.stderr))

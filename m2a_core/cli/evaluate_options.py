@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from m2a_core.cli.given_options import refuse
 from m2a_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ def check_mode(args: argparse.Namespace) -> None:
     if args.submission is not None and args.dataset is None:
         raise ConfigError("--submission: written by a model; give --dataset NAME --root DIR, not --pred and --gt")
     if all(by_folder) and not any(by_model):
-        _refuse(args, _OF_MODELS, "only with --dataset NAME --root DIR; --pred takes score maps as they are")
+        refuse(args, _OF_MODELS, "only with --dataset NAME --root DIR; --pred takes score maps as they are")
     elif all(by_model) and not any(by_folder):
-        _refuse(args, _OF_SCORE_MAPS, "only with --pred DIR --gt DIR")
+        refuse(args, _OF_SCORE_MAPS, "only with --pred DIR --gt DIR")
         if args.dataset != "own":
-            _refuse(args, ("format", "classes"), "only with --dataset own")
+            refuse(args, ("format", "classes"), "only with --dataset own")
         if args.submission is not None:
-            _refuse(args, _OF_FIGURES, "not with --submission, which gives no figures")
+            refuse(args, _OF_FIGURES, "not with --submission, which gives no figures")
     else:
         raise ConfigError("give either --pred DIR --gt DIR, or --dataset NAME --root DIR [--model ...]")
 
@@ -44,10 +45,4 @@ def check_dataset(args: argparse.Namespace, dataset: Dataset) -> None:
         ConfigError: an option is of anomalies, and it has classes alone.
     """
     if dataset.anomaly is None:
-        _refuse(args, _OF_ANOMALIES, f"only with ground truth of anomalies; data set '{args.dataset}' has none")
-
-
-def _refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
-    given = [f"--{name}" for name in names if getattr(args, name) is not None]
-    if given:
-        raise ConfigError(f"{', '.join(given)}: {why}")
+        refuse(args, _OF_ANOMALIES, f"only with ground truth of anomalies; data set '{args.dataset}' has none")

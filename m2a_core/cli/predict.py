@@ -55,6 +55,7 @@ from typing import TYPE_CHECKING, cast
 from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.cli import predict_video, trust
+from m2a_core.cli.given_options import refuse
 from m2a_core.cli.predict_formats import FORMATS, ResultFiles, parse_formats
 from m2a_core.data.nested import folder_files
 from m2a_core.errors import ConfigError, DataError
@@ -229,18 +230,16 @@ def _require_apart(stems: Mapping[str, str], suffix: str) -> None:
 def _load(args: argparse.Namespace) -> Perception | CheckpointPerception:
     """The bundle's perception, or the checkpoint's."""
     if args.checkpoint is not None:
-        given = [f"--{name.replace('_', '-')}" for name in _OF_BUNDLES if getattr(args, name)]
-        if given:
-            raise ConfigError(
-                f"{', '.join(given)}: only with a bundle; a checkpoint has no signature, no other backend than PyTorch "
-                "and no second look at the road"
-            )
+        refuse(
+            args,
+            _OF_BUNDLES,
+            "only with a bundle; a checkpoint has no signature, no other backend than PyTorch and no second look at "
+            "the road",
+        )
         # By name, as commands are: torch stays out of what the running path can reach.
         perception: Perception | CheckpointPerception = import_module("m2a_core.cli.checkpoint").load_perception(args)
         return perception
-    given = [f"--{name}" for name in _OF_CHECKPOINTS if getattr(args, name)]
-    if given:
-        raise ConfigError(f"{', '.join(given)}: only with --checkpoint; a bundle has its size and refinement built in")
+    refuse(args, _OF_CHECKPOINTS, "only with --checkpoint; a bundle has its size and refinement built in")
     from m2a_core.perception import NO_ROAD, Perception
 
     horizon = args.horizon != "off"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from m2a_core.cli.given_options import refuse
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.files import json_text
 from m2a_core.geometry.calibration_file import parse_mounting, read_calibration
@@ -54,9 +55,12 @@ def check_arguments(args: argparse.Namespace, has_videos: bool) -> None:
     Raises:
         ConfigError: an option needs another one or a video, or is out of range.
     """
-    given = [name for name in ("frames", "calibration", "mounting", "rectify", "crop") if getattr(args, name)]
-    if given and not has_videos:
-        raise ConfigError(f"--{', --'.join(given)}: only for a video file, a camera index or a stream URL")
+    if not has_videos:
+        refuse(
+            args,
+            ("frames", "calibration", "mounting", "rectify", "crop"),
+            "only for a video file, a camera index or a stream URL",
+        )
     if has_videos and (args.checkpoint is not None or args.raw):
         raise ConfigError("--checkpoint and --raw are for images; a video needs a bundle (m2a export makes one)")
     if has_videos and args.format:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,7 +154,13 @@ def _of_key(paths: Iterable[Path], key: str) -> list[Path]:
     return [path for path in paths if path.stem not in others]
 
 
-def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str = "") -> dict[str, Path]:
+def files_by_frame(
+    folder: Path,
+    suffixes: tuple[str, ...],
+    what: str,
+    key: str = "",
+    on_note: Callable[[str], object] = lambda note: None,
+) -> dict[str, Path]:
     """List the files of a folder by the frame that each belongs to; where it has none, those of the folders below it.
 
     A frame of a folder below has the folder's name before its own: ``drive_0001``. Score maps lie in one folder.
@@ -164,6 +170,7 @@ def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str 
         suffixes: endings that count, in any case.
         what: what they are, for messages.
         key: of score maps, which map; files of the same frame's other results are left out.
+        on_note: told what a user must know of the folders below.
 
     Raises:
         DataError: there is no such folder or no such file, or two files stand for one frame.
@@ -173,6 +180,8 @@ def files_by_frame(folder: Path, suffixes: tuple[str, ...], what: str, key: str 
     names = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
     found: dict[str, list[Path]] = defaultdict(list)
     listed = FolderFiles(folder, tuple(_of_key(names, key)), "") if key else folder_files(folder, suffixes)
+    if listed.note:
+        on_note(listed.note)
     for path in listed.files:
         if path.suffix.lower() in suffixes and not path.stem.endswith(_PICTURE_ENDING):
             own = path.with_stem(_without(path.stem, f"_{key}")) if key else path

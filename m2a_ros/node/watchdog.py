@@ -159,7 +159,7 @@ class Recovery:
             try:
                 model = self._load()
             except Exception as error:  # noqa: BLE001 # a model is loaded again just when memory or files run short
-                self._report(f"the model cannot be reloaded: {error or type(error).__name__}")
+                self._report(f"the model cannot be reloaded: {str(error) or type(error).__name__}")
                 continue
             with self._lock:
                 self._model = model
