@@ -23,6 +23,7 @@ from m2a_core.bundle.decision import Decision
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.openset.candidates import Layer
 from m2a_core.openset.refinement import refined_away
+from m2a_core.preprocess import Geometry
 
 SUPPRESSED = np.float32(0.5)
 """Factor on B where R_M is 0."""
@@ -57,6 +58,11 @@ class View:
     class_probs: np.ndarray
     stride: int
     layers: tuple[Layer, ...] = ()
+
+    def valid_cells(self, maps: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """The part of maps [..., h, w] of the masks' size that the image covers, at least partly."""
+        height, width = (-(-n // self.stride) for n in geometry.valid)
+        return maps[..., :height, :width]
 
 
 def decide(net: NetworkOutput, decision: Decision) -> View:

@@ -8,8 +8,9 @@ from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
 from m2a_core.labels.coco import COCO_PANOPTIC133
 from m2a_core.openset.components import find_components
-from m2a_core.openset.head import Candidates, OpenSetHead
+from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.instances import describe_instances
+from m2a_core.openset.objects import Candidates
 from m2a_core.preprocess import Geometry, Letterbox
 from m2a_core.types import ALL_OUTPUTS, PANOPTIC_VOID, Output
 
