@@ -96,7 +96,7 @@ soak: $(DEVELOPING) ## the node for HOURS=3 hours: four cameras, memory, handles
 	$(BIN)/python -m benchmarks.soak --hours $(HOURS)
 
 site: $(DEVELOPING) ## the documentation as a site, in build/site
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 setup: $(DEVELOPING) ## install everything a developer needs
 

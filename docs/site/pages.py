@@ -17,17 +17,23 @@ from topic_list import INPUTS, OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)]+)\)")
+_IN_README = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that no file holds."""
     pages = {
         "index.md": home(),
+        "overview.md": overview(),
         "reference/commands.md": commands(),
         "reference/topics.md": topics(),
         "reference/parameters.md": parameters(),
         "reference/python.md": "# Python\n\n::: m2a_core.api\n\n::: m2a_core.types\n\n::: m2a_core.errors\n",
     }
+    # MkDocs would write it to index.html, where the home page is.
+    readme = files.get_file_from_path("README.md")
+    if readme is not None:
+        files.remove(readme)
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -45,10 +51,21 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def home() -> str:
-    """The README, as the front page: its links to ``docs/`` lead to the pages."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = re.sub(r"(\]\(|src=\")docs/", r"\1", text)
-    return re.sub(r"\[([^\]]+)\]\((?!https?:|#|[\w/]+\.(?:md|webp|png|svg)[)#])([^)]+)\)", r"\1 (`\2`)", text)
+    """The README, as the front page: links to ``docs/`` lead to the pages, all others become paths."""
+
+    def on_site(match: re.Match[str]) -> str:
+        text, target = match.groups()
+        if not target.startswith("docs/"):
+            return f"{text} (`{target}` in the repository)"
+        page = target.removeprefix("docs/")
+        return f"[{text}]({'overview.md' if page == 'README.md' else page})"
+
+    return _IN_README.sub(on_site, (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def overview() -> str:
+    """``docs/README.md``, which on the site is a page of its own."""
+    return (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> str:
