@@ -28,6 +28,10 @@ from m2a_ros.view.rviz import rviz_config
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "params_file": {"default_value": str(CONFIG / "m2a.param.yaml"), "description": "Parameters."},
+    "model": {
+        "default_value": "",
+        "description": "Model bundle: a name under engines/, a directory, or an .onnx file; '': the parameter file's.",
+    },
     "namespace": {"default_value": "", "description": "Namespace of the node."},
     "cameras": {
         "default_value": "",
@@ -103,7 +107,7 @@ def launch_setup(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         namespace=given["namespace"],
         parameters=[
             given["params_file"],
-            {"cameras": names, **truths},
+            {"cameras": names, **truths, **({"model": given["model"]} if given["model"] else {})},
         ],
         remappings=[rule for camera in cameras for rule in camera.remappings()],
         arguments=["--ros-args", "--log-level", given["log_level"]],

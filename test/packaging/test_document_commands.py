@@ -7,6 +7,7 @@ a line, or on a line of its own for all lines to the next blank one.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -86,6 +87,29 @@ def test_the_commands_of_a_page_can_be_called(page: str) -> None:
                 command_parser(COMMANDS, chosen).parse_args(arguments)
         except SystemExit as end:
             assert end.code == 0, f"{page}: {' '.join(words)}\n{said.getvalue()}"  # noqa: PT017
+
+
+def launch_arguments(file: str) -> set[str]:
+    """What a launch file declares, read without the launch packages."""
+    tree = ast.parse((ROOT / "launch" / file).read_text(encoding="utf-8"))
+    (declared,) = (node.value for node in tree.body if isinstance(node, ast.AnnAssign))
+    assert isinstance(declared, ast.Dict)
+    return {ast.literal_eval(key) for key in declared.keys if key is not None}
+
+
+LAUNCHES = [
+    (page, file, given)
+    for page in PAGES
+    for text in [page.read_text(encoding="utf-8").replace("\\\n", " ")]
+    for file, given in re.findall(r"ros2 launch m2a_ros (\S+)(.*)", text)
+]
+
+
+@pytest.mark.parametrize(("page", "file", "given"), LAUNCHES, ids=lambda value: str(value)[-40:])
+def test_launch_commands_give_arguments_that_exist(page: Path, file: str, given: str) -> None:
+    # launch passes over an argument that no file declares, and the node would run with its defaults.
+    known = launch_arguments("m2a.launch.py") | launch_arguments(file)
+    assert set(re.findall(r"(\w+):=", given)) <= known, page
 
 
 def to_run(page: str) -> list[list[str]]:

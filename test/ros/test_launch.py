@@ -189,6 +189,13 @@ def test_parameters_are_the_node_s(node_file: Described) -> None:
     assert set(overrides) <= {spec.name for spec in all_parameters(["front"])} | {"use_sim_time"}
 
 
+def test_a_model_that_is_given_comes_before_the_parameter_file_s(node_file: Described, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**:\n  ros__parameters: {model: old}\n")
+    (node,) = node_file.processes(params_file=str(file), model="engines/own")
+    assert node.kwargs["parameters"] == [str(file), {"cameras": ["front"], "model": "engines/own"}]
+
+
 def test_what_the_launch_was_not_told_is_left_to_the_parameter_file(node_file: Described, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("car:\n  m2a:\n    ros__parameters: {cameras: [left, right], autostart: false}\n")
