@@ -83,7 +83,8 @@ def compose_bag(
         mountings: see ``request.parse_mountings``.
 
     Raises:
-        ConfigError: several cameras and no topic, ``every`` is not positive, or ``out`` holds a bag.
+        ConfigError: several cameras and no topic, ``every`` is not positive, ``out`` holds a bag, or the bag has topics
+            of ground truth by these names.
         DataError: the bag is damaged or has no such images, or an object's picture cannot be used.
         OSError: it cannot be written.
     """
@@ -98,6 +99,9 @@ def compose_bag(
             raise ConfigError(
                 f"bag {path}: {len(used)} cameras; choose one with --topic: {', '.join(t.topic for t in used)}"
             )
+        truth_topics = {TRUTH_TOPIC.format(camera=used[0].camera, name=name) for name in TRUTH_NAMES}
+        if taken := truth_topics & {connection.topic for connection in bag.connections}:
+            raise ConfigError(f"bag {path} has ground truth already, {min(taken)}: give the bag as it was recorded")
         camera, motion, notes, brightness = _look_through(bag, used[0], parse_mountings(mountings))
         look = Look(0.8, brightness, 1.0, max(0.5, camera.width / 1600), 1.5, 0.55, (0.5, 0.3))
         cutouts = place_objects(motion.poses, every, look, objects)

@@ -100,8 +100,9 @@ def in_words(found: Mapping[str, Any]) -> str:
     lines.append(
         "good for: " + ", ".join(f"{use} {'yes' if can else 'NO'}" for use, can in found["usable_for"].items())
     )
-    if found["unusable"]:
-        lines += ["not usable:", *(f"  {topic}: {reason}" for topic, reason in found["unusable"].items())]
+    unusable = [f"  {topic}: {why}" for topic, why in found["unusable"].items() if topic not in found["truth"]]
+    if unusable:
+        lines += ["not usable:", *unusable]
     if found["missing"]:
         lines += ["missing:", *(f"  {sentence}" for sentence in found["missing"])]
     if found["other_topics"]:

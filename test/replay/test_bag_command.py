@@ -107,6 +107,15 @@ def test_made_bag_holds_the_clip_and_its_ground_truth(tmp_path, capsys, storage,
     assert "already" in capsys.readouterr().err
 
 
+def test_info_of_a_made_bag_names_its_ground_truth_as_usable_alone(tmp_path, capsys):
+    assert main(["bag", "make", "--out", str(tmp_path), "--frames", "1"]) == 0
+    capsys.readouterr()
+    assert main(["bag", "info", str(tmp_path / "bag")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("anomaly_labels") == 1
+    assert "not usable" not in said
+
+
 @pytest.mark.slow
 def test_made_bag_is_replayed_against_its_ground_truth(replay, tmp_path):
     out = tmp_path / "made"

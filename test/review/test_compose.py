@@ -151,6 +151,13 @@ def test_options_that_cannot_be_leave_nothing(tmp_path, capsys, options, word):
     assert not (out / "bag").exists()
 
 
+def test_a_bag_with_ground_truth_of_the_camera_is_refused(tmp_path, capsys):
+    source, out = write_bag(tmp_path / "drive", [raw(road(), 0), raw(road(), 0, LABELS)]), tmp_path / "made"
+    assert main(["bag", "make", "--from", str(source), "--out", str(out)]) == 2
+    assert LABELS in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_mixed_resolutions_are_an_error(tmp_path, capsys):
     source = write_bag(tmp_path / "drive", [raw(road(), 0), raw(np.zeros((48, 64, 3), np.uint8), 1)])
     assert main(["bag", "make", "--from", str(source), "--out", str(tmp_path / "made")]) == 2
