@@ -103,7 +103,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="where to write the figures")
     parser.add_argument(
-        "--workers", type=int, default=min(4, os.cpu_count() or 1), metavar="N", help="threads (default: %(default)s)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads that score pixels against ground truth (default: as many as cores, at most 4)",
     )
 
 
@@ -111,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     from m2a_core.cli.evaluate_options import check_mode
 
-    if args.workers < 1:
+    if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise ConfigError(f"--threshold: expected a finite score, got {args.threshold}")
@@ -124,6 +127,10 @@ def run(args: argparse.Namespace) -> int:
         # NumPy's own say how many values were written, and nothing of the disk.
         reason = error.strerror or f"cannot be written ({error}): is the disk full?"
         raise DataError(f"{where}: {reason}; finished work is kept, the same call goes on") from error
+
+
+def _default_workers() -> int:
+    return min(4, os.cpu_count() or 1)
 
 
 def _run_folder(args: argparse.Namespace) -> int:
@@ -140,7 +147,8 @@ def _run_folder(args: argparse.Namespace) -> int:
     pairs, missing = pair_folders(args.pred, args.gt, args.key)
     claim(work)
     track, by_benchmark = Track(args.track or "anomaly"), args.track is not None
-    evaluation = evaluate_pairs(pairs, work, track, args.threshold, args.workers, missing, by_benchmark=by_benchmark)
+    workers = args.workers or _default_workers()
+    evaluation = evaluate_pairs(pairs, work, track, args.threshold, workers, missing, by_benchmark=by_benchmark)
     undefined = unmeasured.of_anomalies(evaluation, args.threshold is not None)
     figures = {**evaluation.to_json(), "undefined": undefined, "pred": str(args.pred), "gt": str(args.gt)}
     write_json(out, figures)
@@ -188,7 +196,7 @@ def _run_model(args: argparse.Namespace) -> int:
             evaluate_pairs,
             work=work / "pixels",
             track=Track(args.track or dataset.track),
-            workers=args.workers,
+            workers=args.workers or _default_workers(),
             missing=failed,
             by_benchmark=args.track is not None or dataset.by_benchmark,
         )

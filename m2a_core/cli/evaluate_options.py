@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _OF_SCORE_MAPS = ("key", "images")
 _OF_MODELS = ("model", "scores", "region", "horizon", "format", "classes")
-_OF_ANOMALIES = ("scores", "region", "track", "threshold")
-_OF_FIGURES = ("track", "threshold")
+_OF_ANOMALIES = ("scores", "region", "track", "threshold", "workers")
+_OF_FIGURES = ("track", "threshold", "workers")
 
 
 def check_mode(args: argparse.Namespace) -> None:

@@ -105,7 +105,7 @@ def evaluate_pairs(
     records = [record for shard in shards for record in shard.records()]
     failed = {**(missing or {}), **{r.name: r.error for r in records if r.error}}
     if all(record.error for record in records):
-        raise DataError(f"none of {len(records)} frames could be scored; the first: {next(iter(failed.values()))}")
+        raise DataError(f"none of {len(failed)} frames could be scored; the first: {next(iter(failed.values()))}")
 
     metrics = PixelMetrics()
     for shard in shards:

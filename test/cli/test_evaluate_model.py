@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 def evaluate(tmp_path: Path, dataset: str, model: Path, *options: str) -> tuple[int, dict[str, Any]]:
     out = tmp_path / "out.json"
     command = ["evaluate", "--dataset", dataset, "--root", str(tmp_path / "data"), "--model", str(model)]
-    code = main([*command, "--json", str(out), "--workers", "1", *options])
+    code = main([*command, "--json", str(out), *options])
     return code, json.loads(out.read_text()) if out.exists() else {}
 
 
@@ -140,6 +140,15 @@ def test_a_damaged_image_is_named_and_costs_no_other(
     code, figures = evaluate(folder, "folder", model)
     assert (code, figures["n_frames"]) == (2, 2)
     assert str(bad) in capsys.readouterr().err
+
+
+def test_where_no_frame_can_be_scored_the_error_counts_the_frames(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (folder / "data" / "images").iterdir():
+        path.write_bytes(b"damaged")
+    assert evaluate(folder, "folder", model) == (2, {})
+    assert "none of 3 frames could be scored" in capsys.readouterr().err
 
 
 def test_closed_set_classes_give_miou(tmp_path: Path, model: Path) -> None:
@@ -346,7 +355,7 @@ def test_options_of_score_maps_are_refused_with_a_data_set(
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--scores", "all"), ("--region", "scene"), ("--track", "anomaly"), ("--threshold", "0.5")]
+    ("option", "value"), [("--scores", "all"), ("--region", "scene"), ("--track", "anomaly"), ("--threshold", "0.5"), ("--workers", "2")]
 )
 def test_options_of_anomalies_are_refused_where_there_are_classes_only(
     tmp_path: Path, model: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
@@ -364,6 +373,7 @@ def test_options_of_anomalies_are_refused_where_there_are_classes_only(
     [
         (("--format", "coco"), "--format: only with --dataset own"),
         (("--submission", "sub", "--threshold", "0.5"), "--threshold: not with --submission"),
+        (("--submission", "sub", "--workers", "2"), "--workers: not with --submission"),
         (("--submission", "sub", "--scores", "rba,msp"), "--submission: holds one score; --scores names 2"),
     ],
 )
