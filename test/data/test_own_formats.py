@@ -605,6 +605,18 @@ def test_crowds_are_void(tmp_path: Path, value: Any, crowd: bool) -> None:
     np.testing.assert_array_equal(label, np.full(SIZE, 255) if crowd else EXPECTED)
 
 
+@pytest.mark.parametrize("name", ["coco instances", "coco panoptic"])
+@pytest.mark.parametrize("below", ["images/Validation", "validation", "images/valid"])
+def test_images_lie_in_folders_of_other_names_of_their_split(tmp_path: Path, name: str, below: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, name)
+    image = next(path for path in root.rglob("a_001.png") if path.parent.name in ("val", "val2017"))
+    (root / below).mkdir(parents=True)
+    # The same name as a frame of train: only the folder tells them apart.
+    wanted = image.rename(root / below / "a_001.png")
+    assert [frame.image for frame in opened(root, kind).split("val")] == [wanted]
+
+
 def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:
     root = tmp_path / "latest"
     kind = write(root, "coco instances")

@@ -22,7 +22,7 @@ from m2a_core.data.coco import (
     require_annotations,
     segments_of,
 )
-from m2a_core.data.own.frames import UNSPLIT, Listing, OwnFrame, Truth, sequence_of, split_named
+from m2a_core.data.own.frames import UNSPLIT, Listing, OwnFrame, Truth, sequence_of, split_named, splits_in
 from m2a_core.data.own.naming import Categories
 from m2a_core.errors import DataError
 from m2a_core.files import relative_path
@@ -33,7 +33,7 @@ from m2a_core.labels.panoptic_png import read_segment_ids
 
 LAYOUT = """\
 ROOT/annotations/{instances_,panoptic_,}{train,val}*.json, or ROOT/{train,val}/_annotations.coco.json
-ROOT/images/{train,val}/FILE, ROOT/{train,val}*/FILE or ROOT/images/FILE
+ROOT/images/{train,val}/FILE, ROOT/{train,val}*/FILE or ROOT/images/FILE; a split may have another name (validation)
 panoptic: the PNGs in a folder beside the JSON, of the same name"""
 
 _KINDS = ("panoptic", "instances", "person_keypoints", "captions_")
@@ -109,18 +109,18 @@ def _split_of(path: Path) -> str:
     return next((split for split in map(split_named, words) if split), UNSPLIT)
 
 
-def _image_of(root: Path, split: str, path: Path, name: str) -> Path:
-    """The image that a JSON names, wherever tools put it."""
-    places = [
+def _places(root: Path, split: str, path: Path) -> list[Path]:
+    """Where tools put the images that a JSON names, the likeliest first."""
+    usual = [
         root / "images" / split,
         root / split,
         root / f"{split}2017",
         root / "images" / f"{split}2017",
-        root / "images",
-        root,
-        path.parent,
     ]
-    return next((place / name for place in places if (place / name).is_file()), places[0] / name)
+    others = [
+        folder / name for folder in (root / "images", root) for name, found in splits_in(folder).items() if found == split
+    ]
+    return [*usual, *others, root / "images", root, path.parent]
 
 
 def _frames(
@@ -129,8 +129,9 @@ def _frames(
     """Image id -> name, image and stated size of those that are there."""
     frames: dict[str, tuple[str, Path, tuple[int, int] | None]] = {}
     owners: dict[str, str] = {}
+    places = _places(root, split, path)
     for entry, (image_id, name) in zip(content["images"], files_by_id(content, path).items(), strict=True):
-        image = _image_of(root, split, path, name)
+        image = next((place / name for place in places if (place / name).is_file()), places[0] / name)
         if name in owners:
             listing.problems.append(f"{path}: images {owners[name]} and {image_id} are both {name}; keep one")
         elif not image.is_file():
