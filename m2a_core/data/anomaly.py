@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2a_core.data.base import Dataset, Sample, paired, pictures, require
+from m2a_core.data.base import Dataset, Sample, paired, pictures, require, shown_files
 from m2a_core.data.files import files_by_frame, frame_name
 from m2a_core.errors import DataError
 from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
@@ -158,7 +158,7 @@ def _fishyscapes(root: Path, labels: Path, layout: str, what: str, overlays: boo
     suffix = "_leftImg8bit"
     pool = {path.stem.removesuffix(suffix): path for path in pictures(root / "leftImg8bit", f"*/*/*{suffix}.*")}
     samples = []
-    for path in sorted(p for p in labels.iterdir() if p.name.lower().endswith("_labels.png")):
+    for path in (p for p in shown_files(labels, "*") if p.name.lower().endswith("_labels.png")):
         number, _, name = path.stem.removesuffix("_labels").partition("_")
         if name not in pool:
             raise DataError(f"{what}: {path.name} has no image {name}{suffix}.png; expected layout:\n{layout}")

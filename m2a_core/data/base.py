@@ -240,5 +240,10 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def pictures(folder: Path, pattern: str = "*") -> list[Path]:
-    """Image files of a folder that match a pattern, sorted."""
-    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES and path.is_file())
+    """Image files of a folder that match a pattern, as `shown_files`."""
+    return [path for path in shown_files(folder, pattern) if path.suffix.lower() in SUFFIXES and path.is_file()]
+
+
+def shown_files(folder: Path, pattern: str) -> list[Path]:
+    """What in a folder matches a pattern, sorted; without hidden files, as macOS leaves one beside each of its own."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))

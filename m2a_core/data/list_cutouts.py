@@ -14,6 +14,7 @@ import argparse
 import csv
 from pathlib import Path
 
+from m2a_core.data.base import shown_files
 from m2a_core.errors import DataError
 from m2a_core.images import read_rgba
 
@@ -29,7 +30,7 @@ def list_cutouts(root: Path, kind_of_picture: str = "photo") -> list[dict[str, s
         DataError: there are no cut-outs, or one cannot be read or shows nothing.
     """
     rows = []
-    for path in sorted((root / "train").glob("*.png")):
+    for path in shown_files(root / "train", "*.png"):
         if not read_rgba(path)[..., 3].any():
             raise DataError(f"{path}: every pixel is transparent; expected an object")
         kind, _, name = path.stem.rpartition("__")

@@ -13,6 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from m2a_core.data.base import shown_files
 from m2a_core.errors import DataError
 
 _IMAGE, _LABEL = "_image.jpg", "_label.png"
@@ -33,7 +34,7 @@ def pack(root: Path, out: Path) -> int:
     """
     copies: list[tuple[Path, Path]] = []
     for split in ("train", "val"):
-        for image in sorted((root / "leftImg8bit" / split).glob(f"*/*{_IMAGE}")):
+        for image in shown_files(root / "leftImg8bit" / split, f"*/*{_IMAGE}"):
             frame, drive = image.name.removesuffix(_IMAGE), image.parent.name
             label = root / "gtFine" / split / drive / f"{frame}{_LABEL}"
             if not label.is_file():

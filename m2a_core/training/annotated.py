@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from m2a_core.data.base import shown_files
 from m2a_core.data.coco import is_crowd
 from m2a_core.errors import MALFORMED, ConfigError, DataError, shown
 from m2a_core.files import read_json, relative_path
@@ -33,7 +34,7 @@ def annotated_sources(root: Path, labels: LabelSet) -> list[FrameSource]:
         ConfigError: a category is no class.
         DataError: the folder or the JSON is malformed, or an image is missing.
     """
-    files = sorted((root / "annotations").glob("*.json"))
+    files = shown_files(root / "annotations", "*.json")
     if len(files) != 1:
         raise DataError(f"{root}: {len(files)} files in annotations; {_LAYOUT}")
     content = read_json(files[0])

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from m2a_core.data.base import shown_files
 from m2a_core.errors import DataError
 from m2a_core.images import read_image
 from m2a_core.labels.builtin import CITYSCAPES19
@@ -38,7 +39,7 @@ def drive_of(path: Path) -> str:
 
 def held_drives(root: Path) -> set[str]:
     """Drives of the ``train`` split that no training sees."""
-    drives = {drive_of(path) for path in (root / "objects" / "train").glob("*.png")}
+    drives = {drive_of(path) for path in shown_files(root / "objects" / "train", "*.png")}
     return set(sorted(drives)[::HELD_EVERY])
 
 
@@ -55,7 +56,7 @@ def idd_lite_sources(root: Path) -> list[FrameSource]:
         DataError: there are none.
     """
     held = held_drives(root)
-    paths = [path for path in sorted((root / "images" / "train").glob("*.jpg")) if drive_of(path) not in held]
+    paths = [path for path in shown_files(root / "images" / "train", "*.jpg") if drive_of(path) not in held]
     if not paths:
         raise DataError(f"{root / 'images' / 'train'}: no frames; give the folder that holds 'idd_lite'")
     return [FrameSource(path.stem, functools.partial(read_frame, root, "train", path.stem)) for path in paths]
@@ -63,7 +64,7 @@ def idd_lite_sources(root: Path) -> list[FrameSource]:
 
 def idd_obstacle_sources(root: Path) -> list[FrameSource]:
     """Those frames of `idd_lite_sources` that have a marked obstacle; arguments and errors as there."""
-    marked = {path.stem for path in (root / "objects" / "train").glob("*.png")}
+    marked = {path.stem for path in shown_files(root / "objects" / "train", "*.png")}
     return [source for source in idd_lite_sources(root) if source.name in marked]
 
 

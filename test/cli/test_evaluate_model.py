@@ -355,7 +355,8 @@ def test_options_of_score_maps_are_refused_with_a_data_set(
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--scores", "all"), ("--region", "scene"), ("--track", "anomaly"), ("--threshold", "0.5"), ("--workers", "2")]
+    ("option", "value"),
+    [("--scores", "all"), ("--region", "scene"), ("--track", "anomaly"), ("--threshold", "0.5"), ("--workers", "2")],
 )
 def test_options_of_anomalies_are_refused_where_there_are_classes_only(
     tmp_path: Path, model: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]

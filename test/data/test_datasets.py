@@ -278,6 +278,16 @@ def test_endings_of_labels_may_be_in_upper_case(name: str, tmp_path: Path) -> No
     assert again.labels == sample.labels.with_suffix(".PNG")
 
 
+@pytest.mark.parametrize("name", sorted({*ANOMALY, *CLASSES, "coco_panoptic"}))
+def test_the_hidden_files_that_macos_leaves_are_no_frames(name: str, tmp_path: Path) -> None:
+    tree = {**{n: t for n, (t, _) in (*ANOMALY.items(), *CLASSES.items())}, "coco_panoptic": coco}[name]
+    tree(tmp_path)
+    before = open_dataset(name, tmp_path).samples
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7 of macOS")
+    assert open_dataset(name, tmp_path).samples == before
+
+
 @pytest.mark.parametrize("name", ["folder", "camvid", "road_anomaly"])
 def test_two_pictures_of_one_name_are_refused(name: str, tmp_path: Path) -> None:
     LABELLED[name](tmp_path)

@@ -617,6 +617,30 @@ def test_images_lie_in_folders_of_other_names_of_their_split(tmp_path: Path, nam
     assert [frame.image for frame in opened(root, kind).split("val")] == [wanted]
 
 
+def test_cvat_images_of_one_name_in_two_subsets_are_two_frames(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    kind = write(root, "cvat")
+    text = (root / "annotations.xml").read_text()
+    (root / "annotations.xml").write_text(text.replace('name="train/', 'name="').replace('name="val/', 'name="'))
+    frames = opened(root, kind).listing.frames
+    assert [(frame.split, frame.image) for frame in frames] == [
+        (split, root / "images" / split / "a_001.png") for split in ("train", "val")
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_the_hidden_files_that_macos_leaves_are_no_frames(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, name)
+    before = opened(root, kind).listing.frames
+    for path in [path for path in root.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\xff of macOS")
+    again = opened(root, kind).listing.frames
+    assert [(frame.name, frame.image) for frame in again] == [(frame.name, frame.image) for frame in before]
+    for frame, whole in zip(again, before, strict=True):
+        np.testing.assert_array_equal(frame.read()[1].label, whole.read()[1].label)
+
+
 def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:
     root = tmp_path / "latest"
     kind = write(root, "coco instances")

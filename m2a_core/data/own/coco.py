@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from m2a_core.data.base import shown_files
 from m2a_core.data.coco import (
     field,
     files_by_id,
@@ -69,7 +70,9 @@ def list_coco(root: Path, file: LabelFile) -> Listing:
     listing = Listing()
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(
-        [*root.glob("*.json"), *root.glob("annotations/*.json"), *root.glob("*/_annotations.coco.json")]
+        path
+        for pattern in ("*.json", "annotations/*.json", "*/_annotations.coco.json")
+        for path in shown_files(root, pattern)
     ):
         found[_split_of(path.relative_to(root))].append(path)
     for split, paths in found.items():
@@ -118,7 +121,10 @@ def _places(root: Path, split: str, path: Path) -> list[Path]:
         root / "images" / f"{split}2017",
     ]
     others = [
-        folder / name for folder in (root / "images", root) for name, found in splits_in(folder).items() if found == split
+        folder / name
+        for folder in (root / "images", root)
+        for name, found in splits_in(folder).items()
+        if found == split
     ]
     return [*usual, *others, root / "images", root, path.parent]
 

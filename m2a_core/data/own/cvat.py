@@ -59,16 +59,18 @@ def _list(listing: Listing, folder: Path, path: Path, split: str, file: LabelFil
     if tree.find("track") is not None:
         raise DataError(f"{path}: holds tracks, the export 'CVAT for video'; export it as 'CVAT for images 1.1'")
     categories = Categories(file, path)
-    seen: set[str] = set()
+    # Tasks of one project may have images of one name, each in the folder of its subset.
+    seen: set[Path | tuple[str, str]] = set()
     pictures, other = folder / "images", 0
     for entry in tree.iter("image"):
         name, subset_name = relative_path(entry.get("name"), path), entry.get("subset", "")
         if subset_name:
             plain_name(subset_name, path)
         image = next((p for p in (pictures / name, pictures / subset_name / name, folder / name) if p.is_file()), None)
+        identity = image or (subset_name, name)
         words = (split, subset_name, *name.split("/")[:-1])
         subset = next((found for found in map(split_named, words) if found), UNSPLIT)
-        if name in seen:
+        if identity in seen:
             listing.problems.append(f"{path}: two annotations of {name}; keep one")
         elif image is None:
             listing.problems.append(f"{path}: {name}: there is no {pictures / name}")
@@ -84,7 +86,7 @@ def _list(listing: Listing, folder: Path, path: Path, split: str, file: LabelFil
             folder_name = "" if split_named(plain.split("/")[0]) and plain.count("/") < 2 else str(Path(plain).parent)
             sequence = sequence_of(Path(plain).name, "" if folder_name == "." else folder_name)
             listing.frames.append(OwnFrame(plain.replace("/", "_"), subset, sequence, image, read))
-        seen.add(name)
+        seen.add(identity)
     if other:
         listing.notes.append(f"{path}: {other} polylines, points or others cover no area and are left out")
 
