@@ -15,8 +15,8 @@ reports. Do not use frames that the model was trained on.
   --like MODEL              as many of the frames raise an alarm as with another bundle at its own thresholds, and they
                             show as many unknown instances, which reach as far: as many pixels are at the extent
 
-With --drift, normal frames change no threshold. Only what the network's answers to them look like is stored, by which
-the node tells drift. The other rules store it too, from 50 frames on.
+With --drift, normal frames change no threshold. Only a profile of the network's answers to them is stored, from which
+the node detects drift. The other rules store it too, from 50 frames on.
 
 With both (--gt and --normal), the labelled frames give the mask's threshold and the normal ones the seeds'.
 
@@ -74,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument("--frame-fpr", type=float, metavar="RATE", help="wanted false alarms per normal frame")
     rule.add_argument("--alarms-per-minute", type=float, metavar="RATE", help="wanted false alarms a minute")
-    rule.add_argument("--like", metavar="MODEL", help="wanted: as many normal frames with false alarms as this bundle")
-    rule.add_argument("--drift", action="store_true", help="keep the thresholds; store by what drift is told")
+    rule.add_argument("--like", metavar="MODEL", help="as many false alarms on normal frames as this bundle raises")
+    rule.add_argument("--drift", action="store_true", help="keep the thresholds; store only the profile of drift")
     parser.add_argument("--fps", type=float, metavar="HZ", help="normal frames a second, for --alarms-per-minute")
     parser.add_argument("--min-pixels", type=int, metavar="N", help="pixels that make an alarm")
     place = parser.add_mutually_exclusive_group()

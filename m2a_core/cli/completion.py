@@ -1,6 +1,7 @@
-"""Print the completion script of a shell, for all commands and options.
+"""Print the completion script of a shell, for all commands and options. Needs the package shtab.
 
 For example:
+  mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc
   m2a completion bash > ~/.local/share/bash-completion/completions/m2a
   m2a completion zsh > ~/.zfunc/_m2a                     # with ~/.zfunc in fpath, before compinit
   m2a completion tcsh > ~/.m2a.completion.tcsh

@@ -44,7 +44,7 @@ examples:
 
 _CHECK = """\
 Read every file of ROOT: frames, sizes, sequences and pixels per class; eight samples drawn as a picture; every problem
-by name. Ends with code 0 where there is no problem (notes are none), else with 2.
+by name. Ends with code 2 if there is a problem, else with 0; notes are not problems.
 
 examples:
   m2a data check my_data

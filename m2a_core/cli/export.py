@@ -5,7 +5,7 @@ unless the graph agrees with PyTorch on the frames. If OUT already has a manifes
 that are not given are kept from it; its measured figures are not. `m2a calibrate` can choose thresholds afterwards.
 Weights that were trained further begin with those of their old bundle: --thresholds m2a-edge.
 With --camera, OUT.WIDTHxHEIGHT/ is a second bundle, whose graph takes a camera's own images of that size: letterbox,
-colours and the open-set mask at that size are in the graph. It is for accelerators, by `m2a build-engine` or not.
+colours and the open-set mask at that size are in the graph. It saves time only on an accelerator.
 
 example:
   m2a export --weights runs/m2a-edge/m2a-edge.safetensors --model m2a-edge --size 320x576 \\

@@ -58,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME,...",
         help="compare anomaly scores on the frames with ground truth: all, or some of refined, anomaly, msp, "
-        "max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier",
+        "max_logit, entropy, energy, rba, eam, aem, maskomaly, void_classifier, background, refined_road, "
+        "refined_anomaly, refined_background",
     )
 
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file, or the folder of a replay"
     )
     parser.add_argument(
-        "--camera", action="append", metavar="NAME", help="camera to show, several times for several (default: all)"
+        "--camera", action="append", metavar="NAME", help="camera to show; may be repeated (default: all)"
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write a Rerun recording and open no window")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds (running node only)")
