@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -17,8 +20,15 @@ def install_command(extra: str) -> str:
     """
     source, editable = _source()
     if source is None:
-        return f"pip install '.[{extra}]' in the clone of m2a"
-    return f"pip install {'-e ' if editable else ''}'{source}[{extra}]'"
+        return f"{pip_install()} '.[{extra}]' in the clone of m2a"
+    return f"{pip_install()} {'-e ' if editable else ''}'{source}[{extra}]'"
+
+
+def pip_install() -> str:
+    """``pip install``, by the Python that runs where the shell's own pip belongs to another one."""
+    found = shutil.which("pip")
+    ours = found is not None and Path(found).parent.resolve() == Path(sys.executable).parent.resolve()
+    return "pip install" if ours else f"{shlex.quote(sys.executable)} -m pip install"
 
 
 def _source() -> tuple[Path | None, bool]:

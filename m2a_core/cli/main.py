@@ -16,7 +16,7 @@ from importlib import import_module
 
 from m2a_core import __version__
 from m2a_core.errors import M2aError
-from m2a_core.extras import install_command
+from m2a_core.extras import install_command, pip_install
 
 COMMANDS: Mapping[str, str] = {
     "predict": "m2a_core.cli.predict",
@@ -114,7 +114,7 @@ def _run(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
         if package in ("", "m2a_core", "m2a_ros"):
             raise
         extra = (getattr(import_module(commands[chosen]), "EXTRA", "") if chosen else "") or _EXTRAS.get(package)
-        remedy = install_command(extra) if extra else f"pip install {package}"
+        remedy = install_command(extra) if extra else f"{pip_install()} {package}"
         print(f"m2a: error: '{chosen}' needs the Python package '{package}': {remedy}", file=sys.stderr)
     except BrokenPipeError:
         raise

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -100,7 +101,7 @@ def test_missing_package_is_named_with_the_way_to_get_it(monkeypatch, capsys):
 
     assert main(["act"], command(monkeypatch, run)) == 2
     told = capsys.readouterr().err
-    assert "'act' needs the Python package 'torch': pip install" in told
+    assert re.search("'act' needs the Python package 'torch': (.* -m )?pip install", told)
     assert "[train]'" in told
 
 

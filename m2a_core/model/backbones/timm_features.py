@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from m2a_core.errors import CheckpointError, ConfigError
+from m2a_core.extras import install_command
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 PREFIX = "timm/"
@@ -100,8 +101,8 @@ def _create(name: str, **options: Any) -> Any:
         import timm
     except (ImportError, RuntimeError) as error:
         raise ConfigError(
-            f"backbone: '{PREFIX}{name}' needs timm ({error}); run 'pip install m2a_ros[timm]', with the torchvision "
-            "of your build of torch"
+            f"backbone: '{PREFIX}{name}' needs timm ({error}): {install_command('timm')}, with the torchvision of your "
+            "build of torch"
         ) from error
     try:
         return timm.create_model(name, features_only=True, **options)
