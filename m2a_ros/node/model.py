@@ -9,7 +9,7 @@ from dataclasses import replace
 from m2a_core.bundle.loading import load_bundle
 from m2a_core.errors import ConfigError
 from m2a_core.labels.label_set import LabelSet
-from m2a_core.perception import Perception
+from m2a_core.perception import NO_ROAD, NOT_ON_A_PROCESSOR, WHOLE_IMAGES_ONLY, Perception
 from m2a_core.runtime.base import Runtime
 from m2a_core.runtime.factory import create_runtime_or_fall_back, ready_s
 from m2a_ros.parameters.settings import Settings
@@ -82,9 +82,31 @@ class LoadedModel:
         if self.is_isolated:
             self.close()
 
+    def described(self) -> str:
+        """For the log."""
+        return f"model '{self.manifest.name}' ({self.backend}, input {self.manifest.input_size})"
+
+    def after(self, before: LoadedModel) -> str:
+        """What to say of a model that takes the place of the one ``before``: its bundle may be another by now."""
+        own, other = self.manifest.onnx_sha256, before.manifest.onnx_sha256
+        if own == other:
+            return "the model was reloaded"
+        return f"another model was loaded, for the bundle has changed: SHA-256 {own}, was {other}"
+
     def close(self) -> None:
         """Free the network."""
         self._runtime.close()
+
+
+def remarks(settings: Settings, perception: Perception) -> list[str]:
+    """What a model cannot do, or not well, that the settings ask of it."""
+    manifest = perception.manifest
+    found = {
+        NO_ROAD: settings.horizon and manifest.labels.road is None,
+        WHOLE_IMAGES_ONLY: settings.horizon and manifest.camera is not None,
+        NOT_ON_A_PROCESSOR: manifest.camera is not None and not perception.is_accelerated,
+    }
+    return [f"model '{manifest.name}': {remark}" for remark, applies in found.items() if applies]
 
 
 def _check_classes(settings: Settings, labels: LabelSet) -> None:

@@ -20,7 +20,6 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Result
 
 from m2a_core.errors import M2aError, RestartNeededError
-from m2a_core.perception import NO_ROAD, NOT_ON_A_PROCESSOR, WHOLE_IMAGES_ONLY
 from m2a_ros.camera.batching import BatchSlots
 from m2a_ros.camera.extrinsics import Extrinsics, create_extrinsics
 from m2a_ros.camera.frame_slot import FrameSlots, ReceivedImage, Slots
@@ -28,7 +27,7 @@ from m2a_ros.camera.receiver import Receiver
 from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.node.diagnostics import INTERNAL_ERROR
 from m2a_ros.node.frame_steps import FrameSteps
-from m2a_ros.node.model import LoadedModel
+from m2a_ros.node.model import LoadedModel, remarks
 from m2a_ros.node.pipeline import CameraPipeline, FrameJob, ProcessingConfig
 from m2a_ros.node.reporting import DiagnosticsReporter
 from m2a_ros.node.stages import Stages
@@ -71,7 +70,7 @@ class M2aNode(LifecycleNode):
         self._stages: Stages[FrameJob] | None = None
         self._wake_up = self.create_guard_condition(self._watch)
         self.watchdog = Watchdog(self.get_logger().error, self._resume, self._look_now)
-        self._is_hanging = False
+        self._left: Stages[FrameJob] | None = None
         self.batches: BatchSlots | None = None
         self._receiver: Receiver | None = None
         self.pipelines: dict[str, CameraPipeline] = {}
@@ -149,25 +148,22 @@ class M2aNode(LifecycleNode):
         for camera in settings.cameras:
             statistics = self.statistics[camera] = CameraStatistics()
             self.pipelines[camera] = CameraPipeline(self, camera, self.config, statistics, self._extrinsics)
-        manifest = self.model.manifest
-        self.get_logger().info(
-            f"configured: model '{manifest.name}' ({self.model.backend}, input {manifest.input_size}), "
-            f"cameras {list(settings.cameras)}"
-        )
-        remarks = {
-            NO_ROAD: settings.horizon and manifest.labels.road is None,
-            WHOLE_IMAGES_ONLY: settings.horizon and manifest.camera is not None,
-            NOT_ON_A_PROCESSOR: manifest.camera is not None and not self.config.perception.is_accelerated,
-        }
-        for remark in (remark for remark, applies in remarks.items() if applies):
-            self.get_logger().warning(f"model '{manifest.name}': {remark}")
+        self.get_logger().info(f"configured: {self.model.described()}, cameras {list(settings.cameras)}")
+        for remark in remarks(settings, self.config.perception):
+            self.get_logger().warning(remark)
 
     def _activate(self) -> None:
         assert self.config is not None
+        if self._left is not None:
+            # Else two threads would use one network, and a frame could get the answer to another.
+            self._left.require_end()
+            self._left = None
         settings = self.config.settings
         slots: Slots = FrameSlots(settings.cameras)
         if settings.batch.anchor:
-            slots = self.batches = BatchSlots(settings.cameras, settings.batch, self._count_drop)
+            slots = self.batches = BatchSlots(
+                settings.cameras, settings.batch, lambda camera, reason: self.statistics[camera].dropped(reason)
+            )
         receiver = self._receiver = Receiver(self)
         for camera in settings.cameras:
             transport, statistics = settings.camera[camera].transport, self.statistics[camera]
@@ -190,10 +186,10 @@ class M2aNode(LifecycleNode):
             receiver.stop()
         if self._stages is not None:
             if hanging := self._stages.stop():
-                self._is_hanging = True
+                self._left = self._stages
                 self.get_logger().error(
                     f"stage {', '.join(hanging)} did not end: the back end hangs; its work is abandoned, and "
-                    "its memory is not freed before the process ends"
+                    "its memory is not freed while it goes on"
                 )
             self._stages = None
             if self.context.ok():
@@ -215,18 +211,16 @@ class M2aNode(LifecycleNode):
         if self._extrinsics is not None:
             self._extrinsics.close()
             self._extrinsics = None
-        if self.model is not None:
-            if not self._is_hanging or self.model.is_isolated:
-                # Else a step may still be using its memory.
-                self.model.close()
-            self.model, self._is_hanging = None, False
+        # None first: a step that ends by the closing reports no loss of a model that works.
+        model, self.model = self.model, None
+        left, self._left = self._left, None
+        if model is not None and (model.is_isolated or left is None or not left.stop(wait_s=0.0)):
+            # Else a step may still be using its memory.
+            model.close()
 
     def _present_config(self) -> ProcessingConfig:
         assert self.config is not None
         return self.config
-
-    def _count_drop(self, camera: str, reason: str) -> None:
-        self.statistics[camera].dropped(reason)
 
     def _report_crash(self, image: ReceivedImage, trace: str) -> None:
         if not self.context.ok():
@@ -254,7 +248,7 @@ class M2aNode(LifecycleNode):
         assert self.model is not None
         self.config = ProcessingConfig(self.model.perception(settings), settings)
         for pipeline in self.pipelines.values():
-            pipeline.outputs.update_threshold(self.config.perception.manifest.thresholds.anomaly)
+            pipeline.outputs.update_classes(self.config.perception.manifest)
 
     def _look_around(self) -> None:
         for camera in self.inputs.values():
@@ -289,10 +283,18 @@ class M2aNode(LifecycleNode):
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""
-        assert self.config is not None
-        settings = self.config.settings
+        assert self.model is not None
+        told = model.after(self.model)
         self._stop()
-        self._is_hanging = False
-        self.model, self.config = model, ProcessingConfig(model.perception(settings), settings)
-        if self._try("go on", self._activate):
-            self.get_logger().warning("the model was reloaded; frames are processed again")
+        self._left, self.model = None, model
+        if not self._try("go on", self._go_on):
+            # Else it would seem active, and nobody could configure it.
+            self.trigger_deactivate()
+            self.trigger_cleanup()
+        else:
+            self.get_logger().warning(f"{told}; frames are processed again")
+
+    def _go_on(self) -> None:
+        assert self.config is not None
+        self._retune(self.config.settings)
+        self._activate()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+from m2a_core.errors import InferenceError
 from m2a_ros.camera.frame_slot import ReceivedImage, Slots
 from m2a_ros.process.executor import lacks_memory
 
@@ -166,6 +167,18 @@ class Stages(Generic[AnyJob]):
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         return [name for name, thread in self._threads.items() if thread.is_alive()]
+
+    def require_end(self) -> None:
+        """Wait once more for stages that did not end when they were stopped.
+
+        Raises:
+            InferenceError: one is still at work.
+        """
+        if hanging := self.stop():
+            raise InferenceError(
+                f"stage {', '.join(hanging)} of before is still at work on its frame: the back end hangs; configure "
+                "again, which loads the model anew"
+            )
 
     def stalled_s(self) -> float:
         """How long the step that has run longest is running, seconds; 0 where none is."""

@@ -86,9 +86,10 @@ class CameraOutputs:
         self._timings = {name: self._create(Float64, f"{debug}/{name}") for name in TIMING_TOPICS}
         self._label_info = self._create(info_type, f"{output}/label_info", latched=True)
 
-    def update_threshold(self, threshold: float) -> None:
-        """Publish the class map again with another anomaly threshold."""
-        self._label_info.publish(label_info_message(self._labels, threshold))
+    def update_classes(self, manifest: Manifest) -> None:
+        """Publish the class map again: another anomaly threshold, or another model."""
+        self._labels = manifest.labels
+        self._label_info.publish(label_info_message(manifest.labels, manifest.thresholds.anomaly))
 
     def wanted(self) -> frozenset[Output]:
         """What somebody listens to now; empty when nobody listens to anything that needs the network."""

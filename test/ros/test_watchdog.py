@@ -7,20 +7,27 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
+from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import M2aError, RestartNeededError
+from m2a_core.errors import ConfigError, M2aError, RestartNeededError
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.runtime.factory import create_runtime
 from m2a_ros.node import model, watchdog
+from m2a_ros.outputs.label_info import LABEL_INFO, label_info_message
 from test.ros.in_process import Nodes
 from test.ros.messages import header
+from test.tiny_bundle import write_tiny_bundle
 
 
 class HangingRuntime:
@@ -193,3 +200,71 @@ def test_exits_end_a_network_s_own_process_that_hangs(nodes: Nodes, transition: 
         lambda: nodes.status("m2a: node").get("message", "").startswith("stalled"), lambda: nodes.send(IMAGE, frame(2))
     )
     assert getattr(node, f"trigger_{transition}")() == TransitionCallbackReturn.SUCCESS
+
+
+def test_no_second_thread_uses_a_network_that_a_step_of_before_still_uses(nodes: Nodes, runtimes: Any) -> None:
+    node = nodes.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
+    hang(nodes, runtimes)
+    made, gate = runtimes
+    assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() != TransitionCallbackReturn.SUCCESS
+    assert node.state == "unconfigured"
+    assert "stage infer" in node.problem
+    assert not made[0].closed, "its memory may still be in use"
+    gate.set()
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert len(made) == 2
+    assert nodes.answer(MASK, frame(4), IMAGE)
+
+
+def test_a_step_that_ended_after_deactivation_keeps_nothing_from_going_on_or_being_freed(
+    nodes: Nodes, runtimes: Any
+) -> None:
+    node = nodes.start(**{"watchdog.timeout": 0.2, "watchdog.restart": False})
+    hang(nodes, runtimes)
+    made, gate = runtimes
+    node.trigger_deactivate()
+    gate.set()
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert nodes.answer(MASK, frame(4), IMAGE)
+    assert len(made) == 1
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert made[0].closed
+
+
+def test_a_model_that_cannot_go_on_once_reloaded_leaves_a_node_that_can_be_configured(
+    nodes: Nodes, runtimes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = nodes.start(**{"watchdog.timeout": 0.2})
+    hang(nodes, runtimes)
+
+    def refuse(*_: Any) -> Any:
+        raise ConfigError("thresholds.extent is above thresholds.refined")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model.LoadedModel, "perception", refuse)
+        nodes.until(lambda: node.state == "unconfigured")
+    assert "cannot go on: thresholds.extent" in node.problem
+    runtimes[1].set()
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert nodes.answer(MASK, frame(4), IMAGE)
+
+
+def test_classes_and_threshold_of_a_bundle_that_changed_before_it_was_reloaded_are_published(
+    nodes: Nodes, runtimes: Any, tmp_path: Path
+) -> None:
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    heard = nodes.listen("/m2a/output/front/label_info", LABEL_INFO, latched)
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    nodes.start(**{"model": str(bundle), "watchdog.timeout": 0.2})
+    hang(nodes, runtimes)
+    nodes.until(lambda: heard)
+    labels = replace(CAMVID11, names=(*CAMVID11.names[:-1], "tram"))
+    write_tiny_bundle(bundle, labels=labels, thresholds=Thresholds(anomaly=0.25, refined=0.5))
+    nodes.until(lambda: len(heard) > 1)
+    runtimes[1].set()
+    assert heard[-1] == label_info_message(labels, 0.25)
+    assert nodes.answer(MASK, frame(5), IMAGE)
