@@ -96,7 +96,8 @@ class CameraPipeline:
             statistics: where frames are counted.
             extrinsics: says where the camera is.
         """
-        self.outputs = CameraOutputs(node, camera, config.perception.manifest, config.settings, statistics.qos_mismatch)
+        manifest, on_mismatch = config.perception.manifest, statistics.reader_mismatch
+        self.outputs = CameraOutputs(node, camera, manifest, config.settings, on_mismatch)
         self._node = node
         self._camera = camera
         self._statistics = statistics

@@ -51,10 +51,11 @@ class CameraStatistics:
     def __init__(self) -> None:
         """Start at zero."""
         self._lock = threading.Lock()
+        self._reader_mismatches: Counter[str] = Counter()
         self.reset()
 
     def reset(self) -> None:
-        """Back to zero."""
+        """Back to zero, but for readers that do not fit: publishers live on, and DDS tells of a reader only once."""
         with self._lock:
             self._received = 0
             self._camera_infos = 0
@@ -125,9 +126,14 @@ class CameraStatistics:
             self._unreadable[what] += 1
 
     def qos_mismatch(self, topic: str, policy: str) -> None:
-        """Count a publisher or reader whose quality of service does not fit."""
+        """Count a publisher whose quality of service does not fit a subscription."""
         with self._lock:
             self._qos_mismatches[f"{topic} {policy}"] += 1
+
+    def reader_mismatch(self, topic: str, policy: str) -> None:
+        """Count a reader whose quality of service does not fit an output."""
+        with self._lock:
+            self._reader_mismatches[f"{topic} {policy}"] += 1
 
     def snapshot(self) -> Snapshot:
         """The figures now."""
@@ -143,7 +149,7 @@ class CameraStatistics:
                 self._last_arrival,
                 dict(self._timings),
                 self._last_error,
-                dict(self._qos_mismatches),
+                dict(self._qos_mismatches + self._reader_mismatches),
                 dict(self._unreadable),
                 dict(self._degraded),
             )

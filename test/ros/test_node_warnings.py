@@ -45,6 +45,19 @@ def test_a_reader_of_other_quality_of_service_is_reported(nodes: Nodes) -> None:
     assert nodes.until(lambda: nodes.status("m2a: camera front").get(key)) == "1"
 
 
+def test_a_reader_that_came_before_the_node_became_active_is_reported_all_the_same(nodes: Nodes) -> None:
+    node = nodes.start()
+    node.trigger_deactivate()
+    topic = "/m2a/output/front/open_set_mask"
+    nodes.listen(topic, Image, QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    nodes.until(lambda: node.statistics["front"].snapshot().qos_mismatches)
+    node.trigger_activate()
+    nodes.received["/diagnostics"].clear()
+    status = nodes.until(lambda: nodes.status("m2a: camera front"))
+    assert status[f"qos_mismatch.{topic} DURABILITY"] == "1"
+    assert "incompatible quality of service" in status["message"]
+
+
 def test_matched_publisher_without_frames_names_the_shared_memory_profile(nodes: Nodes) -> None:
     nodes.start(diagnostics__frame_timeout=0.2)
     silent = nodes.peer.create_publisher(Image, "/m2a/input/front/image", 1)
