@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.node import Node
@@ -12,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.stream.sensors import DepthBuffer
 from m2a_ros.camera.frame_slot import NO_SUBSCRIBER, REPLACED, ReceivedImage, Slots
+from m2a_ros.camera.heard_twice import HeardTwice
 from m2a_ros.camera.receiver import Receiver
 from m2a_ros.camera.silence import cause_of_silence, other_type
 from m2a_ros.camera.stamps import StampCheck, stamp_to_ns
@@ -24,6 +26,8 @@ CAMERA_INFO, DEPTH = "camera_info", "depth"
 UNREADABLE = "bad_image.unreadable"
 _MESSAGES = {"raw": Image, "compressed": CompressedImage}
 _VIEWS = {Image: view_image, CompressedImage: view_compressed_image}
+_PLAIN, _LATCHED = 0, 1
+"""The two subscriptions to ``camera_info``."""
 
 
 class CameraInput:
@@ -73,6 +77,7 @@ class CameraInput:
         self._topics = {"raw": f"~/input/{camera}/image", "compressed": compressed_topic(node, camera)}
         self._info_topic = f"~/input/{camera}/camera_info"
         self._latched_info: Subscription[Any] | None = None
+        self._infos, self._heard_twice = MessageCache(CameraInfo), HeardTwice()
         self._auto = transport == "auto"
         self._transport = "raw" if self._auto else transport
         try:
@@ -104,8 +109,9 @@ class CameraInput:
         """Hear a latched ``camera_info``; with ``auto`` read the image topic that has a publisher, raw first."""
         if self._latched_info is None and any(map(is_latched, self._publishers(self._info_topic))):
             unreadable = self._unreadable(CAMERA_INFO)
+            reading = partial(self._read_info, _LATCHED)
             self._latched_info = create_latched_subscription(
-                self._node, CameraInfo, self._info_topic, self._keep_info, unreadable, self._receiver.group
+                self._node, CameraInfo, self._info_topic, self._keep_info, unreadable, reading, self._receiver.group
             )
             self._subscriptions.append(self._latched_info)
             self._receiver.add(self._latched_info, unreadable)
@@ -143,7 +149,7 @@ class CameraInput:
             callback,
             on_unreadable,
             self._statistics.qos_mismatch,
-            MessageCache(kind) if kind is CameraInfo else _VIEWS[kind],
+            partial(self._read_info, _PLAIN) if kind is CameraInfo else _VIEWS[kind],
             self._receiver.group,
         )
         self._subscriptions.append(subscription)
@@ -174,9 +180,13 @@ class CameraInput:
     def _unreadable(self, what: str) -> Callable[[str], None]:
         return lambda error: self._statistics.unreadable(what)
 
-    def _keep_info(self, message: CameraInfo) -> None:
-        self.camera_info = message
-        self._statistics.camera_info_arrived()
+    def _read_info(self, subscription: int, data: memoryview) -> tuple[CameraInfo, bool]:
+        return self._infos(data), self._heard_twice.is_new(subscription, data)
+
+    def _keep_info(self, read: tuple[CameraInfo, bool]) -> None:
+        self.camera_info, is_new = read
+        if is_new:
+            self._statistics.camera_info_arrived()
 
     def _keep_depth(self, message: Image | ImageView) -> None:
         self.depth.put(stamp_to_ns(message.header.stamp), message)

@@ -89,6 +89,7 @@ def create_latched_subscription(
     topic: str,
     callback: Callable[[Any], None],
     on_unreadable: Callable[[str], None],
+    view: View | None = None,
     group: CallbackGroup | None = None,
 ) -> Subscription[Any]:
     """Subscribe to the last message of latched publishers, of which a sensor's subscription hears only later ones.
@@ -99,12 +100,13 @@ def create_latched_subscription(
         topic: its name.
         callback: called with each message.
         on_unreadable: see ``create_sensor_subscription``.
+        view: see ``create_sensor_subscription``.
         group: see ``create_sensor_subscription``.
     """
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     # A publisher that is not latched does not fit, and need not: the sensor's subscription hears it.
     silent = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
-    reading = _reading(kind, callback, on_unreadable)
+    reading = _reading(kind, callback, on_unreadable, view)
     return node.create_subscription(kind, topic, reading, qos, raw=True, callback_group=group, event_callbacks=silent)
 
 

@@ -6,6 +6,7 @@ import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from m2a_ros.camera.heard_twice import HeardTwice
 from test.ros.in_process import RED_BOX, Nodes
 from test.ros.messages import camera_info, compressed, image, scene
 
@@ -31,6 +32,35 @@ def test_a_calibration_is_received_from_a_latched_and_a_plain_publisher_of_one_t
         lambda: plain.publish(camera_info(64, 48, 50.0)),
     )
     assert "qos_mismatch" not in str(nodes.status("m2a: camera front"))
+
+
+def test_calibrations_of_a_latched_publisher_count_once_each(nodes: Nodes) -> None:
+    nodes.send(INFO, camera_info(128, 96, 100.0, stamp=1), LATCHED)
+    node = nodes.start()
+    assert nodes.until(lambda: node.inputs["front"].camera_info)
+    for stamp in range(2, 7):
+        nodes.send(INFO, camera_info(128, 96, 100.0 + stamp, stamp), LATCHED)
+        nodes.until(lambda focal=100.0 + stamp: node.inputs["front"].camera_info.k[0] == focal)
+    for _ in range(10):
+        nodes.executor.spin_once(timeout_sec=0.02)
+    assert node.statistics["front"].snapshot().camera_infos == 6
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ([(0, b"A"), (1, b"A"), (0, b"B"), (1, b"B")], 2),
+        ([(1, b"old"), (0, b"A"), (1, b"A")], 2),
+        ([(0, b"A"), (0, b"B"), (1, b"A"), (1, b"B")], 2),
+        ([(0, b"A"), (0, b"B"), (1, b"B"), (0, b"A"), (1, b"A")], 3),
+        ([(0, b"A")] * 3, 3),
+        ([(0, b"A"), (1, b"A")] * 5, 5),
+    ],
+    ids=["in turn", "one before", "one ahead", "one lost", "plain", "all alike"],
+)
+def test_what_two_subscriptions_hear_is_counted_once(heard: list[tuple[int, bytes]], expected: int) -> None:
+    twice = HeardTwice()
+    assert sum(twice.is_new(subscription, data) for subscription, data in heard) == expected
 
 
 def test_durability_can_be_overridden_and_shows(nodes: Nodes) -> None:
