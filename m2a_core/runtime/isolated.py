@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -123,9 +124,13 @@ class IsolatedRuntime:
         return "" if self._process.poll() is None else self._end()
 
     def close(self) -> None:
-        """Kill the child, whatever it does; a call that waits for it ends with an error. May be called again."""
+        """Kill the child, whatever it does; a call that waits for it ends with an error. May be called again.
+
+        One that is in its driver's hands dies only when that lets it go, and is not waited for longer than ``_END_S``.
+        """
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
 
     def _receive(self, seconds: float | None = None) -> Any:
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -139,6 +144,10 @@ class IsolatedRuntime:
             said = self._connection.recv()
         except (EOFError, OSError) as error:
             raise RestartNeededError(self._end()) from error
+        except (MemoryError, UnpicklingError) as error:
+            # What is left of the answer would be taken for the next one's.
+            self.close()
+            raise RestartNeededError(f"an answer of the network's process could not be read ({error!r})") from error
         if isinstance(said, ChildError):
             raise said.rebuilt()
         return said

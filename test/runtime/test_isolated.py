@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,31 @@ def test_a_child_that_hangs_is_killed_by_close_and_who_waits_for_it_is_told(isol
     isolated.close()
     waiting.join(30.0)
     assert said == ["the network's process ended by signal 9"]
+
+
+def test_a_child_that_cannot_be_killed_yet_is_not_waited_for(
+    isolated: IsolatedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        # As of a process that waits in a driver: the signal does nothing for now.
+        patched.setattr(subprocess.Popen, "kill", lambda process: None)
+        closing = threading.Thread(target=isolated.close, daemon=True)
+        closing.start()
+        closing.join(30)
+        assert not closing.is_alive()
+
+
+def test_an_answer_that_is_read_in_part_is_not_mixed_with_the_next(
+    isolated: IsolatedRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lack(connection: Connection) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "recv", lack)
+        with pytest.raises(RestartNeededError, match="MemoryError"):
+            isolated.infer(IMAGE)
+    assert "signal 9" in isolated.ended()
 
 
 def test_a_bundle_that_cannot_be_loaded_is_refused_by_the_child(tmp_path: Path) -> None:
