@@ -32,7 +32,7 @@ from m2a_core.tracking.update import update_tracks
 from m2a_core.types import FarEnd, Frame, OpenSetResult, Output
 
 
-@dataclass(frozen=True)
+@dataclass
 class PreparedFrame:
     """A frame as the network will look at it.
 
@@ -42,6 +42,7 @@ class PreparedFrame:
         region: the part that the network sees; None for all of it.
         config: what it was prepared by, which also holds for its later steps.
         look: looks at the camera's image for ``degraded``.
+        answer_fault: what is wrong with the network's answer (``answer_quality``, ``drift``), once ``finish`` saw it.
     """
 
     frame: Frame
@@ -49,6 +50,7 @@ class PreparedFrame:
     region: Region | None
     config: StreamConfig
     look: Callable[[], str]
+    answer_fault: str = ""
 
     @cached_property
     def degraded(self) -> str:
@@ -102,11 +104,7 @@ class Detections:
 
 
 class CameraStream:
-    """The state of one camera between frames: rectification tables, the road's far end and tracks.
-
-    Attributes:
-        answer_fault: what is wrong with the network's answer that ``finish`` saw last (``answer_quality``, ``drift``).
-    """
+    """The state of one camera between frames: rectification tables, the road's far end and tracks."""
 
     def __init__(self) -> None:
         """Start with nothing seen."""
@@ -117,7 +115,6 @@ class CameraStream:
         self._quality = ImageQuality()
         self._answers = AnswerQuality()
         self._drift = DriftWatch()
-        self.answer_fault = ""
 
     def process(
         self,
@@ -186,7 +183,7 @@ class CameraStream:
 
     def finish(self, prepared: PreparedFrame, task: PerceptionTask, perception: Perception) -> OpenSetResult:
         """The model's result at the frame's size, after ``Perception.run``."""
-        self.answer_fault = self._judge(prepared, task, perception)
+        prepared.answer_fault = self._judge(prepared, task, perception)
         result = perception.finish(task)
         self._far_end = None if result.horizon is None else result.horizon.far_end
         if prepared.region is None:
@@ -224,7 +221,7 @@ class CameraStream:
             perception: the model that gave it.
         """
         frame, sensors, config = prepared.frame, prepared.sensors, prepared.config
-        degraded = tuple(reason for reason in (prepared.degraded, self.answer_fault) if reason)
+        degraded = tuple(reason for reason in (prepared.degraded, prepared.answer_fault) if reason)
         if result.unknown_instances is None:
             return StreamResult(frame, result, camera_info=sensors.camera_info, degraded=degraded)
         locator = ObjectLocator(frame, sensors, config, perception.manifest.input_size, self._calibration)

@@ -153,7 +153,7 @@ class CameraPipeline:
         perception, settings = job.config.perception, job.config.settings
         inferred = self._stream.finish(job.prepared, job.task, perception)
         self._count_degraded(job)
-        if self._drops(self._stream.answer_fault, settings):
+        if self._drops(job.prepared.answer_fault, settings):
             return None
         start = time.perf_counter()
         result = self._stream.track(job.prepared, inferred, perception)

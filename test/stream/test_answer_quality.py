@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from m2a_core.contract.network_output import NetworkOutput
+from m2a_core.perception import Perception
 from m2a_core.stream.answer_quality import FROZEN_NETWORK, NO_MASKS, REPEATS, AnswerQuality
+from m2a_core.stream.camera_stream import CameraStream
+from m2a_core.stream.config import StreamConfig
+from m2a_core.stream.sensors import Sensors
+from m2a_core.types import ALL_OUTPUTS, Frame
 
 
 def image(seed: int) -> np.ndarray:
@@ -51,3 +58,20 @@ def test_masks_that_are_all_zero_are_told_at_once() -> None:
 
 def test_without_an_answer_nothing_is_told() -> None:
     assert AnswerQuality().judge(image(1), []) == ""
+
+
+def test_a_frame_has_the_fault_of_its_own_answer_where_the_next_one_is_answered_before_it_is_tracked(
+    tiny: Path,
+) -> None:
+    perception, stream = Perception.load(tiny, threads=1), CameraStream()
+    road = np.full((96, 128, 3), (0, 255, 0), np.uint8)
+    nothing_known = np.full((96, 128, 3), 64, np.uint8)
+    answered = []
+    for number, rgb in enumerate((road, nothing_known, road)):
+        frame = Frame(rgb, 10**18 + number * 10**8, "optical", "front")
+        prepared = stream.prepare(frame, Sensors(), perception.manifest.input_size, StreamConfig())
+        task = stream.begin(prepared, ALL_OUTPUTS, perception)
+        perception.run([task])
+        answered.append((prepared, stream.finish(prepared, task, perception)))
+    tracked = [stream.track(prepared, result, perception) for prepared, result in answered]
+    assert [NO_MASKS in result.degraded for result in tracked] == [False, True, False]
