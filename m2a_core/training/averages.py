@@ -88,6 +88,14 @@ class Averages:
         self.network.load_state_dict(state["average"])
         self._stage_start, self._kept = state.get("stage_start"), state.get("kept")
 
+    def require_start(self, stage: StageConfig, checkpoint: Path) -> None:
+        """Raise `CheckpointError` where a stage, resumed in its middle, is to be averaged with a start not kept."""
+        if stage.average is not None and self._stage_start is None:
+            raise CheckpointError(
+                f"checkpoint {checkpoint}: lacks the weights that stage '{stage.name}' began with, which 'average' asks "
+                "for: take 'average' out of the stage, or train again in another folder"
+            )
+
     def _weights(self) -> dict[str, Tensor]:
         return {name: x.detach().clone() for name, x in self.network.state_dict().items()}
 

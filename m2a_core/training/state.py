@@ -73,6 +73,23 @@ def require_classes(state: Mapping[str, Any], names: Sequence[str], path: Path) 
         )
 
 
+def require_stages(state: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
+    """Raise `CheckpointError` where the stages that a checkpoint has begun are not the configuration's first ones.
+
+    Its place is the position of a stage: with one more or one less before it, a run would go on in another stage. That
+    also happens where own data got or lost their outliers. Older checkpoints do not say their stages.
+    """
+    begun = list(state.get("stages", ()))
+    now = [*names][: len(begun)]
+    if begun != now:
+        place = next((i for i, (old, new) in enumerate(zip(begun, now, strict=False)) if old != new), len(now))
+        instead = f"is '{now[place]}'" if place < len(now) else "is not there"
+        raise CheckpointError(
+            f"checkpoint {path}: stage {place} was '{begun[place]}' and {instead} now; give the stages back their names "
+            "and order, and own data their outliers, or start again in another folder"
+        )
+
+
 def load_optimizer(optimizer: Any, state: dict[str, Any]) -> None:
     """Fill an optimizer; rates and weight decay stay those of the configuration."""
     configured = [{key: group[key] for key in ("peak", "weight_decay")} for group in optimizer.param_groups]

@@ -35,6 +35,7 @@ from m2a_core.training.state import (
     load_optimizer,
     parameter_groups,
     require_classes,
+    require_stages,
     save_checkpoint,
 )
 from m2a_core.training.targets import Target
@@ -108,17 +109,21 @@ class Trainer:
         """Continue from ``checkpoint.pt``; rates and weight decay are those of the configuration, even a changed one.
 
         Raises:
-            CheckpointError: missing, corrupt, or of another network or other classes.
+            CheckpointError: missing, corrupt, or of another network, other classes or other stages.
         """
         state = load_checkpoint(self.checkpoint)
         require_classes(state, self.labels.names, self.checkpoint)
+        require_stages(state, [stage.name for stage in self.config.stages], self.checkpoint)
         try:
             self.progress = Progress(state["stage"], state["step"])
             self.model.load_state_dict(state["model"])
             self.averages.load(state)
             self.pixel_head.load_state_dict(state["pixel_head"])
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
-                self._start_stage(self.config.stages[self.progress.stage])
+                stage = self.config.stages[self.progress.stage]
+                if self.progress.step > 0:
+                    self.averages.require_start(stage, self.checkpoint)
+                self._start_stage(stage)
                 load_optimizer(self.optimizer, state["optimizer"])
             if self.accelerator.scaler is not None and state.get("scaler") is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
@@ -146,6 +151,9 @@ class Trainer:
                 "stage": self.progress.stage,
                 "step": self.progress.step,
                 "classes": list(self.labels.names),
+                "stages": [
+                    stage.name for stage in self.config.stages[: self.progress.stage + (self.progress.step > 0)]
+                ],
                 "model": self.model.state_dict(),
                 **self.averages.state(),
                 "pixel_head": self.pixel_head.state_dict(),

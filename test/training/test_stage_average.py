@@ -61,6 +61,22 @@ def test_a_run_killed_within_the_stage_gives_the_same_average(tmp_path):
         assert torch.equal(value, weights(resumed)[name])
 
 
+def test_an_average_that_is_asked_for_within_the_stage_is_refused_before_its_steps(tmp_path):
+    stages = [STAGES[0] | {"iterations": 3}]
+    stopped = tiny_trainer(tmp_path, train_config(stages=stages, checkpoint_every=2))
+    get = stopped.batches.get
+
+    def until_stopped(stage, index, step):
+        stopped.stop = step == 1
+        return get(stage, index, step)
+
+    stopped.batches.get = until_stopped  # type: ignore[assignment]
+    assert not stopped.run()
+    asked = [stages[0] | {"average": {"with": "start", "share": 0.5}}]
+    with pytest.raises(CheckpointError, match="lacks the weights that stage 'known' began with"):
+        tiny_trainer(tmp_path, train_config(stages=asked)).resume()
+
+
 @pytest.mark.parametrize("average", [{"with": "end"}, {"share": 1.5}, {"with_": "start"}])
 def test_an_average_with_something_else_is_refused(average):
     with pytest.raises(ConfigError, match=r"stages\[0\]\.average"):

@@ -394,12 +394,36 @@ def test_a_run_does_not_resume_with_other_classes(uninterrupted, tmp_path, chang
         trainer.resume()
 
 
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ([STAGES[1]], "stage 0 was 'known' and is 'outlier' now"),
+        ([STAGES[0], STAGES[0] | {"name": "more"}, STAGES[1]], "stage 1 was 'outlier' and is 'more' now"),
+        ([STAGES[0]], "stage 1 was 'outlier' and is not there now"),
+    ],
+)
+def test_a_run_does_not_resume_in_another_stage(tmp_path, stages, said):
+    stopped = tiny_trainer(tmp_path)
+    call_before(stopped, 5, terminate)
+    assert not stopped.run()
+    with pytest.raises(CheckpointError, match=f"checkpoint.pt: {said}"):
+        tiny_trainer(tmp_path, train_config(stages=stages)).resume()
+
+
+def test_a_run_that_has_not_begun_a_stage_takes_another_one_in_its_place(tmp_path):
+    assert tiny_trainer(tmp_path, train_config(stages=STAGES[:1])).run()
+    further = tiny_trainer(tmp_path, train_config(stages=[STAGES[0], STAGES[1] | {"name": "late", "iterations": 1}]))
+    further.resume()
+    assert (further.progress.stage, further.progress.step) == (1, 0)
+    assert further.run()
+
+
 def test_a_checkpoint_from_before_it_named_its_classes_resumes(tmp_path):
     trainer = tiny_trainer(tmp_path)
     call_before(trainer, 2, terminate)
     trainer.run()
     state = load_checkpoint(trainer.checkpoint)
-    del state["classes"]
+    del state["classes"], state["stages"]
     torch.save(state, trainer.checkpoint)
     resumed = tiny_trainer(tmp_path)
     resumed.resume()
