@@ -41,6 +41,7 @@ from m2a_core.files import relative_path
 
 if TYPE_CHECKING:
     from m2a_core.training.config import TrainConfig
+    from m2a_core.training.datasets import FrameSource
     from m2a_core.training.trainer import Trainer
 
 HELP = "train a network (needs the 'train' extra)"
@@ -133,7 +134,13 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
     config, network, sources = prepared.config, prepared.network, prepared.sources
     print("".join(f"note: {note}\n" for note in prepared.notes), end="")
     broken = 0
-    for what, frames in (("train", sources.train), ("validation", sources.held)):
+    more = sources.of_stages_alone
+    parts = [
+        ("train", sources.train),
+        *([("train, of stages alone", more)] if more else []),
+        ("validation", sources.held),
+    ]
+    for what, frames in parts:
         report = check_frames(frames, network.labels, what, config.data.void == "class")
         print(f"{what}: " + "\n".join(report.lines(network.labels)))
         broken += len(report.broken)
@@ -147,11 +154,16 @@ def _check(config: TrainConfig, args: argparse.Namespace, out: Path) -> int:
         print("hard negatives: " + ", ".join(hard.counts()))
     stages = config.stages
     index = max(range(len(stages)), key=lambda i: (stages[i].outlier_prob, stages[i].known_paste_prob))
-    some = Sources(sources.train[:: max(1, len(sources.train) // 64)], sources.held, sources.in_memory)
+    own = {index: _some(sources.own[index])} if index in sources.own else {}
+    some = Sources(_some(sources.train), sources.held, sources.in_memory, own)
     sheet = out / "check.jpg"
     write_contact_sheet(build_batches(config, network, some, seen, args.data_root, hard), stages[index], index, sheet)
     print(f"{sheet}: eight samples of stage {stages[index].name}")
     return 0
+
+
+def _some(frames: list[FrameSource]) -> list[FrameSource]:
+    return frames[:: max(1, len(frames) // 64)]
 
 
 def _describe(trainer: Trainer) -> None:

@@ -92,8 +92,8 @@ class Averages:
         """Raise `CheckpointError` where a stage, resumed in its middle, is to be averaged with a start not kept."""
         if stage.average is not None and self._stage_start is None:
             raise CheckpointError(
-                f"checkpoint {checkpoint}: lacks the weights that stage '{stage.name}' began with, which 'average' asks "
-                "for: take 'average' out of the stage, or train again in another folder"
+                f"checkpoint {checkpoint}: lacks the weights that stage '{stage.name}' began with, which 'average' "
+                "asks for: take 'average' out of the stage, or train again in another folder"
             )
 
     def _weights(self) -> dict[str, Tensor]:

@@ -41,6 +41,12 @@ class Sources:
     in_memory: bool
     own: dict[int, list[FrameSource]] = field(default_factory=dict)
 
+    @property
+    def of_stages_alone(self) -> list[FrameSource]:
+        """Frames of stages with their own that are not in ``train``, each once."""
+        known = {source.name for source in self.train}
+        return list({s.name: s for frames in self.own.values() for s in frames if s.name not in known}.values())
+
     def open(self, frames: Sequence[FrameSource]) -> Sequence[LabelledImage]:
         """Some of the frames, read now or when they are asked for."""
         return [source.read() for source in frames] if self.in_memory else FramesOnDisk(frames)

@@ -85,8 +85,8 @@ def require_stages(state: Mapping[str, Any], names: Sequence[str], path: Path) -
         place = next((i for i, (old, new) in enumerate(zip(begun, now, strict=False)) if old != new), len(now))
         instead = f"is '{now[place]}'" if place < len(now) else "is not there"
         raise CheckpointError(
-            f"checkpoint {path}: stage {place} was '{begun[place]}' and {instead} now; give the stages back their names "
-            "and order, and own data their outliers, or start again in another folder"
+            f"checkpoint {path}: stage {place} was '{begun[place]}' and {instead} now; give the stages back their "
+            "names and order, and own data their outliers, or start again in another folder"
         )
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 
+from m2a_core.cli.main import main
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19
+from m2a_core.training import check
+from m2a_core.training.batches import Batches
 from m2a_core.training.config import DataConfig, StageConfig
 from m2a_core.training.road_mix import camvid_table, held_frames, mixed_sources
 from m2a_core.training.sources import open_sources
@@ -36,6 +40,41 @@ def test_a_share_is_how_often_each_frame_comes(root):
     assert [name for name in names if name.endswith("_1") and name[0].isdigit()] == ["2_1", "4_1"]
     assert [s.name for s in mixed_sources(root, data(camvid=1), {"idd_obstacles": 3})] == ["2_1"] * 3
     assert [s.name for s in held_frames(root)] == ["aachen_0", "aachen_1"]
+
+
+def test_the_check_reads_the_frames_of_stages_with_a_mix_of_their_own(root, tmp_path, monkeypatch, capsys):
+    stage = {"iterations": 1, "batch_size": 2, "loss": {"num_points": 16}}
+    content = {
+        "name": "mixed",
+        "model": "m2a-edge",
+        "data": {
+            "dataset": "roads",
+            "mix": {"cityscapes_640": 1, "idd_lite": 0.5},
+            "outliers": {"source": "none"},
+            "augment": {"crop": [64, 96], "rare_crop": 0.0, "scale": [1.0, 1.0], "color": 0.0, "degrade": 0.0},
+        },
+        "stages": [
+            {"name": "base", **stage},
+            # Drawn for the picture: it pastes most.
+            {"name": "idd", "mix": {"idd_lite": 1, "idd_obstacles": 2}, "known_paste_prob": 0.01, **stage},
+        ],
+    }
+    config = tmp_path / "mixed.yaml"
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    command = ["train", "--check", "--config", str(config), "--data-root", str(root), "--out", str(tmp_path / "out")]
+    drawn: list[Batches] = []
+    monkeypatch.setattr(check, "write_contact_sheet", lambda batches, *_: drawn.append(batches))
+    assert main(command) == 0
+    # Of the four drives one is held apart for its obstacle, and the base's half is one of the three that are left.
+    names = {source.name for source in mixed_sources(root, data(idd_lite=0.5), {"idd_lite": 0.5})}
+    others = {source.name for source in mixed_sources(root, data(idd_lite=1), {"idd_lite": 1})} - names
+    assert f"train, of stages alone: {len(others)} of {len(others)} frames can be read" in capsys.readouterr().out
+    assert {frame.name for frame in drawn[0].own_frames[1]} == names | others
+    (root / "idd_lite" / "labels" / "train" / f"{min(others)}.png").write_bytes(b"damaged")
+    assert main(command) == 2
+    captured = capsys.readouterr()
+    assert f"{min(others)}.png" in captured.out
+    assert "1 frames are broken" in captured.err
 
 
 def test_camvid_classes_become_a_class_or_a_sure_set_of_the_nineteen(root):
