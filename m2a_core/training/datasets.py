@@ -104,16 +104,22 @@ class Cutout:
 def _rows(path: Path, columns: set[str], remedy: str) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; {remedy}") from error
-    if not rows or not columns <= rows[0].keys():
-        found = sorted(rows[0]) if rows else "no rows"
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected CSV in UTF-8") from error
+    if not rows or not columns <= rows[0][1].keys():
+        found = [*rows[0][1]] if rows else "no rows"
         raise DataError(f"{path}: expected rows with the columns {', '.join(sorted(columns))}, got {found}")
-    for row in rows:
+    for line, row in rows:
+        empty = sorted(column for column in columns if not row[column])
+        if empty:
+            raise DataError(f"{path}: line {line}: no {' and no '.join(empty)}")
         for column in columns & {"file", "name"}:
             relative_path(row[column], path)
-    return rows
+    return [row for _, row in rows]
 
 
 def load_camvid_frame(root: Path, split: str, name: str, sequence: str) -> LabelledImage:

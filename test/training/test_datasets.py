@@ -184,6 +184,22 @@ def test_a_list_that_names_a_file_elsewhere_is_refused(outliers, camvid):
         load_camvid(camvid, {"train": 1}, 0.2)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,kind,type\nball__ball.png,bâton,photo\n".encode("cp1252"), "cannot be read .*; expected CSV in UTF-8"),
+        ("file,kind,type\nball__ball.png,ball,photo\n".encode("utf-16"), "cannot be read .*; expected CSV in UTF-8"),
+        (b"file,kind,type\nball__ball.png,ball,photo\nfish__fish.png\n", "line 3: no kind and no type"),
+        (b"file,kind,type\nball__ball.png,,photo\n", "line 2: no kind"),
+        (b"datei,art\nball__ball.png,ball,photo\n", "expected rows with the columns file, kind, type"),
+    ],
+)
+def test_a_list_of_another_encoding_or_with_gaps_is_named(outliers, content, message):
+    (outliers / "train.csv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"train\.csv: {message}"):
+        load_cutouts(outliers, outliers / "kinds.yaml")
+
+
 def test_no_outlier_at_all_is_named(outliers):
     (outliers / "train.csv").write_text("file,kind,type\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"train\.csv: expected rows"):
