@@ -42,14 +42,16 @@ def run(args: argparse.Namespace) -> int:
             raise
         raise ConfigError(f"m2a view needs the Rerun viewer: {install_command('view')}") from error
     cameras = tuple(args.camera or ())
-    sink = RerunSink(args.save)
     if args.bag is not None:
         from m2a_ros.view.from_bag import bags_of, show_bag
 
-        count = sum(show_bag(bag, cameras, sink) for bag in bags_of(args.bag))
+        bags = bags_of(args.bag)
+        sink = RerunSink(args.save)
+        count = sum(show_bag(bag, cameras, sink) for bag in bags)
     else:
         from m2a_ros.view.live import show_node
 
+        sink = RerunSink(args.save)
         count = show_node(args.node, cameras, sink, args.seconds)
     sink.close()
     print(f"{count} messages shown" + (f", written to {args.save}" if args.save else ""))

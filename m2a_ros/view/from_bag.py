@@ -18,8 +18,10 @@ def bags_of(path: Path) -> list[Path]:
     """The bags to show: of the folder of a replay its output bags, else the path itself.
 
     Raises:
-        DataError: the replay is not finished or kept no bag, as in mode peak.
+        DataError: there is nothing, or the replay is not finished or kept no bag, as in mode peak.
     """
+    if not path.exists():
+        raise DataError(f"bag {path}: no such file or folder")
     if not (path / RUN).is_file():
         return [path]
     bags = sorted(bag for bag in path.glob(f"*/{OUTPUT_BAG}") if (bag / "metadata.yaml").is_file())

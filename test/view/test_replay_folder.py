@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from m2a_core.errors import DataError
+from m2a_ros.main import main
 from m2a_ros.view.from_bag import bags_of
 from test.replay.bags import drive
 from test.replay.conftest import replay  # noqa: F401
@@ -15,6 +16,14 @@ def test_the_folder_of_a_replay_stands_for_its_output_bags(replay, tmp_path):  #
     done = replay(*bags)
     assert bags_of(done.out) == [done.out / "one" / "bag", done.out / "two" / "bag"]
     assert bags_of(bags[0]) == [bags[0]]
+
+
+def test_a_bag_that_is_not_there_is_refused_before_a_window_opens_or_a_file_is_written(tmp_path, capsys):
+    pytest.importorskip("rerun")
+    saved = tmp_path / "drive.rrd"
+    assert main(["view", "--bag", str(tmp_path / "drive"), "--save", str(saved)]) == 2
+    assert str(tmp_path / "drive") in capsys.readouterr().err
+    assert not saved.exists()
 
 
 def test_a_replay_that_kept_no_bag_is_named(tmp_path):
