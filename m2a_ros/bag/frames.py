@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -12,12 +14,15 @@ from m2a_core.errors import DataError
 from m2a_core.types import Frame
 from m2a_ros.bag.cameras import CameraTopic, camera_info_topic
 from m2a_ros.bag.cdr_header import stamp_or_recorded
-from m2a_ros.bag.reader import CAMERA_INFO, Bag, decode
+from m2a_ros.bag.reader import CAMERA_INFO, Bag, UndecodableMessage, decode
 from m2a_ros.images.decoding import decode_image_message
 from m2a_ros.images.encodings import ImageError
 
 BAD_IMAGE_PREFIX = "bad_image."
 UNDECODABLE_MESSAGE = "bad_message"
+_ENCAPSULATION, _STAMP_END = 4, 12
+"""Where the stamp of a serialised message that begins with a header starts and ends, bytes."""
+_LOG = logging.getLogger("m2a.bag")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ def image_messages(
         bag: the bag.
         cameras: the topics to read.
         skip: messages at the beginning to leave out.
-        calibrated: also give the ``camera_info`` that holds for each: the latest before it, else the camera's first.
+        calibrated: also give the ``camera_info`` that holds for each: the latest before it, else the camera's first;
+            one that cannot be decoded is left out, as by the node.
 
     Raises:
         DataError: the bag is damaged or cut short.
@@ -92,11 +98,15 @@ def image_messages(
     names = {topic.topic: topic.camera for topic in cameras}
     infos = _camera_info_topics(bag, cameras) if calibrated else {}
     entries = [c for c in bag.connections if c.topic in infos and c.msgtype == CAMERA_INFO and c.msgcount]
-    latest = {camera: bag.first_bytes(entry) for entry in reversed(entries) for camera in infos[entry.topic]}
+    latest = {}
+    for entry in reversed(entries):
+        first = next((data for _, _, data in bag.messages([entry]) if _is_calibration(data)), b"")
+        latest.update(dict.fromkeys(infos[entry.topic], first))
     images = [connection for topic in cameras for connection in topic.connections]
     for connection, recorded, data in bag.messages([*images, *entries]):
         if connection.topic in infos:
-            latest.update(dict.fromkeys(infos[connection.topic], data))
+            if _is_calibration(data):
+                latest.update(dict.fromkeys(infos[connection.topic], data))
         elif skip:
             skip -= 1
         else:
@@ -104,6 +114,22 @@ def image_messages(
             data, restamped = stamp_or_recorded(data, recorded)
             info = latest.get(camera, b"")
             yield Recorded(camera, connection.topic, connection.msgtype, recorded, data, info, restamped)
+
+
+def _is_calibration(data: bytes) -> bool:
+    return _is_decodable(data[:_ENCAPSULATION] + data[_STAMP_END:])
+
+
+@lru_cache(maxsize=64)
+def _is_decodable(unstamped: bytes) -> bool:
+    """Whether a ``camera_info`` without its stamp can be decoded: most differ in nothing else."""
+    stamp = bytes(_STAMP_END - _ENCAPSULATION)
+    try:
+        decode(unstamped[:_ENCAPSULATION] + stamp + unstamped[_ENCAPSULATION:], CAMERA_INFO)
+    except UndecodableMessage as error:
+        _LOG.warning("a camera_info cannot be decoded, and the one before holds: %s", error)
+        return False
+    return True
 
 
 def _camera_info_topics(bag: Bag, cameras: Sequence[CameraTopic]) -> dict[str, list[str]]:

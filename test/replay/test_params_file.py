@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,17 @@ def test_a_threshold_decides_what_is_unknown(replay, tmp_path):
         done = replay(bag, "--params-file", file, out=f"out{threshold}")
         masks[threshold] = published(done.out, "/m2a/output/cam_front/open_set_mask")
     assert (masks[0.5] != masks[1.0]).any()
+
+
+@pytest.mark.parametrize("mode", ["offline", pytest.param("lockstep", marks=pytest.mark.dds)])
+@pytest.mark.parametrize("number", [0, 1], ids=["the first", "a later one"])
+def test_a_calibration_that_cannot_be_decoded_costs_no_image(replay, tmp_path, mode, number):
+    messages = [m for i in range(3) for m in (camera_info(number=i), raw(scene(4 * i), i))]
+    sound = messages[2 * number]
+    messages[2 * number] = replace(sound, data=sound.data[:60])
+    file = params_file(tmp_path / "p.yaml", camera={"cam_front": {"rectify": True}})
+    done = replay(write_bag(tmp_path / "drive", messages), "--params-file", file, mode=mode)
+    assert (done.code, len(done.frames), done.problems) == (0, 3, [])
 
 
 def test_rectify_without_a_calibration_is_a_problem_of_each_image(replay, tmp_path):
