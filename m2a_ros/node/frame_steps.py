@@ -17,7 +17,7 @@ class FrameSteps:
         self,
         pipelines: Mapping[str, CameraPipeline],
         inputs: Mapping[str, CameraInput],
-        config: Callable[[], ProcessingConfig],
+        config: Callable[[], ProcessingConfig | None],
         on_crash: Callable[[ReceivedImage, str], None],
         on_lost: Callable[[RestartNeededError], None],
     ) -> None:
@@ -26,7 +26,7 @@ class FrameSteps:
         Args:
             pipelines: by camera.
             inputs: by camera.
-            config: gives what frames are processed by now.
+            config: gives what frames are processed by now; None only where no stage is at work.
             on_crash: told of a frame that failed by a defect of ours, with the traceback.
             on_lost: told that only a new process can go on.
         """
@@ -37,7 +37,9 @@ class FrameSteps:
 
     def prepare(self, image: ReceivedImage) -> FrameJob | None:
         """See ``Steps.prepare``."""
-        return self._pipelines[image.camera].prepare(image, self._processing(), self._inputs[image.camera])
+        config = self._processing()
+        assert config is not None
+        return self._pipelines[image.camera].prepare(image, config, self._inputs[image.camera])
 
     def infer(self, jobs: Sequence[FrameJob]) -> Sequence[FrameJob]:
         """See ``Steps.infer``; where a batch fails, each of its frames is tried alone."""

@@ -76,12 +76,10 @@ class M2aNode(LifecycleNode):
         self.pipelines: dict[str, CameraPipeline] = {}
         self.inputs: dict[str, CameraInput] = {}
         self.statistics: dict[str, CameraStatistics] = {}
-        self.problem = ""
-        self.exit_code = 0
+        self.problem, self.exit_code = "", 0
         self._parameter_server = ParameterServer(self, lambda: self.model is not None, self._retune)
         self.reporter = DiagnosticsReporter(self)
-        # Wall time: diagnostics must come also while simulated time stands.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # Diagnostics come also while simulated time stands.
         period = self._parameter_server.value("diagnostics.period")
         self._timer = self.create_timer(period, self.reporter.publish, clock=steady)
         self._watch_timer = self.create_timer(_WATCH_S, self._watch, clock=steady)
@@ -173,7 +171,7 @@ class M2aNode(LifecycleNode):
         self.reporter.start()
         perception = self.config.perception
         give_up = partial(self._give_up, model=self.model)
-        steps = FrameSteps(self.pipelines, self.inputs, self._present_config, self._report_crash, give_up)
+        steps = FrameSteps(self.pipelines, self.inputs, lambda: self.config, self._report_crash, give_up)
         if perception.is_accelerated:
             # The stages keep the cores busy; OpenCV's own threads would only spin for each other beside them.
             cv2.setNumThreads(1)
@@ -212,15 +210,10 @@ class M2aNode(LifecycleNode):
             self._extrinsics.close()
             self._extrinsics = None
         # None first: a step that ends by the closing reports no loss of a model that works.
-        model, self.model = self.model, None
-        left, self._left = self._left, None
+        model, self.model, left, self._left = self.model, None, self._left, None
         if model is not None and (model.is_isolated or left is None or not left.stop(wait_s=0.0)):
             # Else a step may still be using its memory.
             model.close()
-
-    def _present_config(self) -> ProcessingConfig:
-        assert self.config is not None
-        return self.config
 
     def _report_crash(self, image: ReceivedImage, trace: str) -> None:
         if not self.context.ok():
@@ -268,7 +261,7 @@ class M2aNode(LifecycleNode):
             load = partial(LoadedModel, self.config.settings, self.get_logger().error)
             timeout, restart = value("watchdog.timeout"), value("watchdog.restart")
             spare = min(spare, timeout - self._stages.stalled_s())
-            self.watchdog.check(self._stages, timeout, restart, load, self.model.abandon, self.model.ended())
+            self.watchdog.check(self._stages, timeout, restart, load, self._abandon, self.model.ended())
         is_well, until_silent = self.reporter.look()
         is_calm = is_well and all(camera.frame_id for camera in self.inputs.values())
         period = max(min(spare, until_silent) + 0.01, 0.05) if is_calm and self.inputs else _WATCH_S
@@ -280,6 +273,13 @@ class M2aNode(LifecycleNode):
         """Let the executor's thread watch at once; may be called by any thread, and too late."""
         with suppress(InvalidHandle):
             self._wake_up.trigger()
+
+    def _abandon(self) -> None:
+        # Loading again may take minutes: what is shown is old by then.
+        for pipeline in self.pipelines.values():
+            pipeline.outputs.clear_markers()
+        if self.model is not None:
+            self.model.abandon()
 
     def _resume(self, model: LoadedModel) -> None:
         """Work with another model; the old one is left to the step that may still be using it."""

@@ -63,7 +63,7 @@ class Watchdog:
             timeout_s: what a step may take.
             restart: whether a step is given up after ``RESTART_AFTER`` times as long.
             load: gives the model again.
-            abandon: frees what hangs, where that can be done.
+            abandon: frees what hangs, where that can be done, and takes back what is shown.
             ended: how the network's own process ended, if it did.
         """
         if self._recovery is not None:
@@ -86,8 +86,8 @@ class Watchdog:
         if lost:
             self.problem = f"{lost}; the model is being loaded again"
             self._report(self.problem)
-            abandon()
             stages.stop(wait_s=0.0)
+            abandon()
             if time.monotonic() - self._resumed_at > _CALM_S:
                 self._recoveries = 0
             self._recovery = Recovery(load, self._recoveries, self._report, self._wake)

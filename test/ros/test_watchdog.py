@@ -17,6 +17,7 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
+from visualization_msgs.msg import Marker, MarkerArray
 
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.contract.network_output import NetworkOutput
@@ -25,8 +26,8 @@ from m2a_core.labels.builtin import CAMVID11
 from m2a_core.runtime.factory import create_runtime
 from m2a_ros.node import model, watchdog
 from m2a_ros.outputs.label_info import LABEL_INFO, label_info_message
-from test.ros.in_process import Nodes
-from test.ros.messages import header
+from test.ros.in_process import RED_BOX, Nodes
+from test.ros.messages import camera_info, header, image, scene
 from test.tiny_bundle import write_tiny_bundle
 
 
@@ -268,3 +269,31 @@ def test_classes_and_threshold_of_a_bundle_that_changed_before_it_was_reloaded_a
     runtimes[1].set()
     assert heard[-1] == label_info_message(labels, 0.25)
     assert nodes.answer(MASK, frame(5), IMAGE)
+
+
+def test_markers_go_with_the_network_that_is_lost(nodes: Nodes, runtimes: Any) -> None:
+    topic = "/m2a/output/front/unknown_markers"
+    markers = nodes.listen(topic, MarkerArray)
+    node = nodes.start(**{"watchdog.timeout": 0.2, "markers.lifetime": 0.0, "extrinsics": "parameters"})
+    nodes.until(
+        lambda: node.inputs["front"].camera_info,
+        lambda: nodes.send("/m2a/input/front/camera_info", camera_info(128, 96, 100.0)),
+    )
+    stamps = iter(range(10, 10_000))
+    nodes.until(
+        lambda: any(m.action == Marker.ADD for array in markers for m in array.markers),
+        lambda: nodes.send(IMAGE, image(scene(RED_BOX), next(stamps))),
+    )
+    made, gate = runtimes
+    gate.clear()
+    shut = threading.Event()
+    with pytest.MonkeyPatch.context() as patched:
+        # The model does not come back before the test has looked.
+        patched.setattr(model, "load_bundle", lambda *_: shut.wait() and None)
+        nodes.until(
+            lambda: markers and [m.action for m in markers[-1].markers] == [Marker.DELETE] * 3,
+            lambda: nodes.send(IMAGE, image(scene(RED_BOX), next(stamps))),
+        )
+    assert len(made) == 1
+    shut.set()
+    gate.set()
