@@ -137,6 +137,24 @@ def test_a_link_is_never_written_through(tmp_path: Path) -> None:
     assert [(tmp_path / name).read_text() for name in ("a", "b", "out")] == ["a", "b", "a"]
 
 
+def test_a_pattern_whose_group_stands_aside_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = unsplit(tmp_path / "root", {"north": 3, "south": 3})
+    command = ["data", "split", str(root), "--out", str(tmp_path / "out"), "--sequence", "^(north)|south"]
+    assert main(command) == 2
+    assert "first group takes no part in the match of the frame 'south_000'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_stopped_split_leaves_is_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, out = unsplit(tmp_path / "root", {"north": 3, "south": 3}), tmp_path / "out"
+    next((root / "images").glob("south_002.*")).write_bytes(b"damaged")
+    assert main(["data", "split", str(root), "--out", str(out)]) == 2
+    assert len(list((out / "masks").rglob("*.png"))) == 5
+    capsys.readouterr()
+    assert main(["data", "check", str(out)]) == 2
+    assert f"{out / 'classes.yaml'}" in capsys.readouterr().err
+
+
 def test_broken_data_are_not_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = unsplit(tmp_path / "root", {"a": 2, "b": 2})
     next((root / "masks").iterdir()).unlink()

@@ -45,6 +45,11 @@ def sequences(frames: Sequence[OwnFrame], pattern: str = "") -> dict[str, list[O
             if match is None:
                 raise ConfigError(f"--sequence '{pattern}': does not match the frame '{frame.name}'")
             name = match.group(1) if rule.groups else match.group(0)
+            if name is None:
+                raise ConfigError(
+                    f"--sequence '{pattern}': its first group takes no part in the match of the frame '{frame.name}'; "
+                    "write groups that are no sequence as (?:...)"
+                )
         found[name].append(frame)
     if len(found) < 2:
         raise DataError(
@@ -110,13 +115,14 @@ def write_split(
     frames = [(frame, splits[name]) for name, group in groups.items() for frame in group]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / CLASSES).write_text(classes_text(dataset.file.labels), encoding="utf-8")
         twice = {name for name, count in Counter(frame.name for frame, _ in frames).items() if count > 1}
         # Frames of two splits may share a name.
         names = different([f"{frame.split}_{frame.name}" if frame.name in twice else frame.name for frame, _ in frames])
         bar = ProgressBar(frames, desc="split", unit="frame", dynamic_ncols=True, leave=False)
         for (frame, split), name in zip(bar, names, strict=True):
             _write(frame, out, split, name)
+        # Last: without it, nobody takes the part that a stopped split left for the whole.
+        (out / CLASSES).write_text(classes_text(dataset.file.labels), encoding="utf-8")
     except OSError as error:
         raise DataError(f"{error.filename2 or error.filename or out}: cannot be written ({error.strerror})") from error
 
