@@ -139,7 +139,7 @@ class PixelMetrics:
                 less, less_equal = run.below(values)
                 below += less
                 up_to += less_equal
-            twice_wins += int(np.dot(counts, below)) + int(np.dot(counts, up_to))
+            twice_wins += _dot(counts, below) + _dot(counts, up_to)
             values, counts, fp = values[::-1], counts[::-1], negatives - below[::-1]
             tp = tp_before + np.cumsum(counts)
             precision, tpr = tp / (tp + fp), tp / positives
@@ -179,3 +179,9 @@ class PixelMetrics:
         samples = list(heapq.merge(*(np.asarray(run.values[stride - 1 :: stride]).tolist() for run in runs)))
         step = max(1, BLOCK_VALUES // (2 * stride))
         return [-np.inf, *samples[step - 1 :: step], np.inf]
+
+
+def _dot(counts: np.ndarray, more: np.ndarray) -> int:
+    """Scalar product of int64 [N], exact beyond 64 bits, too: so many pairs have the pixels of thousands of frames."""
+    low, high = more & 0xFFFF, more >> 16
+    return int(np.dot(counts, low)) + (int(np.dot(counts, high)) << 16)

@@ -97,6 +97,19 @@ def test_runs_written_by_others_count_as_frames_do(tmp_path: Path) -> None:
     assert result.n_known == sum(int((t == 0).sum()) for _, t in frames)
 
 
+def test_pairs_of_more_pixels_than_64_bits_count_are_counted() -> None:
+    """Some twenty thousand frames of two megapixels, scored in few steps."""
+    many = 5_000_000_000
+    metrics = PixelMetrics()
+    values = np.array([0.25, 0.75], np.float32)
+    metrics.add_runs(
+        SortedRun(values, np.array([many, 3 * many]), 4 * many), SortedRun(values, np.array([6 * many, many]), 7 * many)
+    )
+    # A known pixel below counts one, one at the same score a half.
+    pairs = 6 / 2 + 3 * (6 + 1 / 2)
+    assert metrics.compute().auroc == pytest.approx(pairs / (4 * 7), abs=1e-12)
+
+
 def test_frames_without_anomaly_count_as_false_positives() -> None:
     frames = make_frames("continuous", 2)
     empty = (frames[1][0], np.zeros_like(frames[1][1]))
