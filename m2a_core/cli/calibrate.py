@@ -45,6 +45,7 @@ import numpy as np
 
 from m2a_core.cli.calibrate_like import by_count, by_instances, by_share
 from m2a_core.cli.calibration_frames import CalibrationFrame, check_readable, sources
+from m2a_core.cli.given_options import refuse
 from m2a_core.errors import ConfigError, DataError, ModelError
 from m2a_core.files import replaced
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 HELP = "choose thresholds on labelled or on normal frames, and see what they cost"
 
+_TPR = 0.95
 _FOUND = {"anomaly": 0.5, "refined": 0.1}
 """Thresholds, of the open-set mask and of the seeds of unknown instances, with the share of an object's pixels by which
 it is found: the mask shows half of it; a seed is somewhere in it."""
@@ -70,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", metavar="NAME", help="a labelled benchmark instead of --images and --gt")
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of --dataset")
     parser.add_argument("--normal", type=Path, metavar="DIR", help="normal images beside the labelled ones")
-    parser.add_argument("--tpr", type=float, default=0.95, metavar="P", help="true-positive rate (default: 0.95)")
+    parser.add_argument("--tpr", type=float, metavar="P", help=f"true-positive rate (default: {_TPR})")
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument("--frame-fpr", type=float, metavar="RATE", help="wanted false alarms per normal frame")
     rule.add_argument("--alarms-per-minute", type=float, metavar="RATE", help="wanted false alarms a minute")
@@ -93,8 +95,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.min_pixels is not None and args.min_pixels < 1:
         raise ConfigError(f"--min-pixels: expected at least 1, got {args.min_pixels}")
-    calibration.check_tpr(args.tpr)
+    tpr = _TPR if args.tpr is None else args.tpr
+    calibration.check_tpr(tpr)
     labelled, normal = sources(args)
+    if not labelled:
+        refuse(args, ("tpr",), "only with labelled frames that give a threshold; here all frames are taken for normal")
     if args.frame_fpr is not None:
         calibration.require_frames(len(normal), args.frame_fpr)
     if args.alarms_per_minute is not None:
@@ -122,8 +127,8 @@ def run(args: argparse.Namespace) -> int:
                 _by_rate(args, name, alarms) if wanted is None else by_count(args.like, name, alarms, wanted[name])
             )
         elif name == "anomaly":
-            chosen[name] = calibration.threshold_at_tpr(np.concatenate(found[name].anomalous), args.tpr)
-            print(f"{name:8s} threshold {chosen[name]:.6g}: finds {100 * args.tpr:g} % of the anomalous pixels")
+            chosen[name] = calibration.threshold_at_tpr(np.concatenate(found[name].anomalous), tpr)
+            print(f"{name:8s} threshold {chosen[name]:.6g}: finds {100 * tpr:g} % of the anomalous pixels")
     if args.frame_fpr is not None:
         needed = calibration.frames_needed(args.frame_fpr)
         print(f"this guarantee needs at least {needed} normal frames; {len(normal)} were given")
@@ -138,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
     updated = replace(old, scores=_profile(np.array(figures), old.scores))
     if not args.drift:
         measured = {"calibration_frames": float(len(labelled) + len(normal))}
-        rates = {"tpr": args.tpr if labelled else None, "frame_fpr": args.frame_fpr}
+        rates = {"tpr": tpr if labelled else None, "frame_fpr": args.frame_fpr}
         for key, rate in (rates | {"alarms_per_minute": args.alarms_per_minute}).items():
             measured |= {} if rate is None else {f"calibration_{key}": rate}
         others = {key: value for key, value in old.metrics.items() if not key.startswith("calibration_")}

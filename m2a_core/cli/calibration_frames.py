@@ -85,6 +85,8 @@ def _frames(args: argparse.Namespace, by_rate: bool) -> Iterator[CalibrationFram
     from m2a_core.labels.label_map import SUFFIXES as LABEL_SUFFIXES
 
     if args.dataset and args.root and not args.images:
+        if args.gt is not None:
+            raise ConfigError("--gt: only with --images DIR; a data set has its own ground truth")
         dataset = open_dataset(args.dataset, args.root)
         if dataset.anomaly is None:
             raise ConfigError(

@@ -89,6 +89,14 @@ def test_drift_stands_alone(bundle: Path, capsys: pytest.CaptureFixture[str], mo
     assert "--drift: give normal frames" in (said := capsys.readouterr().err) or "not allowed with" in said
 
 
+def test_a_data_set_takes_no_other_ground_truth(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--dataset", "folder", "--root", str(tmp_path), "--gt", str(tmp_path)]
+    assert main(["calibrate", "--model", str(bundle), *options]) == 2
+    assert "--gt: only with --images DIR; a data set has its own" in capsys.readouterr().err
+
+
 def test_normal_frames_give_a_guarantee_and_say_how_many_are_needed(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,6 +330,8 @@ def test_every_threshold_that_is_printed_is_stored_and_says_what_it_costs(
         (["--frame-fpr", "0.5", "--normal", "{normal}"], "--normal is for normal images beside labelled ones"),
         (["--gt", "{masks}", "--normal", "{normal}"], "--normal: also give --frame-fpr RATE"),
         (["--like", "no-such-model"], "no-such-model"),
+        (["--frame-fpr", "0.5", "--tpr", "0.9"], "--tpr: only with labelled frames"),
+        (["--gt", "{masks}", "--frame-fpr", "0.5", "--tpr", "0.9"], "--tpr: only with labelled frames"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
