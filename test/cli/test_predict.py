@@ -68,6 +68,19 @@ def test_arrays_and_overlay_are_written_at_the_image_s_own_size(model, tmp_path)
     assert height == 192 + legend_strip(CAMVID11, 320).shape[0]
 
 
+@pytest.mark.parametrize("below", ["", "drive"])
+def test_results_beside_the_images_are_no_images_of_the_next_call(model, tmp_path, capsys, below):
+    folder = tmp_path / "photos"
+    for name in ("a.png", "b.jpg", "b_overlaid.jpg"):
+        write_scene(folder / below / name)
+    for _ in range(2):
+        assert predict(model, folder, folder, "--format", "npz,png") == 0
+        said = capsys.readouterr()
+        assert f"3 of 3 images written to {folder}" in said.out
+    assert f"{folder}: 27 results of m2a predict in it are left out" in said.err
+    assert [path.name for path in find_images([str(folder)])] == ["a.png", "b.jpg", "b_overlaid.jpg"]
+
+
 def test_with_horizon_off_the_image_is_looked_at_once(model, tmp_path):
     image = write_scene(tmp_path / "street.png")
     assert predict(model, tmp_path / "out", image, "--horizon", "off") == 0
