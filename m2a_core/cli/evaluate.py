@@ -216,6 +216,7 @@ def _run_model(args: argparse.Namespace) -> int:
         undefined += unmeasured.of_classes(figures, dataset)
         if dataset.anomaly is not None:
             figures |= classes.open_iou_figures(dataset, labels, outputs, failed)
+            undefined += unmeasured.of_open_iou(figures)
     if dataset.panoptic is not None:
         figures |= classes.panoptic_figures(dataset, labels, outputs, failed)
         undefined += unmeasured.of_segments(figures, dataset)

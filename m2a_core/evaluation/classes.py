@@ -5,6 +5,7 @@ Frames that cannot be scored are left out, and land by name in the caller's ``fa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,7 +51,8 @@ def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, faile
     """Open-IoU by StreetHazards' cross rule (Sec. 7.4).
 
     The anomaly threshold of a group is the one at 95 % true-positive rate on all other groups; a pixel at or above it
-    is unknown. Of a data set with one group, the threshold is its own.
+    is unknown. Of a data set with one group, the threshold is its own. Where there is none, for want of anomalous or of
+    known pixels, the figure is NaN.
     """
     view = class_view(labels, dataset)
     unknown = len(view.names)
@@ -75,7 +77,8 @@ def open_iou_figures(dataset: Dataset, labels: LabelSet, outputs: Outputs, faile
                 truth[dataset.anomaly_truth(sample) == 1] = unknown
                 confusion.update(predicted.astype(np.uint8), truth)
                 images += 1
-        result[group] = (open_iou(confusion), images)
+        # Nothing reaches a threshold that is no number: that would be the IoU of a closed set.
+        result[group] = (open_iou(confusion) if math.isfinite(thresholds[group]) else math.nan, images)
     averaged = weighted_open_iou(result)
     return {"open_iou": averaged.overall, "open_iou_per_set": dict(averaged.per_set), "open_iou_thresholds": thresholds}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,6 +54,21 @@ def of_classes(figures: Mapping[str, Any], dataset: Dataset) -> list[str]:
     return [
         f"{len(absent)} of {known} classes occur in no labelled pixel, so that mIoU is of the others (and of the "
         f"absent ones that were found): {', '.join(absent)}"
+    ]
+
+
+def of_open_iou(figures: Mapping[str, Any]) -> list[str]:
+    """Reasons why open-IoU is undefined: no threshold of a set's, which comes from the frames of the others.
+
+    Args:
+        figures: with ``open_iou_thresholds``, as ``classes.open_iou_figures`` gives it.
+    """
+    without = [name for name, threshold in figures["open_iou_thresholds"].items() if not math.isfinite(threshold)]
+    if not without:
+        return []
+    return [
+        f"no threshold for {', '.join(without)}: the frames that it is taken from have no anomalous pixel or no known "
+        "one, so that open-IoU is undefined"
     ]
 
 

@@ -86,6 +86,7 @@ def weighted_open_iou(per_set: Mapping[str, tuple[float, int]]) -> OpenIou:
     Args:
         per_set: set -> (its open-IoU with the threshold chosen on the other set, its number of images).
     """
-    images = sum(count for _, count in per_set.values())
-    overall = sum(value * count for value, count in per_set.values()) / images if images else float("nan")
+    counted = [(value, count) for value, count in per_set.values() if count]
+    images = sum(count for _, count in counted)
+    overall = sum(value * count for value, count in counted) / images if images else float("nan")
     return OpenIou({name: value for name, (value, _) in per_set.items()}, overall)

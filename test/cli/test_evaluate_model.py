@@ -236,7 +236,9 @@ def test_open_set_panoptic_scores_the_unknown_by_itself(tmp_path: Path, model: P
     assert figures["panoptic"]["things"]["pq"] is None
 
 
-def test_streethazards_takes_each_towns_threshold_from_the_other(tmp_path: Path) -> None:
+def test_streethazards_takes_each_towns_threshold_from_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from dataclasses import replace
 
     from m2a_core.data.classes import STREETHAZARDS_NAMES
@@ -258,6 +260,15 @@ def test_streethazards_takes_each_towns_threshold_from_the_other(tmp_path: Path)
     assert figures["open_iou"] > 0.85
     assert figures["miou"] > 0.9
     assert set(figures["open_iou_per_set"]) == {"t5", "t6"}
+    assert "open-IoU t5" in (tmp_path / "out.html").read_text()
+    # Without an anomaly in t6 there is no threshold for t5.
+    capsys.readouterr()
+    label[label == 14] = 2 + names.index("road")
+    write(tmp_path / "data/test/annotations/test/t6/1.png", label)
+    code, figures = evaluate(tmp_path, "streethazards", bundle, "--score", "anomaly")
+    assert (code, figures["open_iou"], figures["open_iou_per_set"]["t5"]) == (2, None, None)
+    assert figures["open_iou_per_set"]["t6"] > 0.85
+    assert "no threshold for t5: the frames that it is taken from have no anomalous pixel" in capsys.readouterr().err
     assert "open-IoU t5" in (tmp_path / "out.html").read_text()
 
 

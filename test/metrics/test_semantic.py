@@ -77,6 +77,7 @@ def test_an_unlabelled_prediction_is_a_miss() -> None:
 def test_sets_are_weighted_by_their_images() -> None:
     result = weighted_open_iou({"t5": (0.6, 1000), "t6": (0.3, 500)})
     assert result.overall == pytest.approx(0.5)
+    assert weighted_open_iou({"t5": (0.6, 1000), "t6": (float("nan"), 0)}).overall == pytest.approx(0.6)
 
 
 def test_foreign_ids_are_named() -> None:
