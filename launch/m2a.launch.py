@@ -27,7 +27,7 @@ from m2a_ros.view.rviz import rviz_config
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "params_file": {"default_value": str(CONFIG / "m2a.param.yaml"), "description": "Parameters."},
+    "params_file": {"default_value": str(CONFIG / "m2a.param.yaml"), "description": "Parameter file of the node."},
     "model": {
         "default_value": "",
         "description": "Model bundle: a name under engines/, a directory, or an .onnx file; '': the parameter file's.",

@@ -51,12 +51,18 @@ EXIT_STOPPED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, help="e.g. config/training/m2a-edge.yaml")
-    parser.add_argument("--data-root", type=Path, default=Path("data"), help="default: %(default)s")
-    parser.add_argument("--out", type=Path, help="folder of the run; default runs/NAME")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="what to train, e.g. config/training/own.yaml"
+    )
+    parser.add_argument(
+        "--data-root", type=Path, default=Path("data"), metavar="DIR", help="folder of the data (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME, by the configuration's name)"
+    )
     parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint, if there is one")
     parser.add_argument("--steps", type=int, metavar="N", help="at most N steps a stage, for a first try")
-    parser.add_argument("--threads", type=int, help="CPU threads, in place of the configuration's")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, in place of the configuration's")
     parser.add_argument("--cpu", action="store_true", help="use no GPU")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--dry-run", action="store_true", help="read the data, make one batch of each stage, and stop")
