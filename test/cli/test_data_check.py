@@ -41,7 +41,7 @@ def test_counts_are_those_of_the_masks_and_eight_samples_are_drawn(root: Path, c
         line = next(line for line in text.splitlines() if line.strip().startswith(str(entry["name"])))
         assert f"{share:.2f} %" in line
         assert line.endswith(f"in {frames} frames")
-    assert "train: 6 frames of 1 sequences (2 of 128x96, 2 of 70x150, 2 of 203x61)" in text
+    assert "train: 6 frames of 1 sequence (2 of 128x96, 2 of 70x150, 2 of 203x61)" in text
     assert text.endswith("no problems\n")
     picture = cv2.imread(str(root / "check.jpg"))
     assert picture.shape[0] > 4 * 240

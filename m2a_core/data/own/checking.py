@@ -45,7 +45,8 @@ class SplitReport:
         """The report for people."""
         sizes = ", ".join(f"{count} of {w}x{h}" for (w, h), count in self.sizes.most_common(4))
         more = f" and {len(self.sizes) - 4} more sizes" if len(self.sizes) > 4 else ""
-        yield f"{name}: {len(self.shown)} frames of {len(self.sequences)} sequences ({sizes or 'none'}{more})"
+        sequences = f"{len(self.sequences)} sequence{'' if len(self.sequences) == 1 else 's'}"
+        yield f"{name}: {len(self.shown)} frames of {sequences} ({sizes or 'none'}{more})"
         total = max(1, int(self.pixels.sum()))
         wide = max(len(text) for text in (*labels.names, "void"))
         for i, text in enumerate((*labels.names, "void")):

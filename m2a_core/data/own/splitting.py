@@ -52,9 +52,11 @@ def sequences(frames: Sequence[OwnFrame], pattern: str = "") -> dict[str, list[O
                 )
         found[name].append(frame)
     if len(found) < 2:
+        only = next(iter(found), "")
+        named = f", '{only}'" if only else ""
         raise DataError(
-            f"all {len(frames)} frames are of one sequence, '{next(iter(found), '')}': neighbouring frames "
-            "are alike, so a split within it would measure memory. Add another drive, or say what a sequence is: "
+            f"all {len(frames)} frames are of one sequence{named}: neighbouring frames are alike, so a split within it "
+            "would measure what the network remembers. Add another drive, or say what a sequence is: "
             "--sequence REGEX, or a folder each below images"
         )
     if len(frames) > 2 and len(found) == len(frames):
