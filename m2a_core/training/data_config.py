@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ OUTLIER_SOURCES = ("cutouts", "coco", "auto", "none")
 def require_mix(name: str, mix: Mapping[str, float]) -> None:
     """Check the shares of `DataConfig.mix`; raises `ConfigError`."""
     require(set(mix) <= set(ROAD_SETS), name, f"sets among {', '.join(ROAD_SETS)}", sorted(mix))
-    require(all(share > 0 for share in mix.values()), name, "shares of more than 0", dict(mix))
+    require(all(0 < share < math.inf for share in mix.values()), name, "finite shares of more than 0", dict(mix))
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,11 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         require(min(self.crop) >= 32, "crop", "height and width of at least 32", list(self.crop))
-        require(0 < self.scale[0] <= self.scale[1], "scale", "0 < smallest <= largest", list(self.scale))
+        low, high = self.scale
+        require(0 < low <= high < math.inf, "scale", "0 < smallest <= largest, finite", list(self.scale))
         require_choice(self, "scale_base", SCALE_BASES)
         require_choice(self, "scale_draw", SCALE_DRAWS)
-        require(self.aspect >= 1, "aspect", "at least 1", self.aspect)
+        require(1 <= self.aspect < math.inf, "aspect", "finite, at least 1", self.aspect)
         require_shares(self, "flip", "rare_crop", "road_paint", "road_marks", "text", "letterbox", "color", "degrade")
 
 
@@ -116,11 +118,12 @@ class BlendConfig:
         good = len(self.modes) > 0 and set(self.modes) <= set(BLEND_MODES)
         require(good, "modes", f"some of {', '.join(BLEND_MODES)}", list(self.modes))
         require_shares(self, "shadow", "texture_swap", "recolor", "hide", "on_road", "large", "far")
-        require(self.stretch >= 1, "stretch", "at least 1", self.stretch)
+        require(1 <= self.stretch < math.inf, "stretch", "finite, at least 1", self.stretch)
         for name in ("match", "blur", "edge", "noise", "metres"):
             low, high = getattr(self, name)
             least_is_open = name == "metres"
-            require(0 <= low <= high and (low > 0 or not least_is_open), name, "0 <= smallest <= largest", [low, high])
+            fits = 0 <= low <= high < math.inf and (low > 0 or not least_is_open)
+            require(fits, name, "0 <= smallest <= largest, finite", [low, high])
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,11 @@ class OutlierConfig:
         require(set(self.shares) <= set(self.more_roots), "shares", "folders of more_roots", sorted(self.shares))
         good = all(share > 0 for share in self.shares.values()) and sum(self.shares.values()) < 1
         require(good, "shares", "shares of more than 0, less than 1 together", self.shares)
+        factors = all(0 <= factor < math.inf for factor in self.favour.values())
+        require(factors, "favour", "finite factors of at least 0", self.favour)
+        of_cutouts = {"more_roots": self.more_roots, "held": self.held, "limit": self.limit}
+        given = [name for name, value in of_cutouts.items() if value]
+        require(self.source != "coco" or not given, "source", f"cutouts with {', '.join(given)}", self.source)
         require_counts(self, "count")
         require_not_negative(self, "subset", "limit")
 

@@ -120,7 +120,7 @@ def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[
         Objects to train on and others to validate with.
 
     Raises:
-        DataError: files are missing or malformed, or one side is left empty.
+        DataError: files are missing or malformed, one side is left empty, or no cut-out is of a kind to favour.
     """
     outliers = data.outliers
     if outliers.source == "none":
@@ -132,6 +132,9 @@ def open_outliers(data: DataConfig, root: Path, config_dir: Path) -> tuple[list[
         )
     apart = outliers.held or (config_dir / data.validation_kinds if data.validation_kinds else None)
     seen, unseen = load_cutouts(folder, apart, *(root / more for more in outliers.more_roots))
+    strange = sorted(outliers.favour.keys() - {cutout.kind for cutout in (*seen, *unseen)})
+    if strange:
+        raise DataError(f"{folder}: data.outliers.favour: no cut-out is of kind '{strange[0]}'")
     if outliers.limit:
         order = np.random.default_rng([outliers.subset, 0x0B1E]).permutation(len(seen))
         seen = [seen[i] for i in sorted(order[: outliers.limit])]

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from m2a_core.cli.main import main
+from m2a_core.errors import DataError
 from m2a_core.training.build import network_of
 from m2a_core.training.config import load_config
 from m2a_core.training.data_config import DataConfig, OutlierConfig
@@ -66,6 +67,12 @@ class TestCheck:
             assert reason in line
         assert "4 frames are broken" in captured.err
         assert not (tmp_path / "out").exists()
+
+
+def test_a_favoured_kind_that_no_cutout_has_is_named(data_root):
+    data = DataConfig(validation_kinds="kinds.yaml", outliers=OutlierConfig(favour={"bowl": 3.0}))
+    with pytest.raises(DataError, match=r"outliers: data\.outliers\.favour: no cut-out is of kind 'bowl'"):
+        open_outliers(data, data_root, data_root / "config")
 
 
 @pytest.fixture(scope="module")
