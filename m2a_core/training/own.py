@@ -12,6 +12,7 @@ from m2a_core.data.own.frames import OwnDataset, OwnFrame
 from m2a_core.data.own.opening import open_own
 from m2a_core.errors import DataError
 from m2a_core.training.datasets import FrameSource, LabelledImage
+from m2a_core.training.targets import IGNORE
 
 if TYPE_CHECKING:
     from m2a_core.training.config import StageConfig, TrainConfig
@@ -53,7 +54,9 @@ def own_sources(dataset: OwnDataset) -> tuple[list[FrameSource], list[FrameSourc
 
 def _read(frame: OwnFrame) -> LabelledImage:
     image, truth = frame.read()
-    return LabelledImage(frame.name, frame.sequence, image, truth.label, instances=truth.instances)
+    # In a map that nobody labelled, a query without a partner is not "no object".
+    partial = frame.has_map and bool((truth.label == IGNORE).all())
+    return LabelledImage(frame.name, frame.sequence, image, truth.label, partial, truth.instances)
 
 
 def fitted(config: TrainConfig, data_root: Path, dataset: OwnDataset) -> tuple[TrainConfig, list[str]]:

@@ -16,6 +16,7 @@ import yaml
 from pycocotools import mask as coco_mask
 
 from m2a_core.cli.main import main
+from m2a_core.data.own.checking import check_own
 from m2a_core.data.own.frames import OwnDataset
 from m2a_core.data.own.opening import open_own
 from m2a_core.errors import ConfigError, DataError
@@ -639,6 +640,19 @@ def test_the_hidden_files_that_macos_leaves_are_no_frames(tmp_path: Path, name: 
     assert [(frame.name, frame.image) for frame in again] == [(frame.name, frame.image) for frame in before]
     for frame, whole in zip(again, before, strict=True):
         np.testing.assert_array_equal(frame.read()[1].label, whole.read()[1].label)
+
+
+@pytest.mark.parametrize(("name", "said"), [("yolo", "they teach that no object"), ("folder", "nothing is learnt")])
+def test_a_frame_without_labels_is_noted_by_what_it_teaches(tmp_path: Path, name: str, said: str) -> None:
+    root = tmp_path / "root"
+    kind = write(root, name)
+    label = opened(root, kind).split("train")[0].labels
+    assert label is not None
+    if name == "yolo":
+        label.unlink()
+    else:
+        write_mask(label, np.full(SIZE, 255, np.uint8))
+    assert sum(said in note for note in check_own(opened(root, kind)).notes) == 1
 
 
 def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:

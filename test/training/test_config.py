@@ -73,10 +73,16 @@ def test_unknown_keys_missing_keys_and_wrong_types_are_named(changes, message):
             ({"data": {"outliers": {"source": "coco", **more}}}, r"data\.outliers\.source: expected cutouts with")
             for more in ({"held": ["ball"]}, {"more_roots": ["a"]}, {"limit": 3})
         ),
-        ({"data": {"augment": {"scale": [1.0, float("inf")]}}}, r"data\.augment\.scale: expected 0 < smallest <= largest, finite"),
+        (
+            {"data": {"augment": {"scale": [1.0, float("inf")]}}},
+            r"data\.augment\.scale: expected 0 < smallest <= largest, finite",
+        ),
         ({"data": {"augment": {"aspect": float("inf")}}}, r"data\.augment\.aspect: expected finite"),
         ({"data": {"blend": {"stretch": float("inf")}}}, r"data\.blend\.stretch: expected finite"),
-        ({"data": {"blend": {"blur": [0.0, float("inf")]}}}, r"data\.blend\.blur: expected 0 <= smallest <= largest, finite"),
+        (
+            {"data": {"blend": {"blur": [0.0, float("inf")]}}},
+            r"data\.blend\.blur: expected 0 <= smallest <= largest, finite",
+        ),
         ({"data": {"dataset": "roads", "mix": {"camvid": float("inf")}}}, r"data\.mix: expected finite shares"),
         *(
             ({"stages": [STAGE | {name: -1 if name == "warmup" else -1.0}]}, rf"stages\[0\]\.{name}: expected a finite")

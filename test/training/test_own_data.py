@@ -18,9 +18,11 @@ from m2a_core.bundle.loading import load_bundle
 from m2a_core.cli.main import main
 from m2a_core.model import build_model
 from m2a_core.training.build import prepare
-from m2a_core.training.config import load_config
+from m2a_core.training.config import LossConfig, load_config
 from m2a_core.training.initial import find_weights, load_by_class
+from m2a_core.training.losses import Criterion
 from m2a_core.training.own import shortened
+from m2a_core.training.targets import make_target
 from test.data.own_roots import classes, write_own
 from test.training.synthetic import STAGES, write_outliers
 
@@ -124,6 +126,23 @@ def test_frames_without_any_label_train(tmp_path: Path) -> None:
     assert train(tmp_path, root, "--steps", "2") == 0
     state = load_file(tmp_path / "run" / "tiny.safetensors")
     assert all(bool(torch.isfinite(x).all()) for x in state.values())
+
+
+def test_nothing_is_learnt_from_a_mask_that_nobody_labelled(tmp_path: Path) -> None:
+    root = write_own(tmp_path / "root", classes(3), {"train": 2, "val": 1})
+    mask = min((root / "masks" / "train").iterdir())
+    cv2.imwrite(str(mask), np.full_like(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED), 255))
+    config = write_config(tmp_path / "config")
+    run = prepare(load_config(config), config.parent, root)
+    taught = {}
+    for frame in (source.read() for source in run.sources.train):
+        size = (frame.label.shape[0] // 4, frame.label.shape[1] // 4)
+        class_logits, mask_logits = torch.zeros(1, 5, 4, requires_grad=True), torch.zeros(1, 5, *size)
+        target = make_target(frame.label, np.zeros(frame.label.shape, bool), run.network.labels, 1, 5, frame.partial)
+        loss, _ = Criterion(3, LossConfig(num_points=16))([(class_logits, mask_logits)], [target])
+        (gradient,) = torch.autograd.grad(loss, class_logits)
+        taught[frame.name] = bool(gradient.any())
+    assert taught == {mask.stem: False, max((root / "masks" / "train").iterdir()).stem: True}
 
 
 def test_broken_data_are_refused_before_the_first_step(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

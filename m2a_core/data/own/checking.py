@@ -29,7 +29,8 @@ class SplitReport:
         instances: int64 [K], numbered things per class.
         sizes: number of frames by (width, height).
         sequences: of the frames that can be read.
-        unlabelled: names of frames whose pixels are all void.
+        unlabelled: names of frames whose maps are all void.
+        empty: names of frames in which no object is annotated, and nothing else is labelled.
         shown: per readable frame, which classes it shows.
     """
 
@@ -39,6 +40,7 @@ class SplitReport:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     sequences: set[str] = field(default_factory=set)
     unlabelled: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     shown: list[tuple[OwnFrame, frozenset[int]]] = field(default_factory=list)
 
     def lines(self, name: str, labels: LabelSet) -> Iterator[str]:
@@ -119,7 +121,7 @@ def _count(
     shown = frozenset(np.flatnonzero(counts[:classes]).tolist())
     split.shown.append((frame, shown))
     if not shown:
-        split.unlabelled.append(frame.name)
+        (split.unlabelled if frame.has_map else split.empty).append(frame.name)
     if instances is not None:
         numbers, first = np.unique(instances, return_index=True)
         kinds = label.ravel()[first[numbers > 0]]
@@ -162,6 +164,11 @@ def _judge(report: CheckReport, labels: LabelSet) -> None:
             report.notes.append(
                 f"{name}: {len(split.unlabelled)} frames have no label at all, such as {split.unlabelled[0]}: nothing "
                 "is learnt from them"
+            )
+        if split.empty:
+            report.notes.append(
+                f"{name}: in {len(split.empty)} frames nothing is annotated, such as {split.empty[0]}: they teach that "
+                "no object is there"
             )
     if labels.road is None:
         report.notes.append(

@@ -15,6 +15,7 @@ from m2a_core.data.base import nearest
 from m2a_core.errors import DataError
 from m2a_core.images import SUFFIXES, read_image
 from m2a_core.labels.label_file import LabelFile
+from m2a_core.labels.label_map import SUFFIXES as MAP_SUFFIXES
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = "all"
@@ -58,6 +59,11 @@ class OwnFrame:
     truth: Callable[[tuple[int, int]], Truth]
     aspect: float | None = None
     labels: Path | None = None
+
+    @property
+    def has_map(self) -> bool:
+        """Whether its labels are a map of ids: void alone then means that nobody labelled it, not that it is empty."""
+        return self.labels is not None and self.labels.suffix.lower() in MAP_SUFFIXES
 
     def read(self) -> tuple[np.ndarray, Truth]:
         """The image uint8 [H, W, 3], RGB, and its labels.
