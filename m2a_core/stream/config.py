@@ -39,3 +39,8 @@ class StreamConfig:
     resolution: Resolution = IMAGE
     depth_tolerance: float = 0.05
     tracking: TrackerConfig = field(default_factory=TrackerConfig)
+
+    @property
+    def has_rectified_maps(self) -> bool:
+        """Whether P of ``camera_info`` holds for the maps, not K and D."""
+        return self.rectify or self.rectified

@@ -95,8 +95,8 @@ def read_mounting(bag: Bag, frame_id: str) -> Mounting | None:
     return None
 
 
-def read_intrinsics(bag: Bag, topic: CameraTopic, size: tuple[int, int]) -> Intrinsics | str:
-    """Calibration of a camera for images of width and height ``size``, or why there is none.
+def read_intrinsics(bag: Bag, topic: CameraTopic, size: tuple[int, int], rectified: bool = False) -> Intrinsics | str:
+    """Calibration of a camera for images of width and height ``size``, rectified or not, or why there is none.
 
     Raises:
         DataError: the bag is damaged.
@@ -106,7 +106,7 @@ def read_intrinsics(bag: Bag, topic: CameraTopic, size: tuple[int, int]) -> Intr
     if not infos:
         return f"no {wanted} in the bag"
     try:
-        intrinsics = Intrinsics.from_camera_info(bag.first(infos[0])).fitted(size)
+        intrinsics = Intrinsics.from_camera_info(bag.first(infos[0]), rectified).fitted(size)
     except UndecodableMessage as error:
         return f"{wanted}: {error}"
     except DataError as error:
@@ -117,7 +117,12 @@ def read_intrinsics(bag: Bag, topic: CameraTopic, size: tuple[int, int]) -> Intr
 
 
 def read_projector(
-    bag: Bag, topic: CameraTopic, frame_id: str, size: tuple[int, int], mountings: Mapping[str, Mounting]
+    bag: Bag,
+    topic: CameraTopic,
+    frame_id: str,
+    size: tuple[int, int],
+    mountings: Mapping[str, Mounting],
+    rectified: bool = False,
 ) -> GroundProjector | str:
     """What projects a camera's pixels to the ground, or why nothing can.
 
@@ -127,11 +132,12 @@ def read_projector(
         frame_id: its optical frame.
         size: width and height of its images.
         mountings: from ``request.parse_mountings``; they go before ``/tf_static``.
+        rectified: whether the pixels are of rectified images.
 
     Raises:
         DataError: the bag is damaged.
     """
-    intrinsics = read_intrinsics(bag, topic, size)
+    intrinsics = read_intrinsics(bag, topic, size, rectified)
     if isinstance(intrinsics, str):
         return intrinsics
     mounting = find_mounting(bag, topic, frame_id, mountings)

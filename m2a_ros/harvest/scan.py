@@ -73,7 +73,9 @@ def scan_bag(replayed: ReplayedBag, records: BagRecords, keep_frames: bool, prog
             camera = cameras[seen.result.camera]
             if camera.projector is None:
                 size = (seen.result.instances.shape[1], seen.result.instances.shape[0])
-                camera.projector = read_projector(bag, camera.topic, seen.result.frame_id, size, mountings)
+                camera.projector = read_projector(
+                    bag, camera.topic, seen.result.frame_id, size, mountings, camera.config.has_rectified_maps
+                )
             _take_up(seen, camera, track, keep_frames)
             _end_old(seen, camera, records)
             progress(1)

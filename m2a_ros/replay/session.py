@@ -77,7 +77,9 @@ def replay(request: Request) -> Outcome:
     for path in request.bags:
         with failures.of(path), Bag(path) as bag:
             choices[path] = _choose(bag, wanted, request)
-    sources = [Source(names[path], path, choice.used) for path, choice in choices.items()]
+    sources = [
+        Source(names[path], path, choice.used, _rectified(request, choice, node)) for path, choice in choices.items()
+    ]
     review = Review(request.review, sources, request.out / WORK / ".truth")
     identity = _identity(request, bundle, node)
     _claim(request.out, identity)
@@ -132,6 +134,13 @@ def _source(request: Request) -> str:
 def _listed_cameras(request: Request) -> list[str]:
     """The cameras of the parameter file, or one that stands for all."""
     return cameras_of_parameters(request.params_file or "", request.parameters)
+
+
+def _rectified(request: Request, choice: Choice, node: Settings) -> frozenset[str]:
+    """The cameras whose results are of rectified images."""
+    cameras = [topic.camera for topic in choice.used]
+    settings = node if _lists_cameras(request) else settings_of(request.parameters, cameras, _source(request))
+    return frozenset(camera for camera in cameras if settings.stream(camera).has_rectified_maps)
 
 
 def _lists_cameras(request: Request) -> bool:

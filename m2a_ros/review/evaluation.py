@@ -270,7 +270,8 @@ class _FirstPass:
         topic = next(t for t in source.cameras if t.camera == frame.camera)
         size = (frame.anomaly.shape[1], frame.anomaly.shape[0])
         with Bag(source.path) as bag:
-            found = read_projector(bag, topic, frame.frame_id, size, parse_mountings(self._request.mountings))
+            mountings, rectified = parse_mountings(self._request.mountings), frame.camera in source.rectified
+            found = read_projector(bag, topic, frame.frame_id, size, mountings, rectified)
         name = f"{source.name}/{frame.camera}"
         self.distances[name] = found if isinstance(found, str) else "metres from the point below the camera"
         projector = None if isinstance(found, str) else found

@@ -78,7 +78,9 @@ def map_events(out: Path, source: Source, moments: Sequence[Moment], mountings: 
                 continue
             if topic.camera not in projectors:
                 size = (message.width, message.height)
-                projectors[topic.camera] = read_projector(bag, topic, message.header.frame_id, size, mountings)
+                projectors[topic.camera] = read_projector(
+                    bag, topic, message.header.frame_id, size, mountings, topic.camera in source.rectified
+                )
             projector = projectors[topic.camera]
             unknown: list[tuple[float, float]] = []
             if isinstance(projector, str):

@@ -101,8 +101,10 @@ class Source:
         name: name of its folder of results.
         path: the bag.
         cameras: the topics that were evaluated.
+        rectified: names of the cameras whose results are of rectified images.
     """
 
     name: str
     path: Path
     cameras: tuple[CameraTopic, ...]
+    rectified: frozenset[str] = frozenset()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from test.replay.bags import FRAME_ID, START, STEP, STORE, Sent, image, message_header, raw
 
@@ -21,10 +23,14 @@ def camera_info(
     focal: float = FOCAL,
     number: int = 0,
     distortion: tuple[float, ...] = (0.0,) * 5,
+    rectified_focal: float | None = None,
 ) -> Sent:
-    """The calibration as it is sent just before image ``number``."""
+    """The calibration as it is sent just before image ``number``; P is K unless it has a focal length of its own."""
     kind, (height, width), time = "sensor_msgs/msg/CameraInfo", size, START + number * STEP
     k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1], float)
+    p = np.hstack([k.reshape(3, 3), np.zeros((3, 1))])
+    if rectified_focal is not None:
+        p[0, 0] = p[1, 1] = rectified_focal
     roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     message = STORE.types[kind](
         header=message_header(time),
@@ -34,7 +40,7 @@ def camera_info(
         d=np.array(distortion),
         k=k,
         r=np.eye(3).ravel(),
-        p=np.hstack([k.reshape(3, 3), np.zeros((3, 1))]).ravel(),
+        p=p.ravel(),
         binning_x=0,
         binning_y=0,
         roi=roi,
@@ -95,6 +101,19 @@ def truth_of(boxes: dict[int, tuple[int, int, int, int]]) -> tuple[np.ndarray, n
     for number, (x0, y0, x1, y1) in boxes.items():
         labels[y0:y1, x0:x1], ids[y0:y1, x0:x1] = 1, number
     return labels, ids
+
+
+def rectified_images(messages: list[Sent]) -> list[Sent]:
+    """The same, whose images only P describes, as of an image_rect topic."""
+    info = camera_info(focal=FOCAL / 3, distortion=(-0.3, 0.1, 0.0, 0.0, 0.0), rectified_focal=FOCAL)
+    return [info if message.topic == info.topic else message for message in messages]
+
+
+def rectified_parameters(path: Path) -> Path:
+    """A parameter file that says so of the camera."""
+    parameters = {"cameras": ["cam_front"], "rectified_cameras": ["cam_front"]}
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    return path
 
 
 def approach(frames: int = 6, seen_from: int = 2) -> list[Sent]:

@@ -17,7 +17,19 @@ from m2a_core.perception import Perception
 from m2a_core.types import Frame
 from test.replay.bags import START, STEP, TOPIC, raw, write_bag
 from test.replay.conftest import Replay, replay  # noqa: F401
-from test.review.bags_with_truth import FOCAL, HEIGHT_M, IDS, LABELS, approach, label, mark, road, truth_of
+from test.review.bags_with_truth import (
+    FOCAL,
+    HEIGHT_M,
+    IDS,
+    LABELS,
+    approach,
+    label,
+    mark,
+    rectified_images,
+    rectified_parameters,
+    road,
+    truth_of,
+)
 
 TRUTH = ("--gt-topic", LABELS, "--gt-instances-topic", IDS, "--track", "obstacle")
 
@@ -72,6 +84,15 @@ def test_object_has_delay_recall_and_distances(approached):
     for key, i in (("first_visible_distance_m", 0), ("first_found_distance_m", 2)):
         ahead = HEIGHT_M * FOCAL / (59.5 + 4 * i - 48)
         assert found[key] == pytest.approx(np.hypot(ahead, ahead * (64 - 55.5) / FOCAL), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_objects_of_rectified_images_are_as_far_as_p_says(replay, tmp_path):  # noqa: F811
+    bag, file = write_bag(tmp_path / "drive", rectified_images(approach())), rectified_parameters(tmp_path / "p.yaml")
+    (found,) = replay(bag, *TRUTH, "--params-file", file).summary["truth"]["objects"]
+    ahead = HEIGHT_M * FOCAL / (59.5 - 48)
+    expected = np.hypot(ahead, ahead * (64 - 55.5) / FOCAL)
+    assert found["first_visible_distance_m"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_objects_without_ids_are_followed_and_without_calibration_have_no_distance(replay, tmp_path):  # noqa: F811
