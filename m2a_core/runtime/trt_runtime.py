@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from m2a_core.bundle.loading import ModelBundle, sha256_of
+from m2a_core.bundle.loading import ModelBundle
 from m2a_core.bundle.signing import require_signed
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import ModelError
@@ -49,9 +49,10 @@ class TensorRtRuntime:
         if bundle.signed is not None and path.name not in bundle.signed:
             # Built on this machine, after the bundle was signed.
             require_own(path)
-        elif bundle.signed is not None:
-            require_signed(path, sha256_of(path), bundle.signed)
-        key = load_checked(path).key
+        manifest = load_checked(path)
+        if bundle.signed is not None and path.name in bundle.signed:
+            require_signed(path, manifest.engine_sha256, bundle.signed)
+        key = manifest.key
         if key.onnx_sha256 != bundle.manifest.onnx_sha256 or key.backend != backend:
             raise ModelError(
                 f"{path}: built by {key.backend} from the graph with SHA-256 {key.onnx_sha256[:12]}..., wanted "
@@ -61,7 +62,7 @@ class TensorRtRuntime:
         from m2a_core.trt.plugin_build import ensure_plugin, find_built
 
         plugin = find_built(key.plugin_identity) or ensure_plugin()
-        self._engine = TensorRtEngine(path, plugin, device)
+        self._engine = TensorRtEngine(path, plugin, device, manifest)
         self.input_size = key.input_size
         if not self._engine.manifest.verified:
             self._verify(path)

@@ -5,6 +5,7 @@ Not verified on hardware: no machine with TensorRT and a GPU has run this module
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,21 @@ class TensorRtEngine:
         scratch_bytes: memory of the GPU that its batch sizes share, beside weights, inputs and outputs.
     """
 
-    def __init__(self, path: Path, plugin: Path, device: int = 0) -> None:
+    def __init__(self, path: Path, plugin: Path, device: int = 0, manifest: EngineManifest | None = None) -> None:
         """Check, then load; nothing of the file is interpreted before its hash was found right.
 
         Args:
             path: the engine's file.
             plugin: the plugin's library.
             device: index of the GPU.
+            manifest: as ``load_checked`` gave it before; None: that is done now.
 
         Raises:
-            ModelError: a file is damaged, or the engine is for another plugin, TensorRT or GPU; out of GPU memory.
+            ModelError: a file is damaged or was changed meanwhile, or the engine is for another plugin, TensorRT or
+                GPU; out of GPU memory.
         """
         self.path = path
-        self.manifest = load_checked(path)
+        self.manifest = load_checked(path) if manifest is None else manifest
         self._device = device
         backend = load_backend(self.manifest.key.backend)
         check_fits(self.manifest, path, plugin, backend.version, gpu_or_reason(device))
@@ -141,7 +144,13 @@ class TensorRtEngine:
     def _load(self) -> None:
         trt, key = self._backend.trt, self.manifest.key
         self._runtime = trt.Runtime(self._backend.logger)
-        self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
+        # What is loaded is what was checked, also where the file changes meanwhile.
+        serialized = self.path.read_bytes()
+        if hashlib.sha256(serialized).hexdigest() != self.manifest.engine_sha256:
+            raise ModelError(
+                f"{self.path}: has changed since its SHA-256 was checked; load it again, or build it again"
+            )
+        self._engine = self._runtime.deserialize_cuda_engine(serialized)
         if self._engine is None:
             raise ModelError(
                 f"{self.path}: {key.backend} {key.version} does not load the engine ({self._backend.take_errors()}); "

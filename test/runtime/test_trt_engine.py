@@ -187,6 +187,19 @@ def test_verified_engine_is_not_verified_again(load, bundle, damage):
     load(verified=True).close()
 
 
+def test_an_engine_that_is_replaced_after_it_was_checked_is_not_loaded(load, cuda, monkeypatch):
+    check = engine_module.check_fits
+
+    def replace_it(manifest, path, *others):
+        check(manifest, path, *others)
+        path.write_bytes(b"another engine")
+
+    monkeypatch.setattr(engine_module, "check_fits", replace_it)
+    with pytest.raises(ModelError, match="has changed"):
+        load()
+    assert cuda.memory == {}
+
+
 def test_engine_with_a_batch_size_that_was_never_compared_is_verified(load, bundle, images):
     load(verified=True).close()
     path = manifest_path(default_engine(bundle.onnx_path))
