@@ -38,7 +38,8 @@ from m2a_ros.process.statistics import CameraStatistics
 
 NODE_NAME = "m2a"
 _WATCH_S, _CALM_WATCH_S = 0.3, 1.0
-"""Seconds between two looks at what stalls; the longer while all is well and nothing can become late before."""
+"""Seconds between two looks at what stalls; the longer while all is well and nothing can become late before.
+Seldom: each time that a timer comes due, the executor waits anew for everything that the node has."""
 
 
 class M2aNode(LifecycleNode):
@@ -151,6 +152,12 @@ class M2aNode(LifecycleNode):
             self.get_logger().warning(remark)
 
     def _activate(self) -> None:
+        for statistics in self.statistics.values():
+            statistics.reset()
+        self._begin()
+        self.reporter.start()
+
+    def _begin(self) -> None:
         assert self.config is not None
         if self._left is not None:
             # Else two threads would use one network, and a frame could get the answer to another.
@@ -165,10 +172,8 @@ class M2aNode(LifecycleNode):
         receiver = self._receiver = Receiver(self)
         for camera in settings.cameras:
             transport, statistics = settings.camera[camera].transport, self.statistics[camera]
-            statistics.reset()
             is_heard = self.pipelines[camera].outputs.is_heard
             self.inputs[camera] = CameraInput(self, receiver, camera, transport, slots, statistics, is_heard)
-        self.reporter.start()
         perception = self.config.perception
         give_up = partial(self._give_up, model=self.model)
         steps = FrameSteps(self.pipelines, self.inputs, lambda: self.config, self._report_crash, give_up)
@@ -222,10 +227,7 @@ class M2aNode(LifecycleNode):
         self.get_logger().error(f"camera '{image.camera}': a frame failed\n{trace}")
 
     def _give_up(self, error: RestartNeededError, model: LoadedModel | None) -> None:
-        """End the process: whoever supervises it starts a new one, which this one cannot become.
-
-        Where the network has a process of its own, only that one ends.
-        """
+        """End the process, for a supervisor to start a new one; or that of the network, where it has one of its own."""
         if model is not None and model.is_isolated:
             # A step of the model before may end late.
             if model is self.model:
@@ -251,10 +253,7 @@ class M2aNode(LifecycleNode):
             self._extrinsics.announce(frames, self.config.settings)
 
     def _watch(self) -> None:
-        """Look for what stalls, and report what is new of it at once: the diagnostics' period may be long.
-
-        Seldom: each time that a timer comes due, the executor waits anew for everything that the node has.
-        """
+        """Look for what stalls, and report what is new of it at once: the diagnostics' period may be long."""
         self._look_around()
         value, spare = self._parameter_server.value, _CALM_WATCH_S
         if self._stages is not None and self.config is not None and self.model is not None:
@@ -297,4 +296,4 @@ class M2aNode(LifecycleNode):
     def _go_on(self) -> None:
         assert self.config is not None
         self._retune(self.config.settings)
-        self._activate()
+        self._begin()

@@ -37,6 +37,7 @@ OTHER_SIZE = BAD_FRAME_PREFIX + "other_size"
 NOT_RECTIFIED_PREFIX = "not_rectified."
 DEGRADED_PREFIX = "degraded."
 INFERENCE_ERROR = "inference_error"
+STOPPED = "stopped"
 INFO_MISFIT = "camera_info_does_not_fit"
 
 
@@ -212,7 +213,8 @@ class CameraPipeline:
         self._log.warn(error)
 
     def reset(self) -> None:
-        """Delete the markers that are shown, and forget: frames after a pause are a beginning."""
+        """Delete the markers that are shown, count what was in work, and forget: after a pause comes a beginning."""
+        self._statistics.dropped_rest(STOPPED)
         self._stream.reset()
         self.outputs.clear_markers()
         self._limiter = RateLimiter()

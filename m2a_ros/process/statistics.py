@@ -94,6 +94,12 @@ class CameraStatistics:
             self._dropped[reason] += 1
             self._last_error = one_line(error) or self._last_error
 
+    def dropped_rest(self, reason: str) -> None:
+        """Count the frames that came and of which nothing is known: whoever worked on them was given up."""
+        with self._lock:
+            if (rest := self._received - self._published - self._dropped.total()) > 0:
+                self._dropped[reason] += rest
+
     def published(self, timings_ms: dict[str, float]) -> None:
         """Count a frame whose outputs were published, with its times in milliseconds."""
         with self._lock:

@@ -113,13 +113,17 @@ def test_a_stall_is_an_error_in_the_diagnostics_and_ends_with_the_hanging(nodes:
 
 
 def test_a_step_that_hangs_is_given_up_and_the_model_loaded_anew(nodes: Nodes, runtimes: Any) -> None:
-    nodes.start(**{"watchdog.timeout": 0.2})
+    node = nodes.start(**{"watchdog.timeout": 0.2})
     hang(nodes, runtimes)
     made, gate = runtimes
     nodes.until(lambda: len(made) == 2)
     gate.set()
     answer = nodes.answer(MASK, frame(5), IMAGE)
     assert answer.header.stamp.sec == 5
+    nodes.until(lambda: node.statistics["front"].snapshot().published > 1)
+    counts = node.statistics["front"].snapshot()
+    assert counts.dropped["stopped"] > 0, "the frame it hung on"
+    assert counts.received >= counts.published + sum(counts.dropped.values()) > 2, "nothing begins at zero again"
     assert 2 not in {message.header.stamp.sec for message in nodes.received[MASK]}, "the frame it hung on is lost"
     nodes.until(lambda: nodes.status("m2a: node").get("level") == "0")
 
