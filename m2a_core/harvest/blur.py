@@ -41,7 +41,7 @@ def blurred_classes(words: Sequence[str], known: Sequence[str]) -> frozenset[int
     """Ids of the classes that words name.
 
     Args:
-        words: of ``GROUPS``, or names of classes.
+        words: of ``GROUPS``, or names of classes, in any case.
         known: names of the model's classes, by id.
 
     Raises:
@@ -49,13 +49,15 @@ def blurred_classes(words: Sequence[str], known: Sequence[str]) -> frozenset[int
     """
     found: set[int] = set()
     for word in words:
-        names = [name for name in known if name in GROUPS.get(word, (word,))]
-        if not names:
+        meant = GROUPS.get(word.casefold(), (word.casefold(),))
+        # Classes of own data may be called Car or PERSON.
+        numbers = {number for number, name in enumerate(known) if name.strip().casefold() in meant}
+        if not numbers:
             raise ConfigError(
                 f"--blur {word}: the model has no such class; expected {' or '.join(GROUPS)}, or of its classes "
                 f"{', '.join(known)}"
             )
-        found.update(known.index(name) for name in names)
+        found |= numbers
     return frozenset(found)
 
 

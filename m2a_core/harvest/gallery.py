@@ -54,7 +54,7 @@ class _Group:
         self.score += record.score_mean
         self.probability += record.cluster_probability
         if record.distance_min_m is not None:
-            self.distance = min(self.distance or np.inf, record.distance_min_m)
+            self.distance = min(np.inf if self.distance is None else self.distance, record.distance_min_m)
         worth = (record.cluster_probability + record.score_mean * np.log1p(record.area_max_px) / 20, record.id)
         entry = (worth, record)
         if len(self.best) < MOST_SHOWN:

@@ -49,6 +49,11 @@ def gallery(harvest, hidden=frozenset()):
     return (harvest.folder / "gallery.html").read_text(encoding="utf-8")
 
 
+def test_an_object_at_the_vehicle_itself_is_the_nearest(tmp_path):
+    records = [record(n, cluster=0, distance_min_m=7.0 * n) for n in range(2)]
+    assert "nearest 0.0 m" in gallery(write_harvest(tmp_path / "harvest", records))
+
+
 def test_page_shows_clusters_in_order_and_loads_nothing(tmp_path):
     records = [record(n, cluster=[0, 0, 1, -1][n], distance_min_m=4.0 + n) for n in range(4)]
     page = Page(gallery(write_harvest(tmp_path / "harvest", records)))
@@ -119,6 +124,8 @@ def test_groups_are_the_models_own_classes():
     assert blurred_classes(["plates"], CAMVID11.names) == {CAR}
     assert blurred_classes(["road", "plates"], CAMVID11.names) == {CAR, ROAD}
     assert blurred_classes([], CAMVID11.names) == frozenset()
+    assert blurred_classes(["Plates"], ["Car", "road", "TRUCK ", "bus"]) == {0, 2, 3}
+    assert blurred_classes(["ROAD"], ["Car", "road"]) == {1}
     with pytest.raises(ConfigError, match="--blur faces: the model has no such class"):
         blurred_classes(["faces"], CAMVID11.names)
 
