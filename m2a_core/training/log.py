@@ -23,6 +23,7 @@ class RunLog:
         self.path, self.enabled = out / "metrics.jsonl", enabled
         self.writer: Any = None
         if enabled:
+            _drop_begun_line(self.path)
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ModuleNotFoundError:
@@ -68,3 +69,15 @@ class RunLog:
         # metrics.jsonl holds the same: no reason to lose a step, or the error that is under way.
         self.writer = None
         ProgressBar.write(f"TensorBoard's log is given up ({error.strerror or error}); {self.path} goes on")
+
+
+def _drop_begun_line(path: Path) -> None:
+    """Take away what a full disk left of a line: the next one would be written behind it, and both be lost."""
+    try:
+        with path.open("r+b") as file:
+            content = file.read()
+            if content and not content.endswith(b"\n"):
+                file.truncate(content.rfind(b"\n") + 1)
+    except OSError:
+        # There is none yet, or it cannot be written: then the next line says so.
+        return

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from m2a_core.cli.main import main
@@ -653,6 +654,20 @@ def test_a_frame_without_labels_is_noted_by_what_it_teaches(tmp_path: Path, name
     else:
         write_mask(label, np.full(SIZE, 255, np.uint8))
     assert sum(said in note for note in check_own(opened(root, kind)).notes) == 1
+
+
+def test_a_negative_number_is_no_instance(tmp_path: Path) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    kind = write(root, "folder")
+    for path in (root / "instances").rglob("*.png"):
+        Image.fromarray(np.where(NUMBERS > 0, NUMBERS, -1).astype(np.int32)).save(path.with_suffix(".tif"))
+        path.unlink()
+    for kinds in ("images", "masks", "instances"):
+        shutil.copytree(root / kinds / "train" / "drive", root / kinds / "train" / "other")
+    assert main(["data", "split", str(root), "--out", str(out)]) == 0
+    for where in (root, out):
+        for frame in opened(where, kind).listing.frames:
+            np.testing.assert_array_equal(frame.read()[1].instances, NUMBERS)
 
 
 def test_the_name_of_the_root_says_nothing_of_the_split(tmp_path: Path) -> None:

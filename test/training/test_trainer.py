@@ -358,6 +358,15 @@ def test_a_log_that_cannot_be_written_stops_in_words(tmp_path):
         trainer.run()
 
 
+def test_a_line_that_a_full_disk_cut_does_not_spoil_the_next(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n{"kind": "train", "st', encoding="utf-8")
+    log = RunLog(tmp_path, enabled=True)
+    log.add("train", {"step": 2}, 2)
+    log.close()
+    lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
 def test_without_tensorboard_a_run_logs_its_lines_alone(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     log = RunLog(tmp_path, enabled=True)

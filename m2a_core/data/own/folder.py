@@ -131,7 +131,8 @@ def read_truth(mask: Path, numbers: Path | None, size: tuple[int, int], values: 
     stored = read_stored_values(numbers)
     if stored.shape != label.shape:
         raise DataError(f"{numbers}: is {list(stored.shape)}, its mask {list(label.shape)}")
-    return Truth(label, np.where(label < file.labels.num_classes, stored, 0).astype(np.int32))
+    # Negative ones mean none, too: TIFFs of 32 bits may hold -1 there.
+    return Truth(label, np.where((label < file.labels.num_classes) & (stored > 0), stored, 0).astype(np.int32))
 
 
 def decoded(stored: np.ndarray, path: Path, values: LabelValues, file: LabelFile, size: tuple[int, int]) -> np.ndarray:
