@@ -176,6 +176,10 @@ def predict_dataset(dataset: Dataset, scorer: Scorer, outputs: Outputs) -> dict[
                     maps: Any = scorer.compute(image, panoptic)
                     with replaced(outputs.prediction(sample), alone=False) as partial:
                         np.savez(partial, **maps)
+                elif truth is not None:
+                    # The mask alone is new.
+                    with np.load(outputs.prediction(sample), allow_pickle=False) as done:
+                        _require_same_size(sample, truth, done["semantic"])
                 if truth is not None:
                     write_png(outputs.truth(sample), truth, alone=False)
             except DataError as error:

@@ -315,6 +315,16 @@ def test_a_frame_that_was_mended_after_a_failed_run_is_done_anew(folder: Path, m
     assert (code, figures["failed"], figures["n_frames"]) == (0, {}, 3)
 
 
+def test_a_mask_that_became_another_size_after_a_failed_run_is_named_itself(folder: Path, model: Path) -> None:
+    masks = folder / "data" / "masks"
+    (masks / "1.png").write_bytes(b"damaged")
+    assert evaluate(folder, "folder", model)[0] == 2
+    write(masks / "0.png", np.zeros((8, 8), np.uint8))
+    code, figures = evaluate(folder, "folder", model)
+    assert (code, sorted(figures["failed"])) == (2, ["0", "1"])
+    assert figures["failed"]["0"] == f"{masks / '0.png'}: 8x8 pixels, expected the size of its image, 128x96"
+
+
 def test_an_image_that_changed_after_a_failed_run_is_done_anew(folder: Path, model: Path) -> None:
     (folder / "data" / "masks" / "1.png").write_bytes(b"damaged")
     before = evaluate(folder, "folder", model)[1]
