@@ -7,7 +7,7 @@ With normal frames: the lowest thresholds, of the mask and of the seeds, that ke
   --frame-fpr RATE          a normal frame raises an alarm with probability RATE at most, whatever the distribution of
                             scores, if new frames are like the given ones. Take frames from many drives, not neighbours
                             of one video. RATE 0.01 needs at least 99 frames
-  --alarms-per-minute RATE  the frames, in the order of their names at --fps a second, raise RATE alarms a minute at
+  --alarms-per-minute RATE  the frames, by the numbers in their names at --fps a second, raise RATE alarms a minute at
                             most. Frames in a row that raise one count as one alarm, but each second counts again
 An alarm is --min-pixels pixels at or above the threshold; by default as many as the smallest unknown object the model
 reports. Do not use frames that the model was trained on.

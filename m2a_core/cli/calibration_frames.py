@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -124,4 +125,13 @@ def _images(folder: Path) -> dict[str, Path]:
     from m2a_core.data.files import files_by_frame
     from m2a_core.images import SUFFIXES
 
-    return files_by_frame(folder, SUFFIXES, "images", on_note=lambda note: print(f"m2a: note: {note}", file=sys.stderr))
+    found = files_by_frame(
+        folder, SUFFIXES, "images", on_note=lambda note: print(f"m2a: note: {note}", file=sys.stderr)
+    )
+    return dict(sorted(found.items(), key=lambda item: _in_time(item[0])))
+
+
+def _in_time(name: str) -> list[tuple[str, int]]:
+    """Orders names by the numbers in them, frame_2 before frame_10: alarms of a drive are counted frame by frame."""
+    parts = re.split(r"(\d+)", name)
+    return [(text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], "0"], strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from m2a_core.bundle.loading import load_bundle
+from m2a_core.cli import calibrate
+from m2a_core.cli.calibration_frames import sources
 from m2a_core.cli.main import main
 from m2a_core.images import read_image
 from m2a_core.perception import Perception
@@ -87,6 +90,16 @@ def test_drift_stands_alone(bundle: Path, capsys: pytest.CaptureFixture[str], mo
     with pytest.raises(SystemExit) if more[0] == "--frame-fpr" else nullcontext():
         assert main(["calibrate", "--model", str(bundle), "--images", "images", "--drift", *more]) == 2
     assert "--drift: give normal frames" in (said := capsys.readouterr().err) or "not allowed with" in said
+
+
+def test_frames_of_a_drive_come_by_the_numbers_in_their_names(tmp_path: Path) -> None:
+    names = ["a2.png", "a10.png", "a10b.png", "b.png", "b01_9.png", "b1_10.png", "b²3.png"]
+    for name in names:
+        write(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    parser = argparse.ArgumentParser()
+    calibrate.add_arguments(parser)
+    _, frames = sources(parser.parse_args(["--images", str(tmp_path), "--frame-fpr", "0.5"]))
+    assert [path.name for path, _, _ in frames] == names
 
 
 def test_a_data_set_takes_no_other_ground_truth(
