@@ -108,7 +108,7 @@ class HardNegatives:
         height, width = label.shape
         x, y, grounded = place(label, blend.on_road, self.ground, rng, blend.far)
         if cutout.size is None:
-            return (x, y), float(np.exp(rng.uniform(np.log(10), np.log(0.4 * height))))
+            return (x, y), float(np.exp(rng.uniform(np.log(10), np.log(max(10, 0.4 * height)))))
         size = cutout.size * rng.uniform(0.7, 1.4)
         if cutout.foot is None:
             return (x, y), max(LEAST_SIZE, size * height)

@@ -143,7 +143,7 @@ class AnomalyMix:
                 metres = np.exp(rng.uniform(*np.log(self.blend.metres)))
                 size = np.clip((y - HORIZON * height) / CAMERA_HEIGHT * metres, 6, 0.55 * height)
             else:
-                size = np.exp(rng.uniform(np.log(10), np.log(0.4 * height)))
+                size = np.exp(rng.uniform(np.log(10), np.log(max(10, 0.4 * height))))
             paste(image, label, outlier, np.ascontiguousarray(rgba), (x, y), float(size), None, self.blend, rng)
 
     def add_known(

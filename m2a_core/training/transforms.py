@@ -56,7 +56,10 @@ def augment(
         stretch = np.exp(rng.uniform(-1, 1) * np.log(cfg.aspect) / 2)
         scale_y, scale_x = scale / stretch, scale * stretch
     # The crop is cut at the source's resolution first: scaling pixels that are thrown away costs most of the time.
-    cut_h, cut_w = min(image.shape[0], round(height / scale_y)), min(image.shape[1], round(width / scale_x))
+    cut_h, cut_w = (
+        min(full, max(1, round(side / scale)))
+        for full, side, scale in zip(image.shape, (height, width), (scale_y, scale_x), strict=False)
+    )
     focus = _focus(label, outlier, rng, wanted) if rng.random() < cfg.rare_crop else None
     y = _start(image.shape[0], cut_h, None if focus is None else focus[0], rng)
     x = _start(image.shape[1], cut_w, None if focus is None else focus[1], rng)

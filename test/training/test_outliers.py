@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from m2a_core.errors import DataError
+from m2a_core.labels.builtin import CAMVID11
 from m2a_core.training.composed import compose
-from m2a_core.training.data_config import BlendConfig
+from m2a_core.training.data_config import AugmentConfig, BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
+from m2a_core.training.false_alarms import HardNegatives
 from m2a_core.training.outliers import TRAIN_BLEND, AnomalyMix, cut_known_objects, erode_alpha
 from m2a_core.training.pasting import paste
 from m2a_core.training.targets import IGNORE
+from m2a_core.training.transforms import augment
 from test.training.synthetic import CAR, ROAD, SIZE, cutout, disc, frames
 
 PLAIN = BlendConfig((0, 0), (0, 0), (0, 0), (0, 0), 0.0, 0.0, 1.0)
@@ -179,3 +182,24 @@ def test_photographs_are_more_likely_than_renders():
     photo, render = cutout("ball", RED), Cutout("r", "render", False, disc((0, 0, 250)))
     mix = AnomalyMix([photo, render], [])
     assert mix.weights.tolist() == pytest.approx([1 / 1.4, 0.4 / 1.4])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 8), (24, 300), (300, 5)])
+def test_objects_go_into_frames_of_any_size(size):
+    objects = [
+        Cutout(str(side), "thing", True, np.full((*side, 4), 200, np.uint8)) for side in ((1, 1), (40, 30), (1, 90))
+    ]
+    blend = BlendConfig(modes=("alpha", "hard", "gaussian", "poisson"), shadow=1.0, on_road=0.5, large=0.3, far=0.5)
+    mix = AnomalyMix(objects, [Cutout("5@frame", "8", True, objects[1].rgba)], blend)
+    hard = HardNegatives(objects, CAMVID11, {}, (3, 4))
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        image, label = np.full((*size, 3), 90, np.uint8), np.full(size, seed % 11, np.uint8)
+        outlier = np.zeros(size, bool)
+        mix.add_known(image, label, outlier, 2, rng)
+        mix.add_unknown(image, label, outlier, 2, rng)
+        hard.add(image, label, outlier, blend, rng)
+        assert (label[outlier] == IGNORE).all()
+        base = ("image", "crop", "height")[seed % 3]
+        crop = augment(image, label, outlier, AugmentConfig(crop=(64, 96), scale_base=base), rng)[0]
+        assert crop.shape == (64, 96, 3)
