@@ -82,10 +82,6 @@ class LoadedModel:
         if self.is_isolated:
             self.close()
 
-    def described(self) -> str:
-        """For the log."""
-        return f"model '{self.manifest.name}' ({self.backend}, input {self.manifest.input_size})"
-
     def after(self, before: LoadedModel) -> str:
         """What to say of a model that takes the place of the one ``before``: its bundle may be another by now."""
         own, other = self.manifest.onnx_sha256, before.manifest.onnx_sha256
@@ -96,6 +92,11 @@ class LoadedModel:
     def close(self) -> None:
         """Free the network."""
         self._runtime.close()
+
+
+def described(model: LoadedModel) -> str:
+    """What a model is, for the log."""
+    return f"model '{model.manifest.name}' ({model.backend}, input {model.manifest.input_size})"
 
 
 def remarks(settings: Settings, perception: Perception) -> list[str]:

@@ -27,7 +27,7 @@ from m2a_ros.camera.receiver import Receiver
 from m2a_ros.camera.subscriptions import CameraInput
 from m2a_ros.node.diagnostics import INTERNAL_ERROR
 from m2a_ros.node.frame_steps import FrameSteps
-from m2a_ros.node.model import LoadedModel, remarks
+from m2a_ros.node.model import LoadedModel, described, remarks
 from m2a_ros.node.pipeline import CameraPipeline, FrameJob, ProcessingConfig
 from m2a_ros.node.reporting import DiagnosticsReporter
 from m2a_ros.node.stages import Stages
@@ -147,7 +147,7 @@ class M2aNode(LifecycleNode):
         for camera in settings.cameras:
             statistics = self.statistics[camera] = CameraStatistics()
             self.pipelines[camera] = CameraPipeline(self, camera, self.config, statistics, self._extrinsics)
-        self.get_logger().info(f"configured: {self.model.described()}, cameras {list(settings.cameras)}")
+        self.get_logger().info(f"configured: {described(self.model)}, cameras {list(settings.cameras)}")
         for remark in remarks(settings, self.config.perception):
             self.get_logger().warning(remark)
 
