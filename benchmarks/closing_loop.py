@@ -211,7 +211,7 @@ def measure(data: Path, out: Path) -> None:
         for known in MIX:
             scores = out / f"{known}_{side}.json"
             labelled = ["--dataset", known, "--root", data / known]
-            m2a("evaluate", *labelled, "--model", model, "--workers", 1, "--json", scores)
+            m2a("evaluate", *labelled, "--model", model, "--json", scores)
             figures[side][f"{known}_miou"] = json.loads(scores.read_text(encoding="utf-8"))["miou"]
         print(side, json.dumps(figures[side]))
     (out / "figures.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
