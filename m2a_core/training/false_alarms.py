@@ -13,7 +13,7 @@ from m2a_core.errors import ConfigError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.data_config import BlendConfig, HardNegativeConfig
 from m2a_core.training.datasets import Cutout, read_cutouts
-from m2a_core.training.pasting import HORIZON, paste, place
+from m2a_core.training.pasting import HORIZON, paste, place, size_off_ground
 from m2a_core.training.targets import IGNORE
 
 LEAST_SIZE = 6
@@ -108,7 +108,7 @@ class HardNegatives:
         height, width = label.shape
         x, y, grounded = place(label, blend.on_road, self.ground, rng, blend.far)
         if cutout.size is None:
-            return (x, y), float(np.exp(rng.uniform(np.log(10), np.log(max(10, 0.4 * height)))))
+            return (x, y), size_off_ground(height, rng)
         size = cutout.size * rng.uniform(0.7, 1.4)
         if cutout.foot is None:
             return (x, y), max(LEAST_SIZE, size * height)

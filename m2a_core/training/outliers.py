@@ -14,7 +14,7 @@ from m2a_core.labels.builtin import CAMVID11
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.training.data_config import BlendConfig
 from m2a_core.training.datasets import Cutout, LabelledImage
-from m2a_core.training.pasting import HORIZON, paste, place
+from m2a_core.training.pasting import HORIZON, paste, place, size_off_ground
 from m2a_core.training.variation import draw_weights, rotated, vary
 
 ROAD_LIKE = (3, 4)
@@ -143,7 +143,7 @@ class AnomalyMix:
                 metres = np.exp(rng.uniform(*np.log(self.blend.metres)))
                 size = np.clip((y - HORIZON * height) / CAMERA_HEIGHT * metres, 6, 0.55 * height)
             else:
-                size = np.exp(rng.uniform(np.log(10), np.log(max(10, 0.4 * height))))
+                size = size_off_ground(height, rng)
             paste(image, label, outlier, np.ascontiguousarray(rgba), (x, y), float(size), None, self.blend, rng)
 
     def add_known(

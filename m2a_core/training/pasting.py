@@ -46,6 +46,11 @@ def place(
     return int(rng.integers(width)), int(rng.integers(height // 5, height)), False
 
 
+def size_off_ground(height: int, rng: np.random.Generator) -> float:
+    """Draw the longer side, in pixels, of what does not stand on the ground of a frame of ``height`` rows."""
+    return float(np.exp(rng.uniform(np.log(10), np.log(max(10, 0.4 * height)))))
+
+
 def _shade(
     rgb: np.ndarray, alpha: np.ndarray, patch: np.ndarray, blend: BlendConfig, rng: np.random.Generator
 ) -> np.ndarray:
