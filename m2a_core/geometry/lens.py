@@ -21,6 +21,9 @@ _BROWN_SIZES = (4, 5, 8, 12, 14)
 _FISHEYE_SIZE = 4
 _MAX_ERROR_PX = 0.1
 _REFINEMENTS = 10
+_SOLVER_STEPS = 20
+_BEYOND_TURN = 1.01
+"""How much farther out than where the radial part of a lens turns back a direction may lie: other parts move that."""
 _ANGLES = np.linspace(0.0, np.pi, 2049)
 
 
@@ -79,8 +82,49 @@ def _undistorted(points: np.ndarray, matrix: np.ndarray, distortion: np.ndarray,
     with np.errstate(invalid="ignore", over="ignore"):
         for _ in range(_REFINEMENTS):
             plane = plane + (points[:, None] - _distorted(plane, matrix, distortion)) / focal
-    error = np.linalg.norm(_distorted(plane, matrix, distortion)[:, 0] - points, axis=1)
-    return np.where(error[:, None] <= _MAX_ERROR_PX, plane[:, 0], np.nan)
+        error = np.linalg.norm(_distorted(plane, matrix, distortion)[:, 0] - points, axis=1)
+    found: np.ndarray = plane[:, 0]
+    missed = ~(error <= _MAX_ERROR_PX)
+    if missed.any():
+        found[missed] = _solved(points[missed], matrix, distortion)
+    return found
+
+
+def _solved(points: np.ndarray, matrix: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Newton's method, from where the radial part alone puts the points; NaN beyond the lens's first turning back.
+
+    Steps that take the error in the image for the error on the plane do not end where the image moves by less than
+    half as much as the plane does, or by more than twice: towards the edges of wide lenses.
+    """
+    slopes = np.tan(_ANGLES[: np.searchsorted(_ANGLES, np.deg2rad(89.5))])
+    radial = distortion.copy()
+    radial[2:4], radial[8:] = 0.0, 0.0
+    curve = _distorted(np.column_stack([slopes, np.zeros_like(slopes)])[:, None], np.eye(3), radial)[:, 0, 0]
+    usable = _before_turn(curve)
+    ends = slopes[usable][-1]
+    wanted = (points - matrix[:2, 2]) / matrix.diagonal()[:2]
+    radius = np.hypot(*wanted.T)
+    plane = wanted * (np.interp(radius, curve[usable], slopes[usable]) / np.maximum(radius, 1e-12))[:, None]
+    none = np.zeros(3)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        for _ in range(_SOLVER_STEPS):
+            rays = cv2.convertPointsToHomogeneous(plane[:, None])
+            pixels, by_all = cv2.projectPoints(rays, none, none, matrix, distortion)
+            # At a depth of 1 the camera's shift moves a pixel as the same shift on the plane does.
+            (a, b), (c, d) = by_all[:, 3:5].reshape(-1, 2, 2).transpose(1, 2, 0)
+            x, y = (points - pixels[:, 0]).T
+            step = np.column_stack([d * x - b * y, a * y - c * x]) / (a * d - b * c)[:, None]
+            # Where the lens turns back, a full step ends anywhere.
+            plane = plane + step * np.minimum(1.0, 0.5 * (1 + radius) / np.hypot(*step.T))[:, None]
+        error = np.linalg.norm(_distorted(plane[:, None], matrix, distortion)[:, 0] - points, axis=1)
+        fits = (error <= _MAX_ERROR_PX) & (np.hypot(*plane.T) <= _BEYOND_TURN * ends)
+    return np.where(fits[:, None], plane, np.nan)
+
+
+def _before_turn(curve: np.ndarray) -> slice:
+    """The part of a curve, float64 [N], before its first maximum: a calibration says nothing of what lies beyond."""
+    turn = np.flatnonzero(~(np.diff(curve) > 0))
+    return slice(0, (turn[0] + 1) if len(turn) else len(curve))
 
 
 def _distorted(plane: np.ndarray, matrix: np.ndarray, distortion: np.ndarray) -> np.ndarray:
@@ -94,13 +138,14 @@ def _fisheye_directions(plane: np.ndarray, distortion: np.ndarray, tolerance: fl
     """From K's plane; OpenCV's own inverse ends at a radius of pi / 2 and cannot look sideways or back."""
     radius = np.hypot(*plane.T)
     curve = _fisheye_radius(_ANGLES, distortion)
-    # Beyond the first maximum the polynomial turns back: a calibration says nothing of such angles.
-    turn = np.flatnonzero(np.diff(curve) <= 0)
-    usable = slice(0, (turn[0] + 1) if len(turn) else len(curve))
+    usable = _before_turn(curve)
     angle = np.interp(radius, curve[usable], _ANGLES[usable])
     slopes = np.polynomial.Polynomial([1, 0, *np.kron(distortion * (3, 5, 7, 9), (1, 0))])
+    farthest = _ANGLES[usable][-1] + _ANGLES[1]
     for _ in range(3):
         angle = angle - (_fisheye_radius(angle, distortion) - radius) / np.maximum(slopes(angle), 1e-3)
+        # Beyond, the polynomial may rise once more.
+        angle = np.minimum(angle, farthest)
     with np.errstate(invalid="ignore", divide="ignore"):
         sideways = plane * np.where(radius > 0, np.sin(angle) / radius, 1.0)[:, None]
         found = np.column_stack([sideways, np.cos(angle)])

@@ -63,6 +63,39 @@ def test_a_fisheye_without_coefficients_is_rectified(zeros: list[float]) -> None
     np.testing.assert_allclose(straight.rays(np.array([[720.0, 240.0]])), [[1, 0, 1]])
 
 
+# The radius nearly that of an ideal fisheye, atan(r) by Pade; a strong barrel; a lens that stretches its edges.
+WIDE = {
+    "fisheye-like": ("rational_polynomial", [7 / 9, 64 / 945, 0.0, 0.0, 0.0, 10 / 9, 5 / 21, 0.0], 80.0),
+    "barrel": ("plumb_bob", [-0.33, 0.11, 0.0005, -0.0003, -0.017], 54.0),
+    "pincushion": ("plumb_bob", [0.35, 0.25, -0.0004, 0.0006, 0.1], 42.0),
+    "thin prism": ("rational_polynomial", [1.2, 0.2, 1e-3, -1e-3, 0.0, 1.5, 0.4, 0.01, 2e-3, 1e-3, -2e-3, 1e-3], 60.0),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", WIDE)
+def test_the_edges_of_wide_lenses_have_directions_too(name: str) -> None:
+    model, d, widest = WIDE[name]
+    angles, around = (g.ravel() for g in np.meshgrid(np.deg2rad(np.linspace(0, widest, 81)), np.linspace(0, 6.2, 24)))
+    rays = np.column_stack([np.tan(angles) * np.cos(around), np.tan(angles) * np.sin(around), np.ones(angles.size)])
+    found = directions(opencv_pixels(rays, model, d), K, model, np.array(d))
+    off = np.arccos(
+        np.clip((found * rays).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(rays, axis=1), -1, 1)
+    )
+    assert np.rad2deg(off).max() < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_beyond_the_turning_point_of_a_pinhole_model_have_no_direction() -> None:
+    # r (1 - 0.3 r^2) peaks at r = 1.054 with 0.703 and is negative from r = 1.826 on: mirrored pixels have a ray there.
+    d = np.array([-0.3, 0.0, 0.0, 0.0])
+    pixels = K[:2, 2] + np.array([[0.69 * 400, 0], [0.72 * 400, 0], [40 * 400, 0], [-3 * 400, 380.0]])
+    inside, *outside = directions(pixels, K, "plumb_bob", d)
+    assert inside[0] * (1 - 0.3 * inside[0] ** 2) == pytest.approx(0.69, abs=1e-3)
+    assert 0 < inside[0] < 1.054
+    assert np.isnan(outside).any(axis=1).all()
+
+
 @given(angle=st.floats(0.0, 2.4), around=st.floats(0, 6.28), first=st.floats(-0.02, 0.1), second=st.floats(0.0, 0.02))
 def test_a_fisheye_looks_sideways_and_back(angle: float, around: float, first: float, second: float) -> None:
     d = np.array([first, second, 0.0, 0.0])
@@ -81,6 +114,15 @@ def test_pixels_beyond_a_fisheye_s_turning_point_have_no_direction() -> None:
     inside, outside = directions(pixels, K, "equidistant", d)
     assert np.isfinite(inside).all()
     assert np.isnan(outside).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_a_fisheye_s_polynomial_rises_once_more_it_says_nothing() -> None:
+    # Falls from 1.59 rad on, where it is 1.506, and is that again at 2.9 rad.
+    d = np.array([0.11693779, -0.03293561, -0.01284375, 0.00170674])
+    radii = np.linspace(1.507, 1.6, 20001)
+    pixels = K[:2, 2] + np.column_stack([400 * radii, np.zeros_like(radii)])
+    assert np.isnan(directions(pixels, K, "equidistant", d)).all()
 
 
 @pytest.mark.parametrize(
