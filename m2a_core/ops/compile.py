@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from m2a_core.errors import ModelError
-from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder
+from m2a_core.ops.native_code import is_as_built, make_own_folder, put_in_place
 
 CSRC = Path(__file__).resolve().parent / "csrc"
 CACHE = Path.home() / ".cache" / "m2a"
@@ -76,9 +76,7 @@ def compile_once(command: list[str], source: Path, name: str, cache: Path) -> Pa
         done = subprocess.run([*command, str(source), "-o", partial], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ModelError(f"'{source.name}': {Path(command[0]).name} failed: {done.stderr.strip()[-2000:]}")
-        # Two processes may compile at once; each then finds a whole file.
-        os.replace(partial, result)
-        keep_hash(result)
+        put_in_place(Path(partial), result)
     except OSError as error:
         raise ModelError(f"'{cache}': cannot be written ({error.strerror}); compiled code is kept there") from error
     finally:

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from m2a_core.errors import ModelError
-from m2a_core.files import read_regular, write_text
+from m2a_core.files import read_regular, replaced
 
 MAX_BYTES = 1 << 30
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -44,6 +44,19 @@ def require_own(library: Path) -> Path:
     return path
 
 
+def put_in_place(built: Path, library: Path) -> None:
+    """Move a library that was just built to where it is kept, and write down its hash.
+
+    Two processes may build at once; each then finds a whole file that nobody else can write, whatever their umask.
+
+    Raises:
+        OSError: it cannot be moved, read or written.
+    """
+    built.chmod(0o700)
+    os.replace(built, library)
+    keep_hash(library)
+
+
 def keep_hash(library: Path) -> None:
     """Write down what was built, beside it.
 
@@ -51,7 +64,9 @@ def keep_hash(library: Path) -> None:
         OSError: it cannot be read or written.
     """
     library.chmod(0o700)
-    write_text(_hash_file(library), f"{_hash(library)}  {library.name}\n")
+    with replaced(_hash_file(library), alone=False) as staged:
+        staged.write_text(f"{_hash(library)}  {library.name}\n", encoding="utf-8")
+        staged.chmod(0o600)
 
 
 def is_as_built(library: Path) -> bool:

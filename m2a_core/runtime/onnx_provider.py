@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import InferenceError, ModelError, RestartNeededError, ToleranceError
 from m2a_core.images import read_image
 from m2a_core.metrics.parity import TOLERANCES, compare
+from m2a_core.ops.native_code import make_own_folder
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import Pending
 from m2a_core.runtime.onnx_runtime import CPU, OnnxRuntime, Providers
@@ -71,6 +73,10 @@ class OnnxProviderRuntime:
                 f"{', '.join(available)}). The packages are one Python module, so: pip uninstall onnxruntime, then pip "
                 f"install {_PACKAGES[backend]}"
             )
+        if backend == TENSORRT:
+            # ONNX Runtime would make it writable by whom the umask says, beside libraries that are refused then.
+            with suppress(OSError):
+                make_own_folder(_cache_of(bundle))
         self._runtime = OnnxRuntime(bundle, threads, providers=providers(backend, bundle, threads, device))
         self.input_size = self._runtime.input_size
         self.is_accelerator = backend != OPENVINO
@@ -134,7 +140,7 @@ def providers(backend: str, bundle: ModelBundle, threads: int | None, device: in
     }
     found = [(PROVIDER_NAMES[CUDA], cuda), *CPU]
     if backend == TENSORRT:
-        cache = _CACHE / bundle.manifest.onnx_sha256[:16]
+        cache = _cache_of(bundle)
         tensorrt = {
             "device_id": str(device),
             # Building takes minutes; ONNX Runtime names its files after graph, GPU and TensorRT.
@@ -147,6 +153,10 @@ def providers(backend: str, bundle: ModelBundle, threads: int | None, device: in
         }
         found.insert(0, (PROVIDER_NAMES[TENSORRT], tensorrt))
     return found
+
+
+def _cache_of(bundle: ModelBundle) -> Path:
+    return _CACHE / bundle.manifest.onnx_sha256[:16]
 
 
 def _verify(got: OnnxRuntime, reference: OnnxRuntime, what: str) -> None:

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 from m2a_core.errors import M2aError, ModelError
+from m2a_core.ops.native_code import make_own_folder
 
 REQUIREMENT = "kernel-lens==2.0.1 --hash=sha256:07cc714e8b5e7f34b672f7c7fad93febe7c747be5837ba276b1527370134ffe0\n"
 _INSIDE = "kernel_lens/include/tensorrt/"
@@ -40,7 +41,8 @@ def download_headers(folder: Path) -> list[Path]:
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
             raise ModelError(f"TensorRT's headers could not be downloaded: {done.stderr.strip()[-1000:]}")
-        folder.mkdir(parents=True, exist_ok=True)
+        # Libraries are compiled beside it, and are not loaded from where others can write.
+        make_own_folder(folder)
         written = []
         with zipfile.ZipFile(wheels[0]) as wheel:
             for name in wheel.namelist():

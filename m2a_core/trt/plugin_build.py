@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from m2a_core.errors import ModelError
 from m2a_core.ops.compile import CACHE, CSRC, find_nvcc
-from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder
+from m2a_core.ops.native_code import is_as_built, make_own_folder, put_in_place
 
 LIBRARY = "libm2a_trt_plugin.so"
 SOURCE = Path(__file__).resolve().parent / "csrc"
@@ -81,9 +80,7 @@ def ensure_plugin(
             ]
         )
         _run([cmake, "--build", folder])
-        # Two processes may build at once; each then finds a whole file.
-        os.replace(Path(folder) / LIBRARY, library)
-        keep_hash(library)
+        put_in_place(Path(folder) / LIBRARY, library)
     return library
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from m2a_core.errors import ModelError
+from m2a_core.ops import native_code
 from m2a_core.ops.compile import compile_once
 from m2a_core.ops.kernel_library import KernelLibrary
-from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder, require_own
+from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder, put_in_place, require_own
+from m2a_core.trt.headers import download_headers
 
 
 @pytest.fixture
@@ -102,3 +106,54 @@ def test_altered_library_in_the_cache_is_compiled_anew(tmp_path):
     result.write_bytes(b"altered")
     assert compile_once(command, source, "one", tmp_path / "cache") == result
     assert result.read_bytes() == built
+
+
+@pytest.fixture
+def group_may_write():
+    """The umask of a Debian or Ubuntu user whose group is his own."""
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("group_may_write")
+def test_what_is_built_is_taken_again_where_new_files_are_writable_by_the_group(tmp_path):
+    built, kept = tmp_path / "built.so", tmp_path / "cache" / "lib.so"
+    make_own_folder(kept.parent)
+    built.write_bytes(b"\x7fELF code")
+    put_in_place(built, kept)
+    assert is_as_built(kept)
+    assert not built.exists()
+
+
+@pytest.mark.usefixtures("group_may_write")
+def test_library_is_its_owner_s_alone_before_it_has_its_name(tmp_path, monkeypatch):
+    built, kept = tmp_path / "built.so", tmp_path / "cache" / "lib.so"
+    make_own_folder(kept.parent)
+    built.write_bytes(b"\x7fELF code")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(native_code, "keep_hash", killed)
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(built, kept)
+    # Another process looks: it may build again, but must not be told that somebody else can write here.
+    assert not is_as_built(kept)
+
+
+@pytest.mark.usefixtures("group_may_write")
+def test_downloaded_headers_do_not_open_the_folder_of_libraries_to_others(tmp_path, monkeypatch):
+    def pip(command, **_: object) -> subprocess.CompletedProcess[str]:
+        with zipfile.ZipFile(Path(command[command.index("-d") + 1], "kernel_lens.whl"), "w") as wheel:
+            wheel.writestr("kernel_lens/include/tensorrt/NvInferRuntime.h", "// a header")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    (header,) = download_headers(tmp_path / "cache" / "tensorrt-headers")
+    assert header.read_text() == "// a header"
+    library = tmp_path / "cache" / "plugin-1" / "lib.so"
+    make_own_folder(library.parent)
+    library.write_bytes(b"\x7fELF code")
+    keep_hash(library)
+    assert require_own(library) == library
