@@ -12,7 +12,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.doctor.findings import Finding, Level
-from m2a_core.errors import quoted
+from m2a_core.errors import DataError, quoted
+from m2a_core.geometry.intrinsics import Intrinsics, is_resized, size_of
 from m2a_ros.camera.silence import cause_of_silence
 from m2a_ros.camera.stamps import age_ms, stamp_to_ns
 
@@ -161,14 +162,17 @@ def calibration(image: HeardTopic, info: HeardTopic | None) -> Finding:
             f"K is zero: the driver is not calibrated; {need}",
             "ros2 run camera_calibration cameracalibrator, then load the file into the driver",
         )
-    if image.type_name.endswith("/Image") and (latest.width, latest.height) != (
-        image.latest.width,
-        image.latest.height,
-    ):
+    try:
+        # By what holds for the node, which reads K and D, or P where it is told that images are rectified.
+        Intrinsics.from_camera_info(latest, rectified="/image_rect" in image.name)
+    except DataError as error:
+        return Finding(subject, Level.WARNING, f"{error}; {need}", "see `calibration` in docs/node.md")
+    (width, height), sent = size_of(latest), image.latest
+    if image.type_name.endswith("/Image") and not is_resized((width, height), (sent.width, sent.height)):
         return Finding(
             subject,
             Level.WARNING,
-            f"for {latest.width}x{latest.height}, the image is {image.latest.width}x{image.latest.height}",
+            f"for {width}x{height}, the image is {sent.width}x{sent.height}",
             "calibrate at the size that is sent, or set binning and roi in camera_info",
         )
     return Finding(subject, Level.OK, f"{quoted(latest.distortion_model)}, fx {latest.k[0]:.1f}")

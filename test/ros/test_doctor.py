@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 
 from m2a_core.doctor.findings import Finding, Level
 from m2a_ros.camera.survey import CameraSurvey, HeardTopic, calibration, info_topic
@@ -96,10 +96,33 @@ def test_an_uncalibrated_camera_and_one_of_another_size_are_told():
     topic = HeardTopic("/front/camera_info", "sensor_msgs/msg/CameraInfo", latest=info)
     assert calibration(heard, None).level is Level.NOTE
     assert "zero" in calibration(heard, topic).text
-    info.k[0] = 500.0
+    info.k[0] = info.k[4] = 500.0
     assert calibration(heard, topic).level is Level.OK
-    info.width += 1
+    info.width *= 2
     assert calibration(heard, topic).level is Level.WARNING
+
+
+def test_a_calibration_that_binning_or_a_region_of_interest_fits_to_the_image_is_fine():
+    heard = HeardTopic("/front/image", "sensor_msgs/msg/Image", count=1, latest=image(PICTURE, 1))
+    width, height = heard.latest.width, heard.latest.height
+    sensor = {"width": 4 * width, "height": 2 * height + 400, "k": np.diag([500.0, 500, 1]).ravel()}
+    roi = RegionOfInterest(x_offset=8, y_offset=200, width=2 * width, height=2 * height)
+    for fields, level in (({}, Level.WARNING), ({"roi": roi, "binning_x": 2, "binning_y": 2}, Level.OK)):
+        topic = HeardTopic("/front/camera_info", "sensor_msgs/msg/CameraInfo", latest=CameraInfo(**sensor, **fields))
+        assert calibration(heard, topic).level is level
+
+
+def test_a_calibration_that_gives_no_places_is_told_with_its_fault():
+    heard = HeardTopic("/front/image", "sensor_msgs/msg/Image", count=1, latest=image(PICTURE, 1))
+    info = CameraInfo(width=heard.latest.width, height=heard.latest.height, k=np.diag([500.0, 500, 1]).ravel())
+    info.distortion_model, info.d = "double_sphere", [0.1, 0.2]
+    topic = HeardTopic("/front/camera_info", "sensor_msgs/msg/CameraInfo", latest=info)
+    finding = calibration(heard, topic)
+    assert finding.level is Level.WARNING
+    assert "double_sphere" in finding.text
+    # P says all of a rectified image.
+    rectified = HeardTopic("/front/image_rect", heard.type_name, count=1, latest=heard.latest)
+    assert calibration(rectified, topic).level is Level.OK
 
 
 def test_cameras_are_heard_with_size_and_rate(nodes):
