@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from m2a_core.doctor.findings import Finding, Level
@@ -16,6 +16,7 @@ from m2a_core.errors import DataError, quoted
 from m2a_core.geometry.intrinsics import Intrinsics, is_resized, size_of
 from m2a_ros.camera.silence import cause_of_silence
 from m2a_ros.camera.stamps import age_ms, stamp_to_ns
+from m2a_ros.process.qos import is_latched
 
 _TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 _INFO = "sensor_msgs/msg/CameraInfo"
@@ -95,7 +96,9 @@ class CameraSurvey:
             for topic in images
         }
         listening = list(subscriptions.values())
-        listening += [self._node.create_subscription(CameraInfo, t.name, t.keep, qos) for t in infos.values()]
+        listening += [
+            self._node.create_subscription(CameraInfo, t.name, t.keep, self._info_qos(t.name)) for t in infos.values()
+        ]
         self._wait(seconds)
         for topic in images:
             if topic.count:
@@ -111,6 +114,13 @@ class CameraSurvey:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._spin(left)
+
+    def _info_qos(self, name: str) -> QoSProfile:
+        """What hears a calibration, one that was latched before too."""
+        if any(map(is_latched, self._publishers(name))):
+            durability = DurabilityPolicy.TRANSIENT_LOCAL
+            return QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
+        return QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
     def _publishers(self, name: str) -> list[Any]:
         return list(self._node.get_publishers_info_by_topic(name))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 
 from m2a_core.doctor.findings import Finding, Level
@@ -140,6 +141,20 @@ def test_cameras_are_heard_with_size_and_rate(nodes):
     mute = next(f for f in found if f.subject == "/mute/image/compressed")
     assert mute.level is Level.WARNING
     assert mute.remedy
+
+
+def test_a_calibration_that_was_latched_before_is_heard(nodes):
+    message = image(PICTURE, 1)
+    info = CameraInfo(width=message.width, height=message.height, k=np.diag([500.0, 500, 1]).ravel())
+    durability = DurabilityPolicy.TRANSIENT_LOCAL
+    nodes.send("/front/camera_info", info, QoSProfile(depth=1, durability=durability))
+
+    def send_and_spin(left: float) -> None:
+        nodes.send("/front/image", message)
+        nodes.executor.spin_once(timeout_sec=min(left, 0.05))
+
+    found = CameraSurvey(nodes.peer, send_and_spin).findings(1.0)
+    assert next(f for f in found if f.subject == "/front/image calibration").level is Level.OK
 
 
 def test_the_command_prints_json_and_its_exit_code_tells_of_errors(tmp_path: Path, capsys):
