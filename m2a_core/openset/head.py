@@ -14,7 +14,7 @@ from m2a_core.openset.decision import View, decide
 from m2a_core.openset.instances import describe_instances
 from m2a_core.openset.objects import Candidates, ObjectFinder, Objects, drawn_by_color
 from m2a_core.openset.panoptic import draw_unknown, merge_segments
-from m2a_core.openset.road import road_hull, road_prior, stands_on
+from m2a_core.openset.road import lowered_off_road, road_hull, road_prior, stands_on
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry
 from m2a_core.types import OpenSetResult, Output, UnknownInstance
@@ -148,7 +148,7 @@ class OpenSetHead:
     def _on_road(self, view: View, geometry: Geometry) -> np.ndarray:
         height, width = geometry.valid
         return geometry.undo_continuous(
-            view.refined[:height, :width] * road_prior(self._hull(view, geometry), geometry.valid)
+            lowered_off_road(view.refined[:height, :width], road_prior(self._hull(view, geometry), geometry.valid))
         )
 
     def _panoptic(self, numbers: np.ndarray, view: View, maps: Geometry) -> np.ndarray:

@@ -71,6 +71,12 @@ def road_prior(hull: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     return prior
 
 
+def lowered_off_road(score: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """A score times the prior, float32 [H, W]; where f (Eq. 7) is below 0 it stays, for the product would be higher."""
+    lowered: np.ndarray = np.minimum(score, score * prior)
+    return lowered
+
+
 def stands_on(hull: np.ndarray, point: tuple[float, float], height: int) -> bool:
     """Whether a point, x and y, lies on the road or within the margin; ``height`` is that of the map."""
     return bool(cv2.pointPolygonTest(hull, point, True) >= -MARGIN * height)

@@ -22,7 +22,7 @@ from m2a_core.labels.label_set import LabelSet
 from m2a_core.openset.decision import decision_scores
 from m2a_core.openset.head import OpenSetHead
 from m2a_core.openset.refinement import Refinement, RefinementRule, refinement_rule
-from m2a_core.openset.road import road_hull, road_prior
+from m2a_core.openset.road import lowered_off_road, road_hull, road_prior
 from m2a_core.openset.semantic import open_set_semantic
 from m2a_core.preprocess import Geometry, Letterbox
 from m2a_core.reference.network import TorchNetwork
@@ -133,7 +133,7 @@ class CheckpointPerception:
             background=background if Output.BACKGROUND in wanted else None,
             score=score if Output.SCORE in wanted else None,
             refined=refined if Output.REFINED in wanted else None,
-            refined_road=None if prior is None else refined * prior,
+            refined_road=None if prior is None else lowered_off_road(refined, prior),
             semantic=semantic if Output.SEMANTIC in wanted else None,
             open_set=open_set_semantic(semantic, score, limit, unknown) if Output.OPEN_SET in wanted else None,
         )

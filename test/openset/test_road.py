@@ -74,6 +74,18 @@ def test_instances_say_whether_they_stand_on_the_road_and_only_refined_road_is_l
         assert result.refined_road[12 * factor, 16 * factor] < 0.3 * result.refined[12 * factor, 16 * factor]
 
 
+def test_no_score_is_raised_off_the_road() -> None:
+    # f falls below 0 where the claims of several queries add up to more than 1: what is surest to be known.
+    net = network_output(np.linspace(-0.8, 0.8, 64 * 96, dtype=np.float32).reshape(64, 96)[::-1].copy())
+    net.semantic[:] = TREE
+    net.semantic[48:, 80:] = ROAD
+    head = OpenSetHead(CAMVID11, Thresholds(anomaly=0.5, refined=0.5))
+    result = head.compute(net, Letterbox((64, 96)).geometry(64, 96), ALL_OUTPUTS)
+    assert (result.refined_road <= result.refined).all()
+    assert (result.refined_road < result.refined).any()
+    assert (result.refined < -0.1).any()
+
+
 def test_refined_road_is_computed_alone_when_it_alone_is_wanted() -> None:
     net = network_output(np.full((64, 96), 0.4, np.float32))
     head = OpenSetHead(CAMVID11, Thresholds(anomaly=0.5, refined=0.5))
