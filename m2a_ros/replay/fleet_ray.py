@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 
 import ray
 from ray.exceptions import RayError
@@ -12,13 +11,18 @@ from ray.exceptions import RayError
 from m2a_core.errors import ConfigError, M2aError
 from m2a_ros.replay.fleet import RETRIES, AnyTask, Done, Task, died
 
+_STARTS = 3
+"""How often a cluster is started on this machine before it is an error."""
+_REGISTRATION_S = "60"
+"""How long a cluster that is started may take to know its own machine; Ray's 10 s are short on a busy one."""
+
 
 def run_ray(tasks: Sequence[AnyTask], workers: int | None, done: Done[AnyTask]) -> None:
     """See ``fleet.run``. A cluster that this process is connected to is used and left running."""
     ours = not ray.is_initialized()
     cpus = max((task.cpus for task in tasks), default=1)
     if ours:
-        _connect(cpus * workers if workers else None)
+        connect(cpus * workers if workers else None)
     try:
         # Ray would wait for ever for a machine that is large enough.
         largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
@@ -33,13 +37,47 @@ def run_ray(tasks: Sequence[AnyTask], workers: int | None, done: Done[AnyTask]) 
             ray.shutdown()
 
 
-def _connect(cpus: int | None) -> None:
-    # RAY_ADDRESS, or a cluster that was started on this machine.
-    if os.environ.get("RAY_ADDRESS") != "local":
-        with suppress(ConnectionError):
+def connect(cpus: int | None) -> None:
+    """Connect this process to the cluster of RAY_ADDRESS; without it, to one of this machine, else start one here.
+
+    Args:
+        cpus: of a cluster that is started; None for those of the machine.
+
+    Raises:
+        ConfigError: no cluster answers at RAY_ADDRESS, or none can be started.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if named != "local":
+        try:
             ray.init(address="auto", log_to_driver=False)
             return
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            # Nobody has named a cluster, and none is there: the one case in which to start one.
+            if named or not isinstance(error, ConnectionError):
+                cluster = f"the cluster of RAY_ADDRESS={named}" if named else "the cluster that runs on this machine"
+                raise ConfigError(
+                    f"--executor ray: {cluster}: {error}; RAY_ADDRESS=local starts one on this machine"
+                ) from error
+    _start(cpus)
+
+
+def _start(cpus: int | None) -> None:
+    # Ray gives its own programs 15 s to start and has no option for it (ray-project/ray 65983). On a busy machine their
+    # imports can take longer; the next try finds the files in memory. What a failed try leaves behind ends with this
+    # process.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", _REGISTRATION_S)
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+            return
+        except Exception as error:
+            # Of no narrower type where the machine is too slow.
+            if not left:
+                raise ConfigError(
+                    f"--executor ray: a cluster on this machine did not start in {_STARTS} tries ({error}); the reason "
+                    "is in /tmp/ray/session_latest/logs/raylet.err; try again when the machine is less busy, or use "
+                    "--workers without --executor ray"
+                ) from error
 
 
 def _run(tasks: Sequence[AnyTask], workers: int, done: Done[AnyTask]) -> None:
