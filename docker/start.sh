@@ -37,12 +37,15 @@ if [ "$1" = m2a_node ]; then
         rm -rf "$bundle.part"
         mkdir -p "$bundle.part"
         cp "$shipped"/* "$bundle.part"
+        # A vehicle's power may fail at any time; a bundle that has its name must be whole.
+        sync "$bundle.part"/*
         mv "$bundle.part" "$bundle"
     fi
     # Frames of another camera than the vehicle's will do: they compare the engine with the graph.
     build=(m2a build-engine "$bundle/m2a-edge.onnx" --precision "${M2A_PRECISION:-fp16}"
         --frames /opt/venv/share/m2a_ros/config/demo/frames)
-    # One that fits is kept; one that does not (another GPU, TensorRT, precision) is named, refused (4), and built again.
+    # One that fits is kept; one that does not (another GPU, TensorRT, precision, damage) is named, refused (4), and
+    # built again.
     code=0
     "${build[@]}" || code=$?
     if [ "$code" = 4 ]; then

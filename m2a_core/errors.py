@@ -40,7 +40,7 @@ class NoGpuError(ModelError):
 
 
 class OtherEngineError(ModelError):
-    """There is an engine, but not the one that was asked for; rebuild it."""
+    """There is an engine, but damaged or not the one that was asked for; rebuild it."""
 
     exit_code = 4
 

@@ -213,7 +213,11 @@ def headers_for(backend: Backend, say: Callable[[str], None]) -> Path:
 
 
 def _existing(out: Path, key: EngineKey, say: Callable[[str], None]) -> EngineManifest:
-    manifest = load_checked(out)
+    try:
+        manifest = load_checked(out)
+    except ModelError as error:
+        # Power that fails while an engine is written, or an update of m2a: what is there is not the one asked for.
+        raise OtherEngineError(str(error)) from error
     differences = manifest.key.differences(key)
     if differences:
         raise OtherEngineError(

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from m2a_core.bundle.loading import load_bundle, sha256_of, shipped_frames
 from m2a_core.cli.main import main
-from m2a_core.errors import ConfigError, ModelError, NoGpuError
+from m2a_core.errors import ConfigError, ModelError, NoGpuError, OtherEngineError
 from m2a_core.images import read_image
 from m2a_core.metrics import parity
 from m2a_core.model import MODELS
@@ -129,6 +130,39 @@ def test_engine_that_does_not_fit_is_refused_with_the_difference_named(built, re
     with pytest.raises(ModelError, match=f"not the one asked for: {difference}.*--rebuild"):
         build_engine(request_for(**changes), print)
     assert sha256_of(built[2]) == built[0].engine_sha256
+
+
+def without_its_manifest(engine: Path) -> None:
+    manifest_path(engine).unlink()
+
+
+def with_an_empty_manifest(engine: Path) -> None:
+    manifest_path(engine).write_bytes(b"")
+
+
+def of_an_older_m2a(engine: Path) -> None:
+    path = manifest_path(engine)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 1}))
+
+
+def cut_short(engine: Path) -> None:
+    engine.write_bytes(engine.read_bytes()[:-1])
+
+
+def without_its_reference(engine: Path) -> None:
+    reference_path(engine).unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [without_its_manifest, with_an_empty_manifest, of_an_older_m2a, cut_short, without_its_reference]
+)
+def test_engine_that_is_damaged_is_another_one_which_start_scripts_rebuild(built, request_for, tmp_path, damage):
+    copy = tmp_path / "damaged.engine"
+    for path_of in (Path, manifest_path, reference_path):
+        shutil.copyfile(path_of(built[2]), path_of(copy))
+    damage(copy)
+    with pytest.raises(OtherEngineError, match="damaged.engine.*--rebuild"):
+        build_engine(request_for(out=copy), print)
 
 
 def test_engine_cannot_be_loaded_where_there_is_no_gpu_for_it(built, exported, plugin, monkeypatch):
