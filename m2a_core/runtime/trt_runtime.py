@@ -73,8 +73,8 @@ class TensorRtRuntime:
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """See ``Runtime.batch_sizes``."""
-        return self._engine.manifest.key.batches
+        """See ``Runtime.batch_sizes``; one image alone fills the smallest batch up, where the engine has no such size."""
+        return tuple(sorted({1, *self._engine.manifest.key.batches}))
 
     def submit(self, images: np.ndarray, raw: bool = False) -> Pending:
         """Start the network on a batch; see ``TensorRtEngine.submit``."""

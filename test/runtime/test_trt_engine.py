@@ -19,6 +19,7 @@ from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import InferenceError, ModelError, RestartNeededError, ToleranceError
 from m2a_core.metrics.parity import compare
 from m2a_core.ops.native_code import keep_hash
+from m2a_core.runtime.base import infer_images
 from m2a_core.runtime.factory import create_runtime
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.runtime.trt_runtime import TensorRtRuntime, default_engine
@@ -207,6 +208,19 @@ def test_engine_with_a_batch_size_that_was_never_compared_is_verified(load, bund
     assert not manifest_of(bundle).verified
     create_runtime(bundle, "tensorrt").close()
     assert manifest_of(bundle).verified_batches == BATCHES
+
+
+def test_engine_that_was_built_without_batch_1_takes_any_number_of_images(load, bundle, images, reference):
+    load(verified=True).close()
+    path = manifest_path(default_engine(bundle.onnx_path))
+    manifest = manifest_of(bundle)
+    replace(manifest, key=replace(manifest.key, batches=(2, 4)), verified_batches=(2, 4)).save(path)
+    runtime = create_runtime(bundle, "tensorrt")
+    for count in (1, 2, 3):
+        outputs = infer_images(runtime, list(images[:count]))
+        for got, wanted in zip(outputs, reference[:count], strict=True):
+            assert np.array_equal(got.anomaly, wanted.anomaly)
+    runtime.close()
 
 
 def test_more_images_than_the_engine_takes_are_refused(load, images):
