@@ -73,7 +73,7 @@ class TensorRtRuntime:
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """See ``Runtime.batch_sizes``; one image alone fills the smallest batch up, where the engine has no such size."""
+        """See ``Runtime.batch_sizes``; one image fills the smallest batch up, where the engine has no such size."""
         return tuple(sorted({1, *self._engine.manifest.key.batches}))
 
     def submit(self, images: np.ndarray, raw: bool = False) -> Pending:
@@ -85,16 +85,21 @@ class TensorRtRuntime:
         self._engine.close()
 
     def _verify(self, path: Path) -> None:
-        from m2a_core.trt.verification import verify_loaded
+        from m2a_core.trt.verification import compare_loaded, keep_verified
 
         _LOG.warning("%s: first load on this device, comparing it with ONNX Runtime's results", path)
         try:
-            verified = verify_loaded(self._engine)
+            verified = compare_loaded(self._engine)
         except BaseException:
             self._engine.close()
             raise
         batches = ", ".join(map(str, verified.verified_batches))
         _LOG.warning("%s: verified on device, batch sizes %s: %s", path, batches, verified.parity.describe())
+        try:
+            keep_verified(path, verified)
+        except ModelError as error:
+            # Vehicles' file systems are often read-only; the engine is as good.
+            _LOG.warning("%s; the next load will compare again", error)
 
 
 def default_engine(onnx_path: Path) -> Path:

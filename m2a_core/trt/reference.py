@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,17 +36,24 @@ def save_reference(path: Path, images: Sequence[np.ndarray], outputs: Sequence[N
         raise ModelError(f"{path}: cannot write the reference frames ({error})") from error
 
 
-def load_reference(path: Path) -> tuple[np.ndarray, list[NetworkOutput]]:
+def load_reference(path: Path, sha256: str) -> tuple[np.ndarray, list[NetworkOutput]]:
     """Read what ``save_reference`` wrote.
+
+    Args:
+        path: the file.
+        sha256: that it must have: what is compared with is what the manifest names, also where the file was replaced.
 
     Returns:
         Images uint8 [F, H, W, 3], and the results of each.
 
     Raises:
-        ModelError: the file is missing or damaged.
+        ModelError: the file is missing, damaged or another one.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ModelError(f"{path}: not the reference frames of this engine; load it again, or build it again")
+        with np.load(io.BytesIO(content), allow_pickle=False) as data:
             images = data["images"]
             arrays = {name: data[name] for name in _KEPT}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

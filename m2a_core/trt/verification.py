@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from m2a_core.contract.network_output import NetworkOutput
-from m2a_core.errors import ToleranceError
+from m2a_core.errors import ModelError, ToleranceError
 from m2a_core.metrics.parity import TOLERANCES, Parity, compare, worst_of
 from m2a_core.trt.engine import TensorRtEngine
-from m2a_core.trt.engine_manifest import VERIFIED, EngineManifest, load_checked, manifest_path, reference_path
+from m2a_core.trt.engine_manifest import VERIFIED, EngineManifest, manifest_path, reference_path
 from m2a_core.trt.reference import load_reference
 
 
@@ -30,15 +30,34 @@ def verify_on_device(engine: Path, plugin: Path, device: int) -> EngineManifest:
     """
     loaded = TensorRtEngine(engine, plugin, device)
     try:
-        return verify_loaded(loaded)
+        verified = compare_loaded(loaded)
     finally:
         loaded.close()
+    keep_verified(engine, verified)
+    return verified
 
 
-def verify_loaded(engine: TensorRtEngine) -> EngineManifest:
-    """`verify_on_device` for an engine that is loaded already."""
-    manifest = load_checked(engine.path)
-    images, reference = load_reference(reference_path(engine.path))
+def keep_verified(engine: Path, verified: EngineManifest) -> None:
+    """Write down that an engine was verified.
+
+    Raises:
+        ModelError: its manifest cannot be written, or is by now that of another engine, which nobody has run.
+    """
+    path = manifest_path(engine)
+    if EngineManifest.load(path).engine_sha256 != verified.engine_sha256:
+        raise ModelError(f"{path}: describes another engine than the one that was verified; load it again")
+    verified.save(path)
+
+
+def compare_loaded(engine: TensorRtEngine) -> EngineManifest:
+    """The manifest of an engine that is loaded, verified; nothing is written.
+
+    Raises:
+        ModelError: its reference frames are not those that its manifest names.
+        ToleranceError: a batch size is out of tolerance.
+    """
+    manifest = engine.manifest
+    images, reference = load_reference(reference_path(engine.path), manifest.reference_sha256)
     precision = manifest.key.precision
     tolerance = TOLERANCES["mixed" if precision == "fp16" else precision]
     parities = []
@@ -52,15 +71,13 @@ def verify_loaded(engine: TensorRtEngine) -> EngineManifest:
                 "--precision fp32"
             )
         parities.append(parity)
-    verified = replace(
+    return replace(
         manifest,
         parity=worst_of(parities),
         verification=VERIFIED,
         verified_batches=manifest.key.batches,
         device_memory=engine.scratch_bytes,
     )
-    verified.save(manifest_path(engine.path))
-    return verified
 
 
 def _compare_batch(

@@ -105,7 +105,7 @@ def test_manifest_says_what_the_engine_was_made_of_and_that_no_device_has_verifi
 
 
 def test_reference_holds_the_frames_and_what_onnx_runtime_says_of_them(built, exported):
-    images, outputs = load_reference(reference_path(built[2]))
+    images, outputs = load_reference(reference_path(built[2]), built[0].reference_sha256)
     runtime = create_runtime(load_bundle(exported), threads=1)
     for image, output in zip(images, outputs, strict=True):
         assert abs(runtime.infer(image).anomaly - output.anomaly).max() < 1e-4
@@ -179,7 +179,7 @@ def test_a_camera_s_graph_builds_and_its_engine_takes_the_camera_s_images(reques
     manifest = build_engine(request_for(onnx=camera.onnx_path, out=tmp_path / "camera.engine"), print)
     assert manifest.key.input_size == (60, 130)
     assert manifest.key.onnx_sha256 == camera.manifest.onnx_sha256
-    images, _ = load_reference(reference_path(tmp_path / "camera.engine"))
+    images, _ = load_reference(reference_path(tmp_path / "camera.engine"), manifest.reference_sha256)
     assert images.shape[1:] == (60, 130, 3)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -181,6 +183,45 @@ def test_fault_of_one_batch_size_refuses_the_engine(load, bundle, cuda, damage, 
         load(verified=False)
     assert not manifest_of(bundle).verified
     assert cuda.memory == cuda.graphs == {}
+
+
+def never_verified(bundle: ModelBundle) -> EngineManifest:
+    manifest = replace(manifest_of(bundle), verification=NOT_VERIFIED, verified_batches=())
+    manifest.save(manifest_path(default_engine(bundle.onnx_path)))
+    return manifest
+
+
+def test_engine_in_a_folder_that_cannot_be_written_is_verified_and_used(
+    load, bundle, images, reference, monkeypatch, caplog
+):
+    load(verified=True).close()
+    never_verified(bundle)
+
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "replace", read_only)
+    runtime = create_runtime(bundle, "tensorrt")
+    assert np.array_equal(runtime.infer(images[0]).anomaly, reference[0].anomaly)
+    runtime.close()
+    assert "Read-only file system" in caplog.text
+    assert not manifest_of(bundle).verified
+
+
+def test_engine_that_is_put_in_the_place_of_one_that_is_verified_does_not_count_as_verified(load, bundle, damage):
+    load(verified=True).close()
+    path = default_engine(bundle.onnx_path)
+    manifest = never_verified(bundle)
+
+    def build_another(name: str, values: np.ndarray) -> np.ndarray:
+        path.write_bytes(b"another engine")
+        replace(manifest, engine_sha256=sha256_of(path)).save(manifest_path(path))
+        return values
+
+    damage[0] = build_another
+    create_runtime(bundle, "tensorrt").close()
+    assert manifest_of(bundle).engine_sha256 == sha256_of(path)
+    assert not manifest_of(bundle).verified
 
 
 def test_verified_engine_is_not_verified_again(load, bundle, damage):

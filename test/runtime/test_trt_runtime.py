@@ -82,7 +82,7 @@ def test_manifest_and_reference_come_back_as_written(engine, bundle):
     manifest = load_checked(engine)
     assert manifest.key.batches == (1, 2)
     assert not manifest.verified
-    images, outputs = load_reference(reference_path(engine))
+    images, outputs = load_reference(reference_path(engine), manifest.reference_sha256)
     expected = OnnxRuntime(bundle, threads=1).infer(images[0])
     assert np.array_equal(outputs[0].anomaly, expected.anomaly)
     assert np.array_equal(outputs[0].query_masks, expected.query_masks)
@@ -244,9 +244,10 @@ def test_manifest_that_is_no_json_is_refused(engine):
 
 
 def test_reference_with_objects_in_it_is_refused(engine):
-    np.savez(reference_path(engine), images=np.array([{}], dtype=object))
+    path = reference_path(engine)
+    np.savez(path, images=np.array([{}], dtype=object))
     with pytest.raises(ModelError, match="cannot read the engine's reference frames"):
-        load_reference(reference_path(engine))
+        load_reference(path, sha256_of(path))
 
 
 def test_cuda_without_a_gpu_is_a_named_error():
