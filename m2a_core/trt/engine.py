@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from m2a_core.contract.io_spec import CAMERA_OUTPUTS, INPUT, OUTPUTS, RAW_OUTPUTS
+from m2a_core.contract.io_spec import CAMERA_OUTPUTS, FULL_MASKS, INPUT, OUTPUTS, RAW_OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput, require_finite
 from m2a_core.errors import InferenceError, ModelError, NoGpuError
 from m2a_core.trt.backend import Backend, load_backend
@@ -85,10 +85,11 @@ class TensorRtEngine:
 
         Args:
             images: uint8 [B, H, W, 3], RGB.
-            raw: also give the logits.
+            raw: also give the logits, and every query's mask at the input's size where the engine has it.
 
         Raises:
             DataError: the images are not uint8 [B, H, W, 3] at the input size.
+            ModelError: raw outputs are asked for which the engine lacks.
             InferenceError: more images than the engine takes, the GPU failed, or scores are not finite.
             RestartNeededError: the process has lost the GPU.
         """
@@ -101,8 +102,11 @@ class TensorRtEngine:
                 "engine with a larger --batch"
             )
         call("cudaSetDevice", self._device)
+        optional = CAMERA_OUTPUTS + ((FULL_MASKS,) if raw else ())
         wanted = [spec.name for spec in OUTPUTS + (RAW_OUTPUTS if raw else ())]
-        wanted += [spec.name for spec in CAMERA_OUTPUTS if spec.name in self._buffers]
+        wanted += [spec.name for spec in optional if spec.name in self._buffers]
+        if missing := [name for name in wanted if name not in self._buffers]:
+            raise ModelError(f"{self.path}: the engine has no outputs {missing}; export its graph again to get them")
         image = self._buffers[INPUT.name]
         image.host[:count] = images
         image.upload(self._stream, image.bytes_of(count))
@@ -145,7 +149,12 @@ class TensorRtEngine:
         trt, key = self._backend.trt, self.manifest.key
         self._runtime = trt.Runtime(self._backend.logger)
         # What is loaded is what was checked, also where the file changes meanwhile.
-        serialized = self.path.read_bytes()
+        try:
+            serialized = self.path.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"{self.path}: cannot be read ({error.strerror}); restore it, or build it again"
+            ) from error
         if hashlib.sha256(serialized).hexdigest() != self.manifest.engine_sha256:
             raise ModelError(
                 f"{self.path}: has changed since its SHA-256 was checked; load it again, or build it again"

@@ -197,7 +197,10 @@ def load_checked(engine: Path) -> EngineManifest:
     for path, digest in expected.items():
         if not path.is_file():
             raise ModelError(f"{path}: the engine's manifest needs this file but there is none; {_REBUILD}")
-        found = sha256_of(path)
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}); {_REBUILD}") from error
         if found != digest:
             raise ModelError(
                 f"{path}: SHA-256 is {found}, the manifest says {digest}; the file is cut short, damaged or another "

@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 pytest.importorskip("cuda.bindings", reason="needs cuda-python")
 
@@ -240,6 +242,66 @@ def test_an_engine_that_is_replaced_after_it_was_checked_is_not_loaded(load, cud
     with pytest.raises(ModelError, match="has changed"):
         load()
     assert cuda.memory == {}
+
+
+def test_an_engine_that_is_gone_after_it_was_checked_is_named(load, cuda, monkeypatch):
+    check = engine_module.check_fits
+
+    def remove_it(manifest, path, *others):
+        check(manifest, path, *others)
+        path.unlink()
+
+    monkeypatch.setattr(engine_module, "check_fits", remove_it)
+    with pytest.raises(ModelError, match=r"tiny\.engine: cannot be read \(No such file"):
+        load()
+    assert cuda.memory == {}
+
+
+def with_outputs(graph: bytes, change: Callable[[onnx.GraphProto], object]) -> bytes:
+    model = onnx.load_from_string(graph)
+    change(model.graph)
+    return model.SerializeToString()
+
+
+def full_masks(graph: onnx.GraphProto) -> None:
+    """Every query's mask, each cell as large as the pixels beside it."""
+    masks = next(output for output in graph.output if output.name == "query_masks")
+    _, queries, height, width = (side.dim_value for side in masks.type.tensor_type.shape.dim)
+    scales = helper.make_tensor("scales_of_masks", TensorProto.FLOAT, [4], [1, 1, 4, 4])
+    graph.initializer.append(scales)
+    graph.node.append(helper.make_node("Cast", ["query_masks"], ["bytes"], to=TensorProto.UINT8))
+    graph.node.append(helper.make_node("Resize", ["bytes", "", scales.name], ["larger"], mode="nearest"))
+    graph.node.append(helper.make_node("Cast", ["larger"], ["full_masks"], to=TensorProto.BOOL))
+    shape = [1, queries, 4 * height, 4 * width]
+    graph.output.append(helper.make_tensor_value_info("full_masks", TensorProto.BOOL, shape))
+
+
+def no_logits(graph: onnx.GraphProto) -> None:
+    kept = [output for output in graph.output if not output.name.endswith("_logits")]
+    del graph.output[:]
+    graph.output.extend(kept)
+
+
+def test_raw_outputs_are_those_that_the_graph_has(load, bundle, images, cuda, monkeypatch):
+    graph = with_outputs(bundle.onnx_path.read_bytes(), full_masks)
+    monkeypatch.setattr(engine_module, "load_backend", lambda name: FakeBackend(graph, cuda, {}))
+    runtime = load()
+    plain, raw = runtime.infer(images[0]), runtime.infer(images[0], raw=True)
+    assert plain.full_masks is None
+    assert raw.mask_logits is not None
+    assert raw.full_masks is not None
+    assert np.array_equal(raw.full_masks[:, ::4, ::4], raw.query_masks)
+    runtime.close()
+
+
+def test_raw_outputs_that_the_engine_lacks_are_named(load, bundle, images, cuda, monkeypatch):
+    graph = with_outputs(bundle.onnx_path.read_bytes(), no_logits)
+    monkeypatch.setattr(engine_module, "load_backend", lambda name: FakeBackend(graph, cuda, {}))
+    runtime = load()
+    runtime.infer(images[0])
+    with pytest.raises(ModelError, match="no outputs .'class_logits', 'mask_logits'.; export its graph again"):
+        runtime.infer(images[0], raw=True)
+    runtime.close()
 
 
 def test_engine_with_a_batch_size_that_was_never_compared_is_verified(load, bundle, images):
