@@ -184,15 +184,19 @@ class OpenSetResult:
     score_by_color: bool = False
 
     def window(self, instance: UnknownInstance, ids: np.ndarray) -> tuple[slice, slice]:
-        """Rows and columns of a map that contain an instance of this result; ``ids`` is the map."""
+        """Rows and columns of a map, ``ids``, that contain an instance of this result, whose id the map holds."""
         x0, y0, x1, y1 = instance.bbox
         if self.image_size is None:
             return slice(y0, y1), slice(x0, x1)
         height, width = self.image_size
         rows, columns = ids.shape
-        # Of a map that is finer than the image, pixels lie between those that the box knows of.
-        beyond_y, beyond_x = -(-rows // height), -(-columns // width)
+        if rows > height or columns > width:
+            # Parts that lie between the image's pixels are in no box.
+            seen = ids == instance.id
+            filled = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+            down, across = (slice(places[0], places[-1] + 1) if places.size else slice(0) for places in filled)
+            return down, across
         return (
-            slice(max(0, y0 * rows // height - beyond_y), min(rows, -(-y1 * rows // height) + beyond_y)),
-            slice(max(0, x0 * columns // width - beyond_x), min(columns, -(-x1 * columns // width) + beyond_x)),
+            slice(max(0, y0 * rows // height - 1), min(rows, -(-y1 * rows // height) + 1)),
+            slice(max(0, x0 * columns // width - 1), min(columns, -(-x1 * columns // width) + 1)),
         )

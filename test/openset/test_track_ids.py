@@ -44,6 +44,18 @@ def test_every_map_and_record_carries_the_track_s_number() -> None:
     np.testing.assert_array_equal(after.panoptic[after.unknown_instances == 0], 3 * 256)
 
 
+def test_parts_between_the_pixels_of_an_image_that_is_coarser_than_its_maps_carry_the_number_too() -> None:
+    before = replace(result_of(BOXES), image_size=(20, 30))
+    assert before.unknown_instances is not None
+    # A line of the maps that no centre of the image's pixels lies on: no box knows of it.
+    before.unknown_instances[20, 2:29] = 1
+    small = tuple(replace(i, bbox=tuple(edge // 2 for edge in i.bbox)) for i in before.instances)
+    after = renumber(replace(before, instances=small), [2, 1, 700], UNKNOWN)
+    assert after.unknown_instances is not None
+    numbers = np.array([0, 2, 1, 700], np.uint16)
+    np.testing.assert_array_equal(after.unknown_instances, numbers[before.unknown_instances])
+
+
 def test_the_result_that_came_in_stays_as_it_was() -> None:
     before, untouched = result_of(BOXES), result_of(BOXES)
     renumber(before, [9, 8, 7], UNKNOWN)
