@@ -64,6 +64,8 @@ class OnnxRuntime:
                 f"{bundle.onnx_path}: ONNX Runtime {ort.__version__} cannot load the graph "
                 f"({_first_line(error)}); export it again with `m2a export` or update onnxruntime"
             ) from error
+        # Left to itself, ONNX Runtime goes on with the CPU for good when another provider fails on a frame.
+        self._session.disable_fallback()
         manifest = bundle.manifest
         height, width = manifest.input_size
         sizes = {

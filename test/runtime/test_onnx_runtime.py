@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from onnxruntime.capi import onnxruntime_pybind11_state as pybind
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle
 from m2a_core.contract.io_spec import OUTPUTS, RAW_OUTPUTS
@@ -168,3 +169,25 @@ def test_scores_that_are_no_numbers_are_an_error_and_never_known_ground(bundle, 
     runtime = create_runtime(rewrite(bundle, model.SerializeToString()))
     with pytest.raises(InferenceError, match=rf"tiny\.onnx: output '{name}' holds NaN or infinite values"):
         runtime.infer(plain(RED))
+
+
+def test_provider_that_fails_on_a_frame_is_not_replaced_by_another_one_in_silence(bundle, monkeypatch, capsys):
+    made: list[object] = []
+
+    class Session(pybind.InferenceSession):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+        def run(self, *arguments):
+            # As ONNX Runtime's own: the first session fails, the one that would take its place does not.
+            if self is made[0]:
+                raise pybind.EPFail("the GPU is gone")
+            return super().run(*arguments)
+
+    monkeypatch.setattr("onnxruntime.capi.onnxruntime_inference_collection.C.InferenceSession", Session)
+    runtime = create_runtime(bundle, threads=1)
+    with pytest.raises(InferenceError, match="the GPU is gone"):
+        runtime.infer(plain(RED))
+    assert len(made) == 1
+    assert capsys.readouterr().out == ""
