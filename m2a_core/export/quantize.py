@@ -9,8 +9,10 @@ precision. The tool is ONNX Runtime's.
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,12 +66,17 @@ def quantise_bundle(bundle: ModelBundle, frames: Sequence[np.ndarray], out: Path
         The quantised graph against the original.
 
     Raises:
-        ExportError: too few frames, a graph that is not in single precision, or results out of tolerance.
+        ExportError: too few frames, ``out`` is the bundle itself, a graph that is not in single precision, or results
+            out of tolerance.
     """
     if bundle.manifest.camera is not None:
         raise ExportError(
             f"{bundle.manifest.name}: its graph takes a camera's own image, and no letterbox works in 8 bits; quantise "
             "the bundle that it was made of"
+        )
+    if out.resolve() == bundle.directory.resolve():
+        raise ExportError(
+            f"{out}: is the single-precision bundle itself, which is needed to quantise again; name another"
         )
     if len(frames) < 8:
         raise ExportError(f"calibration: expected at least 8 real frames, got {len(frames)}; ranges would be guesses")
@@ -113,23 +120,39 @@ def _quantise(
     bundle: ModelBundle, model: onnx.ModelProto, images: Sequence[np.ndarray], graph: Path, scopes: tuple[str, ...]
 ) -> tuple[Manifest, Parity]:
     """Write the graph; its manifest, and every fourth image's results against the original's."""
-    quantize_static(
-        str(bundle.onnx_path),
-        str(graph),
-        _Frames(images),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        nodes_to_quantize=nodes_to_quantise(model, scopes),
-        extra_options=_OPTIONS,
-    )
+    with _without_advice():
+        quantize_static(
+            str(bundle.onnx_path),
+            str(graph),
+            _Frames(images),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_quantize=nodes_to_quantise(model, scopes),
+            extra_options=_OPTIONS,
+        )
     _state_precision(graph)
     manifest = replace(bundle.manifest, name=graph.stem, onnx_file=graph.name, onnx_sha256=sha256_of(graph), metrics={})
     quantised = OnnxRuntime(ModelBundle(manifest, graph.parent, graph))
     original = OnnxRuntime(bundle)
     checked = images[::4]
     return manifest, compare([quantised.infer(i) for i in checked], [original.infer(i) for i in checked])
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep ONNX Runtime's advice to rewrite the graph first off the screen: an exported graph is folded already."""
+
+    def is_none(record: logging.LogRecord) -> bool:
+        return "pre-processing" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(is_none)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_none)
 
 
 def nodes_to_quantise(model: onnx.ModelProto, scopes: tuple[str, ...]) -> list[str]:

@@ -78,13 +78,21 @@ def test_quantised_graph_gives_int8_engines_only(quantised):
         source.check(None, (1,), "fp16")
 
 
-def test_results_out_of_tolerance_are_not_written(bundle, tmp_path, monkeypatch):
+def test_results_out_of_tolerance_are_not_written(bundle, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(parity.TOLERANCES, "int8", dataclasses.replace(OPEN, rank_correlation=1.1))
     said: list[str] = []
     with pytest.raises(ExportError, match="bad: quantised results are out of tolerance"):
         quantise_bundle(bundle, pictures(8), tmp_path / "bad", said.append)
     assert ["backbone" in line for line in said] == [True, False]
     assert list(tmp_path.iterdir()) == []
+    # ONNX Runtime's advice is none that a user could follow.
+    assert caplog.text == ""
+
+
+def test_a_bundle_is_not_replaced_by_its_own_quantisation(bundle):
+    with pytest.raises(ExportError, match="is the single-precision bundle itself"):
+        quantise_bundle(bundle, pictures(8), bundle.directory / "." / "", print)
+    assert load_bundle(bundle.directory).manifest == bundle.manifest
 
 
 def test_too_few_frames_and_other_precisions_are_refused(bundle, tmp_path):
