@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,39 @@ def test_weights_of_a_file_are_taken_and_a_missing_one_is_named(timm, tmp_path):
     assert torch.equal(backbone.state_dict()["features.conv_stem.weight"], donor.conv_stem.weight)
     with pytest.raises(CheckpointError, match="missing.pth"):
         backbone.load_pretrained(tmp_path / "missing.pth")
+
+
+class Code:
+    """Pickled as a call that makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_code_in_a_file_of_weights_is_not_run(timm, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": Code(tmp_path / "it ran")}, path)
+    with pytest.raises(CheckpointError, match="weights.pth: holds more than tensors"):
+        TimmBackbone(NAME.removeprefix("timm/")).load_pretrained(path)
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_file_without_weights_is_refused_and_none_are_downloaded_for_it(timm, tmp_path):
+    torch.save({}, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="weights.pth: holds no tensors"):
+        TimmBackbone(NAME.removeprefix("timm/")).load_pretrained(tmp_path / "weights.pth")
+
+
+def test_averaged_weights_of_a_training_run_are_preferred(timm, tmp_path):
+    path = tmp_path / "weights.pth"
+    donors = [timm.create_model(NAME.removeprefix("timm/")) for _ in range(2)]
+    torch.save({"state_dict": donors[0].state_dict(), "state_dict_ema": donors[1].state_dict()}, path)
+    backbone = TimmBackbone(NAME.removeprefix("timm/"))
+    backbone.load_pretrained(path)
+    assert torch.equal(backbone.state_dict()["features.conv_stem.weight"], donors[1].conv_stem.weight)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class TimmBackbone(nn.Module):
         """
         where = f"weights of {PREFIX}{self.name}" + (f" from {file}" if file else "")
         try:
-            overlay = {"file": str(file)} if file else None
+            overlay = _overlay(file) if file else None
             trained = _create(self.name, out_indices=self.indices, pretrained=True, pretrained_cfg_overlay=overlay)
         # Whatever a hub, a proxy or a damaged file raises.
         except Exception as error:
@@ -94,6 +95,23 @@ class TimmBackbone(nn.Module):
                 f"{where}: {error}; give a file with backbone_weights where nothing can be downloaded"
             ) from error
         self.features.load_state_dict(trained.state_dict())
+
+
+def _overlay(file: Path) -> dict[str, Any]:
+    """What makes timm take the weights of a file, without running code from it: some of its releases unpickle files."""
+    from timm.models import load_state_dict
+
+    if file.suffix == ".npz":
+        # For the models that read NumPy's archives themselves.
+        return {"file": str(file)}
+    try:
+        state = load_state_dict(str(file), weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError("holds more than tensors, or is damaged; save its state dict alone with torch.save") from error
+    if not state:
+        # timm would take no weights for none given, and download its own.
+        raise ValueError("holds no tensors")
+    return {"state_dict": state}
 
 
 def _create(name: str, **options: Any) -> Any:
