@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,19 @@ from topic_list import INPUTS, OUTPUTS
 ROOT = Path(__file__).resolve().parents[2]
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)]+)\)")
 _IN_README = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)]+)\)")
+_PYTHON = {
+    "A model": ["api.load", "api.Model"],
+    "What it answers": [
+        *["api.Result", "types.UnknownInstance", "stream.objects.TrackedObject"],
+        *["geometry.localization.LocalizedInstance", "labels.label_set.LabelSet", "types.OpenSetResult"],
+        *["types.Horizon", "types.FarEnd", "api.Logits"],
+    ],
+    "Errors": [
+        *["errors.M2aError", "errors.ConfigError", "errors.DataError", "errors.ModelError", "errors.NoGpuError"],
+        *["errors.InferenceError", "errors.RestartNeededError"],
+    ],
+}
+"""Chapters of the page on Python: what ``import m2a_core`` offers, and what the attributes of that are."""
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -28,7 +42,7 @@ def on_files(files: Files, config: Any) -> Files:
         "reference/commands.md": commands(),
         "reference/topics.md": topics(),
         "reference/parameters.md": parameters(),
-        "reference/python.md": "# Python\n\n::: m2a_core.api\n\n::: m2a_core.types\n\n::: m2a_core.errors\n",
+        "reference/python.md": python(),
     }
     # MkDocs would write it to index.html, where the home page is.
     readme = files.get_file_from_path("README.md")
@@ -93,6 +107,16 @@ def topics() -> str:
     return "\n".join(parts)
 
 
+def python() -> str:
+    """The Python interface, from its docstrings; the first lines are those of the README."""
+    (example,) = re.findall(r"```python\n.*?```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    offered = "`load`, `Model`, `Result`, `UnknownInstance`, `Logits` and `M2aError` are names of `m2a_core`."
+    parts = [f"# Python\n\n{example}\n\n{offered} Longer programs: `examples/` in the repository.\n"]
+    for title, names in _PYTHON.items():
+        parts += [f"## {title}\n", *(f"::: m2a_core.{name}\n    options:\n      heading_level: 3\n" for name in names)]
+    return "\n".join(parts)
+
+
 def parameters() -> str:
     """Every parameter of the node, from the JSON Schema of parameter files."""
     schema = parameter_schema()
@@ -118,6 +142,7 @@ def _row(name: str, spec: dict[str, Any]) -> str:
     kind = "/".join(kind) if isinstance(kind, list) else kind
     if "enum" in spec:
         kind = ", ".join(map(str, spec["enum"]))
-    default = f"`{spec['default']!r}`" if "default" in spec else ""
+    # As in a parameter file: JSON is YAML.
+    default = f"`{json.dumps(spec['default'])}`" if "default" in spec else ""
     text = str(spec.get("description", "")).replace("|", "\\|").replace("\n", " ")
     return f"| `{name}` | {kind} | {default} | {text} |"
