@@ -82,14 +82,27 @@ def test_webcam_with_a_file_in_the_camera_s_place(tmp_path, video):
 
 
 @pytest.mark.slow
-def test_custom_dataset(tmp_path):
-    truth = tmp_path / "truth"
+def test_custom_dataset_of_pictures_of_any_format(tmp_path):
+    images, truth = tmp_path / "images", tmp_path / "truth"
+    images.mkdir()
     truth.mkdir()
-    for file in sorted((ROOT / "config" / "demo" / "truth").glob("*.png"))[:2]:
-        (truth / file.name).write_bytes(file.read_bytes())
-    done = run(tmp_path, "custom_dataset.py", FRAMES, truth)
+    masks = sorted((ROOT / "config" / "demo" / "truth").glob("*.png"))[:2]
+    for mask, suffix in zip(masks, (".PNG", ".jpeg"), strict=True):
+        (truth / mask.name).write_bytes(mask.read_bytes())
+        cv2.imwrite(str(images / f"{mask.stem}{suffix}"), cv2.imread(str(FRAMES / f"{mask.stem}.jpg")))
+    done = run(tmp_path, "custom_dataset.py", images, truth)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"2 frames: AuPRC [\d.]+ %, FPR95 [\d.]+ %\n", done.stdout)
+
+
+@pytest.mark.parametrize("masks", [[], ["0001.png"]], ids=["none", "of another name"])
+def test_custom_dataset_names_what_it_expects(tmp_path, masks):
+    for name in masks:
+        (tmp_path / name).write_bytes((ROOT / "config" / "demo" / "truth" / "004.png").read_bytes())
+    done = run(tmp_path, "custom_dataset.py", FRAMES, tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(FRAMES) in done.stderr
 
 
 @pytest.mark.slow
