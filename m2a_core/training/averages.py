@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Averages:
         self._wanted = config.average
         self._stage_start: dict[str, Tensor] | None = None
         self._kept: dict[str, Tensor] | None = None
+        self._kept_stage: str | None = None
 
     def begin(self, stage: StageConfig) -> None:
         """Keep the weights that a stage starts from, if it is to be averaged with them."""
@@ -56,37 +58,32 @@ class Averages:
             _move(self.network.state_dict(), self._stage_start, stage.average.share)
             self._stage_start = None
         if self._wanted is not None and self._wanted.with_ == stage.name:
-            self._kept = self._weights()
+            self._kept, self._kept_stage = self._weights(), stage.name
 
-    def result(self, done: bool, checkpoint: Path) -> dict[str, Tensor]:
-        """The averaged weights; at the end of the run, averaged with those of an earlier stage if the run says so.
-
-        Args:
-            done: the run is at its end.
-            checkpoint: what the run was resumed from, for messages.
-
-        Raises:
-            CheckpointError: the checkpoint does not hold them.
-        """
+    def result(self, done: bool) -> dict[str, Tensor]:
+        """The averaged weights; at the end of the run, averaged with those of an earlier stage if the run says so."""
         result = self._weights()
-        if self._wanted is None or not done:
-            return result
-        if self._kept is None:
-            raise CheckpointError(
-                f"checkpoint {checkpoint}: lacks the result of stage '{self._wanted.with_}', which 'average' asks "
-                "for: train again in another folder"
-            )
-        _move(result, self._kept, self._wanted.share)
+        if self._wanted is not None and done:
+            assert self._kept is not None
+            _move(result, self._kept, self._wanted.share)
         return result
 
     def state(self) -> dict[str, Any]:
         """What ``load`` takes."""
-        return {"average": self.network.state_dict(), "stage_start": self._stage_start, "kept": self._kept}
+        return {
+            "average": self.network.state_dict(),
+            "stage_start": self._stage_start,
+            "kept": self._kept,
+            "kept_stage": self._kept_stage,
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up what ``state`` gave; other keys are left alone."""
         self.network.load_state_dict(state["average"])
         self._stage_start, self._kept = state.get("stage_start"), state.get("kept")
+        # Older checkpoints do not say whose weights they kept.
+        wanted = None if self._wanted is None else self._wanted.with_
+        self._kept_stage = state.get("kept_stage", None if self._kept is None else wanted)
 
     def require_start(self, stage: StageConfig, checkpoint: Path) -> None:
         """Raise `CheckpointError` where a stage, resumed in its middle, is to be averaged with a start not kept."""
@@ -95,6 +92,16 @@ class Averages:
                 f"checkpoint {checkpoint}: lacks the weights that stage '{stage.name}' began with, which 'average' "
                 "asks for: take 'average' out of the stage, or train again in another folder"
             )
+
+    def require_kept(self, finished: Collection[str], checkpoint: Path) -> None:
+        """Raise `CheckpointError` where the run's end is to be averaged with a finished stage that was not kept."""
+        if self._wanted is None or self._wanted.with_ not in finished or self._wanted.with_ == self._kept_stage:
+            return
+        other = "" if self._kept_stage is None else f"; it keeps that of '{self._kept_stage}'"
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: lacks the result of stage '{self._wanted.with_}', which the run's 'average' "
+            f"asks for{other}: take 'average' out or name another stage in it, or train again in another folder"
+        )
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: x.detach().clone() for name, x in self.network.state_dict().items()}

@@ -109,7 +109,8 @@ class Trainer:
         """Continue from ``checkpoint.pt``; rates and weight decay are those of the configuration, even a changed one.
 
         Raises:
-            CheckpointError: missing, corrupt, or of another network, other classes or other stages.
+            CheckpointError: missing, corrupt, or of another network, other classes or other stages, or without the
+                weights that an average asks for.
         """
         state = load_checkpoint(self.checkpoint)
         require_classes(state, self.labels.names, self.checkpoint)
@@ -118,6 +119,8 @@ class Trainer:
             self.progress = Progress(state["stage"], state["step"])
             self.model.load_state_dict(state["model"])
             self.averages.load(state)
+            finished = [stage.name for stage in self.config.stages[: self.progress.stage]]
+            self.averages.require_kept(finished, self.checkpoint)
             self.pixel_head.load_state_dict(state["pixel_head"])
             if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
                 stage = self.config.stages[self.progress.stage]
@@ -134,7 +137,7 @@ class Trainer:
 
     def result(self) -> dict[str, Tensor]:
         """The weights so far; see ``Averages.result``."""
-        return self.averages.result(self.progress.stage == len(self.config.stages), self.checkpoint)
+        return self.averages.result(self.progress.stage == len(self.config.stages))
 
     def save(self) -> None:
         """Write ``checkpoint.pt`` in one piece; in all processes but the main one, wait for that."""

@@ -126,13 +126,21 @@ def test_the_result_of_a_run_lies_between_its_end_and_an_earlier_stage_also_over
                 torch.testing.assert_close(value, 0.25 * first[name] + 0.75 * last[name], rtol=0, atol=1e-6)
 
 
-def test_a_run_that_lacks_the_earlier_stage_says_so(tmp_path):
+def test_a_run_that_lacks_the_earlier_stage_says_so_before_its_steps(tmp_path):
     stages = [STAGES[0] | {"iterations": 1}, STAGES[1] | {"iterations": 1}]
     assert tiny_trainer(tmp_path, train_config(stages=stages)).run()
     resumed = tiny_trainer(tmp_path, train_config(stages=stages, average={"with": STAGES[0]["name"], "share": 0.5}))
-    resumed.resume()
-    with pytest.raises(CheckpointError, match="lacks the result of stage"):
-        resumed.result()
+    with pytest.raises(CheckpointError, match=f"lacks the result of stage '{STAGES[0]['name']}'"):
+        resumed.resume()
+
+
+def test_the_kept_weights_of_one_stage_are_not_taken_for_those_of_another(tmp_path):
+    first, second = STAGES[0]["name"], STAGES[1]["name"]
+    stages = [STAGES[0] | {"iterations": 1}, STAGES[1] | {"iterations": 1}, STAGES[1] | {"name": "c", "iterations": 1}]
+    assert tiny_trainer(tmp_path, train_config(stages=stages, average={"with": first, "share": 0.5})).run()
+    resumed = tiny_trainer(tmp_path, train_config(stages=stages, average={"with": second, "share": 0.5}))
+    with pytest.raises(CheckpointError, match=f"lacks the result of stage '{second}'.*it keeps that of '{first}'"):
+        resumed.resume()
 
 
 def test_the_average_of_a_run_names_an_earlier_stage():
