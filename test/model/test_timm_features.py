@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,8 @@ def test_file_without_weights_is_refused_and_none_are_downloaded_for_it(timm, tm
 def test_averaged_weights_of_a_training_run_are_preferred(timm, tmp_path):
     path = tmp_path / "weights.pth"
     donors = [timm.create_model(NAME.removeprefix("timm/")) for _ in range(2)]
-    torch.save({"state_dict": donors[0].state_dict(), "state_dict_ema": donors[1].state_dict()}, path)
+    kept = {"state_dict": donors[0].state_dict(), "state_dict_ema": donors[1].state_dict(), "args": Namespace(lr=0.1)}
+    torch.save(kept, path)
     backbone = TimmBackbone(NAME.removeprefix("timm/"))
     backbone.load_pretrained(path)
     assert torch.equal(backbone.state_dict()["features.conv_stem.weight"], donors[1].conv_stem.weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,11 @@ def _overlay(file: Path) -> dict[str, Any]:
         # For the models that read NumPy's archives themselves.
         return {"file": str(file)}
     try:
-        state = load_state_dict(str(file), weights_only=True)
-    except pickle.UnpicklingError as error:
+        # timm's own trainings keep their command line beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            state = load_state_dict(str(file), weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        # Not in their own words, which advise to run the code.
         raise ValueError("holds more than tensors, or is damaged; save its state dict alone with torch.save") from error
     if not state:
         # timm would take no weights for none given, and download its own.
