@@ -76,7 +76,7 @@ def _stated_config(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     """The configuration in the metadata."""
     try:
         found = json.loads(metadata.get("config", ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path}: no configuration in the metadata; expected weights written by `m2a train`")

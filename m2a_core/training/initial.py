@@ -95,7 +95,7 @@ def _class_names(path: Path) -> list[str]:
         metadata = file.metadata() or {}
     try:
         return [str(name) for name in json.loads(metadata["config"])["labels"]["names"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -25,7 +26,7 @@ from m2a_core.model import backbones, build_model  # noqa: E402
 from m2a_core.model.backbones.resnet import ResNet  # noqa: E402
 from m2a_core.model.backbones.swin import Swin, SwinConfig  # noqa: E402
 from m2a_core.model.checkpoints.convert import load_foreign  # noqa: E402
-from m2a_core.model.checkpoints.reading import read_metadata  # noqa: E402
+from m2a_core.model.checkpoints.reading import read_metadata, read_state_dict  # noqa: E402
 from m2a_core.model.checkpoints.store import load_weights, read_manifest, save_weights  # noqa: E402
 from m2a_core.model.checkpoints.tensor_file import write_tensors  # noqa: E402
 from test.model import official_reference as official  # noqa: E402
@@ -167,6 +168,36 @@ def test_truncated_files_are_refused(model, tmp_path, keep, suffix):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match=r"a\.(pth|safetensors): (truncated|expected)"):
         load_foreign(model, path, "official")
+
+
+def test_no_damage_of_a_file_from_before_pytorch_s_zip_format_is_more_than_an_error(tmp_path):
+    path = tmp_path / "old.pth"
+    torch.save({"a": torch.ones(3, 4), "b": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for end in range(0, len(whole), 5):
+        path.write_bytes(whole[:end])
+        with pytest.raises(CheckpointError, match="old.pth: "):
+            read_state_dict(path)
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + random.bytes(1) + whole[place + 1 :])
+        with contextlib.suppress(CheckpointError):
+            read_state_dict(path)
+
+
+@pytest.mark.parametrize("header", [b"[" * 10_000, b'{"__metadata__": ["a"]}', b'{"__metadata__": null}', b"[]", b"1"])
+def test_header_that_is_none_is_refused(tmp_path, header):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        read_metadata(path)
+
+
+def test_manifest_that_is_nested_without_end_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_tensors({"a": torch.zeros(1)}, path, {"m2a": "[" * 10_000})
+    with pytest.raises(CheckpointError, match="expected weights written by m2a"):
+        read_manifest(path)
 
 
 def test_other_files_and_directories_are_refused(model, tmp_path):

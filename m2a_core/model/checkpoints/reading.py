@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,19 @@ STATE_NAMES = ("model", "state_dict", "model_state_dict", "model_state", "module
 """Names under which trainers keep a model's state dict; the first that is there counts."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 """What wrappers put before every name: DataParallel, torch.compile, Lightning modules."""
+_DAMAGED = (
+    OSError,
+    SafetensorError,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    KeyError,
+    IndexError,
+    # Of PyTorch's readers of files from before its zip format.
+    struct.error,
+    AssertionError,
+    OverflowError,
+)
 _DEPTH = 5
 _MAX_BYTES = 1 << 36
 
@@ -63,11 +77,12 @@ def read_state_dict(path: Path, prefixes: bool = False) -> dict[str, torch.Tenso
     try:
         if path.exists() and not path.is_file():
             raise OSError("no regular file")
-        head = path.open("rb").read(16)
+        with path.open("rb") as file:
+            head = file.read(16)
         if path.suffix == ".safetensors":
             return _renamed(load_file(path), prefixes)
         content = _read_pickle(path) if head[:1] == b"\x80" and not _is_legacy_torch(path) else _read_torch(path)
-    except (OSError, SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError, IndexError) as error:
+    except _DAMAGED as error:
         raise CheckpointError(
             f"{path}: truncated or not a checkpoint ({_first_line(error)}); fetch it again"
         ) from error
@@ -197,6 +212,6 @@ def read_metadata(path: Path) -> dict[str, str]:
             if not 0 < length <= min(path.stat().st_size, 100_000_000):
                 raise CheckpointError(f"{path}: truncated, or not a safetensors file; fetch it again")
             metadata = json.loads(file.read(length)).get("__metadata__", {})
-    except (OSError, ValueError, AttributeError) as error:
+            return {str(k): str(v) for k, v in metadata.items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: truncated, or not a safetensors file ({_first_line(error)})") from error
-    return {str(k): str(v) for k, v in metadata.items()}

@@ -77,7 +77,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     text = read_metadata(path).get("m2a")
     try:
         manifest = json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path}: expected weights written by m2a; convert foreign ones with m2a convert")
