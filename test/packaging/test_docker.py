@@ -193,3 +193,8 @@ def test_compose_names_files_that_exist_and_topics_of_the_node() -> None:
             mounted = service["environment"][name]
             assert (ROOT / "config" / Path(mounted).name).is_file()
     assert "~/input/front/image:=/camera/image_raw" in services["node"]["command"]
+
+
+@pytest.mark.parametrize("pins", ["constraints.txt", "docker/python-cuda12.txt", "docker/python-cuda13.txt"])
+def test_every_image_of_the_node_can_check_signatures(pins: str) -> None:
+    assert re.search(r"^cryptography==", (ROOT / pins).read_text(), re.MULTILINE)
