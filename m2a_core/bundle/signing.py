@@ -72,7 +72,7 @@ def make_keys(private: Path) -> Path:
         The public key's file.
 
     Raises:
-        ConfigError: one of the files exists already.
+        ConfigError: one of the files exists already, or cannot be written; none is left then.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -83,12 +83,18 @@ def make_keys(private: Path) -> Path:
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     secret = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
     open_text = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    for path, content, mode in ((private, secret, 0o600), (public, open_text, 0o644)):
-        try:
+    made: list[Path] = []
+    try:
+        for path, content, mode in ((private, secret, 0o600), (public, open_text, 0o644)):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                made.append(path)
                 file.write(content)
-        except FileExistsError as error:
+    except OSError as error:
+        for half in made:
+            half.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
             raise ConfigError(f"{path}: already exists; a lost key cannot be restored, so choose another") from error
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
     return public
 
 

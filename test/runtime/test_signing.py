@@ -214,6 +214,17 @@ def test_a_private_key_is_its_owners_alone_and_never_overwritten(key):
     assert key.read_bytes() == before
 
 
+def test_half_a_pair_of_keys_is_not_left(tmp_path):
+    private, public = tmp_path / "a.pem", tmp_path / "a.pem.pub"
+    public.write_text("of another key")
+    with pytest.raises(ConfigError, match=r"a\.pem\.pub: already exists"):
+        signing.make_keys(private)
+    assert not private.exists()
+    assert public.read_text() == "of another key"
+    public.unlink()
+    assert signing.make_keys(private) == public
+
+
 def test_predict_asks_for_signatures(directory, trust, tmp_path, capsys):
     options = ["--require-signature", "--trusted-key", str(trust.keys[0])]
     out = str(tmp_path / "out")
