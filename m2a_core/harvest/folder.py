@@ -44,7 +44,10 @@ class Harvest:
         """
         path = folder / INFO
         if not path.is_file():
-            raise DataError(f"{folder}: holds no finished harvest ({INFO} is missing); run m2a harvest --out {folder}")
+            raise DataError(
+                f"{folder}: holds no finished harvest ({INFO} is missing); run m2a harvest RESULTS --out {folder}, "
+                "where RESULTS is what m2a replay wrote, or a bag"
+            )
         info = read_json(path)
         if not isinstance(info, dict) or info.get("format") != FORMAT:
             raise DataError(f"{path}: expected a harvest of format {FORMAT}; harvest again with this version of m2a")

@@ -18,6 +18,7 @@ from markupsafe import escape
 
 from m2a_core.errors import ConfigError, DataError
 from m2a_core.harvest.blur import blur, blurred_classes
+from m2a_core.harvest.folder import Harvest
 from m2a_core.harvest.gallery import FIRST_SHOWN, MOST_SHOWN, picture, write_gallery
 from m2a_core.harvest.server import gallery_server
 from m2a_core.labels.builtin import CAMVID11
@@ -164,6 +165,11 @@ def test_masking_without_class_ids_is_refused(tmp_path):
     harvest = write_harvest(tmp_path / "harvest", [record(0)])
     with pytest.raises(DataError, match="has no class ids"):
         gallery(harvest, frozenset({PERSON}))
+
+
+def test_a_folder_without_a_harvest_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(DataError, match=f"m2a harvest RESULTS --out {re.escape(str(tmp_path))}"):
+        Harvest.open(tmp_path)
 
 
 @pytest.fixture
