@@ -28,15 +28,13 @@ from m2a_core.bundle.manifest import FILE_NAME, Manifest
 from m2a_core.bundle.signing import remove_signature
 from m2a_core.contract.io_spec import CAMERA_OUTPUTS, INPUT
 from m2a_core.errors import ExportError
+from m2a_core.metrics.parity import MIN_EQUAL
 from m2a_core.openset.decision import SUPPRESSED
 from m2a_core.perception import Perception
 from m2a_core.preprocess import PADDING_COLOR, Geometry, Letterbox
 from m2a_core.resize import resized
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.types import Frame, Output
-
-MIN_EQUAL = 0.98
-"""Share of a frame's pixels that must be as the CPU has them."""
 
 _SEEN, _OPEN_SET = (spec.name for spec in CAMERA_OUTPUTS)
 

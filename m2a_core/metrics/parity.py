@@ -89,6 +89,11 @@ TOLERANCES = {
 half precision correlates at 0.98 where its AuPRC loss is below 0.001. Masks gate the attention, so rounding flips
 single cells: the largest error anywhere may be large where ranks and classes agree."""
 
+MIN_EQUAL = 0.98
+"""Share of a frame's pixels whose class or unknown, at the camera's size, must be that of the reference."""
+MAX_LEVELS = 2
+"""Grey levels that ``TYPICAL_SHARE`` of the pixels that the network sees must be within."""
+
 _AT_LEAST = ("rank_correlation", "argmax_agreement", "refined_agreement", "query_agreement", "mask_iou")
 
 
@@ -152,6 +157,30 @@ def worst_of(parities: Sequence[Parity]) -> Parity:
     """The worst of each quantity; frames are added up. At least one."""
     worst = _worst([{k: v for k, v in asdict(parity).items() if k != "frames"} for parity in parities])
     return Parity(frames=sum(parity.frames for parity in parities), **worst)
+
+
+def camera_violations(got: Sequence[NetworkOutput], reference: Sequence[NetworkOutput]) -> list[str]:
+    """What is out of tolerance in what a graph that takes a camera's own image gives beside the rest.
+
+    Args:
+        got: of the network.
+        reference: of its reference, the same frames in the same order.
+
+    Returns:
+        In words, the worst frame's; empty where nothing is, or the reference has no such outputs.
+    """
+    masks = [(g.open_set, r.open_set) for g, r in zip(got, reference, strict=True)]
+    images = [(g.seen, r.seen) for g, r in zip(got, reference, strict=True)]
+    equal = min((_agreement(g, r) for g, r in masks if g is not None and r is not None), default=1.0)
+    levels = max(
+        (_typical(np.abs(g.astype(np.int16) - r)) for g, r in images if g is not None and r is not None), default=0.0
+    )
+    found = []
+    if equal < MIN_EQUAL:
+        found.append(f"open_set {equal:.4g} (allowed at least {MIN_EQUAL:.4g})")
+    if levels > MAX_LEVELS:
+        found.append(f"seen {levels:.4g} (allowed at most {MAX_LEVELS})")
+    return found
 
 
 def _worst(found: Sequence[dict[str, float]]) -> dict[str, float]:

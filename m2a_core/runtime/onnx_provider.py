@@ -21,7 +21,7 @@ from m2a_core.bundle.loading import ModelBundle, shipped_frames
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import InferenceError, ModelError, RestartNeededError, ToleranceError
 from m2a_core.images import read_image
-from m2a_core.metrics.parity import TOLERANCES, compare
+from m2a_core.metrics.parity import TOLERANCES, camera_violations, compare
 from m2a_core.ops.native_code import make_own_folder
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.base import Pending
@@ -163,10 +163,11 @@ def _verify(got: OnnxRuntime, reference: OnnxRuntime, what: str) -> None:
     """The gate that every engine passes, on frames that ship."""
     paths = sorted(shipped_frames().iterdir())
     images = [Letterbox(got.input_size).apply(read_image(path))[0] for path in paths[:: len(paths) // _COMPARED]]
-    parity = compare([got.infer(image) for image in images], [reference.infer(image) for image in images])
+    answers, wanted = ([runtime.infer(image) for image in images] for runtime in (got, reference))
+    parity = compare(answers, wanted)
     reference.close()
     # The limits of half precision: convolutions add up in another order, and masks gate the attention.
-    violations = parity.violations(TOLERANCES["mixed"])
+    violations = parity.violations(TOLERANCES["mixed"]) + camera_violations(answers, wanted)
     if violations:
         raise ToleranceError(
             f"{what}, results are too far from the CPU's ({'; '.join(violations)}); use another back end"

@@ -13,11 +13,11 @@ import numpy as np
 import onnxruntime as ort
 
 from m2a_core.bundle.loading import sha256_of
-from m2a_core.contract.io_spec import INPUT, OUTPUTS
+from m2a_core.contract.io_spec import CAMERA_OUTPUTS, INPUT, OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.contract.plugin import OP_TYPE, PLUGIN_VERSION
 from m2a_core.errors import ConfigError, ModelError, OtherEngineError, ToleranceError
-from m2a_core.metrics.parity import TOLERANCES, Parity, Tolerance, compare
+from m2a_core.metrics.parity import TOLERANCES, Parity, Tolerance, camera_violations, compare
 from m2a_core.preprocess import Letterbox
 from m2a_core.trt.backend import TENSORRT, TENSORRT_RTX, Backend, load_backend
 from m2a_core.trt.compiler import Target, check_precision, compile_engine
@@ -119,7 +119,7 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
 
     say(f"gate: {request.precision} graph in ONNX Runtime, {len(request.frames)} frames ...")
     images = [Letterbox(source.input_size).apply(frame)[0] for frame in request.frames]
-    reference = run_graph(source.path.read_bytes(), images)
+    reference = run_graph(source.model.SerializeToString(), images)
     graph = source.for_engine(request.precision)
     tolerance = TOLERANCES["mixed" if request.precision == "fp16" else request.precision]
     if graph is source.model:
@@ -183,7 +183,8 @@ def run_graph(graph: bytes, images: Sequence[np.ndarray]) -> list[NetworkOutput]
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    names = [spec.name for spec in OUTPUTS]
+    there = {output.name for output in session.get_outputs()}
+    names = [spec.name for spec in OUTPUTS + CAMERA_OUTPUTS if spec.name in there]
     results = []
     for image in images:
         values = session.run(names, {INPUT.name: image[None]})
@@ -237,8 +238,9 @@ def _graph_parity(
     tolerance: Tolerance,
 ) -> Parity:
     """The part of the gate that needs no GPU: has the precision alone broken the network?"""
-    parity = compare(run_graph(graph, images), reference)
-    violations = parity.violations(tolerance)
+    got = run_graph(graph, images)
+    parity = compare(got, reference)
+    violations = parity.violations(tolerance) + camera_violations(got, reference)
     if violations:
         raise ToleranceError(
             f"{source.path}: in precision {precision} the graph is out of tolerance before it is built "

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from m2a_core.contract.io_spec import CAMERA_OUTPUTS, OUTPUTS
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import ModelError
 from m2a_core.files import replaced
 
-_KEPT = ("anomaly", "refined", "semantic", "background", "winning_query", "query_masks", "class_probs")
+_KEPT = tuple(spec.name for spec in OUTPUTS)
+_OF_CAMERA = tuple(spec.name for spec in CAMERA_OUTPUTS)
+"""Where the graph takes a camera's own image."""
 
 
 def save_reference(path: Path, images: Sequence[np.ndarray], outputs: Sequence[NetworkOutput]) -> None:
@@ -28,7 +31,8 @@ def save_reference(path: Path, images: Sequence[np.ndarray], outputs: Sequence[N
     Raises:
         ModelError: it cannot be written.
     """
-    arrays = {name: np.stack([getattr(output, name) for output in outputs]) for name in _KEPT}
+    names = _KEPT + tuple(name for name in _OF_CAMERA if getattr(outputs[0], name) is not None)
+    arrays = {name: np.stack([getattr(output, name) for output in outputs]) for name in names}
     try:
         with replaced(path, alone=False) as staged:
             np.savez_compressed(staged, images=np.stack(images), **arrays)  # type: ignore[arg-type]
@@ -55,7 +59,7 @@ def load_reference(path: Path, sha256: str) -> tuple[np.ndarray, list[NetworkOut
             raise ModelError(f"{path}: not the reference frames of this engine; load it again, or build it again")
         with np.load(io.BytesIO(content), allow_pickle=False) as data:
             images = data["images"]
-            arrays = {name: data[name] for name in _KEPT}
+            arrays = {name: data[name] for name in _KEPT + tuple(name for name in _OF_CAMERA if name in data)}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path}: cannot read the engine's reference frames ({error})") from error
-    return images, [NetworkOutput(**{name: arrays[name][i] for name in _KEPT}) for i in range(len(images))]
+    return images, [NetworkOutput(**{name: arrays[name][i] for name in arrays}) for i in range(len(images))]

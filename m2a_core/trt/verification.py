@@ -10,7 +10,7 @@ import numpy as np
 
 from m2a_core.contract.network_output import NetworkOutput
 from m2a_core.errors import ModelError, ToleranceError
-from m2a_core.metrics.parity import TOLERANCES, Parity, compare, worst_of
+from m2a_core.metrics.parity import TOLERANCES, camera_violations, compare, worst_of
 from m2a_core.trt.engine import TensorRtEngine
 from m2a_core.trt.engine_manifest import VERIFIED, EngineManifest, manifest_path, reference_path
 from m2a_core.trt.reference import load_reference
@@ -62,8 +62,9 @@ def compare_loaded(engine: TensorRtEngine) -> EngineManifest:
     tolerance = TOLERANCES["mixed" if precision == "fp16" else precision]
     parities = []
     for batch in manifest.key.batches:
-        parity = _compare_batch(engine, images, reference, batch)
-        violations = parity.violations(tolerance)
+        got, wanted = _answers(engine, images, reference, batch)
+        parity = compare(got, wanted)
+        violations = parity.violations(tolerance) + camera_violations(got, wanted)
         if violations:
             raise ToleranceError(
                 f"{engine.path}: its results on this device are out of tolerance for batches of {batch} "
@@ -80,16 +81,20 @@ def compare_loaded(engine: TensorRtEngine) -> EngineManifest:
     )
 
 
-def _compare_batch(
+def _answers(
     engine: TensorRtEngine, images: np.ndarray, reference: Sequence[NetworkOutput], batch: int
-) -> Parity:
-    """Every frame in every place of a batch, then places drawn at random, so that no two always hold the same frame."""
+) -> tuple[list[NetworkOutput], list[NetworkOutput]]:
+    """What the engine says of the reference frames, and what it should say.
+
+    Every frame in every place of a batch, then places drawn at random, so that no two always hold the same frame.
+    """
     count = len(images)
     choices: list[np.ndarray] = [(first + np.arange(batch)) % count for first in range(count)]
     if batch > 1:
         choices += list(np.random.default_rng(0).integers(count, size=(count, batch)))
-    got, wanted = [], []
+    got: list[NetworkOutput] = []
+    wanted: list[NetworkOutput] = []
     for chosen in choices:
         got += engine.infer(images[chosen])
         wanted += [reference[i] for i in chosen.tolist()]
-    return compare(got, wanted)
+    return got, wanted

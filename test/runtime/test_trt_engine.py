@@ -226,6 +226,43 @@ def test_engine_that_is_put_in_the_place_of_one_that_is_verified_does_not_count_
     assert not manifest_of(bundle).verified
 
 
+def takes_camera_images(graph: onnx.GraphProto) -> None:
+    """The outputs of a graph with the letterbox in it, for a camera of the network's size."""
+    for name, source, shape in (("seen", "image", (1, *SIZE, 3)), ("open_set", "semantic", (1, *SIZE))):
+        graph.node.append(helper.make_node("Identity", [source], [name]))
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.UINT8, shape))
+
+
+def next_class(name: str, values: np.ndarray) -> np.ndarray:
+    return values + np.uint8(1) if name == "open_set" else values
+
+
+def other_colors(name: str, values: np.ndarray) -> np.ndarray:
+    return values[..., ::-1] if name == "seen" else values
+
+
+@pytest.mark.parametrize(("fault", "said"), [(None, ""), (next_class, "open_set 0 "), (other_colors, "seen [12]")])
+def test_what_a_camera_s_graph_gives_beside_the_rest_is_verified_too(
+    load, bundle, images, reference, cuda, damage, monkeypatch, fault, said
+):
+    load(verified=True).close()
+    unverified = never_verified(bundle)
+    graph = with_outputs(bundle.onnx_path.read_bytes(), takes_camera_images)
+    path = default_engine(bundle.onnx_path)
+    kept = [replace(o, seen=image, open_set=o.semantic) for o, image in zip(reference, images, strict=True)]
+    save_reference(reference_path(path), images, kept)
+    replace(unverified, reference_sha256=sha256_of(reference_path(path))).save(manifest_path(path))
+    monkeypatch.setattr(engine_module, "load_backend", lambda name: FakeBackend(graph, cuda, damage))
+    if fault is None:
+        create_runtime(bundle, "tensorrt").close()
+        assert manifest_of(bundle).verified
+        return
+    damage[2] = fault
+    with pytest.raises(ToleranceError, match=f"for batches of 4 .{said}"):
+        create_runtime(bundle, "tensorrt")
+    assert not manifest_of(bundle).verified
+
+
 def test_verified_engine_is_not_verified_again(load, bundle, damage):
     damage[2] = swapped
     load(verified=True).close()
