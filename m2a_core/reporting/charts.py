@@ -97,7 +97,7 @@ def histogram(
     high = x.high if x.high is not None else float(np.percentile(finite, 99.5)) if len(finite) else low + 1.0
     high = max([high, low + 1e-3, *(value for _, value in marks)])
     counts, edges = np.histogram(np.clip(finite, low, high), bins, (low, high))
-    plot = Plot(title, Axis(x.label, low, high), Axis("frames", 0.0), [edges], [counts.astype(np.float64)])
+    plot = Plot(title, Axis(x.label, low, high), Axis("frames", 0.0, counts=True), [edges], [counts.astype(np.float64)])
     for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
         top, width = plot.y(float(count)), max(0.5, plot.x(end) - plot.x(start) - 1)
         plot.add(tag("rect", class_="bar", x=plot.x(start), y=top, width=width, height=plot.y(0) - top))

@@ -25,11 +25,13 @@ class Axis:
         label: text beside it, with the unit.
         low: smallest value, or None for the data's.
         high: largest value, or None for the data's.
+        counts: values are numbers of things: no ticks between whole numbers.
     """
 
     label: str
     low: float | None = None
     high: float | None = None
+    counts: bool = False
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
@@ -68,7 +70,7 @@ class Plot:
         for value in ticks(*self._x):
             self.add(tag("line", class_="grid", x1=self.x(value), x2=self.x(value), y1=TOP, y2=foot))
             self.text(f"{value:g}", self.x(value), foot + 16, "middle")
-        for value in ticks(*self._y):
+        for value in (value for value in ticks(*self._y) if not y.counts or value.is_integer()):
             self.add(tag("line", class_="grid", x1=LEFT, x2=right, y1=self.y(value), y2=self.y(value)))
             self.text(f"{value:g}", LEFT - 7, self.y(value) + 4, "end")
         self.add(tag("path", class_="axis", d=f"M{LEFT},{TOP} V{foot} H{right}"))

@@ -63,3 +63,5 @@ def _spread(values: Mapping[str, float]) -> str:
 
 
 MODE_REPORTS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {"realtime": realtime_lines, "peak": peak_lines}
+SETTINGS = {"offline": (), "lockstep": ("timeout_s",), "realtime": ("rate",), "peak": ("trial_frames", "repeats")}
+"""Mode -> those of the ``settings`` in ``summary.json`` that it reads."""

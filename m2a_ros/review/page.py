@@ -17,7 +17,7 @@ from m2a_core.reporting.plot import Axis
 from m2a_ros.review.clips import Shot
 from m2a_ros.review.event_map import EventMap
 from m2a_ros.review.events import Event, Frames, Times
-from m2a_ros.review.measured import MODE_REPORTS
+from m2a_ros.review.measured import MODE_REPORTS, SETTINGS
 from m2a_ros.review.timeline import event_title, timelines
 from m2a_ros.review.truth_tables import truth_context
 
@@ -109,10 +109,9 @@ def _lead(summary: Mapping[str, Any], events: Sequence[Event]) -> str:
     if summary["mode"] == "peak":
         return f"The highest image rate that the node sustains with {summary['model']['name']} on this machine."
     done, all_ = (sum(bag[key] for bag in summary["bags"]) for key in ("evaluated", "messages"))
-    stretches = count(len(events), "period", "periods")
     return (
         f"{done} of {count(all_, 'image')} evaluated by {summary['model']['name']}, mode {summary['mode']}; "
-        f"{stretches} with unknown objects."
+        f"{count(len(events), 'period')} with unknown objects."
     )
 
 
@@ -288,7 +287,8 @@ def _provenance(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[tu
         (f"bag: {names[bag['name']]}", f"{bag['path']}, SHA-256 {bag['sha256'] or 'not taken of a remote bag'}")
         for bag in summary["bags"]
     ]
-    for key, value in summary.items():
+    asked = {key: summary["settings"][key] for key in SETTINGS[summary["mode"]]}
+    for key, value in {**summary, "settings": asked}.items():
         if key not in _ELSEWHERE and value not in (None, "", [], {}):
             rows.append((key.replace("_", " "), _text(value)))
     return rows

@@ -75,6 +75,7 @@ def test_peak_finds_a_rate_that_the_node_bears(replay, tmp_path, monkeypatch):
         assert trial["answered"] + sum(trial["lost"].values()) == 21
     report = (done.out / "report.html").read_text()
     assert report.count(" of 21</td>") == len(repeat["trials"])
+    assert "trial_frames 21, repeats 1<" in report
     assert "No unknown object" not in report
     assert done.summary["hash"] is None, "there are no frames, and a hash of nothing looks like one"
 

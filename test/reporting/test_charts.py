@@ -69,6 +69,12 @@ def test_histogram_bars_are_numpys_counts() -> None:
     parse(histogram("empty", np.empty(0), Axis("ms")))
 
 
+def test_a_few_frames_are_counted_in_whole_ones() -> None:
+    root = parse(histogram("h", np.array([10.0, 20.0, 20.0]), Axis("ms", 0.0, 100.0)))
+    beside_the_axis = [text.text for text in root.iter() if text.get("text-anchor") == "end"]
+    assert beside_the_axis == ["0", "1", "2"]
+
+
 def test_bars_are_as_long_as_their_values_and_say_them() -> None:
     root = parse(
         bars("b", ["first", "second"], [("AuPRC", [0.5, 0.25], [0.1, np.nan]), ("x", [np.nan, 1.0], [np.nan] * 2)])

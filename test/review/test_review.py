@@ -212,7 +212,9 @@ def test_a_drive_without_stamps_has_a_time_line_and_the_right_pictures(replay, t
     assert "over 1.2 seconds" in text
     assert "Event 1: cam_front, 0.4 s, 1 frame, 1 object" in text
     assert f"Replay of {tmp_path.name}/bag" in text
-    assert "None" not in text[text.index('id="provenance"') :]
+    provenance = text[text.index('id="provenance"') :]
+    assert "None" not in provenance
+    assert "trial_frames" not in provenance, "it is of mode peak"
     assert "1 frames" not in text
     for shown in ("unknown area", "outline and box: an unknown instance", "road"):
         assert shown in text[text.index('aria-label="Legend"') :]
