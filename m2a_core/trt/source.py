@@ -107,11 +107,13 @@ def read_source(path: Path) -> SourceGraph:
             f"{path}: no node {DOMAIN}::{OP_TYPE} in it; deformable attention composed of GridSample is compiled "
             "wrongly by some releases of TensorRT: export the graph again with `m2a export`"
         )
-    height, width = (int(n) for n in stated["m2a.input_size"].split("x"))
+    try:
+        height, width = (int(n) for n in stated["m2a.input_size"].split("x"))
+        max_batch = int(stated["m2a.max_batch"])
+    except ValueError as error:
+        raise ModelError(f"{path}: size or batch in its metadata is no number ({error}); export it again") from error
     digest = hashlib.sha256(graph).hexdigest()
-    return SourceGraph(
-        path, model, digest, stated["m2a.precision"], (height, width), int(stated["m2a.max_batch"]), nodes
-    )
+    return SourceGraph(path, model, digest, stated["m2a.precision"], (height, width), max_batch, nodes)
 
 
 def for_parser(model: onnx.ModelProto) -> bytes:

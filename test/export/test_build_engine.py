@@ -359,9 +359,19 @@ def composed_attention(model: onnx.ModelProto) -> None:
             node.op_type, node.domain = "Identity", ""
 
 
+def size_of_words(model: onnx.ModelProto) -> None:
+    next(entry for entry in model.metadata_props if entry.key == "m2a.input_size").value = "large"
+
+
+def batch_of_words(model: onnx.ModelProto) -> None:
+    next(entry for entry in model.metadata_props if entry.key == "m2a.max_batch").value = "some"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (size_of_words, "size or batch in its metadata is no number .*export it again"),
+        (batch_of_words, "size or batch in its metadata is no number .*'some'"),
         (foreign_producer, "made by 'another exporter', not by this m2a's export .*metadata: none"),
         (composed_attention, "no node m2a::MSDeformAttn in it; .*GridSample"),
     ],
