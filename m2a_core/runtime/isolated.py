@@ -30,9 +30,14 @@ _LOOK_S, _END_S = 0.1, 1.0
 
 @dataclass(frozen=True)
 class Order:
-    """What a child loads; arguments of ``load_bundle`` and ``create_runtime_or_fall_back``."""
+    """What a child loads; arguments of ``load_bundle`` and ``create_runtime_or_fall_back``.
+
+    Attributes:
+        onnx_sha256: of the graph that this process has the manifest of: the child may find another one by then.
+    """
 
     bundle: Path
+    onnx_sha256: str
     trust: Trust
     backend: str
     fallback: str
@@ -46,7 +51,6 @@ class Loaded:
 
     input_size: tuple[int, int]
     batch_sizes: tuple[int, ...]
-    is_accelerator: bool
     backend: str
     notes: tuple[str, ...]
 
@@ -88,9 +92,10 @@ class IsolatedRuntime:
         try:
             self._connection.send(order)
             loaded = self._receive(load_s)
-        except RestartNeededError as error:
+        except (RestartNeededError, OSError) as error:
+            how = error if isinstance(error, RestartNeededError) else self._end()
             self.close()
-            raise ModelError(f"{order.bundle}: while the model was loaded, {error}") from error
+            raise ModelError(f"{order.bundle}: while the model was loaded, {how}") from error
         except BaseException:
             self.close()
             raise

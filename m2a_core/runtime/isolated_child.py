@@ -9,7 +9,7 @@ import time
 import traceback
 
 from m2a_core.bundle.loading import load_bundle
-from m2a_core.errors import InferenceError, M2aError, RestartNeededError
+from m2a_core.errors import InferenceError, M2aError, ModelError, RestartNeededError
 from m2a_core.runtime.factory import create_runtime_or_fall_back
 from m2a_core.runtime.isolated import ChildError, Loaded, Order, connect
 
@@ -24,8 +24,14 @@ def main() -> int:
         order: Order = connection.recv()
         notes: list[str] = []
         try:
+            bundle = load_bundle(order.bundle, order.trust)
+            if bundle.manifest.onnx_sha256 != order.onnx_sha256:
+                raise ModelError(
+                    f"{order.bundle}: the bundle was replaced while it was loaded; load it again, so that its classes "
+                    "are those of its graph"
+                )
             runtime, backend = create_runtime_or_fall_back(
-                load_bundle(order.bundle, order.trust),
+                bundle,
                 order.backend,
                 order.fallback,
                 notes.append,
@@ -35,8 +41,7 @@ def main() -> int:
         except M2aError as error:
             connection.send(ChildError(type(error).__name__, str(error)))
             return error.exit_code
-        is_accelerator, sizes = runtime.is_accelerator, tuple(runtime.batch_sizes)
-        connection.send(Loaded(runtime.input_size, sizes, is_accelerator, backend, tuple(notes)))
+        connection.send(Loaded(runtime.input_size, tuple(runtime.batch_sizes), backend, tuple(notes)))
         while True:
             images, raw = connection.recv()
             try:

@@ -49,6 +49,7 @@ class LoadedModel:
 
             order = Order(
                 bundle.directory,
+                bundle.manifest.onnx_sha256,
                 settings.trust,
                 settings.backend,
                 settings.fallback_backend,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bundle(tmp_path_factory.mktemp("isolated") / "tiny", (32, 48))
 
 
+def order_of(bundle: Path) -> Order:
+    return Order(bundle, load_bundle(bundle).manifest.onnx_sha256, ANYBODY, "onnxruntime", "", 1, 0)
+
+
 @pytest.fixture
 def isolated(bundle: Path) -> Iterator[IsolatedRuntime]:
-    runtime = IsolatedRuntime(Order(bundle, ANYBODY, "onnxruntime", "", 1, 0), LOAD_S)
+    runtime = IsolatedRuntime(order_of(bundle), LOAD_S)
     yield runtime
     runtime.close()
 
@@ -105,12 +110,33 @@ def test_an_answer_that_is_read_in_part_is_not_mixed_with_the_next(
 
 def test_a_bundle_that_cannot_be_loaded_is_refused_by_the_child(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="missing"):
-        IsolatedRuntime(Order(tmp_path / "missing", ANYBODY, "onnxruntime", "", 1, 0), LOAD_S)
+        IsolatedRuntime(Order(tmp_path / "missing", "", ANYBODY, "onnxruntime", "", 1, 0), LOAD_S)
+
+
+def test_a_bundle_that_is_replaced_while_its_child_starts_is_refused(bundle: Path, tmp_path: Path) -> None:
+    """The parent would read the classes of one network out of the answers of another."""
+    order = replace(order_of(bundle), bundle=write_tiny_bundle(tmp_path / "tiny", (64, 48)))
+    with pytest.raises(ModelError, match="was replaced while it was loaded"):
+        IsolatedRuntime(order, LOAD_S)
+
+
+def test_a_child_that_ends_before_it_is_told_what_to_load_is_named(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        process = start(["/bin/sh", "-c", "exit 7"], **options)
+        process.wait()
+        return process
+
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", ended)
+    with pytest.raises(ModelError, match="tiny: while the model was loaded, .* ended with exit code 7"):
+        IsolatedRuntime(order_of(bundle), LOAD_S)
 
 
 def test_a_child_that_does_not_load_in_time_is_killed(bundle: Path) -> None:
     with pytest.raises(ModelError, match="did not load within 0 s"):
-        IsolatedRuntime(Order(bundle, ANYBODY, "onnxruntime", "", 1, 0), 0.0)
+        IsolatedRuntime(order_of(bundle), 0.0)
 
 
 def test_a_graph_that_does_not_load_in_time_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
