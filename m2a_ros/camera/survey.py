@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ from m2a_ros.process.qos import is_latched
 _TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 _INFO = "sensor_msgs/msg/CameraInfo"
 _OLD_MS = 1000.0
+_OUTPUT = re.compile(r"(.*)/(?:output|debug)/(\w+)/.+")
+_PLACES = 'see "Which calibration" in docs/unknown_objects.md'
 
 
 @dataclass
@@ -79,17 +82,20 @@ class CameraSurvey:
             HeardTopic(name, t)
             for name, types in sorted(names.items())
             for t in types
-            if t in _TYPES and not name.endswith("/compressedDepth")
+            # To listen to what a node of m2a publishes would have it compute that.
+            if t in _TYPES and not name.endswith("/compressedDepth") and not is_output(name, names)
         ]
         if not images:
+            own = any(is_output(name, names) for name in names)
             yield Finding(
                 "cameras",
                 Level.NOTE,
-                "no image topic has a publisher",
+                f"no image topic{' but those of m2a itself' if own else ''} has a publisher",
                 "start the camera driver in the same ROS domain, or play a bag: ros2 bag play BAG",
             )
             return
-        infos = {name: HeardTopic(name, _INFO) for name, types in names.items() if _INFO in types}
+        beside = {info_topic(topic.name) for topic in images}
+        infos = {name: HeardTopic(name, _INFO) for name in beside if _INFO in names.get(name, ())}
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         subscriptions = {
             topic.name: self._node.create_subscription(_TYPES[topic.type_name], topic.name, topic.keep, qos)
@@ -150,6 +156,17 @@ class CameraSurvey:
         return Finding(topic.name, Level.OK, f"{text}, {age:.0f} ms old on arrival")
 
 
+def is_output(topic: str, topics: Collection[str]) -> bool:
+    """Whether a node of m2a publishes a topic: beside its outputs of a camera is their ``label_info``.
+
+    Args:
+        topic: its name.
+        topics: names of all topics that have a publisher.
+    """
+    match = _OUTPUT.fullmatch(topic)
+    return match is not None and f"{match[1]}/output/{match[2]}/label_info" in topics
+
+
 def info_topic(image_topic: str) -> str:
     """Where image_transport's convention has the calibration of an image topic."""
     name = image_topic.removesuffix("/compressed")
@@ -161,9 +178,7 @@ def calibration(image: HeardTopic, info: HeardTopic | None) -> Finding:
     subject, need = f"{image.name} calibration", "without it unknown objects get no position in metres"
     if info is None or info.latest is None:
         found = "no camera_info beside it" if info is None else f"{info.name} has a publisher, nothing arrived"
-        return Finding(
-            subject, Level.NOTE, f"{found}; {need}", "publish camera_info, or see `calibration` in docs/node.md"
-        )
+        return Finding(subject, Level.NOTE, f"{found}; {need}", f"publish camera_info beside the images; {_PLACES}")
     latest = info.latest
     if not latest.k[0]:
         return Finding(
@@ -176,7 +191,7 @@ def calibration(image: HeardTopic, info: HeardTopic | None) -> Finding:
         # By what holds for the node, which reads K and D, or P where it is told that images are rectified.
         Intrinsics.from_camera_info(latest, rectified="/image_rect" in image.name)
     except DataError as error:
-        return Finding(subject, Level.WARNING, f"{error}; {need}", "see `calibration` in docs/node.md")
+        return Finding(subject, Level.WARNING, f"{error}; {need}", _PLACES)
     (width, height), sent = size_of(latest), image.latest
     if image.type_name.endswith("/Image") and not is_resized((width, height), (sent.width, sent.height)):
         return Finding(

@@ -1,7 +1,8 @@
 """Check this machine, the installation and the cameras; name the command that fixes each problem.
 
 It checks Python and its packages, GPU, CUDA and TensorRT, the model bundles' hashes, ROS, its middleware, discovery,
-shared memory and socket buffers, and every image topic: type, quality of service, size, rate, stamps, calibration.
+shared memory and socket buffers, and every image topic that is none of m2a's outputs: type, quality of service, size,
+rate, stamps, calibration.
 
 Exit code 0: no error. 1: an error, or a warning with --strict.
 

@@ -73,7 +73,7 @@ def settings_of(values: Mapping[str, Any], cameras: Sequence[str], source: str) 
             continue
         if name not in specs:
             close = difflib.get_close_matches(name, specs, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else "see docs/node.md for all parameters"
+            hint = f"did you mean '{close[0]}'?" if close else "config/m2a.param.yaml has all parameters"
             raise ConfigError(f"{source}: parameter '{name}' is unknown; {hint}")
         chosen[name] = _checked(specs[name], value, source)
     return Settings.from_values({**chosen, "cameras": list(cameras)})

@@ -11,7 +11,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 
 from m2a_core.doctor.findings import Finding, Level
-from m2a_ros.camera.survey import CameraSurvey, HeardTopic, calibration, info_topic
+from m2a_ros.camera.survey import CameraSurvey, HeardTopic, calibration, info_topic, is_output
 from m2a_ros.main import main
 from m2a_ros.process import ros_checks
 from test.ros.messages import image
@@ -141,6 +141,33 @@ def test_cameras_are_heard_with_size_and_rate(nodes):
     mute = next(f for f in found if f.subject == "/mute/image/compressed")
     assert mute.level is Level.WARNING
     assert mute.remedy
+
+
+def test_outputs_of_a_running_node_are_no_cameras_and_are_not_computed_for_the_survey(nodes):
+    nodes.start(namespace="car", cameras=["front"])
+
+    def spin(left: float) -> None:
+        nodes.executor.spin_once(timeout_sec=min(left, 0.05))
+
+    (alone,) = CameraSurvey(nodes.peer, spin).findings(0.5)
+    assert (alone.level, "m2a itself" in alone.text) == (Level.NOTE, True)
+
+    def send_and_spin(left: float) -> None:
+        nodes.send("/car/m2a/input/front/image", image(PICTURE, 1))
+        spin(left)
+
+    found = list(CameraSurvey(nodes.peer, send_and_spin).findings(1.0))
+    assert {f.subject.split()[0] for f in found} == {"/car/m2a/input/front/image"}
+    nodes.until(lambda: nodes.status("car/m2a: camera front").get("dropped.no_subscriber"))
+    assert nodes.status("car/m2a: camera front").get("published", "0") == "0"
+
+
+def test_a_camera_whose_driver_has_an_output_of_that_name_is_one():
+    topics = {"/cam/output/front/image", "/m2a/output/front/label_info", "/m2a/output/front/panoptic"}
+    assert [topic for topic in sorted(topics) if is_output(topic, topics)] == [
+        "/m2a/output/front/label_info",
+        "/m2a/output/front/panoptic",
+    ]
 
 
 def test_a_calibration_that_was_latched_before_is_heard(nodes):
