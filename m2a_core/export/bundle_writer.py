@@ -18,6 +18,7 @@ from m2a_core.errors import ExportError
 from m2a_core.export.network import ExportedNetwork
 from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import PLAIN, ExportOptions, build_onnx
+from m2a_core.export.place import require_place
 from m2a_core.export.verify import Agreement, verify, verify_batches, verify_precision
 from m2a_core.metrics.parity import Parity
 from m2a_core.preprocess import IMAGENET_MEAN, IMAGENET_STD
@@ -56,6 +57,7 @@ def export_bundle(
         ExportError: the graph cannot be made, disagrees with PyTorch, or cannot be written.
         ModelError: the graph does not load or does not keep its contract.
     """
+    require_place(out)
     name = out.resolve().name
     weights_digest = sha256_of(weights)
     metadata = {
@@ -71,7 +73,6 @@ def export_bundle(
     say("tracing the network into ONNX")
     graph = build_onnx(network, metadata, options)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.") as temporary:
             staged = Path(temporary)
             (staged / f"{name}.onnx").write_bytes(graph.SerializeToString(deterministic=True))

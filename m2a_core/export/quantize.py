@@ -26,6 +26,7 @@ from m2a_core.bundle.signing import remove_signature
 from m2a_core.contract.io_spec import INPUT
 from m2a_core.contract.plugin import OP_TYPE
 from m2a_core.errors import ExportError
+from m2a_core.export.place import require_place
 from m2a_core.metrics.parity import TOLERANCES, Parity, compare
 from m2a_core.preprocess import Letterbox
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
@@ -80,6 +81,7 @@ def quantise_bundle(bundle: ModelBundle, frames: Sequence[np.ndarray], out: Path
         )
     if len(frames) < 8:
         raise ExportError(f"calibration: expected at least 8 real frames, got {len(frames)}; ranges would be guesses")
+    require_place(out)
     model = onnx.load(bundle.onnx_path)
     stated = {entry.key: entry.value for entry in model.metadata_props}
     if stated.get("m2a.precision") != "fp32":
@@ -90,7 +92,6 @@ def quantise_bundle(bundle: ModelBundle, frames: Sequence[np.ndarray], out: Path
     images = [Letterbox(bundle.manifest.input_size).apply(frame)[0] for frame in frames]
     name = out.resolve().name
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}.") as temporary:
             graph = Path(temporary, f"{name}.onnx")
             for scopes in CHOICES:

@@ -144,6 +144,19 @@ def test_nothing_is_written_when_the_graph_disagrees(exported, tmp_path, weights
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("place", "message"), [("/", "no name for a bundle"), ("file", "is a file"), ("file/x", "cannot write the bundle")]
+)
+def test_place_that_cannot_hold_a_bundle_is_refused_before_the_work(tmp_path, weights, monkeypatch, place, message):
+    def trace(*_: object) -> None:
+        raise AssertionError("work of minutes began")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(bundle_writer, "build_onnx", trace)
+    with pytest.raises(ExportError, match=message):
+        export_bundle(small_network(), weights, pictures(1), tmp_path / place, NOTES, {})
+
+
 def test_what_is_not_given_is_kept_from_the_manifest_that_is_there(exported):
     previous = load_bundle(exported).manifest
     nothing_given = argparse.Namespace(thresholds=None, metrics=None, license=None, decision=None, refinement="paper")
@@ -206,7 +219,10 @@ def test_thresholds_are_placeholders_until_they_are_chosen():
     assert (notes.thresholds.anomaly, notes.thresholds.refined, notes.license) == (0.5, 0.5, "not stated")
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"anomaly": "high", "refined": 0.1}', '{"anomaly": 0.1}', '{"x": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1]", '{"anomaly": "high", "refined": 0.1}', '{"anomaly": 0.1}', '{"x": 1}', f'{{"anomaly": {9**400}}}'],
+)
 def test_thresholds_that_do_not_fit_are_refused(tmp_path, weights, capsys, text):
     (tmp_path / "thresholds.json").write_text(text)
     frame = tmp_path / "a.png"

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from m2a_core.bundle.loading import ModelBundle, load_bundle, sha256_of
 from m2a_core.errors import ConfigError, ExportError
+from m2a_core.export import quantize
 from m2a_core.export.quantize import CHOICES, quantise_bundle
 from m2a_core.metrics import parity
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
@@ -93,6 +94,17 @@ def test_a_bundle_is_not_replaced_by_its_own_quantisation(bundle):
     with pytest.raises(ExportError, match="is the single-precision bundle itself"):
         quantise_bundle(bundle, pictures(8), bundle.directory / "." / "", print)
     assert load_bundle(bundle.directory).manifest == bundle.manifest
+
+
+@pytest.mark.parametrize(("place", "message"), [("/", "no name for a bundle"), ("file", "is a file")])
+def test_place_that_cannot_hold_a_bundle_is_refused_before_the_work(bundle, tmp_path, monkeypatch, place, message):
+    def calibrate(*_: object, **__: object) -> None:
+        raise AssertionError("work of minutes began")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(quantize, "quantize_static", calibrate)
+    with pytest.raises(ExportError, match=message):
+        quantise_bundle(bundle, pictures(8), tmp_path / place, print)
 
 
 def test_too_few_frames_and_other_precisions_are_refused(bundle, tmp_path):
