@@ -221,7 +221,14 @@ def test_thresholds_are_placeholders_until_they_are_chosen():
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[1]", '{"anomaly": "high", "refined": 0.1}', '{"anomaly": 0.1}', '{"x": 1}', f'{{"anomaly": {9**400}}}'],
+    [
+        "{",
+        "[1]",
+        '{"anomaly": "high", "refined": 0.1}',
+        '{"anomaly": 0.1}',
+        '{"x": 1}',
+        pytest.param(f'{{"anomaly": {9**400}, "refined": 0.1}}', id="too many digits"),
+    ],
 )
 def test_thresholds_that_do_not_fit_are_refused(tmp_path, weights, capsys, text):
     (tmp_path / "thresholds.json").write_text(text)
