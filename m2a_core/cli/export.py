@@ -28,7 +28,7 @@ from m2a_core.bundle.decision import Decision
 from m2a_core.bundle.loading import load_bundle, shipped_frames
 from m2a_core.bundle.manifest import FILE_NAME, Manifest, Thresholds
 from m2a_core.cli.predict import find_images
-from m2a_core.errors import ConfigError
+from m2a_core.errors import ConfigError, ModelError
 from m2a_core.export.notes import BundleNotes
 from m2a_core.images import read_image
 
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     size = parse_size(args.size)
     camera = None if args.camera is None else parse_camera(args.camera)
     paths = find_images(args.frames or [str(shipped_frames())])
-    previous = Manifest.load(args.out / FILE_NAME) if (args.out / FILE_NAME).exists() else None
+    previous = _previous(args.out, args.thresholds is not None)
     notes = manifest_notes(args, previous)
 
     from m2a_core.export.bundle_writer import export_bundle
@@ -147,6 +147,20 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _previous(out: Path, has_thresholds: bool) -> Manifest | None:
+    """The manifest that OUT has, which what is not given is kept from; a damaged one holds nothing up but guesses."""
+    path = out / FILE_NAME
+    if not path.exists():
+        return None
+    try:
+        return Manifest.load(path)
+    except ModelError as error:
+        if not has_thresholds:
+            raise ConfigError(f"{error}. Its thresholds would be kept: give others with --thresholds") from error
+        print(f"m2a: warning: {error}. Its decision and licence are not kept", file=sys.stderr)
+        return None
 
 
 def manifest_notes(args: argparse.Namespace, previous: Manifest | None) -> BundleNotes:

@@ -212,6 +212,28 @@ def test_thresholds_and_decision_can_be_those_of_the_bundle_that_training_began_
         manifest_notes(given, None)
 
 
+def test_damaged_manifest_of_the_bundle_holds_up_only_an_export_that_would_keep_its_thresholds(tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text("{}")
+    call = [
+        "export",
+        "--weights",
+        "none.safetensors",
+        "--model",
+        "m2a-edge",
+        "--size",
+        "72x104",
+        "--out",
+        str(tmp_path),
+    ]
+    assert main(call) == 2
+    assert "give others with --thresholds" in capsys.readouterr().err
+    # Now it is the weights that are missing.
+    assert main([*call, "--thresholds", "m2a-edge"]) == 2
+    said = capsys.readouterr().err
+    assert "decision and licence are not kept" in said
+    assert "none.safetensors: no such file" in said
+
+
 def test_thresholds_are_placeholders_until_they_are_chosen():
     notes = manifest_notes(
         argparse.Namespace(thresholds=None, metrics=None, license=None, decision=None, refinement="paper"), None
