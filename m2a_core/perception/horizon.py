@@ -30,7 +30,7 @@ _MIN_WIDTH = 0.02
 """The road ends in the topmost row where it is this share of the image wide."""
 
 _ROWS = 0.05
-"""Share of the image's height below that row which says where the road is, left to right."""
+"""Share of the image's height below the far end which says where that is, left to right."""
 
 _LEASH = 0.06
 """How far, as shares of the image's sides, the far end may move before the window follows: an eighth of the window."""
@@ -62,6 +62,10 @@ class Placement:
 def far_end(road: np.ndarray) -> tuple[float, float] | None:
     """Where the largest stretch of road ends, seen from below.
 
+    A bank beside the road that the network takes for road can reach higher than the road. So the farther half of the
+    road's pixels says first which way it leads, and its end is looked for as far to both sides of that as a window
+    reaches.
+
     Args:
         road: bool [h, w], road of the whole image.
 
@@ -72,12 +76,30 @@ def far_end(road: np.ndarray) -> tuple[float, float] | None:
     own = largest_component(road.astype(np.uint8))
     if own is None:
         return None
-    wide = np.flatnonzero(np.count_nonzero(own, axis=1) >= max(1, _MIN_WIDTH * width))
-    if wide.size == 0:
+    enough = max(1, _MIN_WIDTH * width)
+    highest = _top(own, enough)
+    if highest is None:
         return None
-    top = int(wide[0])
-    columns = np.nonzero(own[top : top + max(1, round(_ROWS * height))])[1]
-    return top / height, (float(np.median(columns)) + 0.5) / width
+    area = np.count_nonzero(own, axis=1).cumsum()
+    farther = int(np.searchsorted(area, area[-1] / 2)) + 1
+    middle, reach = _middle(own[:farther]), width / (2 * ZOOM)
+    left = max(0, round(middle - reach))
+    ahead = own[:, left : round(middle + reach) + 1]
+    top = _top(ahead, enough)
+    if top is None:
+        ahead, left, top = own, 0, highest
+    return top / height, (left + _middle(ahead[top : top + max(1, round(_ROWS * height))]) + 0.5) / width
+
+
+def _top(road: np.ndarray, enough: float) -> int | None:
+    """The topmost row with so many pixels of road."""
+    rows = np.flatnonzero(np.count_nonzero(road, axis=1) >= enough)
+    return int(rows[0]) if rows.size else None
+
+
+def _middle(road: np.ndarray) -> float:
+    """The median column of a piece of road."""
+    return float(np.median(np.nonzero(road)[1]))
 
 
 def held(last: FarEnd | None, stamp_ns: int, size: tuple[int, int]) -> tuple[float, float] | None:

@@ -28,13 +28,6 @@ SIZE = (768, 1024)
 fraction = st.floats(0, 1)
 
 
-def triangle(height: int, width: int, top: int, column: int) -> np.ndarray:
-    """A road that narrows from the whole lower edge to a point."""
-    road = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(road, np.array([(column, top), (width - 1, height - 1), (0, height - 1)]), 1)
-    return road > 0
-
-
 def street(red: tuple[int, int, int, int] | None = None) -> np.ndarray:
     """Sky above a road that ends half-way up, right of the middle; a red box x0, y0, x1, y1 on it."""
     image = np.full((*SIZE, 3), COLORS["sky"], np.uint8)
@@ -58,20 +51,6 @@ def twice(bundle) -> Perception:
 @pytest.fixture(scope="module")
 def once(bundle) -> Perception:
     return Perception.load(bundle, threads=1, horizon=False)
-
-
-def test_the_far_end_is_the_tip_of_the_largest_road() -> None:
-    road = triangle(200, 400, 80, 300)
-    road[10:20, 20:60] = True
-    found = hz.far_end(road)
-    assert found is not None
-    # The tip itself is narrower than what counts as road.
-    assert found == pytest.approx((80 / 200, 300 / 400), abs=0.03)
-
-
-def test_no_road_has_no_far_end() -> None:
-    assert hz.far_end(np.zeros((50, 80), bool)) is None
-    assert hz.far_end(np.eye(50, 800, dtype=bool)) is None
 
 
 @given(
@@ -170,10 +149,9 @@ def test_a_score_is_the_larger_of_the_two_looks_and_every_output_follows_it(once
 
 
 def test_an_object_that_the_window_cuts_is_one_object(twice) -> None:
-    x0, y0, x1, y1 = twice.infer(Frame(street())).horizon.box
-    image = street((x0 - 64, 512, x0 + 64, 640))
-    result = twice.infer(Frame(image))
-    assert result.horizon.box == (x0, y0, x1, y1)
+    edge = twice.infer(Frame(street())).horizon.box[0]
+    result = twice.infer(Frame(street((edge - 64, 512, edge + 64, 640))))
+    assert edge - 32 < result.horizon.box[0] < edge + 32
     assert len(result.instances) == 1
 
 
