@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 
 from m2a_core.doctor.findings import Finding, Level
 from m2a_core.errors import M2aError
@@ -29,15 +30,23 @@ def check_gpu() -> Iterator[Finding]:
         return
     from m2a_core.trt.gpu import find_gpu
 
-    binding = importlib.metadata.version("cuda-python")
+    binding = _binding()
     try:
         gpu = find_gpu(0)
     except M2aError as error:
-        yield Finding("GPU", Level.NOTE, f"none usable: {error} (cuda-python {binding}); m2a runs on the CPU")
+        yield Finding("GPU", Level.NOTE, f"none usable: {error} ({binding}); m2a runs on the CPU")
         return
     memory = f"{gpu.memory / 2**30:.0f} GiB"
-    yield Finding("GPU", Level.OK, f"{gpu.name}, {gpu.architecture}, {memory}; cuda-python {binding}")
+    yield Finding("GPU", Level.OK, f"{gpu.name}, {gpu.architecture}, {memory}; {binding}")
     yield from _tensorrt()
+
+
+def _binding() -> str:
+    """The package that CUDA's binding came with: builds of PyTorch bring a part of cuda-python alone."""
+    for package in ("cuda-python", "cuda-bindings"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return f"{package} {importlib.metadata.version(package)}"
+    return "no cuda-bindings"
 
 
 def _tensorrt() -> Iterator[Finding]:

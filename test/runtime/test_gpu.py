@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import sys
@@ -11,6 +12,8 @@ import pytest
 
 pytest.importorskip("cuda.bindings", reason="needs cuda-python")
 
+from m2a_core.doctor.findings import Level
+from m2a_core.doctor.gpu_checks import check_gpu
 from m2a_core.errors import InferenceError, ModelError, NoGpuError, RestartNeededError
 from m2a_core.extras import install_command
 from m2a_core.trt import gpu
@@ -110,3 +113,15 @@ def test_binding_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     with pytest.raises(NoGpuError, match=re.escape(install_command("trt"))):
         find_gpu(0)
+
+
+@pytest.mark.usefixtures("cuda")
+def test_doctor_names_the_gpu_where_the_binding_came_with_pytorch(monkeypatch):
+    def version(package: str) -> str:
+        if package == "cuda-bindings":
+            return "13.1.0"
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    finding = next(check_gpu())
+    assert (finding.level, finding.text) == (Level.OK, "RTX 4090, sm89, 24 GiB; cuda-bindings 13.1.0")
