@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -121,7 +120,7 @@ def _within(seconds: float, work: Callable[[], _Made], complaint: str) -> _Made:
         ) from error
 
 
-def require_answer(runtime: Runtime, what: object, seconds: float = FIRST_ANSWER_S) -> None:
+def require_answer(runtime: Runtime, what: object, seconds: float = FIRST_ANSWER_S) -> Exception | None:
     """Run the network once, so that a graph that never ends is refused and the first frame does not wait.
 
     Args:
@@ -129,16 +128,21 @@ def require_answer(runtime: Runtime, what: object, seconds: float = FIRST_ANSWER
         what: the model, for the message.
         seconds: until it counts as hanging.
 
+    Returns:
+        The error, where the answer is one: without another back end, frames that fail are reported as frames.
+
     Raises:
         ModelError: no answer came.
     """
 
-    def answer() -> None:
-        # Frames that fail are reported as frames.
-        with suppress(Exception):
+    def answer() -> Exception | None:
+        try:
             runtime.infer(np.zeros((*runtime.input_size, 3), np.uint8))
+        except Exception as error:  # noqa: BLE001 - the caller's to judge
+            return error
+        return None
 
-    _within(seconds, answer, f"{what}: the network gave no answer within {seconds:.0f} s of loading")
+    return _within(seconds, answer, f"{what}: the network gave no answer within {seconds:.0f} s of loading")
 
 
 def create_runtime_or_fall_back(
@@ -155,7 +159,7 @@ def create_runtime_or_fall_back(
         bundle: a checked bundle.
         backend: one of ``BACKENDS``.
         fallback: another of them, or empty: the error stands.
-        warn: told why, when the other is taken; also where the first does not answer.
+        warn: told why, when the other is taken; also where the first does not answer, or with an error.
         threads: see ``create_runtime``.
         device: see ``create_runtime``.
 
@@ -166,15 +170,19 @@ def create_runtime_or_fall_back(
         ConfigError, ModelError, InferenceError: see ``create_runtime``; of the last back end tried.
     """
 
-    def answering(name: str) -> tuple[Runtime, str]:
+    def answering(name: str, must_work: bool) -> tuple[Runtime, str]:
         runtime = create_runtime(bundle, name, threads, device=device)
-        require_answer(runtime, bundle.onnx_path)
+        failure = require_answer(runtime, bundle.onnx_path)
+        if failure is not None and must_work:
+            runtime.close()
+            raise InferenceError(f"{bundle.onnx_path}: the first answer failed: {failure}") from failure
         return runtime, name
 
+    has_other = fallback not in ("", backend)
     try:
-        return answering(backend)
+        return answering(backend, must_work=has_other)
     except (ModelError, InferenceError) as error:
-        if fallback in ("", backend):
+        if not has_other:
             raise
         warn(f"FALLING BACK from {backend} to {fallback}, which may be many times slower: {error}")
-    return answering(fallback)
+    return answering(fallback, must_work=False)

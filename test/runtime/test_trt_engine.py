@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ from m2a_core.errors import InferenceError, ModelError, RestartNeededError, Tole
 from m2a_core.metrics.parity import compare
 from m2a_core.ops.native_code import keep_hash
 from m2a_core.runtime.base import infer_images
-from m2a_core.runtime.factory import create_runtime
+from m2a_core.runtime.factory import create_runtime, create_runtime_or_fall_back
 from m2a_core.runtime.onnx_runtime import OnnxRuntime
 from m2a_core.runtime.trt_runtime import TensorRtRuntime, default_engine
 from m2a_core.trt import engine as engine_module
@@ -408,6 +409,22 @@ def test_run_that_tensorrt_refuses_is_an_error_of_the_frame(load, cuda, images):
     del cuda.fail["launch"]
     runtime.infer(images[0])
     runtime.close()
+
+
+def test_fall_back_is_taken_where_the_engine_loads_but_fails_on_every_frame(load, bundle, cuda, reference, images):
+    """As with kernels that the driver cannot run, or memory that only a frame asks for."""
+    load(verified=True).close()
+    cuda.fail["cudaGraphLaunch"] = ERROR.cudaErrorNoKernelImageForDevice
+    said: list[str] = []
+    runtime, used = create_runtime_or_fall_back(bundle, "tensorrt", "onnxruntime", said.append, threads=1)
+    assert used == "onnxruntime"
+    assert re.search("FALLING BACK from tensorrt to onnxruntime.*first answer failed: .*NoKernelImage", said[0])
+    assert cuda.memory == {}
+    assert np.array_equal(runtime.infer(images[0]).anomaly, reference[0].anomaly)
+    # Without another back end, its frames are reported as they fail.
+    engine, used = create_runtime_or_fall_back(bundle, "tensorrt", "", said.append)
+    assert used == "tensorrt"
+    engine.close()
 
 
 @pytest.mark.parametrize("captured", [True, False])
