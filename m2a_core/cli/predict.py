@@ -209,7 +209,10 @@ def named_images(arguments: Sequence[str], out: Path | None = None) -> dict[Path
         else:
             matches = {p: Path(p.name) for p in sorted(map(Path, glob.glob(argument, recursive=True))) if p.is_file()}
         if not matches:
-            raise DataError(f"{argument}: no such image; expected a file, a directory with images or a glob pattern")
+            raise DataError(
+                f"{argument}: no such image; expected a file, a directory with images or a glob pattern; `m2a "
+                "replay` reads bags"
+            )
         found.update({os.path.abspath(match): (match, name) for match, name in matches.items()})
     _require_apart({str(path): result_stem(name) for path, name in found.values()}, ".npz")
     return dict(found.values())

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     info = add_action(actions, "info", "what is usable for m2a and what is missing", _INFO)
-    info.add_argument("bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    info.add_argument("bag", metavar="BAG", help="bag folder, .mcap or .db3 file; path or URL")
     info.add_argument("--json", action="store_true", help="print JSON")
     make = add_action(actions, "make", "a bag with objects and ground truth", _MAKE)
     make.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write; must not hold a bag")
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--transport", choices=TRANSPORTS, help=f"default: {TRANSPORTS[0]}")
     clip.add_argument("--frames", type=int, metavar="N", help="only the first N frames (default: all)")
     recorded = make.add_argument_group("of a recorded bag")
-    recorded.add_argument("--from", dest="source", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    recorded.add_argument("--from", dest="source", metavar="BAG", help="bag folder, .mcap or .db3 file; path or URL")
     recorded.add_argument("--topic", metavar="TOPIC[=CAMERA]", help="its camera (default: the only one)")
     recorded.add_argument(
         "--objects", type=Path, metavar="DIR", help="PNGs with alpha (default: shapes that m2a draws)"
@@ -78,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the action."""
     if args.action == "info":
         from m2a_ros.bag.info import describe, in_words
+        from m2a_ros.bag.locations import path_of
 
-        found = describe(args.bag)
+        found = describe(path_of(args.bag))
         print(json_text(found, indent=2) if args.json else in_words(found))
         return 0 if found["cameras"] else _NO_CAMERA
     if args.source is not None:
@@ -98,12 +99,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _compose(args: argparse.Namespace) -> int:
     from m2a_ros.bag.compose import compose_bag
+    from m2a_ros.bag.locations import path_of
 
     if args.transport is not None or args.frames is not None:
         raise ConfigError("--transport and --frames are of the shipped clip; a recorded bag (--from) stays as it is")
     try:
         made = compose_bag(
-            args.source, args.out, args.storage, args.topic, args.objects, args.every, tuple(args.mounting)
+            path_of(args.source), args.out, args.storage, args.topic, args.objects, args.every, tuple(args.mounting)
         )
     except OSError as error:
         raise DataError(f"--out {args.out}: cannot write there ({error.strerror or error})") from error

@@ -57,16 +57,22 @@ def check_files(path: Path) -> None:
         if (path / METADATA).is_file() and (damage := _unreadable(path)):
             raise DataError(f"bag {path}: its metadata.yaml is damaged ({damage}); {_REINDEX.format(bag=path)}")
         if not (path / METADATA).is_file():
-            inside = sorted(p.name for p in path.iterdir() if p.suffix in STORAGE_SUFFIXES)
-            advice = f"give its file instead ({', '.join(inside)}), or run" if inside else "give a bag; to fix one run"
-            raise DataError(f"bag {path}: the folder has no metadata.yaml; {advice} `ros2 bag reindex`")
+            raise DataError(f"bag {path}: the folder has no metadata.yaml; {_instead_of(path)}")
     elif path.suffix not in STORAGE_SUFFIXES:
-        what = _foreign(path)
-        raise DataError(
-            f"bag {path}: {what}"
-            if what
-            else f"bag {path}: expected a bag folder or a {' or '.join(STORAGE_SUFFIXES)} file"
+        expected = (
+            f"expected a bag folder or a {' or '.join(STORAGE_SUFFIXES)} file; `m2a predict` reads images and videos"
         )
+        raise DataError(f"bag {path}: {_foreign(path) or expected}")
+
+
+def _instead_of(folder: Path) -> str:
+    """What to give in place of a folder without metadata."""
+    inside = sorted(folder.iterdir())
+    if bags := [str(p) for p in inside if p.is_dir() and (p / METADATA).is_file()]:
+        return f"give the {'bag' if len(bags) == 1 else 'bags'} in it: {' '.join(bags)}"
+    if files := [p.name for p in inside if p.suffix in STORAGE_SUFFIXES]:
+        return f"give its file instead ({', '.join(files)}), or run `ros2 bag reindex`"
+    return "give a bag; to fix one run `ros2 bag reindex`"
 
 
 def _read_metadata(path: Path) -> Any:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--node", default="/m2a", metavar="NAME", help="running node (default: %(default)s)")
     source.add_argument(
-        "--bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file, or the folder of a replay"
+        "--bag", metavar="BAG", help="bag folder, .mcap or .db3 file (path or URL), or the folder of a replay"
     )
     parser.add_argument(
         "--camera", action="append", metavar="NAME", help="camera to show; may be repeated (default: all)"
@@ -43,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"m2a view needs the Rerun viewer: {install_command('view')}") from error
     cameras = tuple(args.camera or ())
     if args.bag is not None:
+        from m2a_ros.bag.locations import path_of
         from m2a_ros.view.from_bag import bags_of, show_bag
 
-        bags = bags_of(args.bag)
+        bags = bags_of(path_of(args.bag))
         sink = RerunSink(args.save)
         count = sum(show_bag(bag, cameras, sink) for bag in bags)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -18,6 +19,8 @@ from m2a_ros.view.topics import COMPRESSED, IMAGE, MARKERS, ShownTopic, shown_to
 
 _TYPES = {IMAGE: Image, COMPRESSED: CompressedImage, MARKERS: MarkerArray}
 _REFRESH_PERIOD_S = 1.0
+_REFRESHES_OF_DISCOVERY = 3
+"""Within so many, a node that runs has been discovered."""
 
 
 class _Viewer:
@@ -27,10 +30,12 @@ class _Viewer:
         self.count = 0
         self._node, self._name, self._cameras, self._sink = node, name, cameras, sink
         self._read: set[str] = set()
+        self._refreshed = 0
         self.refresh()
         node.create_timer(_REFRESH_PERIOD_S, self.refresh)
 
     def refresh(self) -> None:
+        self._refreshed += 1
         for topic, types in self._node.get_topic_names_and_types():
             shown = shown_topic(topic, types[0], self._cameras, self._name)
             if shown and topic not in self._read:
@@ -40,6 +45,13 @@ class _Viewer:
                 policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
                 qos = QoSProfile(depth=10 if reliable else 1, reliability=policy)
                 self._node.create_subscription(_TYPES[types[0]], topic, partial(self._show, shown), qos)
+        if self._refreshed == _REFRESHES_OF_DISCOVERY and not self._read:
+            cameras = f" for the cameras {', '.join(self._cameras)}" if self._cameras else ""
+            print(
+                f"m2a: note: no outputs of {self._name}{cameras} yet: it does not run, has another name (--node) "
+                "or is in another ROS domain",
+                file=sys.stderr,
+            )
 
     def _show(self, topic: ShownTopic, message: Any) -> None:
         self._sink.show(topic, message)

@@ -50,6 +50,42 @@ def test_info_says_what_is_usable_and_what_is_missing(tmp_path, capsys):
         assert word in text
 
 
+@pytest.mark.parametrize("make", [False, True], ids=["info", "make --from"])
+def test_a_bag_behind_a_url_is_looked_at_and_composed_as_one_on_disk(tmp_path, capsys, make):
+    pytest.importorskip("upath")
+    bag = drive(tmp_path / "a", 3)
+    url = bag.as_uri()
+    assert main(["bag", "make", "--from", url, "--out", str(tmp_path / "b")] if make else ["bag", "info", url]) == 0
+    if not make:
+        assert f"{url}: 3 messages" in capsys.readouterr().out
+    else:
+        with Bag(tmp_path / "b" / "bag") as made:
+            assert TOPIC in {connection.topic for connection in made.connections}
+
+
+@pytest.mark.parametrize("command", [["bag", "info"], ["view", "--save", "x.rrd", "--bag"], ["bag", "make", "--from"]])
+def test_a_url_that_no_client_knows_is_named_as_it_was_given(tmp_path, capsys, command):
+    if command[0] == "view":
+        pytest.importorskip("rerun")
+    assert main([*command, "zz://drives/a.mcap", *(["--out", str(tmp_path / "o")] if "make" in command else [])]) == 2
+    assert "zz://drives/a.mcap" in capsys.readouterr().err
+
+
+def test_what_bag_make_wrote_is_told_from_the_bag_in_it(tmp_path, capsys):
+    drive(tmp_path / "made" / "bag", 1)
+    assert main(["bag", "info", str(tmp_path / "made")]) == 2
+    assert f"give the bag in it: {tmp_path / 'made' / 'bag'}" in capsys.readouterr().err
+
+
+def test_images_and_bags_are_told_to_whom_they_belong(tmp_path, capsys):
+    bag = drive(tmp_path / "bag", 1)
+    (tmp_path / "drive.mp4").write_bytes(b"film")
+    assert main(["replay", str(tmp_path / "drive.mp4"), "--out", str(tmp_path / "out")]) == 2
+    assert "m2a predict" in capsys.readouterr().err
+    assert main(["predict", str(bag), "--out", str(tmp_path / "out")]) == 2
+    assert "m2a replay" in capsys.readouterr().err
+
+
 def test_info_of_a_bag_without_camera_ends_with_code_1(tmp_path, capsys):
     bag = write_bag(tmp_path / "a", [raw(scene(0), 0, "/depth/image", encoding="32FC1")])
     assert main(["bag", "info", str(bag)]) == 1

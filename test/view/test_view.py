@@ -204,3 +204,21 @@ def test_a_running_node_s_topics_are_recorded(tmp_path: Path, monkeypatch: pytes
         "world/front/lines",
         "world/front/labels",
     }
+
+
+@pytest.mark.dds
+def test_a_viewer_that_finds_no_node_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("rclpy")
+    from m2a_ros.view.live import show_node
+    from m2a_ros.view.rerun_sink import RerunSink
+    from test.ros.harness import own_domain
+
+    class Told(RerunSink):
+        def __init__(self) -> None:
+            """Nothing is shown."""
+
+    with own_domain() as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        assert show_node("/car/m2a", ("front",), Told(), 3.0) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "/car/m2a for the cameras front" in note
