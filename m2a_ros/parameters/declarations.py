@@ -51,10 +51,10 @@ NODE_PARAMETERS = (
     ParameterSpec("backend", BACKENDS[0], "What runs the network.", choices=BACKENDS),
     ParameterSpec(
         "fallback_backend", NO_FALLBACK,
-        "What runs the network where 'backend' cannot load it, with an error in the log; none: the error stands.",
+        "What runs the network where 'backend' cannot, also not one frame; with an error in the log; none: it stands.",
         choices=(NO_FALLBACK, *BACKENDS),
     ),
-    ParameterSpec("device", 0, "Index of the GPU that the TensorRT back ends run on.", (0, 63)),
+    ParameterSpec("device", 0, "Index of the GPU that a back end runs on.", (0, 63)),
     ParameterSpec("threads", 0, "CPU threads for one inference; 0 leaves it to the back end (all cores).", (0, 256)),
     ParameterSpec(
         "classes",
