@@ -67,6 +67,11 @@ def test_channels_last_features_are_turned(timm):
     assert {name: x.shape[1] for name, x in backbone(torch.zeros(1, 3, 224, 224)).items()} == backbone.channels
 
 
+def test_image_of_another_size_than_the_only_one_is_refused_in_words(timm):
+    with pytest.raises(ConfigError, match="'timm/swin_s3_tiny_224' takes images of 224x224 alone, got 64x96"):
+        TimmBackbone("swin_s3_tiny_224")(torch.zeros(1, 3, 64, 96))
+
+
 def test_weights_of_a_file_are_taken_and_a_missing_one_is_named(timm, tmp_path):
     path = tmp_path / "weights.pth"
     donor = timm.create_model(NAME.removeprefix("timm/"))

@@ -25,6 +25,7 @@ class TimmBackbone(nn.Module):
     Attributes:
         name: timm's name of the model, e.g. ``convnext_tiny.fb_in22k_ft_in1k``.
         channels: channels of ``res2``..``res5`` (strides 4, 8, 16, 32).
+        only_size: height and width of the images, where it takes no others.
     """
 
     input_scale: torch.Tensor
@@ -56,6 +57,8 @@ class TimmBackbone(nn.Module):
         self.channels = dict(zip(_LEVELS.values(), self.features.feature_info.channels(), strict=True))
         # Images come normalised with the mean and deviation of ImageNet; some models were trained with others.
         wanted = self.features.pretrained_cfg
+        _, height, width = wanted["input_size"]
+        self.only_size = (int(height), int(width)) if wanted.get("fixed_input_size") else None
         ours = [torch.tensor(v) / 255 for v in (IMAGENET_MEAN, IMAGENET_STD)]
         mean, std = (torch.tensor(wanted[key]) for key in ("mean", "std"))
         self.register_buffer("input_scale", (ours[1] / std).view(1, 3, 1, 1), persistent=False)
@@ -69,7 +72,16 @@ class TimmBackbone(nn.Module):
 
         Returns:
             ``res2`` .. ``res5`` at strides 4, 8, 16, 32 with `channels` channels.
+
+        Raises:
+            ConfigError: the image is not of the only size that the model takes.
         """
+        size = (int(image.shape[2]), int(image.shape[3]))
+        if self.only_size not in (None, size):
+            raise ConfigError(
+                f"backbone: '{PREFIX}{self.name}' takes images of {_text(self.only_size)} alone, got {_text(size)}; "
+                "choose one that takes any size, such as ResNet, ConvNeXt or EfficientNet"
+            )
         maps = self.features(image * self.input_scale + self.input_shift)
         return {
             # Some transformers keep channels last.
@@ -96,6 +108,10 @@ class TimmBackbone(nn.Module):
                 f"{where}: {error}; give a file with backbone_weights where nothing can be downloaded"
             ) from error
         self.features.load_state_dict(trained.state_dict())
+
+
+def _text(size: tuple[int, int] | None) -> str:
+    return "any size" if size is None else f"{size[0]}x{size[1]}"
 
 
 def _overlay(file: Path) -> dict[str, Any]:
