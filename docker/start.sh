@@ -34,12 +34,15 @@ if [ "$1" = m2a_node ]; then
     digest=$(sha256sum "$shipped/manifest.json")
     bundle="${M2A_DATA:-/var/lib/m2a}/m2a-edge-${digest:0:12}"
     if [ ! -f "$bundle/manifest.json" ]; then
-        rm -rf "$bundle.part"
-        mkdir -p "$bundle.part"
-        cp "$shipped"/* "$bundle.part"
-        # A vehicle's power may fail at any time; a bundle that has its name must be whole.
-        sync "$bundle.part"/*
-        mv "$bundle.part" "$bundle"
+        # Several containers may share the volume and start at once; and power may fail at any time: a bundle that has its
+        # name is whole.
+        mkdir -p "${bundle%/*}"
+        part=$(mktemp -d "$bundle.XXXXXX")
+        cp "$shipped"/* "$part"
+        chmod 755 "$part"
+        sync "$part"/*
+        mv -T "$part" "$bundle" || [ -f "$bundle/manifest.json" ]
+        rm -rf "$part"
     fi
     # Frames of another camera than the vehicle's will do: they compare the engine with the graph.
     build=(m2a build-engine "$bundle/m2a-edge.onnx" --precision "${M2A_PRECISION:-fp16}"

@@ -97,7 +97,9 @@ def replaced(path: Path, alone: bool = True) -> Iterator[Path]:
         path: the file.
         alone: no other process writes it at the same time: what a killed one left is then written over.
     """
-    temporary = path.with_name(f".{path.stem}{'' if alone else f'.{os.getpid()}'}.partial{path.suffix}")
+    # Not by the process's number: containers that share a volume count from one each.
+    own = "" if alone else f".{os.urandom(4).hex()}"
+    temporary = path.with_name(f".{path.stem}{own}.partial{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     # In a folder from elsewhere, a link of that name would have another file written.
     temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -146,23 +145,21 @@ def build_engine(request: BuildRequest, say: Callable[[str], None]) -> EngineMan
     say(f"plugin {OP_TYPE} replaced {len(engine.plugin_layers)} layers: {', '.join(engine.plugin_layers)}")
     say(f"built for {architecture} in {seconds:.0f} s, {len(engine.data) / 2**20:.1f} MiB")
 
-    staged = request.out.with_name(f".{os.getpid()}.{request.out.name}")
     try:
-        staged.write_bytes(engine.data)
-        save_reference(reference_path(staged), images, reference)
-        digests = sha256_of(staged), sha256_of(reference_path(staged))
-        manifest = EngineManifest(key, *digests, engine.plugin_layers, parity, NOT_VERIFIED, seconds)
-        manifest.save(manifest_path(staged))
-        if isinstance(gpu, Gpu) and gpu.architecture == architecture:
-            manifest = verify_on_device(staged, plugin, request.device)
-        # The manifest comes last: until then the old one's hash refuses the new engine.
-        for path_of in (reference_path, Path, manifest_path):
-            path_of(staged).replace(path_of(request.out))
+        with tempfile.TemporaryDirectory(dir=request.out.parent, prefix=f".{request.out.name}.") as folder:
+            staged = Path(folder, request.out.name)
+            staged.write_bytes(engine.data)
+            save_reference(reference_path(staged), images, reference)
+            digests = sha256_of(staged), sha256_of(reference_path(staged))
+            manifest = EngineManifest(key, *digests, engine.plugin_layers, parity, NOT_VERIFIED, seconds)
+            manifest.save(manifest_path(staged))
+            if isinstance(gpu, Gpu) and gpu.architecture == architecture:
+                manifest = verify_on_device(staged, plugin, request.device)
+            # The manifest comes last: until then the old one's hash refuses the new engine.
+            for path_of in (reference_path, Path, manifest_path):
+                path_of(staged).replace(path_of(request.out))
     except OSError as error:
         raise ModelError(f"{request.out}: cannot write the engine ({error})") from error
-    finally:
-        for path_of in (reference_path, Path, manifest_path):
-            path_of(staged).unlink(missing_ok=True)
     known = manifest.verified or graph is not source.model
     said = (
         f"against ONNX Runtime on {manifest.parity.describe()}"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from m2a_core import files
 from m2a_core.data.coco import read_annotations
 from m2a_core.errors import DataError
-from m2a_core.files import json_text, plain_name, read_array, read_json, relative_path, write_json
+from m2a_core.files import json_text, plain_name, read_array, read_json, relative_path, replaced, write_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -72,6 +72,18 @@ def test_a_plain_name_is_one_part_of_a_path():
     assert plain_name("b.png", "a.json") == "b.png"
     with pytest.raises(DataError, match="no name of one file or folder"):
         plain_name("a/b.png", "a.json")
+
+
+def test_writers_of_one_file_in_containers_that_share_a_volume_do_not_meet(tmp_path):
+    """Each container numbers its processes from one: here both writers have the same number."""
+    path = tmp_path / "a.json"
+    with replaced(path, alone=False) as first:
+        first.write_text("first")
+        with replaced(path, alone=False) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_is_written_goes_into_no_file_that_a_link_points_to(tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,19 @@ def test_start_builds_then_runs_the_node(start: Callable[..., subprocess.Complet
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["build", "node"]
     assert "backend:=tensorrt" in done.stdout
+
+
+def test_containers_that_share_a_volume_may_start_at_once(
+    start: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    slow = tmp_path / "bin" / "cp"
+    slow.write_text('#!/bin/bash\nsleep 0.5\nexec /bin/cp "$@"\n')
+    slow.chmod(0o755)
+    with ThreadPoolExecutor() as pool:
+        runs = list(pool.map(start, [0, 0]))
+    assert [run.returncode for run in runs] == [0, 0]
+    (bundle,) = tmp_path.glob("m2a-edge-*")
+    assert [file.name for file in bundle.iterdir()] == ["manifest.json"]
 
 
 def test_start_rebuilds_only_an_engine_that_is_another(start: Callable[..., subprocess.CompletedProcess[str]]) -> None:
