@@ -80,7 +80,10 @@ def ensure_plugin(
             ]
         )
         _run([cmake, "--build", folder])
-        put_in_place(Path(folder) / LIBRARY, library)
+        try:
+            put_in_place(Path(folder) / LIBRARY, library)
+        except OSError as error:
+            raise ModelError(f"'{cache}': cannot be written ({error.strerror}); the plugin is kept there") from error
     return library
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from m2a_core.ops import native_code
 from m2a_core.ops.compile import compile_once
 from m2a_core.ops.kernel_library import KernelLibrary
 from m2a_core.ops.native_code import is_as_built, keep_hash, make_own_folder, put_in_place, require_own
+from m2a_core.trt import plugin_build
 from m2a_core.trt.headers import download_headers
 
 
@@ -157,3 +159,22 @@ def test_downloaded_headers_do_not_open_the_folder_of_libraries_to_others(tmp_pa
     library.write_bytes(b"\x7fELF code")
     keep_hash(library)
     assert require_own(library) == library
+
+
+def test_plugin_that_finds_no_space_in_the_cache_is_an_error_with_its_folder(tmp_path, monkeypatch):
+    headers, tools = tmp_path / "headers", tmp_path / "bin"
+    for folder in (headers, tools):
+        folder.mkdir()
+    (headers / "NvInferRuntime.h").touch()
+    (tools / "cmake").write_text(f'#!/bin/sh\n[ "$1" != --build ] || echo code > "$2/{plugin_build.LIBRARY}"\n')
+    (tools / "cmake").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setattr(plugin_build, "find_nvcc", lambda: Path("/bin/true"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(plugin_build, "put_in_place", full)
+    with pytest.raises(ModelError, match=r"cache': cannot be written \(No space left on device\)"):
+        plugin_build.ensure_plugin(tmp_path / "cache", headers)
+    assert not list((tmp_path / "cache").rglob("*.so"))
