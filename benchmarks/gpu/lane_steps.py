@@ -144,6 +144,7 @@ def run_lanes(library: KernelLibrary, device: Device) -> Iterator[Row]:
             version="none",
             logger=None,
             load_plugin=lambda _: None,
+            plugin_in_use=None,
             take_errors=lambda: "no reason",
             trt=SimpleNamespace(
                 nptype=np.dtype,

@@ -28,6 +28,7 @@ _INSTALL = {
 }
 _KEPT_MESSAGES = 50
 _LOG = logging.getLogger("m2a.trt")
+_IN_USE: dict[str, Path] = {}
 _LINKS: list[tempfile.TemporaryDirectory[str]] = []
 """Kept until the process ends: the parser looks its links up late."""
 
@@ -76,6 +77,12 @@ class Backend:
                 f"{library}: {self.name} {self.version} does not load plugin {OP_TYPE} version {PLUGIN_VERSION} from "
                 f"it ({self.take_errors()}); build the plugin again on this machine"
             )
+        _IN_USE[self.name] = library
+
+    @property
+    def plugin_in_use(self) -> Path | None:
+        """The library that the process has its plugin of; None where it was loaded by somebody else, or not yet."""
+        return _IN_USE.get(self.name)
 
     def compute_capabilities(self) -> dict[str, Any]:
         """Architectures that this TensorRT can build for without having the GPU, by name such as ``sm89``."""

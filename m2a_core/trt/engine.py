@@ -54,6 +54,10 @@ class TensorRtEngine:
         backend = load_backend(self.manifest.key.backend)
         check_fits(self.manifest, path, plugin, backend.version, gpu_or_reason(device))
         backend.load_plugin(plugin)
+        if (loaded := backend.plugin_in_use) not in (None, plugin) and identity_of(loaded) != identity_of(plugin):
+            raise ModelError(
+                f"{path}: this process has another plugin, {loaded}, and TensorRT keeps it; start the process anew"
+            )
         call("cudaSetDevice", device)
         self._backend: Backend = backend
         self._runtime: Any = None

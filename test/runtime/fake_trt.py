@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,6 +99,7 @@ class FakeBackend:
 
     version = "1.0"
     logger = None
+    plugin_in_use: Path | None = None
 
     def __init__(self, graph: bytes, cuda: FakeCuda, damage: dict[int, Damage]) -> None:
         self.engines: list[FakeEngine] = []

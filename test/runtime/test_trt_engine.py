@@ -342,6 +342,17 @@ def test_raw_outputs_that_the_engine_lacks_are_named(load, bundle, images, cuda,
     runtime.close()
 
 
+def test_engine_of_another_plugin_than_the_process_has_is_refused(load, backend, cuda, tmp_path):
+    """TensorRT keeps the first of a name: after an update, code of the old one would run in the new one's engine."""
+    backend.plugin_in_use = tmp_path / "old.so"
+    backend.plugin_in_use.write_bytes(b"m2a-plugin-identity:" + 64 * b"1")
+    load().close()
+    backend.plugin_in_use.write_bytes(b"m2a-plugin-identity:" + 64 * b"2")
+    with pytest.raises(ModelError, match=r"this process has another plugin, .*old\.so.* start the process anew"):
+        load()
+    assert cuda.memory == {}
+
+
 def test_engine_with_a_batch_size_that_was_never_compared_is_verified(load, bundle, images):
     load(verified=True).close()
     path = manifest_path(default_engine(bundle.onnx_path))
