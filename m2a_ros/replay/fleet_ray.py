@@ -13,7 +13,7 @@ from m2a_ros.replay.fleet import RETRIES, AnyTask, Done, Task, died
 
 _STARTS = 3
 """How often a cluster is started on this machine before it is an error."""
-_REGISTRATION_S = "60"
+_REGISTRATION_S = "120"
 """How long a cluster that is started may take to know its own machine; Ray's 10 s are short on a busy one."""
 
 
