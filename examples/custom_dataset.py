@@ -13,6 +13,8 @@ from m2a_core.data.base import Dataset, Sample
 from m2a_core.images import SUFFIXES
 from m2a_core.metrics.pixel import PixelMetrics
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 images, truth = map(Path, sys.argv[1:3])
 pictures = {file.stem: file for file in images.iterdir() if file.suffix.lower() in SUFFIXES}
 masks = sorted(truth.glob("*.png"))

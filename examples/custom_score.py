@@ -22,6 +22,8 @@ def score(class_logits: np.ndarray, mask_logits: np.ndarray) -> np.ndarray:
     return -(votes * np.log(votes)).sum(axis=0) / np.log(len(votes))
 
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 image = sys.argv[1]
 with m2a.load("m2a-edge") as model:
     logits = model.logits(image)

@@ -4,6 +4,8 @@ import sys
 
 import m2a_core as m2a
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 model = m2a.load("m2a-edge")
 result = model(sys.argv[1])
 print(f"most anomalous pixel: {result.score.max():.2f}; known classes: {', '.join(model.labels.names)}")

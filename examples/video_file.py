@@ -9,6 +9,8 @@ from collections import Counter
 
 import m2a_core as m2a
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 video, *calibration = sys.argv[1:]
 frames_seen: Counter[int] = Counter()
 with m2a.load("m2a-edge") as model:

@@ -51,6 +51,15 @@ def test_the_list_names_every_example():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["python_api.py", "custom_score.py", "custom_dataset.py", "video_file.py"])
+def test_an_example_without_arguments_says_how_it_is_run(tmp_path, name):
+    done = run(tmp_path, name)
+    assert done.returncode == 1
+    assert f"python examples/{name}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
 def test_python_api(tmp_path):
     done = run(tmp_path, "python_api.py", FRAMES / "004.jpg")
     assert done.returncode == 0, done.stderr
@@ -95,6 +104,7 @@ def test_custom_dataset_of_pictures_of_any_format(tmp_path):
     assert re.fullmatch(r"2 frames: AuPRC [\d.]+ %, FPR95 [\d.]+ %\n", done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", [[], ["0001.png"]], ids=["none", "of another name"])
 def test_custom_dataset_names_what_it_expects(tmp_path, masks):
     for name in masks:
