@@ -62,7 +62,7 @@ class Outcome:
         lines += [
             f"{count(own, 'unknown object')} in {count(self.bags, 'bag')}; "
             f"{count(self.joined.duplicates, 'further track')} of the same objects",
-            f"{count(self.joined.clusters, 'cluster')}, {count(self.joined.unclustered, 'object')} in none",
+            f"{count(self.joined.clusters, 'cluster')}, {count(self.joined.unclustered, 'object')} in no cluster",
             f"gallery: {self.gallery}",
         ]
         return "\n".join(lines)

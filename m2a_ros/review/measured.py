@@ -23,7 +23,7 @@ def realtime_lines(figures: Mapping[str, Any]) -> list[str]:
         f"{what} {_spread(figures[key])}"
         for key, what in (
             ("latency_ms", "latency"),
-            ("age_ms", "age of what was known"),
+            ("age_ms", "age of the newest answer"),
             ("player_late_ms", "player late"),
         )
         if figures[key]
