@@ -70,7 +70,7 @@ def time_training(library: KernelLibrary, device: Device, precision: str, batch:
             stage = trainer.config.stages[0]
             criterion = Criterion(trainer.labels.num_classes, stage.loss, process_mean=trainer.accelerator.mean)
             images, targets = trainer.batches.get(stage, 0, 0)
-            trainer._start_stage(stage)
+            trainer.start_stage(stage)
             losses[what] = trainer._step(stage, criterion, images, targets)["loss"]
 
             def step(*, trainer=trainer, stage=stage, criterion=criterion, images=images, targets=targets) -> None:

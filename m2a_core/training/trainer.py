@@ -6,7 +6,6 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from m2a_core.errors import CheckpointError, ConfigError, DataError
+from m2a_core.errors import ConfigError, DataError
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model.mask2anomaly import Mask2Anomaly
 from m2a_core.progress import ProgressBar
@@ -29,27 +28,12 @@ from m2a_core.training.errors import TrainingError
 from m2a_core.training.log import RunLog
 from m2a_core.training.losses import Criterion
 from m2a_core.training.network import TrainedNetwork
-from m2a_core.training.state import (
-    learning_rate,
-    load_checkpoint,
-    load_optimizer,
-    parameter_groups,
-    require_classes,
-    require_stages,
-    save_checkpoint,
-)
+from m2a_core.training.resuming import Progress, state_of, take_up
+from m2a_core.training.state import learning_rate, parameter_groups, save_checkpoint
 from m2a_core.training.targets import Target
 
 _POINTS, _DEPTH = range(2)
 """What a seed is for: the points of the losses, the branches that stochastic depth drops."""
-
-
-@dataclass
-class Progress:
-    """Where a run is: stage index and steps done in it."""
-
-    stage: int = 0
-    step: int = 0
 
 
 class Trainer:
@@ -112,28 +96,7 @@ class Trainer:
             CheckpointError: missing, corrupt, or of another network, other classes or other stages, or without the
                 weights that an average asks for.
         """
-        state = load_checkpoint(self.checkpoint)
-        require_classes(state, self.labels.names, self.checkpoint)
-        require_stages(state, [stage.name for stage in self.config.stages], self.checkpoint)
-        try:
-            self.progress = Progress(state["stage"], state["step"])
-            self.model.load_state_dict(state["model"])
-            self.averages.load(state)
-            finished = [stage.name for stage in self.config.stages[: self.progress.stage]]
-            self.averages.require_kept(finished, self.checkpoint)
-            self.pixel_head.load_state_dict(state["pixel_head"])
-            if self.progress.stage < len(self.config.stages) and state["optimizer"] is not None:
-                stage = self.config.stages[self.progress.stage]
-                if self.progress.step > 0:
-                    self.averages.require_start(stage, self.checkpoint)
-                self._start_stage(stage)
-                load_optimizer(self.optimizer, state["optimizer"])
-            if self.accelerator.scaler is not None and state.get("scaler") is not None:
-                self.accelerator.scaler.load_state_dict(state["scaler"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"checkpoint {self.checkpoint}: does not fit the network or the stage: {error}"
-            ) from error
+        take_up(self)
 
     def result(self) -> dict[str, Tensor]:
         """The weights so far; see ``Averages.result``."""
@@ -147,23 +110,7 @@ class Trainer:
 
     def write(self, path: Path) -> None:
         """Write a checkpoint, whatever the other processes do."""
-        optimizer = None if self.optimizer is None else self.optimizer.state_dict()
-        save_checkpoint(
-            path,
-            {
-                "stage": self.progress.stage,
-                "step": self.progress.step,
-                "classes": list(self.labels.names),
-                "stages": [
-                    stage.name for stage in self.config.stages[: self.progress.stage + (self.progress.step > 0)]
-                ],
-                "model": self.model.state_dict(),
-                **self.averages.state(),
-                "pixel_head": self.pixel_head.state_dict(),
-                "optimizer": optimizer,
-                "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
-            },
-        )
+        save_checkpoint(path, state_of(self))
 
     def run(self) -> bool:
         """Train until the end or until SIGINT or SIGTERM, which save a checkpoint first.
@@ -184,7 +131,7 @@ class Trainer:
             while self.progress.stage < len(self.config.stages) and not self._stopping():
                 stage = self.config.stages[self.progress.stage]
                 if self.progress.step == 0:
-                    self._start_stage(stage)
+                    self.start_stage(stage)
                 self._run_stage(stage, log)
             self.save()
         except DataError:
@@ -214,7 +161,8 @@ class Trainer:
         self.stop = self.accelerator.any(self.stop)
         return self.stop
 
-    def _start_stage(self, stage: StageConfig) -> None:
+    def start_stage(self, stage: StageConfig) -> None:
+        """Make the optimizer of a stage; at its first step, go on from the averaged weights of the stage before."""
         if self.progress.step == 0:
             if self.progress.stage > 0:
                 self.model.load_state_dict(self.averages.network.state_dict())

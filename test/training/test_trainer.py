@@ -22,8 +22,9 @@ from m2a_core.model import build_model
 from m2a_core.training.batches import Batches
 from m2a_core.training.errors import TrainingError
 from m2a_core.training.log import RunLog
+from m2a_core.training.resuming import Progress
 from m2a_core.training.state import load_checkpoint
-from m2a_core.training.trainer import Progress, Trainer
+from m2a_core.training.trainer import Trainer
 from test.training.synthetic import STAGES, TINY, tiny_trainer, train_config
 
 pytestmark = pytest.mark.slow
