@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +11,7 @@ import yaml
 
 from m2a_core.errors import MALFORMED, ConfigError, DataError, shown
 from m2a_core.geometry.intrinsics import Intrinsics
-from m2a_core.geometry.projection import Mounting
+from m2a_core.geometry.projection import MOUNTING_LIMITS, Mounting
 from m2a_core.yaml_file import read_yaml
 
 _MATRICES = {
@@ -68,16 +67,23 @@ def parse_mounting(text: str) -> Mounting:
     """Read ``height=METRES[,pitch=RADIANS,...]``.
 
     Raises:
-        ConfigError: the text is not a mounting, or the height is not positive.
+        ConfigError: the text is not a mounting, lacks the height, or a value is out of ``MOUNTING_LIMITS``.
     """
-    names = [field.name for field in fields(Mounting)]
+    values: dict[str, float] = {}
     try:
-        values = {name: float(value) for name, value in (part.split("=") for part in text.split(","))}
+        for name, number in (part.split("=") for part in text.split(",")):
+            if name in values or name not in MOUNTING_LIMITS:
+                raise ValueError
+            values[name] = float(number)
     except ValueError:
-        values = {"": 0.0}
-    if not set(values) <= set(names) or not values.get("height", 0) > 0:
+        values = {}
+    if "height" not in values:
         raise ConfigError(
-            f"--mounting {text}: expected height=METRES[,pitch=RADIANS]; known are {', '.join(names)}, and the height "
-            "is above 0"
+            f"--mounting {text}: expected height=METRES[,pitch=RADIANS]; known are {', '.join(MOUNTING_LIMITS)}, each "
+            "once"
         )
+    for name, value in values.items():
+        low, high = MOUNTING_LIMITS[name]
+        if not low <= value <= high:
+            raise ConfigError(f"--mounting {text}: {name} is in {low}..{high} (metres, radians)")
     return Mounting(**values)

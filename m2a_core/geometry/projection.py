@@ -64,6 +64,18 @@ class CameraPose:
     rotation: np.ndarray
 
 
+MOUNTING_LIMITS = {
+    "x": (-100.0, 100.0),
+    "y": (-100.0, 100.0),
+    "height": (0.05, 100.0),
+    "roll": (-3.15, 3.15),
+    "pitch": (-1.58, 1.58),
+    "yaw": (-3.15, 3.15),
+    "pitch_uncertainty": (0.0, 0.5),
+}
+"""The smallest and the largest value of each field of `Mounting`."""
+
+
 @dataclass(frozen=True)
 class Mounting:
     """Where a camera sits, as parameters tell it.

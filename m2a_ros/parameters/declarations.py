@@ -12,7 +12,7 @@ from dataclasses import fields
 from m2a_core.bundle.loading import DEFAULT_MODEL
 from m2a_core.bundle.manifest import Thresholds
 from m2a_core.encoded_image import MAX_PIXELS
-from m2a_core.geometry.projection import Mounting
+from m2a_core.geometry.projection import MOUNTING_LIMITS, Mounting
 from m2a_core.overlay import OVERLAY_WIDTH
 from m2a_core.runtime.factory import BACKENDS
 from m2a_core.tracking.update import LOW_THRESHOLD
@@ -217,15 +217,15 @@ THRESHOLD_PARAMETERS = tuple(
 )
 
 MOUNTING_MEANINGS = {
-    "x": ("metres forward of the base frame's origin", (-100.0, 100.0)),
-    "y": ("metres to the left of the base frame's origin", (-100.0, 100.0)),
-    "height": ("metres above the ground", (0.05, 100.0)),
-    "roll": ("radians about x, positive lowers the right side", (-3.15, 3.15)),
-    "pitch": ("radians about y, positive looks down", (-1.58, 1.58)),
-    "yaw": ("radians about z, positive looks to the left", (-3.15, 3.15)),
-    "pitch_uncertainty": ("radians the true pitch may differ by while driving; widens distance bounds", (0.0, 0.5)),
+    "x": "metres forward of the base frame's origin",
+    "y": "metres to the left of the base frame's origin",
+    "height": "metres above the ground",
+    "roll": "radians about x, positive lowers the right side",
+    "pitch": "radians about y, positive looks down",
+    "yaw": "radians about z, positive looks to the left",
+    "pitch_uncertainty": "radians the true pitch may differ by while driving; widens distance bounds",
 }
-"""What each field of `Mounting` says, and its range."""
+"""What each field of `Mounting` says."""
 
 
 def mounting_parameters(camera: str) -> tuple[ParameterSpec, ...]:
@@ -233,9 +233,13 @@ def mounting_parameters(camera: str) -> tuple[ParameterSpec, ...]:
     defaults = Mounting()
     return tuple(
         ParameterSpec(
-            f"mounting.{camera}.{name}", getattr(defaults, name), f"Camera '{camera}': {meaning}.", limits, live=True
+            f"mounting.{camera}.{name}",
+            getattr(defaults, name),
+            f"Camera '{camera}': {meaning}.",
+            MOUNTING_LIMITS[name],
+            live=True,
         )
-        for name, (meaning, limits) in MOUNTING_MEANINGS.items()
+        for name, meaning in MOUNTING_MEANINGS.items()
     )
 
 
