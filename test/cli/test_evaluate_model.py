@@ -5,55 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from m2a_core.cli.main import main
 from m2a_core.evaluation import predict
 from m2a_core.labels.builtin import CAMVID11, CITYSCAPES19, STREETHAZARDS12
+from test.cli.tiny_scenes import COLORS, ROAD, SIZE, SKY, evaluate, scene, write
 from test.tiny_bundle import RED, tiny_colors, write_tiny_bundle
-
-COLORS = tiny_colors()
-SIZE = (96, 128)
-ROAD, SKY, CAR = (CAMVID11.names.index(name) for name in ("road", "sky", "car"))
-
-
-def write(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if array.ndim == 3 else array)
-
-
-def scene(left: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sky over road with a red square: RGB and class ids, 11 = the square. Edges at multiples of 4."""
-    image = np.empty((*SIZE, 3), np.uint8)
-    ids = np.full(SIZE, ROAD, np.uint8)
-    image[:], image[:40], ids[:40] = COLORS["road"], COLORS["sky"], SKY
-    image[56:80, left : left + 32], ids[56:80, left : left + 32] = RED, 11
-    return image, ids
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny", SIZE)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for i in range(3):
-        image, ids = scene(16 + 24 * i)
-        write(tmp_path / "data" / "images" / f"{i}.png", image)
-        write(tmp_path / "data" / "masks" / f"{i}.png", (ids == 11).astype(np.uint8))
-    return tmp_path
-
-
-def evaluate(tmp_path: Path, dataset: str, model: Path, *options: str) -> tuple[int, dict[str, Any]]:
-    out = tmp_path / "out.json"
-    command = ["evaluate", "--dataset", dataset, "--root", str(tmp_path / "data"), "--model", str(model)]
-    code = main([*command, "--json", str(out), *options])
-    return code, json.loads(out.read_text()) if out.exists() else {}
 
 
 def test_a_visible_anomaly_is_found(folder: Path, model: Path) -> None:
@@ -107,13 +66,6 @@ def test_scores_are_compared_on_the_same_outputs(
         assert "scores" not in alone
 
 
-def test_an_unknown_score_is_answered_with_the_known_ones(
-    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert evaluate(folder, "folder", model, "--score", "magic")[0] == 2
-    assert "refined, anomaly, msp" in capsys.readouterr().err
-
-
 def test_the_model_does_not_run_twice_on_a_frame(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, complete = evaluate(folder, "folder", model)
     seen: list[int] = []
@@ -130,25 +82,6 @@ def test_the_model_does_not_run_twice_on_a_frame(folder: Path, model: Path, monk
     seen[:] = [1]
     assert evaluate(folder, "folder", model) == (0, complete)
     assert len(seen) == 2
-
-
-def test_a_damaged_image_is_named_and_costs_no_other(
-    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bad = folder / "data" / "images" / "1.png"
-    bad.write_bytes(b"not a picture")
-    code, figures = evaluate(folder, "folder", model)
-    assert (code, figures["n_frames"]) == (2, 2)
-    assert str(bad) in capsys.readouterr().err
-
-
-def test_where_no_frame_can_be_scored_the_error_counts_the_frames(
-    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for path in (folder / "data" / "images").iterdir():
-        path.write_bytes(b"damaged")
-    assert evaluate(folder, "folder", model) == (2, {})
-    assert "none of 3 frames could be scored" in capsys.readouterr().err
 
 
 def test_closed_set_classes_give_miou(tmp_path: Path, model: Path) -> None:
@@ -174,15 +107,6 @@ def test_a_class_that_occurs_nowhere_is_named(tmp_path: Path, model: Path, capsy
     assert figures["miou"] is not None
     assert "1 of 11 classes occur in no labelled pixel" in (said := capsys.readouterr().err)
     assert said.rstrip().endswith(": bicyclist")
-
-
-def test_class_labels_of_void_alone_are_named(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image, ids = scene(40)
-    write(tmp_path / "data" / "test" / "a.png", image)
-    write(tmp_path / "data" / "testannot" / "a.png", np.full_like(ids, 11))
-    code, figures = evaluate(tmp_path, "camvid", model)
-    assert (code, figures["miou"]) == (2, None)
-    assert "no pixel has a class: mIoU is undefined" in capsys.readouterr().err
 
 
 def test_classes_come_with_confusion_worst_frames_and_no_table_of_other_data(tmp_path: Path, model: Path) -> None:
@@ -272,14 +196,6 @@ def test_streethazards_takes_each_towns_threshold_from_the_other(
     assert "open-IoU t5" in (tmp_path / "out.html").read_text()
 
 
-def test_a_model_of_other_classes_is_refused(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image, ids = scene(40)
-    write(tmp_path / "data/leftImg8bit/val/ulm/a_leftImg8bit.png", image)
-    write(tmp_path / "data/gtFine/val/ulm/a_gtFine_labelIds.png", ids)
-    assert evaluate(tmp_path, "cityscapes", model)[0] == 2
-    assert "label set 'camvid11' lacks" in capsys.readouterr().err
-
-
 def test_submission_files_are_the_benchmarks(tmp_path: Path, model: Path) -> None:
     h5py = pytest.importorskip("h5py")
     write(tmp_path / "data/images/bear0000.jpg", scene(40)[0])
@@ -288,18 +204,6 @@ def test_submission_files_are_the_benchmarks(tmp_path: Path, model: Path) -> Non
     with h5py.File(path) as file:
         assert file["value"].dtype == np.float16
         assert file["value"].shape == SIZE
-
-
-def test_a_submission_of_another_network_or_score_is_not_mixed_with_this_one(
-    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("h5py")
-    write(tmp_path / "data/images/bear0000.jpg", scene(40)[0])
-    options = ("--submission", str(tmp_path / "sub"))
-    assert evaluate(tmp_path, "smiyc_anomaly", model, *options)[0] == 0
-    assert evaluate(tmp_path, "smiyc_anomaly", model, *options)[0] == 0
-    assert evaluate(tmp_path, "smiyc_anomaly", model, *options, "--score", "anomaly")[0] == 2
-    assert "holds files of refined of" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -335,22 +239,6 @@ def test_an_image_that_changed_after_a_failed_run_is_done_anew(folder: Path, mod
     assert after["auprc"] < before["auprc"] - 0.1
 
 
-def test_a_damaged_class_label_costs_its_frame_alone(
-    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for i in range(3):
-        image, ids = scene(16 + 24 * i)
-        write(tmp_path / f"data/images/test/{i}.png", image)
-        write(tmp_path / f"data/labels/test/{i}.png", ids if i != 1 else ids[:8, :8])
-    code, figures = evaluate(tmp_path, "camvid", model)
-    assert code == 2
-    assert figures["n_frames"] == 2
-    assert figures["miou"] > 0.9
-    error = capsys.readouterr().err
-    assert "frame '1' is left out" in error
-    assert str(tmp_path / "data/labels/test/1.png") in error
-
-
 def test_streethazards_counts_the_classes_of_the_released_network(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "tiny", SIZE, STREETHAZARDS12)
     colors = tiny_colors(STREETHAZARDS12)
@@ -365,50 +253,6 @@ def test_streethazards_counts_the_classes_of_the_released_network(tmp_path: Path
     seen = {name for name, iou in figures["iou"].items() if iou is not None}
     assert {"background", "road"} <= seen
     assert figures["open_iou"] > 0.5
-
-
-@pytest.mark.parametrize(("option", "value"), [("--key", "refined"), ("--images", "camera")])
-def test_options_of_score_maps_are_refused_with_a_data_set(
-    folder: Path, model: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert evaluate(folder, "folder", model, option, value) == (2, {})
-    assert f"{option}: only with --pred DIR --gt DIR" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("--scores", "all"), ("--region", "scene"), ("--track", "anomaly"), ("--threshold", "0.5"), ("--workers", "2")],
-)
-def test_options_of_anomalies_are_refused_where_there_are_classes_only(
-    tmp_path: Path, model: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image, ids = scene(40)
-    write(tmp_path / "data" / "test" / "a.png", image)
-    write(tmp_path / "data" / "testannot" / "a.png", ids)
-    assert evaluate(tmp_path, "camvid", model, option, value) == (2, {})
-    assert f"{option}: only with ground truth of anomalies" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (("--format", "coco"), "--format: only with --dataset own"),
-        (("--submission", "sub", "--threshold", "0.5"), "--threshold: not with --submission"),
-        (("--submission", "sub", "--workers", "2"), "--workers: not with --submission"),
-        (("--submission", "sub", "--scores", "rba,msp"), "--submission: holds one score; --scores names 2"),
-    ],
-)
-def test_options_that_say_nothing_beside_others_are_refused(
-    tmp_path: Path, model: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert evaluate(tmp_path, "smiyc_anomaly", model, *options) == (2, {})
-    assert said in capsys.readouterr().err
-
-
-def test_score_maps_make_no_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--pred", "a", "--gt", "b", "--submission", str(tmp_path)]) == 2
-    assert "--submission: written by a model" in capsys.readouterr().err
 
 
 def test_a_model_with_finer_classes_is_measured_in_those_of_camvid(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from m2a_core.export.notes import BundleNotes
 from m2a_core.export.onnx_export import build_onnx
 from m2a_core.labels.label_set import LabelSet
 from m2a_core.model import MODELS, ModelConfig, build_model
+from m2a_core.trt.builder import BuildRequest
+from m2a_core.trt.gpu import Gpu, gpu_or_reason
 from test.made_once import made_once
 from test.tiny_network import TINY
 
@@ -106,3 +109,30 @@ def papers_graph(tmp_path_factory, papers_network) -> Path:
         onnx.save(build_onnx(papers_network, metadata), folder / "r50.onnx")
 
     return made_once(tmp_path_factory, "papers_graph", make) / "r50.onnx"
+
+
+def has_gpu(architecture: str | None = None) -> bool:
+    gpu = gpu_or_reason(0)
+    return isinstance(gpu, Gpu) and architecture in (None, gpu.architecture)
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """TensorRT for RTX; not imported here, which m2a must do first."""
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("needs m2a's extra [trt]")
+
+
+@pytest.fixture(scope="module")
+def request_for(exported, plugin, tmp_path_factory, installed):
+    """Makes a request; what is not said is what the built engine was made with."""
+    out = tmp_path_factory.mktemp("engine") / "small.engine"
+    standard = BuildRequest(
+        onnx=exported / "small-bundle.onnx",
+        out=out,
+        plugin=plugin,
+        frames=pictures(2),
+        backend="tensorrt_rtx",
+        capability="sm89",
+    )
+    return lambda **changes: dataclasses.replace(standard, **changes)
