@@ -184,7 +184,7 @@ class OpenSetResult:
     score_by_color: bool = False
 
     def window(self, instance: UnknownInstance, ids: np.ndarray) -> tuple[slice, slice]:
-        """Rows and columns of a map, ``ids``, that contain an instance of this result, whose id the map holds."""
+        """Rows and columns of a map that contain an instance of this result; ``ids`` is the map."""
         x0, y0, x1, y1 = instance.bbox
         if self.image_size is None:
             return slice(y0, y1), slice(x0, x1)
@@ -192,10 +192,7 @@ class OpenSetResult:
         rows, columns = ids.shape
         if rows > height or columns > width:
             # Parts that lie between the image's pixels are in no box.
-            seen = ids == instance.id
-            filled = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
-            down, across = (slice(places[0], places[-1] + 1) if places.size else slice(0) for places in filled)
-            return down, across
+            return slice(0, rows), slice(0, columns)
         return (
             slice(max(0, y0 * rows // height - 1), min(rows, -(-y1 * rows // height) + 1)),
             slice(max(0, x0 * columns // width - 1), min(columns, -(-x1 * columns // width) + 1)),

@@ -28,7 +28,7 @@ def renumber(result: OpenSetResult, numbers: Sequence[int], unknown_class: int) 
         return result
     assert result.unknown_instances is not None
     instances = tuple(replace(instance, id=n) for instance, n in zip(result.instances, numbers, strict=True))
-    unknown, panoptic = _drawn(result, result.unknown_instances, result.instances, instances, unknown_class)
+    unknown, panoptic = _drawn(result, result.unknown_instances, own, instances, unknown_class)
     return replace(result, unknown_instances=unknown, panoptic=panoptic, instances=instances)
 
 
@@ -47,8 +47,8 @@ def promote_candidates(result: OpenSetResult, held: Mapping[int, int], unknown_c
     if not held:
         return replace(result, candidates=(), candidate_map=None)
     assert result.candidate_map is not None
-    own = tuple(candidate for candidate in result.candidates if candidate.id in held)
-    taken = tuple(replace(candidate, id=held[candidate.id]) for candidate in own)
+    own = [candidate.id for candidate in result.candidates if candidate.id in held]
+    taken = tuple(replace(c, id=held[c.id]) for c in result.candidates if c.id in held)
     unknown, panoptic = _drawn(result, result.candidate_map, own, taken, unknown_class)
     instances = (*result.instances, *taken)
     return replace(
@@ -57,19 +57,15 @@ def promote_candidates(result: OpenSetResult, held: Mapping[int, int], unknown_c
 
 
 def _drawn(
-    result: OpenSetResult,
-    source: np.ndarray,
-    own: Sequence[UnknownInstance],
-    instances: Sequence[UnknownInstance],
-    unknown: int,
+    result: OpenSetResult, source: np.ndarray, own: Sequence[int], instances: Sequence[UnknownInstance], unknown: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The instance and panoptic maps with the ``own`` instances of ``source`` drawn under the others' numbers."""
+    """The instance and panoptic maps with the ``own`` ids of ``source`` drawn under the instances' numbers."""
     assert result.unknown_instances is not None
     drawn = result.unknown_instances.copy()
     panoptic = None if result.panoptic is None else result.panoptic.copy()
     for instance, old in zip(instances, own, strict=True):
-        window = result.window(old, source)
-        mask = source[window] == old.id
+        window = result.window(instance, source)
+        mask = source[window] == old
         drawn[window][mask] = instance.id
         if panoptic is not None:
             panoptic[window][mask] = unknown * PANOPTIC_DIVISOR + panoptic_instance(instance.id)
