@@ -75,8 +75,8 @@ def _start(cpus: int | None) -> None:
             if not left:
                 raise ConfigError(
                     f"--executor ray: a cluster on this machine did not start in {_STARTS} tries ({error}); the reason "
-                    "is in /tmp/ray/session_latest/logs/raylet.err; try again when the machine is less busy, or use "
-                    "--workers without --executor ray"
+                    "is in logs/raylet.err of Ray's latest session, by default below /tmp/ray; try again when the "
+                    "machine is less busy, or use --workers without --executor ray"
                 ) from error
 
 
