@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +16,12 @@ from m2a_core.errors import DataError, quoted
 from m2a_core.geometry.intrinsics import Intrinsics, is_resized, size_of
 from m2a_ros.camera.silence import cause_of_silence
 from m2a_ros.camera.stamps import age_ms, stamp_to_ns
+from m2a_ros.outputs.topics import is_output
 from m2a_ros.process.qos import is_latched
 
 _TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 _INFO = "sensor_msgs/msg/CameraInfo"
 _OLD_MS = 1000.0
-_OUTPUT = re.compile(r"(.*)/(?:output|debug)/(\w+)/.+")
 _PLACES = 'see "Which calibration" in docs/unknown_objects.md'
 
 
@@ -154,17 +153,6 @@ class CameraSurvey:
                 "for a bag: play it with --clock and set use_sim_time; between machines: synchronise clocks (chrony)",
             )
         return Finding(topic.name, Level.OK, f"{text}, {age:.0f} ms old on arrival")
-
-
-def is_output(topic: str, topics: Collection[str]) -> bool:
-    """Whether a node of m2a publishes a topic: beside its outputs of a camera is their ``label_info``.
-
-    Args:
-        topic: its name.
-        topics: names of all topics that have a publisher.
-    """
-    match = _OUTPUT.fullmatch(topic)
-    return match is not None and f"{match[1]}/output/{match[2]}/label_info" in topics
 
 
 def info_topic(image_topic: str) -> str:

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cameras(seconds: float) -> Iterator[Finding]:
-    from m2a_ros.camera.survey import CameraSurvey
+    from m2a_ros.node.camera_survey import CameraSurvey
     from m2a_ros.process.visiting_node import visiting_node
 
     with visiting_node("m2a_doctor") as (node, executor):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from m2a_ros.outputs.topics import TOPIC
 
 IMAGE, COMPRESSED, MARKERS = (
     "sensor_msgs/msg/Image",
@@ -17,7 +18,6 @@ _SHOWN = {
     "output/unknown_instances": IMAGE,
     "output/unknown_markers": MARKERS,
 }
-_TOPIC = re.compile(r"(?P<node>.*)/(?P<side>output|debug)/(?P<camera>[A-Za-z_]\w*)/(?P<rest>.+)")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def shown_topic(topic: str, msgtype: str, cameras: tuple[str, ...], node: str | 
     Returns:
         None for a topic that is not shown.
     """
-    match = _TOPIC.fullmatch(topic)
+    match = TOPIC.fullmatch(topic)
     if not match or _SHOWN.get(f"{match['side']}/{match['rest']}") != msgtype:
         return None
     if (cameras and match["camera"] not in cameras) or (node is not None and match["node"] != node):

@@ -11,8 +11,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 
 from m2a_core.doctor.findings import Finding, Level
-from m2a_ros.camera.survey import CameraSurvey, HeardTopic, calibration, info_topic, is_output
 from m2a_ros.main import main
+from m2a_ros.node.camera_survey import CameraSurvey, HeardTopic, calibration, info_topic
+from m2a_ros.outputs.topics import is_output
 from m2a_ros.process import ros_checks
 from test.ros.messages import image
 
